@@ -1,0 +1,63 @@
+"""An independent computation of AnimeGANv2's generator, for parity: functions over the state dict, torch's GroupNorm.
+
+Written from the table in the model's documentation, sharing no line with `animegan.generator`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def psnr(a: Tensor, b: Tensor) -> float:
+    """Peak signal-to-noise ratio in dB, the peak being the output's full range, -1 to 1."""
+    error = (a.double() - b.double()).square().mean().item()
+    return float("inf") if error == 0 else 10 * torch.log10(torch.tensor(4.0 / error)).item()
+
+
+def generate(weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """(N, 3, H, W) in [-1, 1] to the same, in x's dtype."""
+    w = {name: tensor.to(x.dtype) for name, tensor in weights.items()}
+
+    def norm(y: Tensor, name: str) -> Tensor:
+        group_norm = nn.GroupNorm(1, y.shape[1], eps=1e-5).to(y.dtype)
+        group_norm.load_state_dict({"weight": w[f"{name}.weight"], "bias": w[f"{name}.bias"]})
+        out: Tensor = group_norm(y)
+        return out
+
+    def layer(y: Tensor, name: str, pad: tuple[int, int, int, int], stride: int = 1, groups: int = 1) -> Tensor:
+        if any(pad):
+            y = F.pad(y, pad, mode="reflect")
+        y = F.conv2d(y, w[f"{name}.1.weight"], w.get(f"{name}.1.bias"), stride=stride, groups=groups)
+        return F.leaky_relu(norm(y, f"{name}.2"), 0.2)
+
+    def inverted(y: Tensor, name: str) -> Tensor:
+        z = layer(y, f"{name}.layers.0", (0, 0, 0, 0))
+        z = layer(z, f"{name}.layers.1", (1, 1, 1, 1), groups=z.shape[1])
+        z = norm(F.conv2d(z, w[f"{name}.layers.2.weight"]), f"{name}.layers.3")
+        return y + z if y.shape == z.shape else z
+
+    down, same, wide = (0, 1, 0, 1), (1, 1, 1, 1), (3, 3, 3, 3)
+    size = x.shape[2:]
+    with torch.no_grad():
+        y = layer(x, "block_a.0", wide)
+        y = layer(y, "block_a.1", down, stride=2)
+        y = layer(y, "block_a.2", same)
+        half = y.shape[2:]
+        y = layer(y, "block_b.0", down, stride=2)
+        y = layer(y, "block_b.1", same)
+        y = layer(y, "block_c.0", same)
+        for index in range(1, 5):
+            y = inverted(y, f"block_c.{index}")
+        y = layer(y, "block_c.5", same)
+        y = F.interpolate(y, half, mode="bilinear", align_corners=True)
+        y = layer(y, "block_d.0", same)
+        y = layer(y, "block_d.1", same)
+        y = F.interpolate(y, size, mode="bilinear", align_corners=True)
+        y = layer(y, "block_e.0", same)
+        y = layer(y, "block_e.1", same)
+        y = layer(y, "block_e.2", wide)
+        return torch.tanh(F.conv2d(y, w["out_layer.0.weight"]))

@@ -1,0 +1,149 @@
+"""AnimeGANv2's generator (Xin Chen, Gang Liu: https://github.com/TachibanaYoshino/AnimeGANv2).
+
+2,143,552 parameters in 77 tensors. The state-dict keys are those of the public PyTorch port
+(https://github.com/bryandlee/animegan2-pytorch), so published checkpoints load strictly: hence the integer names of
+the layers inside each block, and the numbers that are skipped where a layer has no parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from animegan.errors import BadWeights
+
+EPS = 1e-5  # of every norm, as published
+SLOPE = 0.2  # of every LeakyReLU, as published
+
+
+@torch.jit.script
+def reduced_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """`GroupNorm(1, channels)` of x (N, C, H, W) as a reduction and a multiply-add: CUDA spreads both out."""
+    variance, mean = torch.var_mean(x, dim=[1, 2, 3], correction=0, keepdim=True)
+    scale = torch.rsqrt(variance + eps) * weight.view(1, -1, 1, 1)
+    return torch.addcmul(bias.view(1, -1, 1, 1) - mean * scale, x, scale)
+
+
+@torch.jit.script
+def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """`GroupNorm(1, channels)`: mean and variance over the whole picture, all channels together.
+
+    CUDA's own takes one group's statistics in a single thread block (20 ms at 1024×1024 on an H100); the CPU's own is
+    the fast one there. Scripted, so that a trace made on one device keeps the choice for the other.
+    """
+    if x.is_cuda:
+        reduced: Tensor = reduced_norm(x, weight, bias, eps)
+        return reduced
+    return F.group_norm(x, 1, weight, bias, eps)
+
+
+class LayerNorm(nn.Module):
+    """The generator's normalisation over (C, H, W), with one scale and shift a channel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = layer_norm(x, self.weight, self.bias, EPS)
+        return out
+
+
+def conv(
+    channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1, groups: int = 1, bias: bool = False
+) -> nn.Sequential:
+    """Reflection pad, convolution, norm, LeakyReLU; stride 2 pads on the right and at the bottom only."""
+    before = kernel // 2 if stride == 1 else 0
+    after = kernel // 2
+    return nn.Sequential(
+        nn.ReflectionPad2d((before, after, before, after)),
+        nn.Conv2d(channels_in, channels_out, kernel, stride, groups=groups, bias=bias),
+        LayerNorm(channels_out),
+        nn.LeakyReLU(SLOPE, inplace=True),
+    )
+
+
+class InvertedResidual(nn.Module):
+    """1×1 expansion to twice the channels, 3×3 depthwise, 1×1 projection; the input is added where channels match."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        wide = 2 * channels_in
+        self.residual = channels_in == channels_out
+        self.layers = nn.Sequential(
+            conv(channels_in, wide, kernel=1),
+            conv(wide, wide, groups=wide, bias=True),
+            nn.Conv2d(wide, channels_out, 1, bias=False),
+            LayerNorm(channels_out),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layers(x)
+        return out + x if self.residual else out
+
+
+class Generator(nn.Module):
+    """Photo to anime picture. Both are (N, 3, H, W), RGB in [-1, 1], H and W at least 16 px and unchanged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block_a = nn.Sequential(conv(3, 32, kernel=7), conv(32, 64, stride=2), conv(64, 64))
+        self.block_b = nn.Sequential(conv(64, 128, stride=2), conv(128, 128))
+        self.block_c = nn.Sequential(
+            conv(128, 128),
+            InvertedResidual(128, 256),
+            InvertedResidual(256, 256),
+            InvertedResidual(256, 256),
+            InvertedResidual(256, 256),
+            conv(256, 128),
+        )
+        self.block_d = nn.Sequential(conv(128, 128), conv(128, 128))
+        self.block_e = nn.Sequential(conv(128, 64), conv(64, 64), conv(64, 32, kernel=7))
+        self.out_layer = nn.Sequential(nn.Conv2d(32, 3, 1, bias=False), nn.Tanh())
+
+    def forward(self, x: Tensor) -> Tensor:
+        half = self.block_a(x)
+        out = self.block_c(self.block_b(half))
+        out = self.block_d(_upsample(out, half))
+        out = self.block_e(_upsample(out, x))
+        picture: Tensor = self.out_layer(out)
+        return picture
+
+
+def _upsample(x: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=True)
+
+
+def tensor_shapes() -> dict[str, tuple[int, ...]]:
+    """Name and shape of the generator's 77 tensors, in the order of its layers."""
+    with torch.device("meta"):
+        return {name: tuple(tensor.shape) for name, tensor in Generator().state_dict().items()}
+
+
+def check_weights(tensors: Mapping[str, Tensor]) -> None:
+    """Raise `BadWeights`, naming each tensor that is missing, unexpected, of the wrong shape, or not finite."""
+    shapes = tensor_shapes()
+    wrong = [f"{name} is missing" for name in shapes if name not in tensors]
+    wrong += [f"{name} is unexpected" for name in tensors if name not in shapes]
+    for name, shape in shapes.items():
+        if name in tensors and tuple(tensors[name].shape) != shape:
+            wrong.append(f"{name} has the shape {tuple(tensors[name].shape)}, not {shape}")
+        elif name in tensors and not torch.isfinite(tensors[name].float()).all():
+            wrong.append(f"{name} holds values that are not finite")
+    if wrong:
+        more = f" and {len(wrong) - 8} more" if len(wrong) > 8 else ""
+        raise BadWeights(f"Not the weights of AnimeGANv2's generator: {'; '.join(wrong[:8])}{more}.")
+
+
+def build(tensors: Mapping[str, Tensor]) -> Generator:
+    """The generator with those weights, in fp32 and channels-last, ready for inference. Raises `BadWeights`."""
+    check_weights(tensors)
+    generator = Generator()
+    generator.load_state_dict(dict(tensors))
+    generator.float().eval().requires_grad_(False)
+    generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return generator

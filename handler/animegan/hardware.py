@@ -1,0 +1,53 @@
+"""What this process may use: device, precision, CPUs."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import torch
+
+from animegan.errors import BadSetting
+from animegan.settings import Device, Precision
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def pick_device(device: Device, gpu: int | None = None) -> torch.device:
+    """The device to run on; `gpu` is the index that TorchServe gave this worker. Raises `BadSetting`."""
+    if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise BadSetting("device='cuda', but PyTorch sees no CUDA GPU here. Use 'auto' or 'cpu'.")
+    return torch.device("cuda", gpu or 0)
+
+
+def pick_precision(precision: Precision, device: torch.device) -> str:
+    """The name of a dtype in `DTYPES`. Raises `BadSetting` for fp16 on a CPU, which computes it slower than fp32."""
+    if precision == "auto":
+        if device.type == "cuda":
+            return "fp16"
+        return "bf16" if _cpu_multiplies_bf16() else "fp32"
+    if precision == "fp16" and device.type == "cpu":
+        raise BadSetting("precision='fp16' is for GPUs only. Use 'bf16', 'fp32' or 'auto' on a CPU.")
+    return precision
+
+
+def _cpu_multiplies_bf16() -> bool:
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def cpu_count(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """CPUs this process may use: its affinity, or its cgroup's quota (version 2 or 1) rounded up, if that is less."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for quota_file, period_file in (("cpu.max", None), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            words = (cgroup / quota_file).read_text().split()
+            words += (cgroup / period_file).read_text().split() if period_file else []
+            quota, period = int(words[0]), int(words[1])
+        except (OSError, ValueError, IndexError):  # no such file, or "max": no quota
+            continue
+        if quota > 0:
+            return max(1, min(allowed, math.ceil(quota / period)))
+    return allowed

@@ -1,0 +1,79 @@
+"""What was done to a picture, told in response headers and in words. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+_PREFIX = "X-Animegan-"
+_TIMING = "Server-Timing"  # https://www.w3.org/TR/server-timing/
+
+
+@dataclass(frozen=True)
+class Report:
+    """Sizes are (width, height) in px, `seconds` by phase: decode, run, encode; the first of `frames` is used."""
+
+    style: str
+    license: str
+    precision: str
+    original_size: tuple[int, int]
+    size: tuple[int, int]
+    frames: int = 1
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the picture was scaled down to the limit on its longest side."""
+        return self.size != self.original_size
+
+    def headers(self) -> dict[str, str]:
+        """As response headers; ASCII, since TorchServe garbles anything else."""
+        return {
+            f"{_PREFIX}Style": self.style,
+            f"{_PREFIX}License": self.license.encode("ascii", "replace").decode(),
+            f"{_PREFIX}Precision": self.precision,
+            f"{_PREFIX}Original-Size": _size(self.original_size),
+            f"{_PREFIX}Size": _size(self.size),
+            f"{_PREFIX}Fitted": str(self.fitted).lower(),
+            f"{_PREFIX}Frames": str(self.frames),
+            _TIMING: ", ".join(f"{phase};dur={1000 * seconds:.1f}" for phase, seconds in self.seconds.items()),
+        }
+
+    @classmethod
+    def from_headers(cls, headers: Mapping[str, str]) -> Report:
+        """Read what `headers()` wrote; `headers` is a mapping that ignores case. Raises `KeyError` or `ValueError`."""
+        timings = (entry.partition(";dur=") for entry in headers[_TIMING].split(", ") if entry)
+        return cls(
+            style=headers[f"{_PREFIX}Style"],
+            license=headers[f"{_PREFIX}License"],
+            precision=headers[f"{_PREFIX}Precision"],
+            original_size=_parse_size(headers[f"{_PREFIX}Original-Size"]),
+            size=_parse_size(headers[f"{_PREFIX}Size"]),
+            frames=int(headers[f"{_PREFIX}Frames"]),
+            seconds={phase: float(milliseconds) / 1000 for phase, _, milliseconds in timings},
+        )
+
+
+def notes(report: Report, language: str) -> list[str]:
+    """What the caller should know, in English (`en`) or Chinese (`zh`)."""
+    width, height = report.size
+    chinese = language == "zh"
+    said = []
+    if report.fitted:
+        said.append(
+            f"已为您智能适配分辨率：{width}×{height}" if chinese else f"fitted the size for you: {width}×{height}"
+        )
+    if report.frames > 1:
+        said.append(
+            f"动图共 {report.frames} 帧，已绘制第一帧" if chinese else f"drew the first of {report.frames} frames"
+        )
+    return said
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    return int(width), int(height)

@@ -1,0 +1,110 @@
+"""The handler's settings: one row each, with its name and unit, its default and its help.
+
+A value comes from `ANIMEGAN_<NAME>` in the environment, else from the TOML file that `ANIMEGAN_CONFIG` names
+(`scripts/serve` names `config/animegan.toml`), else from the row. `docs/settings.md` is generated from the rows.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from animegan.errors import BadSetting
+from animegan.styles import DEFAULT_STYLE
+
+MAX_SIDE_PX = 1024
+WARMUP_PX = 256
+SMALLEST_SIDE_PX = 16  # at a quarter of the resolution the reflection pads still have rows to mirror
+
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "fp32", "fp16", "bf16"]
+Format = Literal["auto", "jpeg", "png", "webp"]
+
+
+class Settings(BaseSettings):
+    """See `docs/settings.md`."""
+
+    model_config = SettingsConfigDict(env_prefix="ANIMEGAN_", env_ignore_empty=True, frozen=True, extra="forbid")
+
+    style: str = Field(DEFAULT_STYLE, description="Style of a request that names none.")
+    device: Device = Field("auto", description="Where the generator runs; auto: CUDA where there is a GPU.")
+    precision: Precision = Field(
+        "auto",
+        description="auto: fp16 on CUDA, bf16 on a CPU with AMX or AVX512-BF16, else fp32.",
+    )
+    max_side_px: int = Field(
+        MAX_SIDE_PX,
+        ge=SMALLEST_SIDE_PX,
+        description="Longest side of a picture whose request sets no `max_side`; a larger one is fitted.",
+    )
+    max_side_ceiling_px: int = Field(
+        2048,
+        ge=SMALLEST_SIDE_PX,
+        description="Largest `max_side` that a request may ask for: memory grows with its square.",
+    )
+    max_upload_mb: int = Field(
+        32,
+        ge=1,
+        description="Largest picture file, in MiB. Keep TorchServe's max_request_size above it.",
+    )
+    max_pixels_mpx: int = Field(
+        64,
+        ge=1,
+        description="Most pixels of a picture as sent, in millions; read from its header before it is decoded.",
+    )
+    format: Format = Field("auto", description="Output of a request that names none; auto: JPEG, or PNG with alpha.")
+    quality: int = Field(92, ge=1, le=100, description="JPEG and WebP quality of a request that names none.")
+    cleanup: Literal["always", "watermark", "never"] = Field(
+        "watermark",
+        description="When memory that is held and unused goes back: after each batch, past the watermark, or never.",
+    )
+    cleanup_watermark_mb: int = Field(256, ge=0, description="Held and unused memory, in MiB, past which it goes back.")
+    cpu_threads: int = Field(0, ge=0, description="Threads of one worker on the CPU; 0: the CPUs this process may use.")
+    warmup_px: int = Field(
+        WARMUP_PX,
+        ge=0,
+        multiple_of=SMALLEST_SIDE_PX,
+        description="Side of the square that each style draws at start so that no first caller waits; 0: none.",
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic-settings'
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = os.environ.get("ANIMEGAN_CONFIG")
+        return (init_settings, env_settings, *([TomlConfigSettingsSource(settings_cls, Path(file))] if file else []))
+
+
+def load() -> Settings:
+    """The settings of this process. Raises `BadSetting`, which names the variable, its value and what is wrong."""
+    file = os.environ.get("ANIMEGAN_CONFIG")
+    if file and not Path(file).is_file():
+        raise BadSetting(f"ANIMEGAN_CONFIG={file} names no file. Correct it, or leave it out.")
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        raise BadSetting("; ".join(_complaint(e["loc"], e["input"], e["msg"]) for e in error.errors())) from None
+    except ValueError as error:  # TOML that can't be parsed
+        raise BadSetting(f"{file} can't be read: {error}.") from None
+    if settings.max_side_px > settings.max_side_ceiling_px:
+        raise BadSetting(
+            f"max_side_px={settings.max_side_px} is over max_side_ceiling_px={settings.max_side_ceiling_px}. "
+            "Lower the one or raise the other."
+        )
+    return settings
+
+
+def _complaint(location: tuple[int | str, ...], value: object, message: str) -> str:
+    name = ".".join(map(str, location))
+    variable = f"ANIMEGAN_{name.upper()}"
+    where = variable if variable in os.environ else f"{name} in {os.environ.get('ANIMEGAN_CONFIG', 'the settings')}"
+    return f"{where}={value!r}: {message}"

@@ -1,0 +1,131 @@
+"""The style registry: which styles exist, whose they are, where their weights lie. Imports no torch.
+
+The bundled registry is `model_store/styles.json`. A style that the user installed (`animegan fetch`, `animegan
+import`) is a pair of files in `home()/styles`: `ID.safetensors` and `ID.json`, which has the shape of
+one bundled entry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from animegan.errors import BadSetting, BadWeights, StyleNotInstalled, UnknownStyle
+
+DEFAULT_STYLE = "cel"
+
+StyleId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+
+
+class Title(BaseModel):
+    """A style's name for people, in English and Chinese."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    en: str
+    zh: str
+
+
+class Checkpoint(BaseModel):
+    """A published PyTorch checkpoint; its git blob id (SHA-1 over `blob <size>\\0` and the bytes) checks a download."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    url: str
+    git_blob_id: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+
+
+class Style(BaseModel):
+    """One entry of the registry."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    id: StyleId
+    title: Title
+    weights: str | None = None  # a file beside the entry; None: listed, but to be installed by the user
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    source: str
+    license: str  # an SPDX expression
+    license_url: str
+    noncommercial: bool
+    suits: tuple[Literal["landscape", "portrait"], ...]
+    training_size_px: Annotated[int, Field(ge=16)] | None = None
+    checkpoint: Checkpoint | None = None
+
+
+def bundled_dir() -> Path:
+    """The folder of the bundled registry: packed beside this module in a wheel or archive, else the checkout's."""
+    here = Path(__file__).resolve()
+    packed = here.parent / "model_store"
+    return packed if packed.is_dir() else here.parents[2] / "model_store"
+
+
+def home() -> Path:
+    """Where the user's styles live: `ANIMEGAN_HOME`, else the platform's data directory."""
+    moved = os.environ.get("ANIMEGAN_HOME")
+    return Path(moved).expanduser() if moved else platformdirs.user_data_path("animegan")
+
+
+def installed_dir() -> Path:
+    """The folder of the installed styles; it need not exist."""
+    return home() / "styles"
+
+
+def bundled_styles() -> dict[str, Style]:
+    """The bundled registry in its own order, by id; styles without weights are listed too."""
+    entries = TypeAdapter(list[Style]).validate_json((bundled_dir() / "styles.json").read_bytes())
+    return {entry.id: entry for entry in entries}
+
+
+def installed_styles() -> dict[str, Style]:
+    """The styles that the user installed, by id. Raises `BadSetting` for an entry that can't be read."""
+    styles = {}
+    for file in sorted(installed_dir().glob("*.json")):
+        try:
+            style = Style.model_validate_json(file.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise BadSetting(
+                f"{file} is not a style's entry: {error}. Install the style again, or remove it."
+            ) from None
+        if style.id != file.stem or style.weights != f"{style.id}.safetensors":
+            raise BadSetting(f"{file} names the style {style.id!r}, not {file.stem!r}. Install it again, or remove it.")
+        styles[style.id] = style
+    return styles
+
+
+def styles() -> dict[str, Style]:
+    """All styles by id, the bundled registry first; an installed entry replaces the listed one, never a bundled one."""
+    known = bundled_styles()
+    return known | {id: style for id, style in installed_styles().items() if id not in known or not known[id].weights}
+
+
+def get_style(id: str) -> Style:
+    """The style of that id. Raises `UnknownStyle`, which names those there are."""
+    known = styles()
+    if id not in known:
+        raise UnknownStyle(f"There is no style {id!r}. Use one of: {', '.join(known)}.", style=id)
+    return known[id]
+
+
+def weights_file(style: Style) -> Path:
+    """The style's weights. Raises `StyleNotInstalled` with the command that installs them."""
+    if style.weights:
+        bundled = bundled_styles().get(style.id)
+        folder = bundled_dir() if bundled and bundled.weights else installed_dir()
+        return folder / style.weights
+    way = f"animegan fetch {style.id}" if style.checkpoint else f"animegan import FILE --style {style.id}"
+    raise StyleNotInstalled(f"The style {style.id!r} is not installed here. Install it with: {way}", style=style.id)
+
+
+def verify(style: Style) -> Path:
+    """The style's weights file, its SHA-256 checked. Raises `BadWeights` or `StyleNotInstalled`."""
+    file = weights_file(style)
+    try:
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise BadWeights(f"The weights of {style.id!r} can't be read: {error}. Install the style again.") from None
+    if digest != style.sha256:
+        raise BadWeights(f"{file} has SHA-256 {digest}, not {style.sha256}. Install the style again.", style=style.id)
+    return file

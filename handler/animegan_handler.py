@@ -1,0 +1,110 @@
+"""TorchServe's side of the engine: requests in, one answer of its own for each, whatever the rest of the batch does."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from ts.metrics.metric_type_enum import MetricTypes
+
+from animegan import __version__, hardware, settings
+from animegan.errors import CONTENT_TYPE, AnimeganError, BadImage, BadOption
+from animegan.options import NAMES
+from animegan.pipeline import Item, Pipeline
+
+logger = logging.getLogger(__name__)
+
+OPTION_HEADERS = {f"x-animegan-{name.replace('_', '-')}": name for name in NAMES}
+PICTURE_FIELDS = ("data", "body")  # the multipart field, and TorchServe's name for a raw body
+
+
+class AnimeganHandler:
+    """One worker's handler. `handle` takes TorchServe's batch: a mapping of fields for each request."""
+
+    pipeline: Pipeline
+
+    def initialize(self, context: Any) -> None:
+        """Load every style that is on this machine. Raises `BadSetting`, which ends the worker and is in the log."""
+        configured = settings.load()
+        torch.set_num_threads(configured.cpu_threads or hardware.cpu_count())
+        self.pipeline = Pipeline(configured, gpu=context.system_properties.get("gpu_id"))
+        self.pipeline.load_styles()
+        logger.info(
+            "animegan %s is ready on %s: %s", __version__, self.pipeline.device, ", ".join(self.pipeline.loaded)
+        )
+
+    def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
+        """Answer each request of the batch with its picture, or with its own error as problem details."""
+        items = self.preprocess(data, context)
+        self.inference(items)
+        answers = self.postprocess(items, context)
+        self._count(items, context.metrics, cleaned=self.pipeline.clean_up())
+        return answers
+
+    def preprocess(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[Item]:
+        """Read each request's options and decode its picture."""
+        return [self._decode(fields, context.get_all_request_header(index) or {}) for index, fields in enumerate(data)]
+
+    def inference(self, items: Sequence[Item]) -> None:
+        """Draw the pictures, grouped by style and size, and encode them."""
+        self.pipeline.draw(items)
+        self.pipeline.encode(items)
+
+    def postprocess(self, items: Sequence[Item], context: Any) -> list[bytes]:
+        """Status, headers and body of each answer."""
+        return [self._answer(index, item, context) for index, item in enumerate(items)]
+
+    def _decode(self, fields: Mapping[str, Any], headers: Mapping[str, Any]) -> Item:
+        try:
+            picture = next((_bytes(fields[name]) for name in PICTURE_FIELDS if name in fields), None)
+            if picture is None:
+                raise BadImage("The request holds no picture. Send one as the multipart field 'data'.")
+            options = {
+                OPTION_HEADERS[name.lower()]: value for name, value in headers.items() if name.lower() in OPTION_HEADERS
+            }
+            for name in fields.keys() - set(PICTURE_FIELDS):
+                options[name] = _text(name, fields[name])
+        except AnimeganError as error:
+            return Item(error=error)
+        return self.pipeline.decode(picture, options)
+
+    def _answer(self, index: int, item: Item, context: Any) -> bytes:
+        if item.error or not (item.encoded and item.report):
+            error = item.error or AnimeganError("The picture was not drawn.")
+            context.set_response_status(code=int(error.status), phrase=error.title, idx=index)
+            context.set_response_content_type(index, CONTENT_TYPE)
+            return error.json()
+        for name, value in item.report.headers().items():
+            context.set_response_header(index, name, value)
+        context.set_response_content_type(index, item.encoded.content_type)
+        return item.encoded.data
+
+    def _count(self, items: Sequence[Item], metrics: Any, *, cleaned: bool) -> None:
+        """What `config/metrics.yaml` declares; TorchServe drops anything else."""
+        pictures = metrics.get_metric("animegan_pictures_total", MetricTypes.COUNTER)
+        seconds = metrics.get_metric("animegan_phase_seconds", MetricTypes.HISTOGRAM)
+        for item in items:
+            # Only a style that exists becomes a label: callers must not be able to invent series.
+            style = item.options.style if item.options and item.picture else "none"
+            pictures.add_or_update(1, [style, item.error.code if item.error else "ok"])
+            for phase, duration in item.seconds.items():
+                seconds.add_or_update(duration, [phase])
+        fitted = sum(bool(item.report and item.report.fitted) for item in items)
+        metrics.get_metric("animegan_fitted_pictures_total", MetricTypes.COUNTER).add_or_update(fitted, [])
+        metrics.get_metric("animegan_cleanups_total", MetricTypes.COUNTER).add_or_update(int(cleaned), [])
+        metrics.get_metric("animegan_batch_pictures", MetricTypes.GAUGE).add_or_update(len(items), [])
+
+
+def _bytes(value: Any) -> bytes:
+    """A picture's bytes: TorchServe parses a JSON body before any handler sees it, so what it was is written again."""
+    return bytes(value) if isinstance(value, (bytes, bytearray)) else json.dumps(value).encode()
+
+
+def _text(name: str, value: Any) -> str:
+    try:
+        return value.decode() if isinstance(value, (bytes, bytearray)) else str(value)
+    except UnicodeDecodeError:
+        raise BadOption(f"The option {name!r} is not UTF-8 text.", option=name) from None

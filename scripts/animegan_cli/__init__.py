@@ -1,0 +1,1 @@
+"""The `animegan` command and what the scripts in `scripts/` run."""

@@ -1,0 +1,130 @@
+"""Build `model_store/animegan.mar`: every bundled style traced, with the handler and its configuration.
+
+Reproducible: the same sources give the same bytes. The archive's zip comment is the digest of what it was made from.
+Imports no torch; the tracing runs in a process of its own, where the names that TorchScript gives to classes count from
+the start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+
+import animegan
+from animegan.errors import BadSetting, InternalError
+
+ROOT = Path(__file__).resolve().parents[2]
+ARCHIVE = ROOT / "model_store" / "animegan.mar"
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip entry can carry
+_TOOLS = ("torch", "torch-model-archiver")  # their versions shape the bytes
+
+
+def is_stale(archive: Path = ARCHIVE) -> bool:
+    """Whether the archive is missing, unreadable, or was made from other sources."""
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            return packed.comment.decode() != _digest()
+    except (OSError, zipfile.BadZipFile, UnicodeDecodeError):
+        return True
+
+
+def build(archive: Path = ARCHIVE, say: Callable[[str], None] = lambda _: None) -> Path:
+    """Write the archive, in one step at the end. Raises `BadSetting` outside a checkout, `InternalError` else."""
+    if not (ROOT / "handler" / "animegan_handler.py").is_file():
+        raise BadSetting("The archive is built in a checkout of the project, and this installation is none. Clone it.")
+    digest = _digest()
+    with tempfile.TemporaryDirectory(prefix="animegan-archive-") as folder:
+        work = Path(folder)
+        stage = work / "stage"
+        shutil.copytree(ROOT / "handler" / "animegan", stage / "animegan", ignore=shutil.ignore_patterns("__pycache__"))
+        store = stage / "animegan" / "model_store"
+        store.mkdir()
+        for name in ("styles.json", "LICENSE.md"):
+            shutil.copy(ROOT / "model_store" / name, store)
+        say("Tracing the bundled styles")
+        _run(work, "-m", "animegan_cli.traced", str(store))
+        say("Packing the archive")
+        _run(
+            work,
+            *("-m", "model_archiver.model_packaging", "--model-name", "animegan"),
+            *("--version", animegan.__version__),
+            *("--handler", str(ROOT / "handler" / "animegan_handler.py")),
+            *("--config-file", str(ROOT / "config" / "model-config.yaml")),
+            *("--extra-files", str(stage), "--export-path", str(work)),
+        )
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        part = archive.with_name(f".{archive.name}.{os.getpid()}.part")
+        try:
+            normalise_zip(work / "animegan.mar", part, edit=_edit_manifest, comment=digest)
+            part.replace(archive)
+        finally:
+            part.unlink(missing_ok=True)
+    return archive
+
+
+def normalise_zip(
+    source: Path,
+    target: Path,
+    *,
+    edit: Callable[[str, bytes], bytes | None],
+    comment: str = "",
+) -> None:
+    """Copy a zip file with its entries sorted, stored and dated alike; `edit` returns its bytes, None drops it."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as new:
+        for name in sorted(old.namelist()):
+            data = edit(name, old.read(name))
+            if data is not None:
+                entry = zipfile.ZipInfo(name, _EPOCH)
+                entry.create_system = 3  # Unix, wherever it is built
+                entry.external_attr = 0o644 << 16
+                new.writestr(entry, data)
+        new.comment = comment.encode()
+
+
+def _edit_manifest(name: str, data: bytes) -> bytes | None:
+    if name != "MAR-INF/MANIFEST.json":
+        return data
+    manifest = json.loads(data)
+    manifest.pop("createdOn", None)
+    return json.dumps(manifest, indent=2, sort_keys=True).encode()
+
+
+def _run(work: Path, *arguments: str) -> None:
+    """Run Python on a module, in a temporary folder of its own: the archiver deletes what it finds in a shared one."""
+    private = work / "tmp"
+    private.mkdir(exist_ok=True)
+    paths = [str(ROOT / "handler"), str(ROOT / "scripts"), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "TMPDIR": str(private), "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise InternalError(f"Building the archive failed in {' '.join(arguments[:2])}:\n{done.stderr.strip()}")
+
+
+def _digest() -> str:
+    digest = hashlib.sha256()
+    for tool in _TOOLS:
+        digest.update(f"{tool}=={metadata.version(tool)}\n".encode())
+    for file in _sources():
+        digest.update(f"{file.relative_to(ROOT)}\n{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def _sources() -> Iterator[Path]:
+    yield Path(__file__).resolve()
+    yield Path(__file__).resolve().with_name("traced.py")
+    yield ROOT / "config" / "model-config.yaml"
+    for folder, pattern in (("handler", "**/*"), ("model_store", "*.json"), ("model_store", "*.safetensors")):
+        yield from sorted(
+            file for file in (ROOT / folder).glob(pattern) if file.is_file() and "__pycache__" not in file.parts
+        )
+    yield ROOT / "model_store" / "LICENSE.md"

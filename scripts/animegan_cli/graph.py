@@ -1,0 +1,127 @@
+"""From the constants of an exported graph (ONNX, TFLite) to the generator's tensors.
+
+Converters rename, fold and reshape what they meet, so the order of use is what can be relied on: the generator is a
+chain of 25 convolutions, and what is multiplied and added between one and the next are its bias and its norm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from animegan.errors import BadWeights
+from animegan.generator import tensor_shapes
+
+Array = NDArray[np.generic]
+
+_RESIDUAL = {
+    "0.1.weight": "Conv/weights",
+    "0.2.weight": "LayerNorm/gamma",
+    "0.2.bias": "LayerNorm/beta",
+    "1.1.weight": "{scope}/w",
+    "1.1.bias": "{scope}/bias",
+    "1.2.weight": "1/gamma",
+    "1.2.bias": "1/beta",
+    "2.weight": "Conv_1/weights",
+    "3.weight": "2/gamma",
+    "3.bias": "2/beta",
+}
+_PLAIN = {"1.weight": "Conv{n}/weights", "2.weight": "LayerNorm{n}/gamma", "2.bias": "LayerNorm{n}/beta"}
+
+
+@dataclass
+class _Layer:
+    weight: Array
+    channels: int
+    bias: Array | None
+    scales: list[Array] = field(default_factory=list)
+    shifts: list[Array] = field(default_factory=list)
+
+
+class Graph:
+    """Collects a graph's constants, told in the order of its nodes."""
+
+    def __init__(self) -> None:
+        self._layers: list[_Layer] = []
+
+    def convolution(self, weight: Array, bias: Array | None) -> None:
+        """The next convolution; `weight` is OIHW, a depthwise one's (C, 1, H, W)."""
+        self._layers.append(_Layer(weight, weight.shape[0], bias))
+
+    def combine(self, operation: Literal["mul", "add", "sub"], operands: Sequence[Array | None]) -> None:
+        """An element-wise operation; the operands that are not constant are None.
+
+        A constant counts if it has one value for each channel of the last convolution: it is a norm's or a bias.
+        """
+        for position, constant in enumerate(operands):
+            if constant is None or not self._layers or constant.size != self._layers[-1].channels:
+                continue
+            if operation == "mul":
+                self._layers[-1].scales.append(constant)
+            else:
+                minus = operation == "sub" and position == 1
+                self._layers[-1].shifts.append(np.negative(constant) if minus else constant)
+
+    def tensors(self) -> dict[str, Array]:
+        """What was collected, by the generator's names; a missing tensor is left out, a wrong shape left as it is.
+
+        Raises `BadWeights` where the number of convolutions or of the constants between two of them is another.
+        """
+        names = _by_layer()
+        if len(self._layers) != len(names):
+            raise BadWeights(
+                f"Not the weights of AnimeGANv2's generator: the graph has {len(self._layers)} convolutions with "
+                f"constant weights, not {len(names)}."
+            )
+        tensors: dict[str, Array] = {}
+        for layer, (weight, scale, shifts) in zip(self._layers, names, strict=True):
+            tensors[weight] = layer.weight
+            found = ([] if layer.bias is None else [layer.bias]) + layer.shifts
+            if layer.bias is not None and len(found) > len(shifts) and not layer.bias.any():
+                found = layer.shifts  # a converter's own zeros
+            surplus = len(layer.scales) > len(scale) or len(found) > len(shifts)
+            if surplus and scale:  # the last convolution has no norm: what follows it is the caller's scaling
+                raise BadWeights(
+                    f"Not the weights of AnimeGANv2's generator: {weight} is followed by {len(layer.scales)} scales "
+                    f"and {len(found)} shifts, not {len(scale)} and {len(shifts)}."
+                )
+            tensors |= {name: array.reshape(-1) for name, array in zip(scale, layer.scales, strict=False)}
+            tensors |= {name: array.reshape(-1) for name, array in zip(shifts, found, strict=False)}
+        return tensors
+
+
+def _by_layer() -> list[tuple[str, list[str], list[str]]]:
+    """Each convolution's name with the names of its scales and of its shifts, in order of use."""
+    layers: list[tuple[str, list[str], list[str]]] = []
+    for name, shape in tensor_shapes().items():
+        if len(shape) == 4:
+            layers.append((name, [], []))
+        else:
+            _, scales, shifts = layers[-1]
+            (scales if name.endswith("weight") else shifts).append(name)
+    return layers
+
+
+def tensorflow_names() -> dict[str, str]:
+    """TensorFlow's variables of the generator, named from `G_MODEL/` on, and our name of each."""
+    names = {}
+    plain: dict[str, list[str]] = {}  # block: the positions of its plain convolutions
+    for name in tensor_shapes():
+        block, position, rest = name.split(".", 2)
+        scope = "out_layer" if block == "out_layer" else block[-1].upper()
+        if scope == "out_layer":
+            names["out_layer/Conv/weights"] = name
+        elif rest.startswith("layers."):
+            variable = _RESIDUAL[rest.removeprefix("layers.")].format(scope=f"r{position}")
+            names[f"{scope}/r{position}/{variable}"] = name
+        else:
+            seen = plain.setdefault(block, [])
+            if position not in seen:
+                seen.append(position)
+            n = seen.index(position)
+            names[f"{scope}/{_PLAIN[rest].format(n=f'_{n}' if n else '')}"] = name
+    return names

@@ -1,0 +1,246 @@
+"""The `animegan` command: options here, the work in a module each. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from animegan import __version__
+from animegan.errors import AnimeganError, BadOption
+from animegan.report import notes
+from animegan.styles import bundled_styles, get_style
+from animegan.styles import styles as all_styles
+from animegan_cli.language import language
+
+if TYPE_CHECKING:
+    from animegan.styles import Style
+
+app = typer.Typer(
+    name="animegan",
+    help="Photos to anime pictures with AnimeGANv2's generator.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_PIPE_COLUMNS = 160  # wide enough that a line of a table stays one line
+
+StyleArgument = Annotated[str, typer.Argument(metavar="STYLE", help="A style's id; `animegan styles` lists them.")]
+
+
+def main() -> None:
+    """Run the command: status 0, 1 after an error of `animegan.errors`, 2 after one of usage, 130 after Ctrl-C."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a title in a locale that can't write it
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except AnimeganError as error:
+        words = " ".join(error.detail.split())  # it may quote a file: one line, and nothing that steers a terminal
+        print("animegan: " + "".join(c if c.isprintable() else "?" for c in words), file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains as it ends
+        sys.exit(1)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"animegan {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None: ...
+
+
+@app.command()
+def stylize(
+    inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Photos, and folders of photos.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", metavar="OUT", help="A file for one photo (its ending is the format), else a folder."
+        ),
+    ],
+    style: Annotated[str, typer.Option(help="A style's id; `animegan styles` lists them.")] = "",
+    max_side: Annotated[
+        str, typer.Option(metavar="PX", help="Limit on the longest side; a larger photo is fitted.")
+    ] = "",
+    format: Annotated[str, typer.Option(help="In a folder: jpeg, png, webp, or auto (JPEG, PNG with alpha).")] = "",
+    quality: Annotated[str, typer.Option(metavar="1-100", help="Of JPEG and WebP.")] = "",
+    server: Annotated[
+        str, typer.Option(metavar="URL", help="Draw through this server, for example http://127.0.0.1:8080.")
+    ] = "",
+) -> None:
+    """Draw photos as anime pictures. What is there already, and newer than its photo, is skipped."""
+    from animegan_cli import stylize as work  # noqa: PLC0415
+
+    tasks = work.plan(inputs, out, format)
+    due = [task for task in tasks if not task.done()]
+    if len(due) < len(tasks):
+        print(f"{len(tasks) - len(due)} of {len(tasks)} are done already.", flush=True)
+    if not due:
+        return
+    engine = work.Server(server) if server else work.local_engine()
+    options = {"style": style, "max_side": max_side, "quality": quality}
+    failures: dict[Path, AnimeganError] = {}
+    from rich.progress import track  # noqa: PLC0415
+
+    console = Console(stderr=True, markup=False, highlight=False)
+    for task in track(due, "Drawing", console=console, transient=True, disable=len(due) == 1):
+        try:
+            output, report = work.run(task, engine, options)
+        except AnimeganError as error:
+            failures[task.source] = error
+            continue
+        said = ", ".join(notes(report, language()))
+        console.print(f"{task.source} -> {output}" + (f" ({said})" if said else ""), soft_wrap=True)
+    if failures and len(tasks) == 1:
+        raise next(iter(failures.values()))
+    if failures:
+        lines = [f"{source}: {error.detail}" for source, error in failures.items()]
+        raise AnimeganError("\n".join([f"{len(failures)} of {len(due)} failed:", *lines]))
+
+
+@app.command()
+def archive(
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where to write it, instead of model_store/.")] = None,
+    if_stale: Annotated[
+        bool, typer.Option("--if-stale", help="Only if it is missing or was made from other sources.")
+    ] = False,
+) -> None:
+    """Build the archive that TorchServe serves: every bundled style traced, with the handler."""
+    from animegan_cli import archive as work  # noqa: PLC0415
+
+    target = out or work.ARCHIVE
+    if if_stale and not work.is_stale(target):
+        return
+    work.build(target, lambda step: print(f"{step} ...", flush=True))
+    print(f"Built {target} ({target.stat().st_size / 2**20:.0f} MiB)", flush=True)
+
+
+@app.command("styles")
+def list_styles(
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list, for programs.")] = False,
+) -> None:
+    """List the styles: whose terms they are under, and which are installed."""
+    from animegan_cli.install import state  # noqa: PLC0415
+
+    known = {style: state(style) for style in all_styles().values()}
+    if as_json:
+        entries = [style.model_dump(mode="json") | {"state": where} for style, where in known.items()]
+        print(json.dumps(entries, indent=2))
+        return
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, caption="NC: for non-commercial use only", caption_justify="left")
+    for heading in ("ID", "TITLE", "SUITS", "LICENCE", "NC", "STATE"):
+        table.add_column(heading, no_wrap=heading in ("ID", "NC", "STATE"), overflow="fold")
+    for style, where in known.items():
+        noncommercial = "NC" if style.noncommercial else ""
+        table.add_row(style.id, _title(style), ", ".join(style.suits), style.license, noncommercial, where)
+    Console(markup=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS).print(table)
+
+
+@app.command()
+def fetch(
+    style_id: StyleArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Accept the licence without being asked.")] = False,
+) -> None:
+    """Download a published style, after its licence was shown."""
+    from animegan_cli import install  # noqa: PLC0415
+
+    style = bundled_styles().get(style_id) or get_style(style_id)
+    if install.state(style) == "bundled":
+        print(f"{style_id} is bundled: there is nothing to fetch.")
+        return
+    if install.is_intact(style_id):
+        print(f"{style_id} is installed already.")
+        return
+    install.published(style)
+    _show_licence(style)
+    if not yes:
+        _ask("Download it under these terms?")
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(style_id, total=None)
+        install.fetch(style, progress=lambda done, total: bar.update(task, completed=done, total=total))
+    print(f"Installed the style {style_id}.")
+
+
+@app.command("import")
+def import_style(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", exists=True, dir_okay=False, help="PyTorch checkpoint, safetensors, ONNX or TFLite file."
+        ),
+    ],
+    style_id: Annotated[str, typer.Option("--style", metavar="ID", help="The id to install it under.")],
+    license: Annotated[
+        str | None,
+        typer.Option(
+            "--license", "--licence", metavar="TEXT", help="SPDX id or words; needed for a style of your own."
+        ),
+    ] = None,
+    title: Annotated[str | None, typer.Option(metavar="TEXT", help="Its title in English.")] = None,
+    title_zh: Annotated[str | None, typer.Option(metavar="TEXT", help="Its title in Chinese.")] = None,
+    source: Annotated[str | None, typer.Option(metavar="TEXT", help="Where the weights come from.")] = None,
+    noncommercial: Annotated[
+        bool | None,
+        typer.Option(
+            "--noncommercial/--commercial",
+            help="What the licence allows; a style of your own counts as non-commercial unless you say otherwise.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Install a style from a weights file in hand; for the listed ids, the registry knows title and licence."""
+    from animegan_cli import install  # noqa: PLC0415
+
+    style = install.import_file(
+        file,
+        style_id,
+        license=license,
+        title=title,
+        title_zh=title_zh,
+        source=source,
+        noncommercial=noncommercial,
+    )
+    _show_licence(style)
+    print(f"Installed the style {style.id}.")
+
+
+def _title(style: Style) -> str:
+    return style.title.zh if language() == "zh" else style.title.en
+
+
+def _show_licence(style: Style) -> None:
+    use = "non-commercial use only" if style.noncommercial else "commercial use allowed"
+    lines = [f"{_title(style)} ({style.id})", f"  from     {style.source}", f"  licence  {style.license}, {use}"]
+    print("\n".join(lines + [f"           {style.license_url}"] * bool(style.license_url)), flush=True)
+
+
+def _ask(question: str) -> None:
+    """Go on after a yes. Raises `BadOption` where nobody can be asked."""
+    if not sys.stdin.isatty():
+        raise BadOption("The licence wants a yes, and there is no terminal to ask at. Read it, then add --yes.")
+    if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
+        print("Nothing was downloaded.")
+        raise typer.Exit(1)

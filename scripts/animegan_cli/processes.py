@@ -1,0 +1,67 @@
+"""The processes of one instance: known by a mark in their environment, and ended so that none is left."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+import psutil
+
+MARK = "ANIMEGAN_INSTANCE"
+KILL_WITHIN_S = 10  # SIGKILL works at once, but for a process that waits in the kernel
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """The living processes, this one apart, whose mark is `mark` or lies under it (`mark/...`)."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            value = process.environ().get(MARK, "")
+            if (value == mark or value.startswith(f"{mark}/")) and process.pid != os.getpid():
+                found.append(process)
+        except (psutil.Error, OSError):  # ended meanwhile, or another user's
+            continue
+    return found
+
+
+def end(
+    mark: str,
+    *,
+    grace_s: float,
+    leads: Callable[[psutil.Process], bool] = lambda _: True,
+    hurried: Callable[[], bool] = lambda: False,
+) -> list[psutil.Process]:
+    """End the processes of that mark; returns those that even SIGKILL left, which is none but for a broken kernel.
+
+    The leading ones get SIGTERM and `grace_s` to end the others; without one, all get it. Then, or once `hurried()`,
+    SIGKILL.
+    """
+    asked: set[psutil.Process] = set()
+    deadline = time.monotonic() + grace_s
+    while left := marked(mark):
+        if hurried() or time.monotonic() > deadline:
+            if time.monotonic() > deadline + KILL_WITHIN_S:
+                break
+            _send(left, psutil.Process.kill)
+        else:
+            to_ask = [process for process in left if _is(process, leads)] or left
+            _send([process for process in to_ask if process not in asked], psutil.Process.terminate)
+            asked.update(to_ask)
+        time.sleep(0.1)
+    return left
+
+
+def _is(process: psutil.Process, leads: Callable[[psutil.Process], bool]) -> bool:
+    try:
+        return leads(process)
+    except psutil.Error:
+        return False
+
+
+def _send(processes: list[psutil.Process], signal: Callable[[psutil.Process], None]) -> None:
+    for process in processes:
+        try:
+            signal(process)
+        except psutil.NoSuchProcess:
+            continue

@@ -1,0 +1,220 @@
+"""`scripts/serve`: TorchServe with the animegan archive, watched, until Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from animegan.errors import AnimeganError, BadSetting, InternalError
+from animegan_cli import guard, java, processes
+from animegan_cli.ports import check_free, free_port
+from animegan_cli.signals import Signals, Stopped
+from animegan_cli.supervisor import ServiceFailed, Supervisor
+from animegan_cli.torchserve import Address, TorchServe, address, read_properties
+
+ROOT = Path(__file__).resolve().parents[2]
+PORTS = ("inference", "management", "metrics")
+GRPC_PORTS = ("grpc_inference", "grpc_management")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status: 0 once it was serving and is asked to stop."""
+    options = _parse(arguments)
+    serving = False
+    with Signals() as signals:
+        try:
+            with own_instance() as instance:
+                service = _prepare(options, instance, signals)
+                supervisor = Supervisor([service], signals, say)
+                try:
+                    supervisor.start()
+                    serving = True
+                    _greet(service)
+                    supervisor.watch()
+                finally:
+                    supervisor.end()
+        except Stopped as stopped:
+            say("Stopped")
+            return 0 if serving else 128 + stopped.number
+        except AnimeganError as error:
+            say(f"serve: {error}", sys.stderr)
+            return 1
+    return 0
+
+
+@dataclass(frozen=True)
+class Instance:
+    """What one run calls its own: a folder under the temporary directory, and the mark of its processes."""
+
+    folder: Path
+    mark: str
+
+
+@contextmanager
+def own_instance() -> Iterator[Instance]:
+    """At its end no process with the mark is left, nor the folder; after a `ServiceFailed` its logs are kept.
+
+    A guard does the same if this process is killed.
+    """
+    instance = Instance(Path(tempfile.mkdtemp(prefix="animegan-", dir=_short_folder())), uuid.uuid4().hex)
+    watch = subprocess.Popen(
+        [sys.executable, "-m", "animegan_cli.guard", instance.mark, str(instance.folder)],
+        stdin=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    keep_logs = False
+    try:
+        yield instance
+    except ServiceFailed:
+        keep_logs = True
+        raise
+    finally:
+        processes.end(instance.mark, grace_s=0)
+        shutil.rmtree(instance.folder / "tmp" if keep_logs else instance.folder, ignore_errors=True)
+        watch.communicate(guard.DONE)
+
+
+def _short_folder() -> str:
+    """The temporary directory, or /tmp: a socket's path must fit into 108 bytes, and log4j's is a URL."""
+    folder = tempfile.gettempdir()
+    return folder if re.fullmatch(r"[\w./-]{1,60}", folder, re.ASCII) else "/tmp"  # noqa: S108 - mkdtemp makes its own
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="serve",
+        description="Serve photo in, anime picture out, until Ctrl-C. Sets up what is missing on the first run.",
+        epilog="A port comes from its option, else from ANIMEGAN_INFERENCE_PORT (or _MANAGEMENT_, _METRICS_), "
+        "else from config.properties. 0 takes a free one.",
+    )
+    for name in PORTS:
+        parser.add_argument(f"--{name}-port", metavar="PORT", help=f"port of the {name} API")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=ROOT / "config",
+        metavar="FOLDER",
+        help="folder of config.properties and its companions (default: the checkout's config/)",
+    )
+    return parser.parse_args(arguments)
+
+
+def _prepare(options: argparse.Namespace, instance: Instance, signals: Signals) -> TorchServe:
+    """Everything before the start: settings, ports, Java, the archive. Raises `AnimeganError`, `Stopped`."""
+    config = options.config.resolve()
+    properties = read_properties(config / "config.properties")
+    for name in PORTS:
+        properties[f"{name}_address"] = str(_chosen(options, name, address(properties, f"{name}_address")))
+    _check_ports(properties)
+    environment = {"ANIMEGAN_CONFIG": str(config / "animegan.toml"), **os.environ}
+    runtime = _java(instance, signals, environment)
+    say(f"Java {runtime.version}: {runtime.home}")
+    model_store = ROOT / properties.get("model_store", "model_store")
+    if model_store == ROOT / "model_store":
+        _run(instance, signals, environment, "-m", "animegan_cli", "archive", "--if-stale")
+    elif not (model_store / properties["load_models"]).is_file():
+        raise BadSetting(f"{model_store} holds no {properties['load_models']}. Copy it there, or correct model_store.")
+    return TorchServe(
+        properties=properties,
+        config=config,
+        model_store=model_store,
+        folder=instance.folder,
+        mark=f"{instance.mark}/torchserve",
+        java=runtime,
+        environment=environment,
+        show=say,
+    )
+
+
+def _chosen(options: argparse.Namespace, name: str, configured: Address) -> Address:
+    """The address with the port that the option or the variable names; 0 becomes a free one. Raises `BadSetting`."""
+    variable = f"ANIMEGAN_{name.upper()}_PORT"
+    asked = {f"--{name}-port": getattr(options, f"{name}_port"), variable: os.environ.get(variable) or None}
+    port = configured.port
+    for origin, value in asked.items():
+        if value is not None:
+            if not re.fullmatch(r"\d{1,5}", value, re.ASCII) or int(value) > 65535:
+                raise BadSetting(f"{origin}={value} is not a port. Use a number from 0 (a free one) to 65535.")
+            port = int(value)
+            break
+    return Address(configured.host, port or free_port(configured.host))
+
+
+def _check_ports(properties: Mapping[str, str]) -> None:
+    """Raise `BadSetting` unless each port is one of its own and free."""
+    taken: dict[int, str] = {}
+    for name in PORTS:
+        at = address(properties, f"{name}_address")
+        option = f"--{name}-port"
+        way_out = f"Stop that, or take another port: {option} PORT (0: a free one)."
+        if at.port in taken:
+            raise BadSetting(f"Port {at.port} is to serve both {taken[at.port]} and {name}. Move one: {option} PORT.")
+        taken[at.port] = name
+        check_free(at.host, at.port, name, way_out)
+    for name in GRPC_PORTS:
+        port = properties.get(f"{name}_port", "0")
+        if not re.fullmatch(r"\d{1,5}", port, re.ASCII):
+            raise BadSetting(f"{name}_port={port} in config.properties is not a port.")
+        if int(port):
+            host = properties.get(f"{name}_address", "127.0.0.1")
+            check_free(host, int(port), name, f"Stop that, or set {name}_port=0 in config.properties.")
+
+
+def _java(instance: Instance, signals: Signals, environment: Mapping[str, str]) -> java.Java:
+    found = java.find(environment, say)
+    if found is None:
+        say("There is no Java 11 to 21; installing one into .venv")
+        _run(instance, signals, environment, str(ROOT / "scripts" / "bootstrap.py"), "java")
+        found = java.find(environment, lambda _: None)
+    if found is None:
+        raise BadSetting("No Java 11 to 21 runs here, nor PyPI's. Install one (Debian: default-jre-headless).")
+    return found
+
+
+def _run(instance: Instance, signals: Signals, environment: Mapping[str, str], *arguments: str) -> None:
+    """Run Python with these arguments, in the instance. Raises `Stopped`, or `InternalError` if it fails."""
+    temporary = instance.folder / "tmp"
+    temporary.mkdir(exist_ok=True)
+    step = subprocess.Popen(
+        [sys.executable, *arguments],
+        env={**environment, processes.MARK: instance.mark, "TMPDIR": str(temporary)},
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while step.poll() is None:
+        signals.check()
+        signals.pause(1.0)
+    if step.returncode:
+        raise InternalError("That failed, so nothing is served; the reason is above.")
+
+
+def _greet(service: TorchServe) -> None:
+    inference, management, metrics = service.addresses
+    say(f"Ready. Management: {management}  Metrics: {metrics}  Logs: {service.logs}")
+    say(f"Try it (Ctrl-C ends it):\n\n    curl -F data=@photo.jpg {inference}/predictions/animegan -o anime.jpg\n")
+
+
+def say(line: str, stream: TextIO = sys.stdout) -> None:
+    """Print a line at once. A reader that has gone away is no reason to stop serving: the rest goes nowhere."""
+    try:
+        print(line, file=stream, flush=True)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

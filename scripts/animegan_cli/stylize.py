@@ -1,0 +1,147 @@
+"""`animegan stylize`: files and folders of photos to anime pictures, in this process or through a server."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import requests
+
+from animegan.errors import BadOption, InternalError
+from animegan.images import Encoded
+from animegan.report import Report
+
+SUFFIXES = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp"}  # of an output, with its format
+_ENDINGS = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
+_INPUT_SUFFIXES = {*SUFFIXES, ".avif", ".bmp", ".gif", ".tif", ".tiff"}  # looked for in a folder
+_TIMEOUT_S = (5, 600)  # to connect, and between two bytes of an answer
+
+
+class Engine(Protocol):
+    """What draws: `animegan.pipeline.Pipeline`, or `Server`."""
+
+    def stylize(self, data: bytes, options: Mapping[str, str], /) -> tuple[Encoded, Report]: ...
+
+
+def local_engine() -> Engine:
+    """The engine in this process, under this process's settings. Raises `BadSetting`."""
+    import torch  # noqa: PLC0415 - seconds that a run through a server does not have to spend
+
+    from animegan import hardware, settings  # noqa: PLC0415
+    from animegan.pipeline import Pipeline  # noqa: PLC0415
+
+    configured = settings.load()
+    torch.set_num_threads(configured.cpu_threads or hardware.cpu_count())
+    return Pipeline(configured)
+
+
+class Server:
+    """A TorchServe with the archive, by the address of its inference API."""
+
+    def __init__(self, url: str) -> None:
+        self._url = f"{url.rstrip('/')}/predictions/animegan"
+        self._session = requests.Session()
+
+    def stylize(self, data: bytes, options: Mapping[str, str], /) -> tuple[Encoded, Report]:
+        """Send one picture. Raises `InternalError` with the server's own words where it gave any."""
+        try:
+            answer = self._session.post(self._url, files={"data": data}, data=options, timeout=_TIMEOUT_S)
+        except requests.RequestException as error:
+            raise InternalError(f"No answer from {self._url}: {_cause(error)}. Is the server running?") from None
+        if not answer.ok:
+            raise InternalError(_complaint(answer))
+        try:
+            return Encoded(answer.content, answer.headers["Content-Type"]), Report.from_headers(answer.headers)
+        except (KeyError, ValueError):
+            raise InternalError(f"{self._url} answered, but not as this project's server does.") from None
+
+
+def _cause(error: requests.RequestException) -> str:
+    return "it took too long" if isinstance(error, requests.Timeout) else "the connection failed"
+
+
+def _complaint(answer: requests.Response) -> str:
+    try:
+        return str(answer.json()["detail"])
+    except (ValueError, KeyError, TypeError):  # TorchServe's own errors have another shape, or none
+        return f"The server answered {answer.status_code} {answer.reason}".strip() + "."
+
+
+@dataclass(frozen=True)
+class Task:
+    """One picture to draw, to `base` and its ending; an empty `ending` is left to the format that comes back."""
+
+    source: Path
+    base: Path
+    ending: str
+    format: str
+
+    def done(self) -> bool:
+        """Whether an output no older than its source is there."""
+        endings = [self.ending] if self.ending else _ENDINGS.values()
+        outputs = (self._output(ending) for ending in endings)
+        return any(o.is_file() and o.stat().st_mtime >= self.source.stat().st_mtime for o in outputs)
+
+    def write(self, encoded: Encoded) -> Path:
+        """Write the output in one step, so that a broken-off run leaves nothing that looks done."""
+        output = self._output(self.ending or _ENDINGS[encoded.content_type])
+        output.parent.mkdir(parents=True, exist_ok=True)
+        part = output.with_name(f".{output.name}.part")
+        try:
+            part.write_bytes(encoded.data)
+            part.replace(output)
+        finally:
+            part.unlink(missing_ok=True)
+        return output
+
+    def _output(self, ending: str) -> Path:
+        return self.base.with_name(self.base.name + ending)
+
+
+def plan(inputs: Sequence[Path], out: Path, format: str = "") -> list[Task]:
+    """Which picture goes where. `out` is a file for one input file, else a folder; a file's ending is its format.
+
+    Raises `BadOption` for an input that is not there, a folder without pictures, and an ending that is no format.
+    """
+    sources = list(_sources(inputs))
+    if len(inputs) == 1 and inputs[0].is_file() and not out.is_dir() and (out.suffix or out.is_file()):
+        ending = SUFFIXES.get(out.suffix.lower())
+        if not ending:
+            raise BadOption(f"{out.name!r}: end it with one of {', '.join(SUFFIXES)}, or name a folder.")
+        if format not in ("", "auto", ending):
+            raise BadOption(f"--format {format} and the ending of {out.name!r} differ. Leave the format out.")
+        return [Task(inputs[0], out.with_suffix(""), out.suffix, ending)]
+    if out.exists() and not out.is_dir():
+        raise BadOption(f"{out} is a file. Name a folder for several pictures.")
+    stems = Counter(relative.with_suffix("") for _, relative in sources)
+    # Two photos that differ only in their ending keep it, or one would overwrite the other.
+    return [
+        Task(source, out / (relative if stems[relative.with_suffix("")] > 1 else relative.with_suffix("")), "", format)
+        for source, relative in sources
+    ]
+
+
+def _sources(inputs: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
+    """Each picture, and its path below the output folder."""
+    for given in inputs:
+        if given.is_file():
+            yield given, Path(given.name)
+        elif given.is_dir():
+            found = sorted(f for f in given.rglob("*") if f.suffix.lower() in _INPUT_SUFFIXES and f.is_file())
+            if not found:
+                raise BadOption(f"{given} holds no picture ({', '.join(sorted(_INPUT_SUFFIXES))}).")
+            yield from ((file, file.relative_to(given)) for file in found)
+        else:
+            raise BadOption(f"{given} is not there.")
+
+
+def run(task: Task, engine: Engine, options: Mapping[str, str]) -> tuple[Path, Report]:
+    """Draw one picture. Raises `AnimeganError`, also where a file can't be read or written."""
+    try:
+        encoded, report = engine.stylize(task.source.read_bytes(), {**options, "format": task.format})
+        return task.write(encoded), report
+    except OSError as error:
+        raise InternalError(f"{error.strerror}: {error.filename}") from None

@@ -1,0 +1,18 @@
+"""What every test may use: a running server, and the check on skips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from servers import Server, running_server
+
+pytest_plugins = ["plugins.expected_skips"]
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """TorchServe as `scripts/serve` starts it, on free ports; shared, so leave it as you found it."""
+    with running_server() as running:
+        yield running

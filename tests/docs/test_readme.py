@@ -1,0 +1,275 @@
+"""What the documents say is so: their code runs, their commands parse, their links resolve, their tables agree."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+from animegan_handler import OPTION_HEADERS
+from pictures import encoded, photo
+from PIL import Image
+
+import animegan
+from animegan import options, styles
+from animegan.errors import AnimeganError, BadOption
+from animegan.report import Report
+from animegan.settings import SMALLEST_SIDE_PX, Settings
+from animegan_cli import contact_sheet
+from animegan_cli.main import app
+from animegan_cli.torchserve import MODEL, address, read_properties
+
+ROOT = Path(__file__).resolve().parents[2]
+READMES = ("README.md", "README.zh-CN.md")
+PAGES = sorted(
+    str(path.relative_to(ROOT))
+    for path in ROOT.rglob("*.md")
+    if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
+)
+BUILT = {"model_store/animegan.mar"}  # named, and not there before the first start
+
+CODE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+
+
+def text(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def prose(page: str) -> str:
+    return CODE.sub("", text(page))
+
+
+def code(language: str, *pages: str) -> list[str]:
+    """The blocks of that language, each once."""
+    return list(dict.fromkeys(body for page in pages for kind, body in CODE.findall(text(page)) if kind == language))
+
+
+def commands(first: str, *pages: str) -> list[str]:
+    """The lines of the shell blocks that begin with that word."""
+    return [line for block in code("sh", *pages) for line in block.splitlines() if line.split()[0] == first]
+
+
+def tables(page: str) -> Iterator[list[list[str]]]:
+    """Each table's rows of cells, without its head."""
+    for table in re.findall(r"(?:^\|.*\|\n)+", text(page), re.MULTILINE):
+        yield [[cell.strip() for cell in row.strip("|").split(" | ")] for row in table.splitlines()[2:]]
+
+
+def table(page: str, entry: str) -> dict[str, list[str]]:
+    """The table of which some row has `entry` as its first cell in code: the other cells, by the first."""
+    [found] = [rows for rows in tables(page) if f"`{entry}`" in [row[0] for row in rows]]
+    return {row[0].strip("`"): row[1:] for row in found}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder: holds what the documents' commands name, and no style is installed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ANIMEGAN_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ANIMEGAN_WARMUP_PX", "0")
+    (tmp_path / "photos").mkdir()
+    for name in ("photo.jpg", "beach.jpg", "photos/hill.jpg"):
+        (tmp_path / name).write_bytes(encoded(photo(96, 64)))
+    for name in ("hayao.onnx", "mine.safetensors"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+# ---- Code and commands -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("block", code("python", *READMES))
+def test_the_python_runs(block: str, folder: Path) -> None:
+    exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
+    with Image.open(folder / "anime.jpg") as drawn, Image.open(folder / "photo.jpg") as source:
+        assert drawn.size == source.size
+        assert drawn.tobytes() != source.tobytes()
+
+
+@pytest.mark.parametrize("line", commands("animegan", *PAGES))
+def test_the_command_has_these_options(line: str, folder: Path) -> None:
+    _, name, *arguments = shlex.split(line)
+    group: Any = typer.main.get_command(app)
+    group.commands[name].make_context(name, arguments)
+    if name == "styles" or (name == "stylize" and "--server" not in arguments):  # the others load or fetch more
+        before = set(folder.rglob("*"))
+        app(shlex.split(line)[1:], standalone_mode=False)
+        made = [file for file in set(folder.rglob("*")) - before if file.is_file()]
+        assert len(made) == {"styles": 0, "stylize": 1 if "photos" not in arguments else 2}[name]
+        for file in made:
+            with Image.open(file) as drawn:
+                assert drawn.size == (96, 64)
+
+
+@pytest.mark.parametrize("line", commands("curl", *PAGES))
+def test_curl_asks_for_what_is_there(line: str) -> None:
+    words = shlex.split(line)
+    assert all((ROOT / name).is_file() for name in re.findall(r"@(\S+)", line))
+    inference = address(read_properties(ROOT / "config" / "config.properties"), "inference_address")
+    assert f"{inference}/predictions/{MODEL}" in words
+    fields = dict(word.split("=", 1) for flag, word in zip(words, words[1:], strict=False) if flag == "-F")
+    headers = dict(word.split(": ", 1) for flag, word in zip(words, words[1:], strict=False) if flag == "-H")
+    assert ("data" in fields) != ("--data-binary" in words)
+    assert fields.pop("data", "@").startswith("@")
+    assert headers.pop("Content-Type", "image/jpeg") == "image/jpeg"
+    asked = options.parse({OPTION_HEADERS[name.lower()]: value for name, value in headers.items()} | fields, Settings())
+    assert styles.get_style(asked.style).weights, "the documents draw in bundled styles"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_scripts_are_there(page: str) -> None:
+    named = re.findall(r"(?<![\w/.])(?:\./)?((?:scripts|\.ci)/[\w./]+)(?= |\n|`|$)", text(page))
+    assert [name for name in named if not (ROOT / name).exists()] == []
+    run = re.findall(r"^\./(scripts/\S+)", "\n".join(code("sh", page)), re.MULTILINE)
+    assert [name for name in run if not os.access(ROOT / name, os.X_OK)] == []
+
+
+def test_the_pictures_are_made_by_these_lines() -> None:
+    made = set()
+    for line in commands(".venv/bin/python", "CONTRIBUTING.md"):
+        if "animegan_cli.contact_sheet" in line:
+            parsed = contact_sheet._parse(shlex.split(line)[3:])
+            assert all((ROOT / file).is_file() for file in parsed.photos)
+            made.add(ROOT / parsed.out)
+    assert made == set((ROOT / "docs" / "pictures").iterdir())
+
+
+def test_both_readmes_have_the_same_code_pictures_and_sections() -> None:
+    english, chinese = ([CODE.findall(text(page)), re.findall(r"^#+ ", prose(page), re.MULTILINE)] for page in READMES)
+    assert english == chinese
+    pictures, same = (re.findall(r"!\[.+\]\((.+)\)", prose(page)) for page in READMES)
+    assert pictures == same
+    assert len(pictures) == 2
+
+
+def test_both_readmes_have_tables_of_the_same_things() -> None:
+    english, chinese = ([[row[0] for row in rows if row[0].startswith("`")] for rows in tables(p)] for p in READMES)
+    assert english == chinese
+
+
+# ---- Links and names -------------------------------------------------------------------------------------------------
+
+
+def anchors(page: Path) -> set[str]:
+    """As GitHub makes them from the headings."""
+    heads = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_resolve(page: str) -> None:
+    for link in LINK.findall(prose(page)):
+        if re.match(r"https?://", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (ROOT / page).parent / name if name else ROOT / page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_named_paths_exist(page: str) -> None:
+    rooms = r"(?:handler|scripts|config|model_store|requirements|tests|docs|\.ci)/[\w./-]*"
+    named = [span for span in SPAN.findall(prose(page)) if re.fullmatch(rooms, span)]
+    assert [name for name in named if not (ROOT / name).exists() and name not in BUILT] == []
+
+
+def test_the_changelog_knows_this_version() -> None:
+    [latest, *_] = re.findall(r"^## \[(.+?)\]", text("CHANGELOG.md"), re.MULTILINE)
+    assert latest == animegan.__version__
+
+
+# ---- Tables ----------------------------------------------------------------------------------------------------------
+
+
+def kinds(base: type[AnimeganError] = AnimeganError) -> Iterator[type[AnimeganError]]:
+    """The engine's own errors below `base`."""
+    for kind in base.__subclasses__():
+        if kind.__module__ == AnimeganError.__module__:
+            yield kind
+            yield from kinds(kind)
+
+
+@pytest.mark.parametrize("page", READMES)
+def test_the_statuses_are_the_errors_own(page: str) -> None:
+    [rows] = [rows for rows in tables(page) if "`bad_image`" in [row[1] for row in rows]]
+    assert sorted((row[0], row[1].strip("`")) for row in rows) == sorted((str(int(k.status)), k.code) for k in kinds())
+    retryable = {row[1].strip("`") for row in rows if "retryable" in row[2] or "可重试" in row[2]}
+    assert retryable == {kind.code for kind in kinds() if kind.retryable}
+
+
+@pytest.mark.parametrize("page", READMES)
+def test_the_limits_are_the_settings(page: str) -> None:
+    settings = Settings()
+    [[_, _, said]] = [row for rows in tables(page) for row in rows if row[1:2] == ["`too_large`"]]
+    million = 1_000_000 if page == "README.md" else 10_000  # 万
+    numbers = [settings.max_upload_mb, settings.max_pixels_mpx * 1_000_000 // million]
+    assert [int(number) for number in re.findall(r"\d+", said)] == numbers
+    [[_, _, said]] = [row for rows in tables(page) for row in rows if row[1:2] == ["`picture_too_small`"]]
+    assert re.findall(r"\d+", said) == [str(SMALLEST_SIDE_PX)]
+    bytes_ = int(read_properties(ROOT / "config" / "config.properties")["max_request_size"])
+    assert f"{bytes_ // 2**20} MiB" in prose(page)
+
+
+def test_the_sample_error_is_real() -> None:
+    samples = [json.loads(block) for block in code("json", *READMES)]
+    with pytest.raises(BadOption) as caught:
+        options.parse({"max_side": "5000"}, Settings())
+    assert samples == [json.loads(caught.value.json())]
+
+
+@pytest.mark.parametrize("page", READMES)
+def test_the_options_are_those_of_a_request(page: str) -> None:
+    rows = table(page, "max_side")
+    assert {cells[0].strip("`").lower(): name for name, cells in rows.items()} == OPTION_HEADERS
+    settings = Settings()
+    defaults = {name: cells[3].strip("`") for name, cells in rows.items()}
+    assert defaults == {
+        "style": settings.style,
+        "max_side": str(settings.max_side_px),
+        "format": settings.format,
+        "quality": str(settings.quality),
+    }
+    for name, least, most in (("max_side", SMALLEST_SIDE_PX, settings.max_side_ceiling_px), ("quality", 1, 100)):
+        assert re.findall(r"\d+", rows[name][2]) == [str(least), str(most)]
+        for value in (least, most):
+            options.parse({name: str(value)}, settings)
+        for value in (least - 1, most + 1):
+            with pytest.raises(BadOption):
+                options.parse({name: str(value)}, settings)
+    for format in SPAN.findall(rows["format"][2]):
+        assert options.parse({"format": format}, settings).format == format
+
+
+@pytest.mark.parametrize("page", READMES)
+def test_the_response_headers_are_the_reports(page: str) -> None:
+    rows = table(page, "X-Animegan-Fitted")
+    assert list(rows) == list(Report("cel", "", "fp32", (16, 16), (16, 16)).headers())
+
+
+@pytest.mark.parametrize("page", READMES)
+def test_the_styles_are_the_registrys(page: str) -> None:
+    chinese = page != "README.md"
+    words = {"landscape": "风景", "portrait": "人像"} if chinese else {}
+    rows = table(page, "cel")
+    known = styles.bundled_styles()
+    assert list(rows) == list(known)
+    for name, (title, suits, licence, commercial, way) in rows.items():
+        style = known[name]
+        assert title == (style.title.zh if chinese else style.title.en)
+        assert suits == ("、" if chinese else ", ").join(words.get(word, word) for word in style.suits)
+        assert licence == style.license
+        assert ("**" in commercial) == style.noncommercial
+        if style.weights:
+            assert way == ("内置" if chinese else "bundled")
+        else:
+            fetch = f"`animegan fetch {name}`"
+            assert way == (fetch if style.checkpoint else f"`animegan import FILE --style {name}`")

@@ -1,0 +1,132 @@
+"""TorchServe's adapter, with TorchServe's own context and metrics around it."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from ts.context import Context, RequestProcessor
+from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
+from ts.model_loader import TsModelLoader
+
+from animegan_handler import AnimeganHandler
+from pictures import encoded, photo
+
+METRICS = Path(__file__).resolve().parents[2] / "config" / "metrics.yaml"
+GOOD = encoded(photo(40, 32))
+
+
+def make_context(headers: list[dict[str, Any]]) -> Context:
+    metrics = MetricsCacheYamlImpl(config_file_path=str(METRICS))
+    metrics.initialize_cache()
+    context = Context("animegan", "", {}, len(headers), None, "0.12.0", metrics=metrics)
+    context.request_processor = [RequestProcessor(one) for one in headers]
+    return context
+
+
+@pytest.fixture(scope="module")
+def handler() -> AnimeganHandler:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANIMEGAN_WARMUP_PX", "0")
+        patch.setenv("ANIMEGAN_CPU_THREADS", "2")
+        made = AnimeganHandler()
+        made.initialize(make_context([]))
+    return made
+
+
+def ask(
+    handler: AnimeganHandler, *requests: tuple[Mapping[str, Any], dict[str, Any]]
+) -> list[tuple[int, dict[str, str], bytes]]:
+    context = make_context([headers for _, headers in requests])
+    bodies = handler.handle([fields for fields, _ in requests], context)
+    return [
+        (context.get_response_status(index)[0], context.get_response_headers(index), body)
+        for index, body in enumerate(bodies)
+    ]
+
+
+def test_torchserve_finds_the_one_class() -> None:
+    entry, initialize = TsModelLoader()._get_class_entry_point(__import__("animegan_handler"))
+    assert entry.__self__.__class__ is AnimeganHandler
+    assert initialize.__self__ is entry.__self__
+
+
+def test_a_field_beats_a_header_and_headers_come_in_any_case(handler: AnimeganHandler) -> None:
+    headers = {"X-ANIMEGAN-Max-Side": "16", "x-animegan-format": "webp", "X-Animegan-Style": "gouache", "Accept": "*/*"}
+    [(status, answered, body)] = ask(handler, ({"data": GOOD, "max_side": b"20"}, headers))
+    assert status == 200
+    assert answered["X-Animegan-Size"] == "20x16"
+    assert answered["X-Animegan-Original-Size"] == "40x32"
+    assert answered["X-Animegan-Fitted"] == "true"
+    assert answered["X-Animegan-Style"] == "gouache"
+    assert answered["content-type"] == "image/webp"
+    assert answered["Server-Timing"].startswith("decode;dur=")
+    assert Image.open(io.BytesIO(body)).size == (20, 16)
+
+
+def test_a_raw_body_is_a_picture(handler: AnimeganHandler) -> None:
+    [(status, answered, _)] = ask(handler, ({"body": bytearray(GOOD)}, {"Content-Type": "image/jpeg"}))
+    assert (status, answered["content-type"]) == (200, "image/jpeg")
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "code"),
+    [
+        ({}, 400, "bad_image"),
+        ({"style": b"cel"}, 400, "bad_image"),
+        ({"data": b""}, 400, "bad_image"),
+        ({"body": {"a": 1}}, 415, "unsupported_image"),
+        ({"data": "text that TorchServe decoded"}, 415, "unsupported_image"),
+        ({"data": GOOD, "size": b"3"}, 422, "bad_option"),
+        ({"data": GOOD, "style": b"\xff\xfe"}, 422, "bad_option"),
+        ({"data": GOOD, "style": b"../../etc/passwd"}, 404, "unknown_style"),
+        ({"data": GOOD, "quality": b"1;drop"}, 422, "bad_option"),
+    ],
+)
+def test_bad_requests(handler: AnimeganHandler, fields: dict[str, Any], status: int, code: str) -> None:
+    [(answered, headers, body)] = ask(handler, (fields, {}))
+    problem = json.loads(body)
+    assert (answered, problem["status"], problem["code"]) == (status, status, code)
+    assert headers["content-type"] == "application/problem+json"
+
+
+def test_a_batch_of_good_and_bad(handler: AnimeganHandler) -> None:
+    answers = ask(
+        handler,
+        ({"data": GOOD}, {}),
+        ({"data": b"text"}, {"describe": "true", "explain": "True"}),
+        ({"data": encoded(photo(64, 48), "PNG"), "style": b"gouache", "format": b"png"}, {}),
+        ({"data": GOOD[:200]}, {}),
+    )
+    assert [status for status, _, _ in answers] == [200, 415, 200, 400]
+    assert Image.open(io.BytesIO(answers[2][2])).size == (64, 48)
+
+
+def test_describe_does_not_hijack_the_batch(handler: AnimeganHandler) -> None:
+    answers = ask(handler, ({"data": GOOD}, {"describe": "true", "explain": "true"}), ({"data": GOOD}, {}))
+    assert [(status, headers["content-type"]) for status, headers, _ in answers] == [(200, "image/jpeg")] * 2
+
+
+def test_metrics_are_emitted_and_callers_invent_no_series(
+    handler: AnimeganHandler, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    ask(handler, ({"data": GOOD, "max_side": b"20"}, {}), ({"data": GOOD, "style": b"x|#type:evil"}, {}))
+    lines = [line for line in caplog.messages if line.startswith("[METRICS]animegan_")]
+    assert any(line.startswith("[METRICS]animegan_pictures_total.Count:1|#style:cel,result:ok|") for line in lines)
+    assert any("#style:none,result:unknown_style|" in line for line in lines)
+    assert any(line.startswith("[METRICS]animegan_fitted_pictures_total.Count:1|") for line in lines)
+    assert any("#phase:run|" in line for line in lines)
+    assert not any("evil" in line for line in lines)
+
+
+def test_a_bad_setting_ends_the_worker_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANIMEGAN_PRECISION", "int4")
+    with pytest.raises(Exception, match="ANIMEGAN_PRECISION='int4'"):
+        AnimeganHandler().initialize(make_context([]))

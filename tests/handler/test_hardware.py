@@ -1,0 +1,63 @@
+"""Device, precision and CPUs follow what the machine says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from animegan import hardware
+from animegan.errors import BadSetting
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(("cpu_has_bf16", "expected"), [(True, "bf16"), (False, "fp32")])
+def test_auto_on_a_cpu_asks_the_cpu(monkeypatch: pytest.MonkeyPatch, cpu_has_bf16: bool, expected: str) -> None:
+    monkeypatch.setattr(hardware, "_cpu_multiplies_bf16", lambda: cpu_has_bf16)
+    assert hardware.pick_precision("auto", CPU) == expected
+
+
+def test_auto_on_a_gpu_is_half() -> None:
+    assert hardware.pick_precision("auto", torch.device("cuda", 0)) == "fp16"
+
+
+def test_half_on_a_cpu_is_refused() -> None:
+    with pytest.raises(BadSetting, match="fp16"):
+        hardware.pick_precision("fp16", CPU)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+def test_cuda_without_a_gpu_is_refused() -> None:
+    assert hardware.pick_device("auto") == CPU
+    with pytest.raises(BadSetting, match="no CUDA GPU"):
+        hardware.pick_device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({"cpu.max": "150000 100000"}, 2),
+        ({"cpu.max": "50000 100000"}, 1),
+        ({"cpu.max": "max 100000"}, None),
+        ({"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "100000"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+        ({"cpu.max": ""}, None),
+        ({}, None),
+    ],
+)
+def test_cpus_are_the_cgroups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], quota: int | None
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)))
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert hardware.cpu_count(tmp_path) == (quota or 64)
+
+
+def test_a_quota_above_the_affinity_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    (tmp_path / "cpu.max").write_text("800000 100000")
+    assert hardware.cpu_count(tmp_path) == 2

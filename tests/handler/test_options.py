@@ -1,0 +1,50 @@
+"""Options: what is asked for is checked, what is not asked for comes from the settings."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from animegan.errors import BadOption
+from animegan.options import Options, parse
+from animegan.settings import Settings
+
+SETTINGS = Settings(max_side_ceiling_px=2048)
+
+
+def test_nothing_asked_for_is_the_settings() -> None:
+    assert parse({}, SETTINGS) == Options("cel", 1024, "auto", 92)
+    assert parse({"style": " ", "max_side": "", "format": "", "quality": ""}, SETTINGS) == parse({}, SETTINGS)
+
+
+def test_all_can_be_asked_for() -> None:
+    raw = {"style": "gouache", "max_side": " 2048 ", "format": "JPG", "quality": "100"}
+    assert parse(raw, SETTINGS) == Options("gouache", 2048, "jpeg", 100)
+
+
+@pytest.mark.parametrize("value", ["-1", "0", "15", "2049", "1e3", "12.5", "many", "9" * 5000, "1_000", "٣٢٠", "0x40"])
+def test_a_bad_max_side_names_the_value_and_the_limits(value: str) -> None:
+    with pytest.raises(BadOption) as caught:
+        parse({"max_side": value}, SETTINGS)
+    assert value[:32] in caught.value.detail
+    assert "from 16 to 2048" in caught.value.detail
+    assert caught.value.problem()["status"] == 422
+    assert len(caught.value.detail) < 200
+
+
+@pytest.mark.parametrize(("name", "value"), [("format", "bmp"), ("quality", "0"), ("quality", "101"), ("maxside", "9")])
+def test_other_bad_options(name: str, value: str) -> None:
+    with pytest.raises(BadOption) as caught:
+        parse({name: value}, SETTINGS)
+    assert caught.value.problem()["option"] == name
+
+
+@given(st.dictionaries(st.sampled_from(["style", "max_side", "format", "quality"]), st.text()))
+def test_any_text_is_options_or_a_bad_option(raw: dict[str, str]) -> None:
+    try:
+        options = parse(raw, SETTINGS)
+    except BadOption:
+        return
+    assert 16 <= options.max_side <= 2048
+    assert 1 <= options.quality <= 100

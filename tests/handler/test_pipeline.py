@@ -1,0 +1,165 @@
+"""The pipeline: each picture's error is its own, groups are by style and size, faults are ours."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from animegan import memory
+from animegan.errors import AnimeganError, InternalError, OutOfMemory, StyleNotInstalled, UnknownStyle
+from animegan.pipeline import Pipeline
+from animegan.settings import Settings
+from animegan.stylizer import Stylizer
+from pictures import encoded, photo
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Pipeline:
+    return Pipeline(Settings(device="cpu", precision="fp32", warmup_px=0, max_pixels_mpx=1))
+
+
+def errors(pipeline: Pipeline, *requests: tuple[bytes, dict[str, str]]) -> list[str]:
+    items = [pipeline.decode(data, options) for data, options in requests]
+    pipeline.draw(items)
+    pipeline.encode(items)
+    return [item.error.code if item.error else str(item.report and item.report.size) for item in items]
+
+
+def test_each_picture_has_its_own_outcome(pipeline: Pipeline) -> None:
+    good = encoded(photo(40, 32))
+    assert errors(
+        pipeline,
+        (good, {}),
+        (good[: len(good) // 2], {}),
+        (b"text, not a picture", {}),
+        (good, {"style": "nonesuch"}),
+        (good, {"style": "hayao"}),
+        (good, {"max_side": "-1"}),
+        (encoded(photo(1001, 1000)), {}),
+        (encoded(photo(15, 40)), {}),
+        (good, {"style": "gouache", "max_side": "20"}),
+    ) == [
+        "(40, 32)",
+        "bad_image",
+        "unsupported_image",
+        "unknown_style",
+        "style_not_installed",
+        "bad_option",
+        "too_large",
+        "picture_too_small",
+        "(20, 16)",
+    ]
+
+
+def test_an_unknown_style_names_those_there_are(pipeline: Pipeline) -> None:
+    with pytest.raises(UnknownStyle, match="cel, gouache"):
+        pipeline.stylize(encoded(photo(32, 32)), {"style": "monet"})
+    with pytest.raises(StyleNotInstalled, match="animegan fetch paprika"):
+        pipeline.stylize(encoded(photo(32, 32)), {"style": "paprika"})
+
+
+def test_the_report_tells_what_was_done(pipeline: Pipeline) -> None:
+    _, report = pipeline.stylize(encoded(photo(90, 60)), {"max_side": "48", "style": "gouache"})
+    assert (report.original_size, report.size, report.fitted) == ((90, 60), (48, 32), True)
+    assert (report.style, report.license, report.precision) == ("gouache", "CC-BY-SA-4.0", "fp32")
+    assert list(report.seconds) == ["decode", "run", "encode"]
+
+
+def test_alpha_stays_where_the_format_has_it(pipeline: Pipeline) -> None:
+    picture = photo(40, 32)
+    picture.putalpha(Image.linear_gradient("L").resize((40, 32)))
+    data = encoded(picture, "PNG")
+    assert pipeline.stylize(data, {})[0].content_type == "image/png"
+    assert pipeline.stylize(data, {"format": "webp"})[0].content_type == "image/webp"
+    assert pipeline.stylize(data, {"format": "jpeg"})[0].content_type == "image/jpeg"
+
+
+class Batches:
+    """Stands in for the drawing alone: a GPU, which this machine may not have, is where pictures are drawn together."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int | None = None) -> None:
+        self.sizes: list[tuple[str, int]] = []
+
+        def draw(stylizer: Stylizer, pictures: Sequence[Image.Image]) -> list[Image.Image]:
+            self.sizes.append((stylizer.style.id, len(pictures)))
+            if most is not None and len(pictures) > most:
+                raise torch.OutOfMemoryError
+            assert len({picture.size for picture in pictures}) == 1
+            return list(pictures)
+
+        monkeypatch.setattr(Stylizer, "draw", draw)
+
+
+@pytest.fixture
+def gpu_pipeline(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    monkeypatch.setattr(pipeline, "device", torch.device("cuda"))
+    monkeypatch.setattr(memory, "release", lambda _: None)
+    return pipeline
+
+
+def test_a_gpu_draws_one_style_and_size_together(gpu_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = Batches(monkeypatch)
+    small, large = encoded(photo(40, 32)), encoded(photo(64, 48))
+    options = [{}, {}, {}, {"style": "gouache"}, {}]
+    errors(gpu_pipeline, *zip([small, large, small, small, b""], options, strict=True))
+    assert batches.sizes == [("cel", 2), ("cel", 1), ("gouache", 1)]
+
+
+def test_what_does_not_fit_together_is_drawn_alone(gpu_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = Batches(monkeypatch, most=1)
+    assert errors(gpu_pipeline, *[(encoded(photo(40, 32)), {})] * 3) == ["(40, 32)"] * 3
+    assert [size for _, size in batches.sizes] == [3, 1, 1, 1]
+
+
+def test_what_does_not_fit_at_all_says_so(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    Batches(monkeypatch, most=0)
+    with pytest.raises(OutOfMemory, match="max_side") as caught:
+        pipeline.stylize(encoded(photo(40, 32)), {})
+    assert caught.value.problem()["retryable"] is True
+
+
+def test_a_fault_of_ours_is_logged_and_not_shown(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("secret/path.py")
+
+    monkeypatch.setattr(Stylizer, "draw", fail)
+    with pytest.raises(InternalError) as caught:
+        pipeline.stylize(encoded(photo(40, 32)), {})
+    assert "secret" not in str(caught.value.problem())
+    assert "secret/path.py" in caplog.text
+
+
+def test_a_broken_installed_style_harms_only_itself(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("ANIMEGAN_HOME", str(tmp_path))
+    folder = tmp_path / "styles"
+    folder.mkdir()
+    (folder / "mine.safetensors").write_bytes(b"broken")
+    (folder / "mine.json").write_text(
+        '{"id": "mine", "title": {"en": "Mine", "zh": "我的"}, "weights": "mine.safetensors", "sha256": "%s", '
+        '"source": "me", "license": "CC0-1.0", "license_url": "", "noncommercial": false, "suits": []}' % ("0" * 64)
+    )
+    pipeline = Pipeline(Settings(device="cpu", warmup_px=0))
+    pipeline.load_styles()
+    assert "mine is left out" in caplog.text
+    assert [name.split()[0] for name in pipeline.loaded] == ["cel", "gouache"]
+    with pytest.raises(AnimeganError, match="SHA-256"):
+        pipeline.stylize(encoded(photo(32, 32)), {"style": "mine"})
+
+
+def test_the_library_draws_what_the_pipeline_draws(pipeline: Pipeline) -> None:
+    picture = photo(72, 54)
+    data = encoded(picture, "PNG")
+    through_pipeline = pipeline.stylize(data, {"format": "png", "max_side": "64"})[0].data
+    stylizer = Stylizer(device="cpu", precision="fp32", max_side=64, warmup_px=0)
+    drawn = np.asarray(stylizer.stylize(picture))
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(through_pipeline))), drawn)

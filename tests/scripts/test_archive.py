@@ -1,0 +1,94 @@
+"""The archive: reproducible, stale when a source changes, complete, and nothing in it that it does not need."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from animegan.generator import build
+from animegan.hardware import DTYPES
+from animegan.styles import get_style, verify
+from animegan.tracing import load_weights, trace
+from animegan_cli import archive
+from animegan_cli.traced import check, save
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return archive.build(tmp_path_factory.mktemp("archive") / "animegan.mar")
+
+
+def test_the_same_sources_give_the_same_bytes(built: Path, tmp_path: Path) -> None:
+    again = archive.build(tmp_path / "another.mar")
+    assert hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(built.read_bytes()).digest()
+
+
+def test_it_holds_what_the_worker_needs_and_no_more(built: Path) -> None:
+    with zipfile.ZipFile(built) as packed:
+        names = set(packed.namelist())
+        manifest = json.loads(packed.read("MAR-INF/MANIFEST.json"))
+    generators = {f"animegan/model_store/generators/{s}-{p}.pt" for s in ("cel", "gouache") for p in DTYPES}
+    modules = {f"animegan/{file.name}" for file in (archive.ROOT / "handler" / "animegan").glob("*.py")}
+    others = {
+        "MAR-INF/MANIFEST.json",
+        "animegan_handler.py",
+        "model-config.yaml",
+        "animegan/py.typed",
+        "animegan/model_store/styles.json",
+        "animegan/model_store/LICENSE.md",
+    }
+    assert names == generators | modules | others
+    assert manifest["model"]["handler"] == "animegan_handler.py"
+    assert "createdOn" not in manifest
+
+
+def test_a_change_of_a_source_makes_it_stale(built: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert not archive.is_stale(built)
+    changed = tmp_path / "model-config.yaml"
+    changed.write_text("batchSize: 2\n")
+    sources = [*archive._sources(), changed]
+    monkeypatch.setattr(archive, "_sources", lambda: sources)
+    monkeypatch.setattr(archive, "ROOT", Path("/"))
+    assert archive.is_stale(built)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\x05\x06 not a zip file"])
+def test_what_is_no_archive_is_stale(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "animegan.mar"
+    if content is not None:
+        file.write_bytes(content)
+    assert archive.is_stale(file)
+
+
+def test_every_kind_of_source_counts() -> None:
+    names = {str(file.relative_to(archive.ROOT)) for file in archive._sources()}
+    assert {
+        "config/model-config.yaml",
+        "handler/animegan_handler.py",
+        "handler/animegan/generator.py",
+        "model_store/styles.json",
+        "model_store/cel.safetensors",
+        "scripts/animegan_cli/traced.py",
+    } <= names
+
+
+@pytest.mark.parametrize("precision", DTYPES)
+def test_a_saved_generator_draws_as_before(tmp_path: Path, precision: str) -> None:
+    eager = build(load_weights(verify(get_style("cel")))).to(DTYPES[precision])
+    save(trace(eager), tmp_path / "cel.pt")
+    loaded = torch.jit.load(tmp_path / "cel.pt")  # type: ignore[no-untyped-call]
+    check(loaded, eager, DTYPES[precision])
+    with zipfile.ZipFile(tmp_path / "cel.pt") as packed:
+        assert not [name for name in packed.namelist() if "debug" in name or "serialization_id" in name]
+
+
+def test_a_generator_that_draws_otherwise_is_not_packed() -> None:
+    eager = build(load_weights(verify(get_style("cel"))))
+    other = build(load_weights(verify(get_style("gouache"))))
+    with pytest.raises(Exception, match="is off by"):
+        check(trace(other), eager, torch.float32)

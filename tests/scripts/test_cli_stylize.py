@@ -1,0 +1,155 @@
+"""`animegan stylize`, as a process: files, folders, endings, what is done already, what fails."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from pictures import encoded, photo
+from PIL import Image
+
+from animegan.errors import BadOption
+from animegan_cli.stylize import plan
+
+ENVIRONMENT = {**os.environ, "ANIMEGAN_WARMUP_PX": "0", "ANIMEGAN_PRECISION": "fp32", "COLUMNS": "200", "LC_ALL": "C"}
+
+
+def stylize(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "animegan_cli", "stylize", *map(str, arguments)],
+        env={**ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    (folder / "a.jpg").write_bytes(encoded(photo(64, 48)))
+    (folder / "a.png").write_bytes(encoded(photo(40, 32), "PNG"))
+    (folder / "holiday.v2.jpg").write_bytes(encoded(photo(48, 48)))
+    (folder / "more" / "c.webp").write_bytes(encoded(photo(48, 40), "WEBP"))
+    (folder / "notes.txt").write_text("not a picture, and not looked at")
+    return folder
+
+
+def outputs(folder: Path) -> list[str]:
+    return sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+
+
+@pytest.mark.parametrize(("ending", "format"), [(".JPEG", "JPEG"), (".png", "PNG"), (".webp", "WEBP")])
+def test_the_ending_is_the_format(photos: Path, tmp_path: Path, ending: str, format: str) -> None:
+    out = tmp_path / f"anime{ending}"
+    done = stylize(photos / "a.jpg", "-o", out, "--max-side", "32")
+    assert done.returncode == 0, done.stderr
+    assert "fitted the size for you: 32×24" in done.stderr
+    with Image.open(out) as drawn:
+        assert (drawn.format, drawn.size) == (format, (32, 24))
+
+
+def test_a_folder_is_drawn_once_and_failures_are_listed(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (photos / "broken.jpg").write_bytes(encoded(photo(64, 48))[:300])
+    first = stylize(photos, "-o", out)
+    assert first.returncode == 1
+    assert "1 of 5 failed" in first.stderr
+    assert str(photos / "broken.jpg") in first.stderr
+    assert "Traceback" not in first.stderr
+    drawn = ["a.jpg.jpg", "a.png.jpg", "holiday.v2.jpg", "more/c.jpg"]
+    assert outputs(out) == drawn
+    times = {name: (out / name).stat().st_mtime_ns for name in drawn}
+    (photos / "broken.jpg").write_bytes(encoded(photo(64, 48)))
+    second = stylize(photos, "-o", out)
+    assert second.returncode == 0, second.stderr
+    assert "4 of 5 are done already" in second.stdout
+    assert outputs(out) == sorted([*drawn, "broken.jpg"])
+    assert times == {name: (out / name).stat().st_mtime_ns for name in drawn}
+
+
+def test_chinese_by_locale(photos: Path, tmp_path: Path) -> None:
+    done = stylize(photos / "a.jpg", "-o", tmp_path / "x.jpg", "--max-side", "32", LC_ALL="zh_CN.UTF-8")
+    assert "已为您智能适配分辨率：32×24" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere.jpg", "-o", "x.jpg"], "nowhere.jpg is not there"),
+        (["a.jpg", "-o", "x.bmp"], "'x.bmp': end it with one of .jpg"),
+        (["a.jpg", "-o", "x.jpg", "--style", "monet"], "no style 'monet'"),
+        (["a.jpg", "-o", "x.jpg", "--max-side", "-1"], "max_side='-1'"),
+        (["a.jpg", "-o", "x.jpg", "--format", "png"], "differ"),
+        (["a.jpg", "a.png", "-o", "notes.txt"], "notes.txt is a file"),
+        (["notes.txt", "-o", "x.jpg"], "no picture of a kind that is read here"),
+        (["a.jpg", "-o", "x.jpg", "--server", "http://127.0.0.1:9"], "Is the server running?"),
+    ],
+)
+def test_a_clear_line_for_each_mistake(photos: Path, arguments: list[str], words: str) -> None:
+    paths = [photos / word if "." in word and "/" not in word else word for word in arguments]
+    done = stylize(*paths)
+    assert done.returncode == 1
+    assert words in done.stderr.replace(f"{photos}/", "")
+    assert "Traceback" not in done.stderr
+
+
+def test_an_output_that_cannot_be_written_is_named(photos: Path) -> None:
+    done = stylize(photos / "a.jpg", "-o", "/proc/anime.jpg")
+    assert done.returncode == 1
+    assert "/proc" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_plan_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadOption, match="holds no picture"):
+        plan([tmp_path], tmp_path / "out")
+
+
+class Odd(BaseHTTPRequestHandler):
+    """A server that is not this project's."""
+
+    answer: tuple[int, bytes] = (200, b"hello")
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(self.answer[0])
+        self.end_headers()
+        self.wfile.write(self.answer[1])
+
+    def log_message(self, format: str, *arguments: object) -> None: ...
+
+
+@pytest.fixture
+def odd_server() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Odd) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ((200, b"hello"), "not as this project's server does"),
+        ((503, b'{"code": 503, "type": "ServiceUnavailableException"}'), "answered 503"),
+        ((413, b""), "answered 413"),
+        ((422, b'{"detail": "max_side is wrong"}'), "max_side is wrong"),
+    ],
+)
+def test_what_another_server_says_is_told(
+    photos: Path, tmp_path: Path, odd_server: str, monkeypatch: pytest.MonkeyPatch, answer: tuple[int, bytes], words: str
+) -> None:
+    monkeypatch.setattr(Odd, "answer", answer)
+    done = stylize(photos / "a.jpg", "-o", tmp_path / "x.jpg", "--server", odd_server)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert outputs(tmp_path / "photos") == outputs(photos)
+    assert not (tmp_path / "x.jpg").exists()

@@ -1,0 +1,95 @@
+"""The options of `scripts/serve`: each wrong one is named, and nothing starts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FREE = ("--inference-port=0", "--management-port=0", "--metrics-port=0")
+
+
+def refused(*arguments: str, **variables: str) -> str:
+    """What it says on its way out with status 1."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANIMEGAN_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "animegan_cli.serve", *arguments],
+        env={**environment, "PYTHONPATH": f"{ROOT / 'handler'}:{ROOT / 'scripts'}", **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert not done.stdout
+    return done.stderr
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    return tmp_path / "config"
+
+
+def change(config: Path, old: str, new: str) -> None:
+    file = config / "config.properties"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize("value", ["x", "-1", "65536", "80 80", "٣"])
+def test_a_port_that_is_none(value: str) -> None:
+    assert f"--metrics-port={value} is not a port" in refused(f"--metrics-port={value}")
+    assert f"ANIMEGAN_METRICS_PORT={value} is not a port" in refused(ANIMEGAN_METRICS_PORT=value)
+
+
+def test_the_option_beats_the_variable_and_the_variable_the_file() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        port_1, port_2 = str(one.getsockname()[1]), str(two.getsockname()[1])
+        both = refused("--inference-port", port_1, ANIMEGAN_INFERENCE_PORT=port_2)
+        variable = refused(ANIMEGAN_INFERENCE_PORT=port_2)
+    assert f"Port {port_1} (inference) is in use by python" in both
+    assert str(os.getpid()) in both
+    assert f"Port {port_2} (inference) is in use" in variable
+
+
+def test_one_port_for_two() -> None:
+    assert "Port 65000 is to serve both management and metrics" in refused(
+        "--inference-port=0", "--management-port=65000", "--metrics-port=65000"
+    )
+
+
+def test_a_grpc_port_in_use(config: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+        change(config, "grpc_inference_port=0", f"grpc_inference_port={number}")
+        said = refused("--config", str(config), *FREE)
+    assert f"Port {number} (grpc_inference) is in use" in said
+
+
+@pytest.mark.parametrize("line", ["inference_address=8080", "inference_address=http://127.0.0.1:99999"])
+def test_an_address_that_is_none(config: Path, line: str) -> None:
+    change(config, "inference_address=http://127.0.0.1:8080", line)
+    assert line in refused("--config", str(config))
+
+
+def test_a_line_that_is_no_setting(config: Path) -> None:
+    change(config, "allowed_urls=", "what is this")
+    assert "'what is this'" in refused("--config", str(config))
+
+
+def test_a_folder_without_configuration(tmp_path: Path) -> None:
+    assert str(tmp_path / "config.properties") in refused("--config", str(tmp_path))
+
+
+def test_it_imports_no_torch() -> None:
+    code = "import sys, animegan_cli.serve; sys.exit('torch' in sys.modules or 'pydantic' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'handler'}:{ROOT / 'scripts'}"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)

@@ -1,0 +1,181 @@
+"""`scripts/serve` for real: it serves, beside another, comes back after what is killed, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+import requests
+
+from animegan_cli import processes
+from pictures import encoded, photo
+from servers import ROOT, Server, alive, running_server, started_server, wait_until
+
+pytestmark = pytest.mark.server
+
+QUICK = {"ANIMEGAN_WARMUP_PX": "16"}
+
+
+@pytest.fixture(scope="module")
+def other() -> Iterator[Server]:
+    """A second server, whose model API is on; tests kill parts of it and wait until it serves again."""
+    with running_server(properties={"enable_model_api": "true"}, environment=QUICK) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("pictures") / "photo.jpg"
+    file.write_bytes(encoded(photo(64, 48)))
+    return file
+
+
+def stylised(server: Server, picture: Path) -> bool:
+    with picture.open("rb") as data:
+        answer = requests.post(f"{server.inference}/predictions/animegan", files={"data": data}, timeout=120)
+    return answer.status_code == 200 and answer.headers["content-type"] == "image/jpeg"
+
+
+def port(url: str) -> int:
+    found = urlsplit(url).port
+    assert found
+    return found
+
+
+def gone(mark: str) -> None:
+    wait_until(lambda: not processes.marked(mark), "the end of every process")
+
+
+def test_the_printed_curl_line_gives_a_picture(server: Server, picture: Path, tmp_path: Path) -> None:
+    line = next(line for line in server.output.read_text().splitlines() if line.strip().startswith("curl "))
+    words = line.split()
+    assert words[0] == "curl"
+    assert shutil.which("curl")
+    shutil.copy(picture, tmp_path / "photo.jpg")
+    subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "anime.jpg").read_bytes()[:2] == b"\xff\xd8"
+
+
+def test_two_serve_side_by_side(server: Server, other: Server, picture: Path) -> None:
+    assert stylised(server, picture)
+    assert stylised(other, picture)
+    urls = {url for each in (server, other) for url in (each.inference, each.management, each.metrics)}
+    assert len(urls) == 6
+
+
+def test_it_listens_on_loopback_alone(server: Server) -> None:
+    listening = [
+        connection.laddr.ip
+        for process in server.descendants()
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert len(listening) == 5  # inference, management, metrics, and gRPC's two
+    assert all(ip in ("127.0.0.1", "::1", "::ffff:127.0.0.1") for ip in listening)
+
+
+def test_no_model_can_be_registered(server: Server) -> None:
+    answer = requests.post(f"{server.management}/models?url=animegan.mar&model_name=copy", timeout=60)
+    assert answer.status_code == 405
+    answer = requests.delete(f"{server.management}/models/animegan", timeout=60)
+    assert answer.status_code == 405
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "file"])
+def test_no_url_is_allowed_even_with_the_model_api_on(other: Server, scheme: str) -> None:
+    host = "" if scheme == "file" else "127.0.0.1:9"
+    answer = requests.post(f"{other.management}/models?url={scheme}://{host}/x.mar", timeout=60)
+    assert answer.status_code == 404
+    assert "does not match any allowed URL" in answer.json()["message"]
+
+
+def test_a_port_in_use_is_named_before_anything_starts(server: Server) -> None:
+    with started_server(f"--inference-port={port(server.inference)}") as late:
+        assert late.process.wait(60) == 1
+        said = late.output.read_text()
+    assert f"Port {port(server.inference)} (inference) is in use by java (process " in said
+    assert "--inference-port" in said
+    assert "Java" not in said
+
+
+def test_it_serves_again_after_java_is_killed(other: Server, picture: Path) -> None:
+    java = other.java()
+    assert java
+    java.kill()
+    wait_until(lambda: not alive(java), "Java's end")
+    wait_until(other.ready, "a worker that is ready again")
+    assert stylised(other, picture)
+    assert other.java() != java
+
+
+def test_it_serves_again_after_the_launcher_is_killed(other: Server, picture: Path) -> None:
+    launcher, java = other.launcher(), other.java()
+    assert launcher
+    assert java
+    launcher.kill()
+    wait_until(lambda: not alive(java), "Java's end")  # it lives on without the launcher: the supervisor ends it
+    wait_until(other.ready, "a worker that is ready again")
+    assert stylised(other, picture)
+    assert other.launcher() not in (None, launcher)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_everything(number: int) -> None:
+    with running_server(environment=QUICK) as running:
+        mark, folder, processes_there = running.mark, running.folder, running.descendants()
+        ports = [port(url) for url in (running.inference, running.management, running.metrics)]
+        assert running.stop(number) == 0
+        assert not any(map(alive, processes_there))
+        assert not processes.marked(mark)
+        assert not folder.exists()
+    for free in ports:
+        with socket.create_server(("127.0.0.1", free)):
+            pass
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_nothing_is_left_of_a_start_that_is_cut_short(number: int, status: int) -> None:
+    with started_server(environment=QUICK) as starting:
+        wait_until(starting.java, "Java")
+        mark = starting.mark
+        assert starting.stop(number) == status
+        gone(mark)
+
+
+def test_a_worker_that_cannot_start_is_explained() -> None:
+    with started_server(environment={"ANIMEGAN_PRECISION": "fp12"}) as failing:
+        assert failing.process.wait(300) == 1
+        said = failing.output.read_text()
+    end = said[said.index("TorchServe did not start") :]
+    assert "ANIMEGAN_PRECISION" in end
+    assert "fp12" in end
+    kept = Path(end.partition("Its whole log: ")[2].strip())
+    assert "fp12" in (kept / "torchserve.log").read_text()
+    assert not (kept.parent / "tmp").exists()
+    shutil.rmtree(kept.parent)
+
+
+def test_a_model_store_without_the_archive_is_named(tmp_path: Path) -> None:
+    with started_server(environment=QUICK, properties={"model_store": str(tmp_path)}) as failing:
+        assert failing.process.wait(60) == 1
+        assert f"{tmp_path} holds no animegan.mar" in failing.output.read_text()
+
+
+def test_the_changed_model_configuration_is_served() -> None:
+    with running_server(model={"batchSize": 7, "maxBatchDelay": 1234}, environment=QUICK) as running:
+        described = running.describe()
+    assert (described["batchSize"], described["maxBatchDelay"]) == (7, 1234)
+
+
+def test_it_runs_from_anywhere_and_through_a_link(tmp_path: Path) -> None:
+    link = tmp_path / "a link to serve"
+    link.symlink_to(ROOT / "scripts" / "serve")
+    shown = subprocess.run([link, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "--inference-port" in shown.stdout
