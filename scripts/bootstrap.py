@@ -173,7 +173,7 @@ def install(locks: list[str]) -> None:
                     say(f"  {match[1]}, {match[2]}")
                 elif line.startswith("Installing collected packages: "):
                     unpacking = True
-                    say(f"  unpacking {line.count(',') + 1} packages")
+                    say(f"  unpacking (packages: {line.count(',') + 1})")
         except BaseException:
             pip.terminate()
             raise

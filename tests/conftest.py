@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from servers import Server, running_server
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the server does; read when torch is imported
 
 pytest_plugins = ["plugins.expected_skips"]
 

@@ -54,6 +54,7 @@ class Settings(BaseSettings):
     max_pixels_mpx: int = Field(
         64,
         ge=1,
+        le=178,  # where Pillow itself refuses
         description="Most pixels of a picture as sent, in millions; read from its header before it is decoded.",
     )
     format: Format = Field("auto", description="Output of a request that names none; auto: JPEG, or PNG with alpha.")

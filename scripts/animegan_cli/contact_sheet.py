@@ -1,4 +1,4 @@
-"""Draw photos in several styles side by side, for the documents: `python -m animegan_cli.contact_sheet OUT PHOTO...`."""
+"""Draw photos in styles side by side, for the documents: `python -m animegan_cli.contact_sheet OUT PHOTO...`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def draw(photos: Sequence[Image.Image], styles: Sequence[str], *, max_side: int,
     upright = [images.prepare(photo, max_side=max_side).rgb for photo in photos]
     columns = {"Photo": upright}
     for style in styles:
-        stylizer = Stylizer(style, max_side=max_side)
+        stylizer = Stylizer(style, max_side=max_side, warmup_px=0)
         columns[get_style(style).title.en] = [stylizer.stylize(photo) for photo in upright]
     heights = [max(1, round(width * photo.height / photo.width)) for photo in upright]
     size = len(columns) * (width + GAP_PX) - GAP_PX, CAPTION_PX + sum(heights) + GAP_PX * (len(heights) - 1)

@@ -6,12 +6,13 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -26,6 +27,7 @@ from animegan_cli.torchserve import Address, TorchServe, address, read_propertie
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = ("inference", "management", "metrics")
 GRPC_PORTS = ("grpc_inference", "grpc_management")
+TIDY_WITHIN_S = 5.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -193,9 +195,15 @@ def _run(instance: Instance, signals: Signals, environment: Mapping[str, str], *
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
-    while step.poll() is None:
-        signals.check()
-        signals.pause(1.0)
+    try:
+        while step.poll() is None:
+            signals.check()
+            signals.pause(1.0)
+    except Stopped:
+        step.send_signal(signal.SIGINT)  # lets it tidy up
+        with suppress(subprocess.TimeoutExpired):
+            step.wait(TIDY_WITHIN_S)
+        raise
     if step.returncode:
         raise InternalError("That failed, so nothing is served; the reason is above.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ class Engine(Protocol):
 
 def local_engine() -> Engine:
     """The engine in this process, under this process's settings. Raises `BadSetting`."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the server does; read when torch is imported
     import torch  # noqa: PLC0415 - seconds that a run through a server does not have to spend
 
     from animegan import hardware, settings  # noqa: PLC0415

@@ -117,7 +117,9 @@ class TorchServe:
         self._failed_loads.clear()
         self._startup_s = None
         self._unknown = False
-        environment = {name: value for name, value in self.environment.items() if name != "TS_CONFIG_FILE"}
+        # Threads that spin while they wait for each other cost a machine that is shared several times the picture.
+        environment = {"OMP_WAIT_POLICY": "passive", **self.environment}
+        environment.pop("TS_CONFIG_FILE", None)
         environment |= {
             processes.MARK: self.mark,
             "JAVA_HOME": str(self.java.home),
@@ -184,8 +186,11 @@ class TorchServe:
         return "\n".join([*(f"    {line}" for line in error or [*self._lines][-20:]), f"Its whole log: {self.logs}"])
 
     def _configure(self) -> None:
-        shutil.copyfile(self.config / "log4j2.xml", self.folder / "log4j2.xml")
-        shutil.copyfile(self.config / "metrics.yaml", self.folder / "metrics.yaml")
+        for name in ("log4j2.xml", "metrics.yaml"):
+            try:
+                shutil.copyfile(self.config / name, self.folder / name)
+            except OSError as error:
+                raise BadSetting(f"{self.config / name} can't be read: {error.strerror}.") from None
         own = {
             "metrics_config": str(self.folder / "metrics.yaml"),
             "initial_worker_port": str(free_port()),

@@ -18,7 +18,7 @@ CHECKED_SIZES = ((17, 24), (18, 35))  # height, width: neither the traced exampl
 
 
 def check(traced: torch.jit.ScriptModule, eager: Generator, dtype: torch.dtype) -> None:
-    """Raise `InternalError` unless the traced generator draws what the eager one does, at sizes it was not traced at."""
+    """Raise `InternalError` unless the traced generator draws as the eager one, at sizes it was not traced at."""
     for height, width in CHECKED_SIZES:
         noise = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)).mul_(2).sub_(1)
         x = noise.to(dtype, memory_format=torch.channels_last)

@@ -30,7 +30,8 @@ from animegan.errors import (
     TooLarge,
     UnsupportedImage,
 )
-from animegan.images import HEADERS, Header, Limits, Picture, decode, encode, fit, inspect, prepare
+from animegan.headers import HEADERS
+from animegan.images import Header, Limits, Picture, decode, encode, fit, inspect, prepare
 from animegan.settings import Format
 from pictures import encoded, photo
 
@@ -785,9 +786,9 @@ def test_memory_stays_near_one_decoded_copy(tmp_path: Path) -> None:
     Image.merge("RGBA", (large, large, large, large)).save(png_file, compress_level=1)  # 64 MB
     command = [sys.executable, "-c", MEMORY, str(jpeg), str(png_file)]
     done = subprocess.run(command, env={"PYTHONPATH": str(HANDLER)}, check=True, capture_output=True, text=True)
-    after_jpeg, after_png, out_of_memory = done.stdout.splitlines()
-    assert float(after_jpeg) < 96
-    assert float(after_png) < 100
+    jpeg_mb, png_more_mb, out_of_memory = done.stdout.splitlines()
+    assert float(jpeg_mb) < 96
+    assert float(jpeg_mb) + float(png_more_mb) < 120
     assert out_of_memory.startswith("Not enough memory to decode the PNG now.")
 
 

@@ -11,11 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from pictures import encoded, photo
 from PIL import Image
 
 from animegan.errors import BadOption
 from animegan_cli.stylize import plan
+from pictures import encoded, photo
 
 ENVIRONMENT = {**os.environ, "ANIMEGAN_WARMUP_PX": "0", "ANIMEGAN_PRECISION": "fp32", "COLUMNS": "200", "LC_ALL": "C"}
 
@@ -145,7 +145,12 @@ def odd_server() -> Iterator[str]:
     ],
 )
 def test_what_another_server_says_is_told(
-    photos: Path, tmp_path: Path, odd_server: str, monkeypatch: pytest.MonkeyPatch, answer: tuple[int, bytes], words: str
+    photos: Path,
+    tmp_path: Path,
+    odd_server: str,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: tuple[int, bytes],
+    words: str,
 ) -> None:
     monkeypatch.setattr(Odd, "answer", answer)
     done = stylize(photos / "a.jpg", "-o", tmp_path / "x.jpg", "--server", odd_server)

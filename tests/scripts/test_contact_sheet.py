@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import encoded, photo
 from PIL import Image
 
 from animegan import Stylizer
 from animegan_cli.contact_sheet import CAPTION_PX, GAP_PX, bundled, draw, main
+from pictures import encoded, photo
 
 
 def cell(sheet: Image.Image, column: int, top: int, width: int, height: int) -> np.ndarray:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from animegan_cli import serve
+
 ROOT = Path(__file__).resolve().parents[2]
 FREE = ("--inference-port=0", "--management-port=0", "--metrics-port=0")
 
@@ -87,6 +89,17 @@ def test_a_line_that_is_no_setting(config: Path) -> None:
 
 def test_a_folder_without_configuration(tmp_path: Path) -> None:
     assert str(tmp_path / "config.properties") in refused("--config", str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["x" * 90, "with a space", "ünïcode"])
+def test_a_temporary_directory_that_sockets_cannot_lie_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / name))
+    with serve.own_instance() as instance:
+        assert instance.folder.parent == Path("/tmp")
+    assert not instance.folder.exists()
 
 
 def test_it_imports_no_torch() -> None:

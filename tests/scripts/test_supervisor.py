@@ -151,7 +151,7 @@ def test_the_pause_grows_until_it_gives_up(signals: Signals, mark: str) -> None:
 def test_a_steady_run_begins_a_new_row(signals: Signals, mark: str) -> None:
     told: list[str] = []
     service = Script("long-lived", mark)
-    stop = stop_when(lambda: len(service.events) > 8)
+    stop = stop_when(lambda: len(service.events) > 5)
 
     def ready_once() -> bool:
         assert service.process

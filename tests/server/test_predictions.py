@@ -16,11 +16,11 @@ import psutil
 import pytest
 import requests
 from PIL import Image
-from pictures import encoded, photo
-from servers import ROOT, Server, running_server
 
 from animegan import Stylizer
 from animegan.report import Report
+from pictures import encoded, photo
+from servers import ROOT, Server, running_server
 
 pytestmark = pytest.mark.server
 
@@ -225,7 +225,6 @@ def test_two_hundred_requests_leave_memory_and_files_as_they_were(server: Server
     memory, files, threads = zip(*held, strict=True)
     # The last fifty against the fifty after warm-up, by their medians: a leak of 100 kB a request would be 10 MiB.
     growth = float(np.median(memory[-50:]) - np.median(memory[:50]))
-    print(f"worker: {memory[-1]:.0f} MiB, growth over 100 requests {growth:.2f} MiB, {files[-1]} open files")
     assert growth < 4
     assert len(set(files)) == 1
     assert threads[-1] <= threads[0]

@@ -1,0 +1,166 @@
+"""From any mode, colour profile and orientation to upright sRGB of the size that is wanted. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from PIL import ExifTags, Image, ImageChops, ImageCms
+
+from animegan.sizes import Size
+
+Box = tuple[float, float, float, float]  # left, upper, right, lower in px
+
+BAND_PX = 1 << 20  # pixels that are converted and scaled at a time, so that a second full-size copy never exists
+MOST_METADATA_BYTES = 4 << 20  # a longer ICC profile or EXIF block is ignored
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture ready for the generator."""
+
+    rgb: Image.Image  # RGB in sRGB, upright, fitted; what is transparent is composited on white
+    alpha: Image.Image | None  # L, of the same size; None: the picture is opaque
+    original_size: Size  # as sent, upright
+    frames: int  # of which the first is used
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the picture was scaled down."""
+        return self.rgb.size != self.original_size
+
+
+def to_picture(image: Image.Image, box: Box, original: Size, size: Size, frames: int) -> Picture:
+    """The picture of a loaded image, `box` of it scaled to `size`. `original` and `size` are as stored, not upright."""
+    orientation = _orientation(image)
+    colour = _scaled(image, size, box)
+    alpha = None
+    if colour.mode in ("La", "RGBa"):
+        straight = colour.convert("LA" if colour.mode == "La" else "RGBA")
+        colour, alpha = straight.convert(straight.mode[:-1]), straight.getchannel("A")
+        if alpha.getextrema() == (255, 255):
+            alpha = None
+    rgb = _srgb(colour, image.info.get("icc_profile"))
+    if alpha is not None:
+        rgb = Image.composite(rgb, Image.new("RGB", size, "white"), alpha)
+    if orientation in TURNS:
+        rgb = rgb.transpose(TURNS[orientation])
+        alpha = None if alpha is None else alpha.transpose(TURNS[orientation])
+    if orientation in (5, 6, 7, 8):
+        original = original[1], original[0]
+    rgb.info.clear()  # ImageCms leaves the profile in it
+    return Picture(rgb, alpha, original, frames)
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 (upright) to 8; 1 where it is missing or unreadable."""
+    with suppress(Exception):  # broken EXIF is no reason to refuse a picture
+        if len(image.info.get("exif", b"")) <= MOST_METADATA_BYTES:
+            return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return 1
+
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _scaled(image: Image.Image, size: Size, box: Box) -> Image.Image:
+    """`box` of the image at `size` by Lanczos, in L, RGB, CMYK or LAB, or premultiplied in La or RGBa.
+
+    Pillow scales in two passes, rows first, so rows can be taken a band at a time with the same result.
+    """
+    levels = _levels(image)
+    middle: Image.Image | None = None
+    for top, band in _bands(image):
+        plain = _plain(band, levels)
+        narrow = plain.resize((size[0], band.height), Image.Resampling.LANCZOS, (box[0], 0, box[2], band.height))
+        if middle is None:
+            middle = Image.new(narrow.mode, (size[0], image.height))
+        middle.paste(narrow, (0, top))
+    assert middle is not None
+    return middle.resize(size, Image.Resampling.LANCZOS, (0, box[1], size[0], box[3]))
+
+
+def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    rows = max(1, BAND_PX // image.width)
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _levels(image: Image.Image) -> tuple[float, float] | None:
+    """The values that become black and white where a pixel has more than 8 bits; None where it has not.
+
+    32-bit integers and floats have no white of their own: the smallest and the largest value are taken, or 0 and 1 for
+    floats that stay inside.
+    """
+    if image.mode.startswith("I;16"):
+        return 0, 65535
+    if image.mode not in ("I", "F"):
+        return None
+    lows, highs = [], []
+    for _, band in _bands(image):
+        values = np.asarray(band)
+        values = values[np.isfinite(values)]
+        if values.size:
+            lows.append(float(values.min()))
+            highs.append(float(values.max()))
+    low, high = min(lows, default=0), max(highs, default=1)
+    return (0, 1) if image.mode == "F" and low >= 0 and high <= 1 else (low, high)
+
+
+def _plain(band: Image.Image, levels: tuple[float, float] | None) -> Image.Image:
+    """The band in a mode that can be scaled: L, RGB, CMYK, LAB, or premultiplied (La, RGBa) if it has transparency."""
+    if levels is not None:
+        low, high = levels
+        values = np.asarray(band)
+        finite = np.nan_to_num(values, nan=low, posinf=high, neginf=low).astype(np.float64)
+        grey = Image.fromarray(((finite - low) * (255 / (high - low or 1)) + 0.5).astype(np.uint8))
+        key = band.info.get("transparency")
+        if not isinstance(key, int):
+            return grey
+        opaque = Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8))
+        return Image.merge("LA", (grey, opaque)).convert("La")
+    if band.mode in ("La", "RGBa", "CMYK", "LAB"):
+        return band
+    mode = "L" if band.mode in ("1", "L", "LA") else "RGB"
+    if not band.has_transparency_data:
+        return band if band.mode == mode else band.convert(mode)
+    if band.mode == "1":
+        band = band.convert("L")
+    return band.convert(f"{mode}A").convert(f"{mode}a")
+
+
+ICC_MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
+COLOURS = Image.fromarray(np.stack(np.meshgrid(*[np.arange(0, 256, 51, dtype=np.uint8)] * 3), -1).reshape(12, 18, 3))
+
+
+def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """An L, RGB, CMYK or LAB image in sRGB, by its ICC profile where that can be used."""
+    if profile and len(profile) <= MOST_METADATA_BYTES:
+        with suppress(OSError, TypeError, ValueError, ImageCms.PyCMSError):  # a broken one is ignored
+            source = ImageCms.ImageCmsProfile(BytesIO(profile))
+            mode = ICC_MODES.get(source.profile.xcolor_space)
+            if mode == "RGB" and image.mode == "L":
+                image = image.convert("RGB")
+            if mode == image.mode:
+                transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+                if mode == "RGB" and _changes_nothing(transform):
+                    return image
+                return transform.apply(image)
+    return image.convert("RGB")
+
+
+def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
+    """Whether the profile is sRGB, whatever its name: no colour moves by more than one step."""
+    moved = ImageChops.difference(COLOURS, transform.apply(COLOURS)).getextrema()
+    return all(high <= 1 for _, high in moved)  # type: ignore[misc]
