@@ -30,6 +30,10 @@ STAMPS = VENV / ".installed"  # one file a lock, written last; it holds the lock
 UNFINISHED = STAMPS / "unfinished"  # is there while pip writes; an end in between leaves it behind
 RUNTIMES = ("cpu", "cuda")
 
+DOWNLOAD = re.compile(  # what pip prints of a file that is worth a line
+    r"\s*Downloading (?:\S*/)?(?P<name>\S+?)-(?P<version>\d[^-\s]*?)(?:-\S+|\.tar\.gz) \((?P<size>[\d.]+ [MG]B)\)"
+)
+
 # Finds its Python beside itself, whatever the path holds and wherever the command is linked from.
 COMMAND = """#!/bin/sh
 '''exec' "$(dirname "$(readlink -f "$0")")/python" "$0" "$@"
@@ -169,8 +173,8 @@ def install(locks: list[str]) -> None:
         try:
             for line in pip.stdout or ():
                 last.append(line.rstrip())
-                if match := re.match(r"\s*Downloading (?:.*/)?(\S+) \(([\d.]+ [MG]B)\)", line):
-                    say(f"  {match[1]}, {match[2]}")
+                if match := DOWNLOAD.match(line):
+                    say(f"  {match['name']} {match['version']}, {match['size']}")
                 elif line.startswith("Installing collected packages: "):
                     unpacking = True
                     say(f"  unpacking (packages: {line.count(',') + 1})")

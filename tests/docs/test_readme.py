@@ -181,6 +181,12 @@ def test_named_paths_exist(page: str) -> None:
     assert [name for name in named if not (ROOT / name).exists() and name not in BUILT] == []
 
 
+def test_the_architecture_names_every_module_of_the_engine() -> None:
+    [rows] = [rows for rows in tables("docs/architecture.md") if "`errors`, `styles`" in [row[0] for row in rows]]
+    named = sorted(name for row in rows for name in SPAN.findall(row[0]))
+    assert named == sorted(file.stem for file in Path(animegan.__file__).parent.glob("*.py") if file.stem != "__init__")
+
+
 def test_the_changelog_knows_this_version() -> None:
     [latest, *_] = re.findall(r"^## \[(.+?)\]", text("CHANGELOG.md"), re.MULTILINE)
     assert latest == animegan.__version__

@@ -36,7 +36,7 @@ class Command:
 
     @property
     def environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if name not in LOCALE}
+        kept = {name: value for name, value in os.environ.items() if name not in (*LOCALE, "PYTHONUNBUFFERED")}
         return kept | {
             "ANIMEGAN_HOME": str(self.home),
             "PYTHONPATH": os.pathsep.join(map(str, self.packages)),

@@ -287,6 +287,24 @@ def test_no_room_left_keeps_the_older_style(tmp_path: Path, cel_file: Path) -> N
     verify(older)
 
 
+def test_ended_between_its_two_files_the_style_is_absent(cel_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install.import_file(cel_file, "shinkai")
+    cel_file.write_bytes(files.checkpoint(files.bundled("gouache")))
+    move = Path.replace
+
+    def end_at_the_entry(part: Path, target: Path) -> Path:
+        if target.suffix == ".json":
+            raise KeyboardInterrupt
+        return move(part, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", end_at_the_entry)
+        with pytest.raises(KeyboardInterrupt):
+            install.import_file(cel_file, "shinkai")
+    assert installed_styles() == {}
+    verify(install.import_file(cel_file, "shinkai"))
+
+
 @pytest.fixture
 def cel_file(tmp_path: Path) -> Path:
     file = tmp_path / "weights.any"

@@ -325,6 +325,18 @@ def test_onnx_with_one_norm_too_many(read: Read, cel: dict[str, Tensor]) -> None
         read(model.SerializeToString())
 
 
+def test_onnx_with_a_bias_that_the_generator_has_not(read: Read, cel: dict[str, Tensor]) -> None:
+    model = files.tensorflow_onnx(cel, "folded")
+    bias = np.zeros(32, np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(bias, "bias"))
+    next(node for node in model.graph.node if node.op_type == "Conv").input.append("bias")
+    assert same(read(model.SerializeToString()), cel, torch.float32)
+    bias[7] = 0.5
+    model.graph.initializer[-1].CopyFrom(onnx.numpy_helper.from_array(bias, "bias"))
+    with pytest.raises(BadWeights, match=r"block_a\.0\.1\.weight is followed by 1 scales and 2 shifts, not 1 and 1"):
+        read(model.SerializeToString())
+
+
 def test_onnx_out_of_order_is_refused(read: Read, cel: dict[str, Tensor]) -> None:
     model = files.tensorflow_onnx(cel, "folded")
     nodes = list(reversed(model.graph.node))

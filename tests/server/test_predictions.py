@@ -19,6 +19,7 @@ from PIL import Image
 
 from animegan import Stylizer
 from animegan.report import Report
+from picture_files import STORED_AS, oriented
 from pictures import encoded, photo
 from servers import ROOT, Server, running_server
 
@@ -54,12 +55,6 @@ def png_bomb(width: int, height: int) -> bytes:
     pixels = b"".join([*(rows.compress(row) for _ in range(height)), rows.flush()])
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
-
-
-def exif(orientation: int) -> bytes:
-    tags = Image.Exif()
-    tags[0x0112] = orientation
-    return tags.tobytes()
 
 
 def test_the_line_that_serve_prints(server: Server, tmp_path: Path) -> None:
@@ -105,17 +100,9 @@ def test_the_archive_draws_what_the_engine_draws(server: Server, style: str) -> 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientations(server: Server, orientation: int) -> None:
     upright = photo(96, 64)
-    back = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_90,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_270,
-    }
-    stored = upright.transpose(back[orientation]) if orientation > 1 else upright
-    turned = opened(predict(server, encoded(stored, "PNG", exif=exif(orientation)), format="png"))
+    turn = STORED_AS[orientation]
+    stored = upright if turn is None else upright.transpose(turn)
+    turned = opened(predict(server, encoded(stored, "PNG", exif=oriented(orientation)), format="png"))
     plain = opened(predict(server, encoded(upright, "PNG"), format="png"))
     assert turned.size == (96, 64)
     assert np.array_equal(np.asarray(turned), np.asarray(plain))
