@@ -8,6 +8,7 @@ one bundled entry.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,7 +16,9 @@ from typing import Annotated, Literal
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from animegan.errors import BadSetting, BadWeights, StyleNotInstalled, UnknownStyle
+from animegan.errors import BadWeights, StyleNotInstalled, UnknownStyle
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_STYLE = "cel"
 
@@ -80,17 +83,17 @@ def bundled_styles() -> dict[str, Style]:
 
 
 def installed_styles() -> dict[str, Style]:
-    """The styles that the user installed, by id. Raises `BadSetting` for an entry that can't be read."""
+    """The styles that the user installed, by id. An entry that can't be read is logged and left out."""
     styles = {}
     for file in sorted(installed_dir().glob("*.json")):
         try:
             style = Style.model_validate_json(file.read_bytes())
         except (OSError, ValidationError) as error:
-            raise BadSetting(
-                f"{file} is not a style's entry: {error}. Install the style again, or remove it."
-            ) from None
+            logger.warning("%s is not a style's entry, and left out: %s. Install the style again.", file, error)
+            continue
         if style.id != file.stem or style.weights != f"{style.id}.safetensors":
-            raise BadSetting(f"{file} names the style {style.id!r}, not {file.stem!r}. Install it again, or remove it.")
+            logger.warning("%s names the style %r, and is left out. Install the style again.", file, style.id)
+            continue
         styles[style.id] = style
     return styles
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -211,7 +212,8 @@ def _run(instance: Instance, signals: Signals, environment: Mapping[str, str], *
 def _greet(service: TorchServe) -> None:
     inference, management, metrics = service.addresses
     say(f"Ready. Management: {management}  Metrics: {metrics}  Logs: {service.logs}")
-    say(f"Try it (Ctrl-C ends it):\n\n    curl -F data=@photo.jpg {inference}/predictions/animegan -o anime.jpg\n")
+    field = shlex.quote(f"data=@{ROOT / 'docs' / 'photos' / 'mountain_path.jpg'}")
+    say(f"Try it (Ctrl-C ends it):\n\n    curl -F {field} {inference}/predictions/animegan -o anime.jpg\n")
 
 
 def say(line: str, stream: TextIO = sys.stdout) -> None:

@@ -13,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from animegan import styles
-from animegan.errors import BadSetting, BadWeights, StyleNotInstalled, UnknownStyle
+from animegan.errors import BadWeights, StyleNotInstalled, UnknownStyle
 from animegan.styles import Style
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,19 +132,20 @@ def test_changed_weights_are_noticed() -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"id": "hayao"}', '{"id": "hayao", "extra": 1}'])
-def test_a_broken_entry_is_named(content: str) -> None:
+def test_a_broken_entry_is_named_and_harms_no_other(content: str, caplog: pytest.LogCaptureFixture) -> None:
+    other = put(hayao().model_copy(update={"id": "mine", "weights": "mine.safetensors"}))
     put(hayao())
     (styles.installed_dir() / "hayao.json").write_text(content)
-    with pytest.raises(BadSetting, match=r"hayao\.json is not a style's entry"):
-        styles.installed_styles()
+    assert styles.installed_styles() == {"mine": other}
+    assert "hayao.json is not a style's entry" in caplog.text
 
 
 @pytest.mark.parametrize("change", [{"id": "shinkai"}, {"weights": "../../secret"}, {"weights": None}])
-def test_an_entry_names_its_own_files_only(change: dict[str, str | None]) -> None:
+def test_an_entry_names_its_own_files_only(change: dict[str, str | None], caplog: pytest.LogCaptureFixture) -> None:
     installed = put(hayao())
     (styles.installed_dir() / "hayao.json").write_text(installed.model_copy(update=change).model_dump_json())
-    with pytest.raises(BadSetting, match=r"hayao\.json names"):
-        styles.installed_styles()
+    assert styles.installed_styles() == {}
+    assert "hayao.json names" in caplog.text
 
 
 def test_half_written_files_are_not_styles() -> None:

@@ -59,7 +59,7 @@ def png_bomb(width: int, height: int) -> bytes:
 
 def test_the_line_that_serve_prints(server: Server, tmp_path: Path) -> None:
     line = next(line.strip() for line in server.output.read_text().splitlines() if "curl" in line)
-    command = line.replace("photo.jpg", str(PHOTO)).replace("anime.jpg", str(tmp_path / "anime.jpg"))
+    command = line.replace("-o anime.jpg", f"-o {tmp_path}/anime.jpg")
     subprocess.run(["bash", "-c", f"{command} --silent --fail"], check=True)
     with Image.open(tmp_path / "anime.jpg") as anime, Image.open(PHOTO) as original:
         assert (anime.format, anime.mode, anime.size) == ("JPEG", "RGB", (1024, 768))

@@ -53,16 +53,6 @@ def gone(mark: str) -> None:
     wait_until(lambda: not processes.marked(mark), "the end of every process")
 
 
-def test_the_printed_curl_line_gives_a_picture(server: Server, picture: Path, tmp_path: Path) -> None:
-    line = next(line for line in server.output.read_text().splitlines() if line.strip().startswith("curl "))
-    words = line.split()
-    assert words[0] == "curl"
-    assert shutil.which("curl")
-    shutil.copy(picture, tmp_path / "photo.jpg")
-    subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
-    assert (tmp_path / "anime.jpg").read_bytes()[:2] == b"\xff\xd8"
-
-
 def test_two_serve_side_by_side(server: Server, other: Server, picture: Path) -> None:
     assert stylised(server, picture)
     assert stylised(other, picture)
