@@ -31,11 +31,10 @@ def main() -> None:
         idle = worker.memory_info().rss / MIB
         flat = memory_over_requests(server, worker)
         rows = [timed(server, side) for side in SIDES_PX]
-        peak = worker.memory_info().rss / MIB
         figures = {
             "idle_worker_mib": idle,
             "java_mib": java.memory_info().rss / MIB if java else None,
-            "worker_after_timing_mib": peak,
+            "worker_after_timing_mib": worker.memory_info().rss / MIB,
             "requests": flat,
             "seconds": rows,
         }

@@ -11,8 +11,8 @@ import torch
 from ts.metrics.metric_type_enum import MetricTypes
 
 from animegan import __version__, hardware, settings
-from animegan.errors import CONTENT_TYPE, AnimeganError, BadImage, BadOption
-from animegan.options import NAMES
+from animegan.errors import CONTENT_TYPE, AnimeganError, BadImage, BadOption, BadSetting, BadWeights, InternalError
+from animegan.options import MOST_CHARACTERS, NAMES
 from animegan.pipeline import Item, Pipeline
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class AnimeganHandler:
         items = self.preprocess(data, context)
         self.inference(items)
         answers = self.postprocess(items, context)
-        self._count(items, context.metrics, cleaned=self.pipeline.clean_up())
+        self._count(items, context.metrics, cleaned=self.pipeline.cleaner.clean_up())
         return answers
 
     def preprocess(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[Item]:
@@ -66,7 +66,7 @@ class AnimeganHandler:
                 OPTION_HEADERS[name.lower()]: value for name, value in headers.items() if name.lower() in OPTION_HEADERS
             }
             for name in fields.keys() - set(PICTURE_FIELDS):
-                options[name] = _text(name, fields[name])
+                options[name.lower()] = _text(name, fields[name])
         except AnimeganError as error:
             return Item(error=error)
         return self.pipeline.decode(picture, options)
@@ -74,6 +74,9 @@ class AnimeganHandler:
     def _answer(self, index: int, item: Item, context: Any) -> bytes:
         if item.error or not (item.encoded and item.report):
             error = item.error or AnimeganError("The picture was not drawn.")
+            if isinstance(error, (BadSetting, BadWeights)):  # the operator's affair, and it names files
+                logger.error("%s", error)
+                error = InternalError("The server can't load this style. Use another one; its log has the details.")
             context.set_response_status(code=int(error.status), phrase=error.title, idx=index)
             context.set_response_content_type(index, CONTENT_TYPE)
             return error.json()
@@ -107,4 +110,4 @@ def _text(name: str, value: Any) -> str:
     try:
         return value.decode() if isinstance(value, (bytes, bytearray)) else str(value)
     except UnicodeDecodeError:
-        raise BadOption(f"The option {name!r} is not UTF-8 text.", option=name) from None
+        raise BadOption(f"The option {name[:MOST_CHARACTERS]!r} is not UTF-8 text. Send it as such.") from None

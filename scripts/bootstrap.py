@@ -151,6 +151,8 @@ def install(locks: list[str]) -> None:
     ]
     for lock in locks:
         command += ["--requirement", lock_file(lock)]
+    if locks[0] == "cpu":  # where the index has only PyTorch's CUDA build, what that needs is pinned too
+        command += ["--constraint", lock_file("cuda")]
     index = os.environ.get("ANIMEGAN_TORCH_INDEX")
     if index:
         command.append(f"--extra-index-url={index}")

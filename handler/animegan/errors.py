@@ -12,7 +12,8 @@
     ├── BadSetting         500  bad_setting          an operator's setting that can't be used
     ├── InternalError      500  internal_error       a fault of ours; the log has the details
     ├── OutOfMemory        503  out_of_memory        the picture did not fit now; may fit later
-    └── DownloadFailed     503  download_failed      the network, or what it delivered
+    ├── DownloadFailed     503  download_failed      the network, or what it delivered
+    └── ServiceFailed      503  service_failed       a process that scripts/serve watches does not start or stay up
 
 The JSON is RFC 9457's problem details. This module imports no torch, so that the gateway can use it.
 """
@@ -126,4 +127,11 @@ class DownloadFailed(AnimeganError):
     code = "download_failed"
     status = HTTPStatus.SERVICE_UNAVAILABLE
     title = "A download failed"
+    retryable = True
+
+
+class ServiceFailed(AnimeganError):
+    code = "service_failed"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    title = "A service does not run"
     retryable = True

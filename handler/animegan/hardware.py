@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
+from typing import get_args
 
 import torch
 
@@ -16,6 +17,7 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 def pick_device(device: Device, gpu: int | None = None) -> torch.device:
     """The device to run on; `gpu` is the index that TorchServe gave this worker. Raises `BadSetting`."""
+    _check("device", device, get_args(Device))
     if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
@@ -25,6 +27,7 @@ def pick_device(device: Device, gpu: int | None = None) -> torch.device:
 
 def pick_precision(precision: Precision, device: torch.device) -> str:
     """The name of a dtype in `DTYPES`. Raises `BadSetting` for fp16 on a CPU, which computes it slower than fp32."""
+    _check("precision", precision, get_args(Precision))
     if precision == "auto":
         if device.type == "cuda":
             return "fp16"
@@ -32,6 +35,11 @@ def pick_precision(precision: Precision, device: torch.device) -> str:
     if precision == "fp16" and device.type == "cpu":
         raise BadSetting("precision='fp16' is for GPUs only. Use 'bf16', 'fp32' or 'auto' on a CPU.")
     return precision
+
+
+def _check(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise BadSetting(f"{name}={value!r}: use one of {', '.join(choices)}.")
 
 
 def _cpu_multiplies_bf16() -> bool:

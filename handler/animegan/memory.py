@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import resource
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -41,30 +43,51 @@ def _glibc() -> ctypes.CDLL | None:
     return libc
 
 
-def idle_bytes(device: torch.device) -> int:
-    """Bytes that this process holds from the device (or from the kernel, on a CPU) and does not use."""
-    if device.type == "cuda":
-        return torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+class Cleaner:
+    """Gives memory back by a policy: after each batch, once more than `watermark_mb` MiB is held and unused, or never.
+
+    It costs milliseconds, so the default waits for the watermark. What is held on the host is what has become resident
+    since the last release and is not in use: malloc's own count of free bytes goes on counting what went back.
+    """
+
+    def __init__(self, policy: Cleanup, watermark_mb: int, device: torch.device) -> None:
+        self.policy = policy
+        self.watermark_bytes = watermark_mb * _MIB
+        self.device = device
+        self.release()
+
+    def release(self) -> None:
+        """Give back what is held and unused: `empty_cache` on CUDA, `malloc_trim` on glibc."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+            torch.cuda.empty_cache()
+        if libc := _glibc():
+            libc.malloc_trim(0)
+        self._floor_bytes = _resident_and_unused()
+
+    def idle_bytes(self) -> int:
+        """Bytes that are held and unused, on the device or on the host, whichever are more."""
+        host = _resident_and_unused() - self._floor_bytes
+        if self.device.type != "cuda":
+            return host
+        return max(host, torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device))
+
+    def clean_up(self) -> bool:
+        """Release if the policy says so; whether it did."""
+        due = self.policy == "always" or (self.policy == "watermark" and self.idle_bytes() > self.watermark_bytes)
+        if due:
+            self.release()
+        return due
+
+
+def _resident_and_unused() -> int:
+    """Resident bytes that malloc has not given out: what it holds free, and what is none of its business."""
     libc = _glibc()
-    return int(libc.mallinfo2().fordblks) if libc else 0
-
-
-def release(device: torch.device) -> None:
-    """Give back what is held and unused: `empty_cache` on CUDA, `malloc_trim` on glibc."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-        torch.cuda.empty_cache()
-    libc = _glibc()
-    if libc:
-        libc.malloc_trim(0)
-
-
-def clean_up(policy: Cleanup, watermark_mb: int, device: torch.device) -> bool:
-    """Release by that policy; whether it did. It costs milliseconds, so the default waits for the watermark."""
-    due = policy == "always" or (policy == "watermark" and idle_bytes(device) > watermark_mb * _MIB)
-    if due:
-        release(device)
-    return due
+    if not libc:
+        return 0
+    counted = libc.mallinfo2()
+    resident = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    return resident - int(counted.uordblks) - int(counted.hblkhd)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -11,6 +11,7 @@ from animegan.errors import BadOption
 from animegan.settings import SMALLEST_SIDE_PX, Format, Settings
 
 NAMES = ("style", "max_side", "format", "quality")
+MOST_CHARACTERS = 100  # of an option: an answer quotes it
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,14 @@ def parse(raw: Mapping[str, str], settings: Settings) -> Options:
     """
     unknown = [name for name in raw if name not in NAMES]
     if unknown:
-        raise BadOption(f"There is no option {unknown[0]!r}. Use: {', '.join(NAMES)}.", option=unknown[0])
+        name = unknown[0][:MOST_CHARACTERS]
+        raise BadOption(f"There is no option {name!r}. Use: {', '.join(NAMES)}.", option=name)
+    for name, text in raw.items():
+        if len(text) > MOST_CHARACTERS:
+            raise BadOption(
+                f"{name} has {len(text):,} characters, over the limit of {MOST_CHARACTERS}. Shorten it.",
+                option=name,
+            )
     return Options(
         style=raw.get("style", "").strip() or settings.style,
         max_side=_integer(raw, "max_side", settings.max_side_px, SMALLEST_SIDE_PX, settings.max_side_ceiling_px),

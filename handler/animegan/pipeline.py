@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from PIL import Image
 
 from animegan import images, memory
-from animegan.errors import AnimeganError, InternalError, OutOfMemory
+from animegan.errors import AnimeganError, BadSetting, InternalError, OutOfMemory
 from animegan.hardware import pick_device
 from animegan.options import Options, parse
 from animegan.report import Report
 from animegan.settings import Settings
-from animegan.styles import get_style, styles
+from animegan.styles import styles
 from animegan.stylizer import Stylizer
 
 logger = logging.getLogger(__name__)
@@ -45,17 +45,28 @@ class Pipeline:
         self.limits = images.Limits(
             max_bytes=settings.max_upload_mb * 2**20, max_pixels=settings.max_pixels_mpx * 1_000_000
         )
+        self.cleaner = memory.Cleaner(settings.cleanup, settings.cleanup_watermark_mb, self.device)
         self._gpu = gpu
         self._stylizers: dict[str, Stylizer] = {}
 
     def load_styles(self) -> None:
-        """Load every style that is on this machine. One that can't be loaded is logged, and fails its own requests."""
+        """Load every style that is on this machine. One that can't be loaded is logged, and fails its own requests.
+
+        Raises `BadSetting` where the default style can't be loaded, or a setting keeps every style from loading.
+        """
         for style in styles().values():
             if style.weights:
                 try:
                     self.stylizer(style.id)
+                except BadSetting:
+                    raise
                 except AnimeganError as error:
                     logger.warning("The style %s is left out: %s", style.id, error)
+        try:
+            self.stylizer(self.settings.style)
+        except AnimeganError as error:
+            raise BadSetting(f"style={self.settings.style!r} (ANIMEGAN_STYLE) can't be the default. {error}") from None
+        self.cleaner.release()
 
     @property
     def loaded(self) -> list[str]:
@@ -101,7 +112,7 @@ class Pipeline:
             for item, picture in zip(group, drawn, strict=True):
                 item.drawn = picture
         if isinstance(group[0].error, OutOfMemory):
-            memory.release(self.device)
+            self.cleaner.release()
             if len(group) > 1:
                 for item in group:  # what did not fit together may fit alone
                     item.error = None
@@ -112,22 +123,18 @@ class Pipeline:
         for item in items:
             if item.error or not (item.options and item.picture and item.drawn):
                 continue
-            options, picture = item.options, item.picture
+            options, picture, stylizer = item.options, item.picture, self.stylizer(item.options.style)
             with _phase("encode", [item]):
                 item.encoded = images.encode(item.drawn, picture.alpha, format=options.format, quality=options.quality)
                 item.report = Report(
                     style=options.style,
-                    license=get_style(options.style).license,
-                    precision=self.stylizer(options.style).precision,
+                    license=stylizer.style.license,
+                    precision=stylizer.precision,
                     original_size=picture.original_size,
                     size=picture.rgb.size,
                     frames=picture.frames,
                     seconds=item.seconds,
                 )
-
-    def clean_up(self) -> bool:
-        """Give back memory as the settings say; whether that happened."""
-        return memory.clean_up(self.settings.cleanup, self.settings.cleanup_watermark_mb, self.device)
 
     def stylize(self, data: bytes, options: Mapping[str, str]) -> tuple[images.Encoded, Report]:
         """One picture, start to end. Raises its `AnimeganError`."""

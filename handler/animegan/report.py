@@ -65,7 +65,7 @@ def notes(report: Report, language: str) -> list[str]:
         )
     if report.frames > 1:
         said.append(
-            f"动图共 {report.frames} 帧，已绘制第一帧" if chinese else f"drew the first of {report.frames} frames"
+            f"文件共 {report.frames} 帧（页），仅绘制第一帧" if chinese else f"drew the first of {report.frames} frames"
         )
     return said
 

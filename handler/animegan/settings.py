@@ -6,6 +6,8 @@ A value comes from `ANIMEGAN_<NAME>` in the environment, else from the TOML file
 
 from __future__ import annotations
 
+import difflib
+import logging
 import os
 from pathlib import Path
 from typing import Literal
@@ -15,6 +17,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from animegan.errors import BadSetting
 from animegan.styles import DEFAULT_STYLE
+
+logger = logging.getLogger(__name__)
 
 MAX_SIDE_PX = 1024
 WARMUP_PX = 256
@@ -96,6 +100,9 @@ def load() -> Settings:
         raise BadSetting("; ".join(_complaint(e["loc"], e["input"], e["msg"]) for e in error.errors())) from None
     except ValueError as error:  # TOML that can't be parsed
         raise BadSetting(f"{file} can't be read: {error}.") from None
+    for name in os.environ.keys() - {_variable(field) for field in Settings.model_fields}:
+        if near := difflib.get_close_matches(name, map(_variable, Settings.model_fields), n=1, cutoff=0.85):
+            logger.warning("%s is no setting, and ignored. Is %s meant?", name, near[0])
     if settings.max_side_px > settings.max_side_ceiling_px:
         raise BadSetting(
             f"max_side_px={settings.max_side_px} is over max_side_ceiling_px={settings.max_side_ceiling_px}. "
@@ -104,8 +111,14 @@ def load() -> Settings:
     return settings
 
 
+def _variable(name: str) -> str:
+    return f"ANIMEGAN_{name.upper()}"
+
+
 def _complaint(location: tuple[int | str, ...], value: object, message: str) -> str:
     name = ".".join(map(str, location))
-    variable = f"ANIMEGAN_{name.upper()}"
+    variable = _variable(name)
     where = variable if variable in os.environ else f"{name} in {os.environ.get('ANIMEGAN_CONFIG', 'the settings')}"
+    if name not in Settings.model_fields:
+        message = f"there is no such setting; there are {', '.join(Settings.model_fields)}"
     return f"{where}={value!r}: {message}"

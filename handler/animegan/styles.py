@@ -21,6 +21,7 @@ from animegan.errors import BadWeights, StyleNotInstalled, UnknownStyle
 logger = logging.getLogger(__name__)
 
 DEFAULT_STYLE = "cel"
+_RESTORE = "Install the style again, or restore the checkout's model_store."
 
 StyleId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 
@@ -128,7 +129,7 @@ def verify(style: Style) -> Path:
     try:
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError as error:
-        raise BadWeights(f"The weights of {style.id!r} can't be read: {error}. Install the style again.") from None
+        raise BadWeights(f"The weights of {style.id!r} can't be read: {error}. {_RESTORE}") from None
     if digest != style.sha256:
-        raise BadWeights(f"{file} has SHA-256 {digest}, not {style.sha256}. Install the style again.", style=style.id)
+        raise BadWeights(f"{file} has SHA-256 {digest}, not {style.sha256}. {_RESTORE}", style=style.id)
     return file

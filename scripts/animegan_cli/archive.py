@@ -7,6 +7,7 @@ the start.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -42,6 +43,21 @@ def build(archive: Path = ARCHIVE, say: Callable[[str], None] = lambda _: None) 
     """Write the archive, in one step at the end. Raises `BadSetting` outside a checkout, `InternalError` else."""
     if not (ROOT / "handler" / "animegan_handler.py").is_file():
         raise BadSetting("The archive is built in a checkout of the project, and this installation is none. Clone it.")
+    part = archive.with_name(f".{archive.name}.{os.getpid()}.part")
+    try:
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()  # the place is tried before the work
+        _build(part, say)
+        part.replace(archive)
+    except OSError as error:
+        raise BadSetting(f"{archive} can't be written: {error.strerror}. Name another place.") from None
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+    return archive
+
+
+def _build(target: Path, say: Callable[[str], None]) -> None:
     digest = _digest()
     with tempfile.TemporaryDirectory(prefix="animegan-archive-") as folder:
         work = Path(folder)
@@ -49,8 +65,8 @@ def build(archive: Path = ARCHIVE, say: Callable[[str], None] = lambda _: None) 
         shutil.copytree(ROOT / "handler" / "animegan", stage / "animegan", ignore=shutil.ignore_patterns("__pycache__"))
         store = stage / "animegan" / "model_store"
         store.mkdir()
-        for name in ("styles.json", "LICENSE.md"):
-            shutil.copy(ROOT / "model_store" / name, store)
+        for file in _papers():
+            shutil.copy(file, store)
         say("Tracing the bundled styles")
         _run(work, "-m", "animegan_cli.traced", str(store))
         say("Packing the archive")
@@ -62,14 +78,7 @@ def build(archive: Path = ARCHIVE, say: Callable[[str], None] = lambda _: None) 
             *("--config-file", str(ROOT / "config" / "model-config.yaml")),
             *("--extra-files", str(stage), "--export-path", str(work)),
         )
-        archive.parent.mkdir(parents=True, exist_ok=True)
-        part = archive.with_name(f".{archive.name}.{os.getpid()}.part")
-        try:
-            normalise_zip(work / "animegan.mar", part, edit=_edit_manifest, comment=digest)
-            part.replace(archive)
-        finally:
-            part.unlink(missing_ok=True)
-    return archive
+        normalise_zip(work / "animegan.mar", target, edit=_edit_manifest, comment=digest)
 
 
 def normalise_zip(
@@ -123,8 +132,13 @@ def _sources() -> Iterator[Path]:
     yield Path(__file__).resolve()
     yield Path(__file__).resolve().with_name("traced.py")
     yield ROOT / "config" / "model-config.yaml"
-    for folder, pattern in (("handler", "**/*"), ("model_store", "*.json"), ("model_store", "*.safetensors")):
+    yield from _papers()
+    for folder, pattern in (("handler", "**/*"), ("model_store", "*.safetensors")):
         yield from sorted(
             file for file in (ROOT / folder).glob(pattern) if file.is_file() and "__pycache__" not in file.parts
         )
-    yield ROOT / "model_store" / "LICENSE.md"
+
+
+def _papers() -> list[Path]:
+    """The registry, the licence and the model cards."""
+    return [ROOT / "model_store" / "styles.json", *sorted((ROOT / "model_store").glob("*.md"))]

@@ -45,12 +45,16 @@ def main() -> None:
         finally:
             sys.stdout.flush()
     except AnimeganError as error:
-        words = " ".join(error.detail.split())  # it may quote a file: one line, and nothing that steers a terminal
-        print("animegan: " + "".join(c if c.isprintable() else "?" for c in words), file=sys.stderr)
+        print(f"animegan: {_plain(error.detail)}", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains as it ends
         sys.exit(1)
+
+
+def _plain(text: str) -> str:
+    """One line with nothing in it that steers a terminal: the text may quote a file."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
 
 def _version(wanted: bool) -> None:
@@ -92,7 +96,8 @@ def stylize(
     tasks = work.plan(inputs, out, format)
     due = [task for task in tasks if not task.done()]
     if len(due) < len(tasks):
-        print(f"{len(tasks) - len(due)} of {len(tasks)} are done already.", flush=True)
+        done = len(tasks) - len(due)
+        print(f"{done} of {len(tasks)} are done already; delete them to have them drawn again.", flush=True)
     if not due:
         return
     engine = work.Server(server) if server else work.local_engine()
@@ -112,8 +117,10 @@ def stylize(
     if failures and len(tasks) == 1:
         raise next(iter(failures.values()))
     if failures:
-        lines = [f"{source}: {error.detail}" for source, error in failures.items()]
-        raise AnimeganError("\n".join([f"{len(failures)} of {len(due)} failed:", *lines]))
+        for source, failure in failures.items():
+            print(_plain(f"{source}: {failure.detail}"), file=sys.stderr)
+        print(f"animegan: {len(failures)} of {len(due)} failed, listed above.", file=sys.stderr)
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from animegan.errors import AnimeganError, BadSetting, InternalError
+from animegan.errors import AnimeganError, BadSetting, InternalError, ServiceFailed
 from animegan_cli import guard, java, processes
 from animegan_cli.ports import check_free, free_port
 from animegan_cli.signals import Signals, Stopped
-from animegan_cli.supervisor import ServiceFailed, Supervisor
+from animegan_cli.supervisor import Supervisor
 from animegan_cli.torchserve import Address, TorchServe, address, read_properties
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,6 +122,9 @@ def _prepare(options: argparse.Namespace, instance: Instance, signals: Signals) 
         properties[f"{name}_address"] = str(_chosen(options, name, address(properties, f"{name}_address")))
     _check_ports(properties)
     environment = {"ANIMEGAN_CONFIG": str(config / "animegan.toml"), **os.environ}
+    for name in ("ANIMEGAN_CONFIG", "ANIMEGAN_HOME"):  # the workers have another working directory
+        if environment.get(name):
+            environment[name] = str(Path(environment[name]).expanduser().resolve())
     runtime = _java(instance, signals, environment)
     say(f"Java {runtime.version}: {runtime.home}")
     model_store = ROOT / properties.get("model_store", "model_store")

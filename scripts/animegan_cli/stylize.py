@@ -41,9 +41,11 @@ def local_engine() -> Engine:
 
 
 class Server:
-    """A TorchServe with the archive, by the address of its inference API."""
+    """A TorchServe with the archive, by the address of its inference API. Raises `BadOption` for what is no address."""
 
     def __init__(self, url: str) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise BadOption(f"--server {url} is no address of a server. Begin it with http:// or https://.")
         self._url = f"{url.rstrip('/')}/predictions/animegan"
         self._session = requests.Session()
 
@@ -83,9 +85,12 @@ class Task:
 
     def done(self) -> bool:
         """Whether an output no older than its source is there."""
-        endings = [self.ending] if self.ending else _ENDINGS.values()
-        outputs = (self._output(ending) for ending in endings)
-        return any(o.is_file() and o.stat().st_mtime >= self.source.stat().st_mtime for o in outputs)
+        since = self.source.stat().st_mtime
+        return any(output.is_file() and output.stat().st_mtime >= since for output in self.outputs())
+
+    def outputs(self) -> list[Path]:
+        """Where the output may lie."""
+        return [self._output(ending) for ending in ([self.ending] if self.ending else _ENDINGS.values())]
 
     def write(self, encoded: Encoded) -> Path:
         """Write the output in one step, so that a broken-off run leaves nothing that looks done."""
@@ -106,36 +111,51 @@ class Task:
 def plan(inputs: Sequence[Path], out: Path, format: str = "") -> list[Task]:
     """Which picture goes where. `out` is a file for one input file, else a folder; a file's ending is its format.
 
-    Raises `BadOption` for an input that is not there, a folder without pictures, and an ending that is no format.
+    Raises `BadOption` for an input that is not there, a folder without pictures, an ending that is no format, and
+    where an output would take another's place or the photo's own.
     """
-    sources = list(_sources(inputs))
+    sources = list(_sources(inputs, out))
     if len(inputs) == 1 and inputs[0].is_file() and not out.is_dir() and (out.suffix or out.is_file()):
         ending = SUFFIXES.get(out.suffix.lower())
         if not ending:
             raise BadOption(f"{out.name!r}: end it with one of {', '.join(SUFFIXES)}, or name a folder.")
         if format not in ("", "auto", ending):
             raise BadOption(f"--format {format} and the ending of {out.name!r} differ. Leave the format out.")
-        return [Task(inputs[0], out.with_suffix(""), out.suffix, ending)]
-    if out.exists() and not out.is_dir():
+        tasks = [Task(inputs[0], out.with_suffix(""), out.suffix, ending)]
+    elif out.exists() and not out.is_dir():
         raise BadOption(f"{out} is a file. Name a folder for several pictures.")
-    stems = Counter(relative.with_suffix("") for _, relative in sources)
-    # Two photos that differ only in their ending keep it, or one would overwrite the other.
-    return [
-        Task(source, out / (relative if stems[relative.with_suffix("")] > 1 else relative.with_suffix("")), "", format)
-        for source, relative in sources
-    ]
+    else:
+        stems = Counter(relative.with_suffix("") for _, relative in sources)
+        ending = _ENDINGS.get(f"image/{format.replace('jpg', 'jpeg')}", "")
+        # Two photos that differ only in their ending keep it, or one would overwrite the other.
+        bases = [name if stems[name.with_suffix("")] > 1 else name.with_suffix("") for _, name in sources]
+        tasks = [Task(source, out / base, ending, format) for (source, _), base in zip(sources, bases, strict=True)]
+    _refuse_collisions(tasks)
+    return tasks
 
 
-def _sources(inputs: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
-    """Each picture, and its path below the output folder."""
+def _refuse_collisions(tasks: Sequence[Task]) -> None:
+    taken: dict[Path, Path] = {}
+    for task in tasks:
+        if (other := taken.setdefault(task.base, task.source)) != task.source:
+            raise BadOption(f"{other} and {task.source} would both be drawn as {task.base}. Draw them one by one.")
+        if any(output.resolve() == task.source.resolve() for output in task.outputs()):
+            raise BadOption(f"{task.source} would be replaced by its drawing. Name another place with -o.")
+
+
+def _sources(inputs: Sequence[Path], out: Path) -> Iterator[tuple[Path, Path]]:
+    """Each picture, and its path below the output folder, whose own pictures are no photos."""
     for given in inputs:
         if given.is_file():
             yield given, Path(given.name)
         elif given.is_dir():
             found = sorted(f for f in given.rglob("*") if f.suffix.lower() in _INPUT_SUFFIXES and f.is_file())
+            if given.resolve() != out.resolve():
+                found = [file for file in found if not file.resolve().is_relative_to(out.resolve())]
             if not found:
                 raise BadOption(f"{given} holds no picture ({', '.join(sorted(_INPUT_SUFFIXES))}).")
-            yield from ((file, file.relative_to(given)) for file in found)
+            above = given if len(inputs) == 1 else given.parent  # of several folders each keeps its name
+            yield from ((file, file.relative_to(above)) for file in found)
         else:
             raise BadOption(f"{given} is not there.")
 

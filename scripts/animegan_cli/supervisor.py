@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from animegan.errors import AnimeganError
+from animegan.errors import ServiceFailed
 from animegan_cli.signals import Signals
 
 PAUSES_S = (1, 2, 4, 8, 16, 30)  # before each new start in a row; one more death and it gives up
@@ -18,13 +18,6 @@ STEADY_S = 60.0  # once ready for this long, a death is the first of a new row
 TELL_EVERY_S = 10.0
 LOOK_EVERY_S = 2.0
 LOOK_EVERY_WHILE_STARTING_S = 0.3
-
-
-class ServiceFailed(AnimeganError):
-    """A service did not start, or died too often."""
-
-    code = "service_failed"
-    title = "A service does not run"
 
 
 class Service(Protocol):

@@ -87,6 +87,9 @@ def test_a_raw_body_is_a_picture(handler: AnimeganHandler) -> None:
         ({"data": GOOD, "style": b"\xff\xfe"}, 422, "bad_option"),
         ({"data": GOOD, "style": b"../../etc/passwd"}, 404, "unknown_style"),
         ({"data": GOOD, "quality": b"1;drop"}, 422, "bad_option"),
+        ({"data": GOOD, "style": b"\1" * 5_000_000}, 422, "bad_option"),
+        ({"data": GOOD, "o" * 5_000_000: b"1"}, 422, "bad_option"),
+        ({"data": GOOD, "MAX_SIDE": b"7"}, 422, "bad_option"),
     ],
 )
 def test_bad_requests(handler: AnimeganHandler, fields: dict[str, Any], status: int, code: str) -> None:
@@ -94,6 +97,19 @@ def test_bad_requests(handler: AnimeganHandler, fields: dict[str, Any], status: 
     problem = json.loads(body)
     assert (answered, problem["status"], problem["code"]) == (status, status, code)
     assert headers["content-type"] == "application/problem+json"
+    assert len(body) < 1000
+
+
+def test_an_operators_trouble_shows_no_path(handler: AnimeganHandler, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("ANIMEGAN_HOME", str(tmp_path))
+    (tmp_path / "styles").mkdir()
+    entry = json.loads((METRICS.parents[1] / "model_store" / "styles.json").read_text())[0]
+    entry |= {"id": "mine", "weights": "mine.safetensors"}
+    (tmp_path / "styles" / "mine.json").write_text(json.dumps(entry))
+    (tmp_path / "styles" / "mine.safetensors").write_bytes(b"damaged")
+    [(status, _, body)] = ask(handler, ({"data": GOOD, "style": b"mine"}, {}))
+    assert (status, json.loads(body)["code"]) == (500, "internal_error")
+    assert str(tmp_path) not in body.decode()
 
 
 def test_a_batch_of_good_and_bad(handler: AnimeganHandler) -> None:

@@ -23,6 +23,13 @@ def test_auto_on_a_gpu_is_half() -> None:
     assert hardware.pick_precision("auto", torch.device("cuda", 0)) == "fp16"
 
 
+def test_what_is_neither_device_nor_precision_is_named() -> None:
+    with pytest.raises(BadSetting, match="precision='int8': use one of auto, fp32"):
+        hardware.pick_precision("int8", CPU)  # type: ignore[arg-type]
+    with pytest.raises(BadSetting, match="device='gpu': use one of auto, cpu, cuda"):
+        hardware.pick_device("gpu")  # type: ignore[arg-type]
+
+
 def test_half_on_a_cpu_is_refused() -> None:
     with pytest.raises(BadSetting, match="fp16"):
         hardware.pick_precision("fp16", CPU)

@@ -25,18 +25,29 @@ libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
 libc.free.argtypes = [ctypes.c_void_p]
 process = psutil.Process(os.getpid())
+cleaner = memory.Cleaner("watermark", 0, CPU)
 blocks = [libc.malloc(64 * 1024) for _ in range(1600)]  # 100 MiB on the heap
 for block in blocks:
     ctypes.memset(block, 1, 64 * 1024)
 for block in blocks[:-1]:  # the last one, above them, keeps the heap from shrinking by itself
     libc.free(block)
 before = process.memory_info().rss
-assert memory.idle_bytes(CPU) > 90 * MIB
-assert not memory.clean_up("watermark", 4096, CPU)
-assert not memory.clean_up("never", 0, CPU)
+assert cleaner.idle_bytes() > 90 * MIB
+for policy, watermark_bytes in (("watermark", 4096 * MIB), ("never", 0)):
+    cleaner.policy, cleaner.watermark_bytes = policy, watermark_bytes
+    assert not cleaner.clean_up()
 assert process.memory_info().rss > before - 10 * MIB
-assert memory.clean_up("watermark", 64, CPU)
+cleaner.policy, cleaner.watermark_bytes = "watermark", 64 * MIB
+assert cleaner.clean_up()
 assert process.memory_info().rss < before - 80 * MIB
+assert not cleaner.clean_up()  # it went back, so there is nothing to do
+again = [libc.malloc(64 * 1024) for _ in range(1500)]  # from what went back: resident anew
+for block in again:
+    ctypes.memset(block, 1, 64 * 1024)
+assert not cleaner.clean_up()  # in use
+for block in again[:-1]:
+    libc.free(block)
+assert cleaner.clean_up()
 """
 
 
@@ -49,7 +60,9 @@ def test_the_watermark_releases_what_is_held_above_it() -> None:
 
 @glibc
 def test_always_releases_each_time() -> None:
-    assert memory.clean_up("always", 4096, CPU)
+    cleaner = memory.Cleaner("always", 4096, CPU)
+    assert cleaner.clean_up()
+    assert cleaner.clean_up()
 
 
 def test_a_failed_allocation_is_recognised() -> None:

@@ -11,8 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from animegan import memory
-from animegan.errors import AnimeganError, InternalError, OutOfMemory, StyleNotInstalled, UnknownStyle
+from animegan.errors import AnimeganError, BadSetting, InternalError, OutOfMemory, StyleNotInstalled, UnknownStyle
 from animegan.pipeline import Pipeline
 from animegan.settings import Settings
 from animegan.stylizer import Stylizer
@@ -99,7 +98,7 @@ class Batches:
 @pytest.fixture
 def gpu_pipeline(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
     monkeypatch.setattr(pipeline, "device", torch.device("cuda"))
-    monkeypatch.setattr(memory, "release", lambda _: None)
+    monkeypatch.setattr(pipeline.cleaner, "release", lambda: None)
     return pipeline
 
 
@@ -154,6 +153,14 @@ def test_a_broken_installed_style_harms_only_itself(
     assert [name.split()[0] for name in pipeline.loaded] == ["cel", "gouache"]
     with pytest.raises(AnimeganError, match="SHA-256"):
         pipeline.stylize(encoded(photo(32, 32)), {"style": "mine"})
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"), [({"style": "monet"}, "ANIMEGAN_STYLE"), ({"precision": "fp16"}, "precision='fp16'")]
+)
+def test_settings_under_which_nothing_can_be_drawn_are_refused(setting: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadSetting, match=words):
+        Pipeline(Settings(device="cpu", warmup_px=0, **setting)).load_styles()
 
 
 def test_the_library_draws_what_the_pipeline_draws(pipeline: Pipeline) -> None:

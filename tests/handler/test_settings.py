@@ -44,6 +44,13 @@ def test_a_bad_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, te
         settings.load()
 
 
+def test_a_misspelt_variable_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setenv("ANIMEGAN_MAX_SIDE", "512")
+    monkeypatch.setenv("ANIMEGAN_HOME", "/somewhere")
+    assert settings.load().max_side_px == 1024
+    assert caplog.messages == ["ANIMEGAN_MAX_SIDE is no setting, and ignored. Is ANIMEGAN_MAX_SIDE_PX meant?"]
+
+
 def test_a_missing_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANIMEGAN_CONFIG", "/nowhere/animegan.toml")
     with pytest.raises(BadSetting, match="/nowhere/animegan"):

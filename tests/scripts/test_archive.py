@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 
+from animegan.errors import BadSetting
 from animegan.generator import build
 from animegan.hardware import DTYPES
 from animegan.styles import get_style, verify
@@ -41,6 +43,8 @@ def test_it_holds_what_the_worker_needs_and_no_more(built: Path) -> None:
         "animegan/py.typed",
         "animegan/model_store/styles.json",
         "animegan/model_store/LICENSE.md",
+        "animegan/model_store/cel.md",
+        "animegan/model_store/gouache.md",
     }
     assert names == generators | modules | others
     assert manifest["model"]["handler"] == "animegan_handler.py"
@@ -48,13 +52,22 @@ def test_it_holds_what_the_worker_needs_and_no_more(built: Path) -> None:
 
 
 def test_a_change_of_a_source_makes_it_stale(built: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for source in archive._sources():
+        copy = tmp_path / source.relative_to(archive.ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, copy)
+    copies = [tmp_path / source.relative_to(archive.ROOT) for source in archive._sources()]
+    monkeypatch.setattr(archive, "_sources", lambda: copies)
+    monkeypatch.setattr(archive, "ROOT", tmp_path)
     assert not archive.is_stale(built)
-    changed = tmp_path / "model-config.yaml"
-    changed.write_text("batchSize: 2\n")
-    sources = [*archive._sources(), changed]
-    monkeypatch.setattr(archive, "_sources", lambda: sources)
-    monkeypatch.setattr(archive, "ROOT", Path("/"))
+    (tmp_path / "config" / "model-config.yaml").write_text("batchSize: 2\n")
     assert archive.is_stale(built)
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "_build", lambda *_: pytest.fail("it began"))
+    with pytest.raises(BadSetting, match=r"/proc/nope/animegan\.mar can't be written"):
+        archive.build(Path("/proc/nope/animegan.mar"))
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PK\x05\x06 not a zip file"])

@@ -45,7 +45,7 @@ class Checkout:
         self.write("scripts/animegan_cli/main.py", MAIN)
         self.write("scripts/animegan_cli/serve.py", MODULE)
         self.write("handler/beside.py", "")
-        for lock in ("cpu", "cuda", "dev"):
+        for lock in ("cpu", "dev"):
             self.lock(lock, "tiny==1.0")
 
     def write(self, name: str, text: str) -> None:
@@ -55,6 +55,8 @@ class Checkout:
 
     def lock(self, name: str, text: str) -> None:
         self.write(f"requirements/{name}.txt", f"{text}\n")
+        if name == "cpu":  # it is a part of the other
+            self.write("requirements/cuda.txt", f"{text}\n")
 
     def start(self, *command: str | Path, **variables: str) -> subprocess.Popen[str]:
         own = {

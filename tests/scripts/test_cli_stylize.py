@@ -59,10 +59,13 @@ def test_the_ending_is_the_format(photos: Path, tmp_path: Path, ending: str, for
 def test_a_folder_is_drawn_once_and_failures_are_listed(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     (photos / "broken.jpg").write_bytes(encoded(photo(64, 48))[:300])
+    (photos / "tiny.png").write_bytes(encoded(photo(8, 8), "PNG"))
     first = stylize(photos, "-o", out)
     assert first.returncode == 1
-    assert "1 of 5 failed" in first.stderr
-    assert str(photos / "broken.jpg") in first.stderr
+    failed = [line for line in first.stderr.splitlines() if line.startswith(str(photos)) and " -> " not in line]
+    assert [line.partition(": ")[0] for line in failed] == [str(photos / "broken.jpg"), str(photos / "tiny.png")]
+    assert "2 of 6 failed" in first.stderr
+    (photos / "tiny.png").unlink()
     assert "Traceback" not in first.stderr
     drawn = ["a.jpg.jpg", "a.png.jpg", "holiday.v2.jpg", "more/c.jpg"]
     assert outputs(out) == drawn
@@ -91,6 +94,8 @@ def test_chinese_by_locale(photos: Path, tmp_path: Path) -> None:
         (["a.jpg", "a.png", "-o", "notes.txt"], "notes.txt is a file"),
         (["notes.txt", "-o", "x.jpg"], "no picture of a kind that is read here"),
         (["a.jpg", "-o", "x.jpg", "--server", "http://127.0.0.1:9"], "Is the server running?"),
+        (["a.jpg", "-o", "x.jpg", "--server", "127.0.0.1:9"], "Begin it with http://"),
+        (["a.jpg", "-o", "a.jpg"], "a.jpg would be replaced by its drawing"),
     ],
 )
 def test_a_clear_line_for_each_mistake(photos: Path, arguments: list[str], words: str) -> None:
@@ -106,6 +111,29 @@ def test_an_output_that_cannot_be_written_is_named(photos: Path) -> None:
     assert done.returncode == 1
     assert "/proc" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_no_output_takes_the_place_of_another(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (photos / "more" / "a.jpg").write_bytes(encoded(photo(32, 32)))
+    with pytest.raises(BadOption, match="would both be drawn"):
+        plan([photos / "a.jpg", photos / "more" / "a.jpg"], out)
+    both = plan([photos, photos / "more"], out)
+    assert len({task.base for task in both}) == len(both) == 7
+
+
+def test_what_was_drawn_is_no_photo(photos: Path) -> None:
+    before = plan([photos], photos / "drawn")
+    (photos / "drawn").mkdir()
+    (photos / "drawn" / "c.jpg").write_bytes(encoded(photo(32, 32)))
+    assert plan([photos], photos / "drawn") == before
+
+
+def test_done_is_done_in_the_format_that_is_asked_for(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"")
+    assert plan([photos / "a.jpg"], tmp_path)[0].done()
+    assert plan([photos / "a.jpg"], tmp_path, "jpg")[0].done()
+    assert not plan([photos / "a.jpg"], tmp_path, "webp")[0].done()
 
 
 def test_a_plan_of_nothing_is_refused(tmp_path: Path) -> None:

@@ -151,6 +151,7 @@ BAD: dict[str, tuple[Callable[[], bytes], dict[str, str], int, str]] = {
     "max_side=-1": (lambda: encoded(photo(32, 32)), {"max_side": "-1"}, 422, "bad_option"),
     "max_side over the ceiling": (lambda: encoded(photo(32, 32)), {"max_side": "100000"}, 422, "bad_option"),
     "format": (lambda: encoded(photo(32, 32)), {"format": "bmp"}, 422, "bad_option"),
+    "a style of 5 MB": (lambda: encoded(photo(32, 32)), {"style": "\1" * 5_000_000}, 422, "bad_option"),
     "unknown option": (lambda: encoded(photo(32, 32)), {"maxside": "64"}, 422, "bad_option"),
 }
 
@@ -164,6 +165,8 @@ def test_bad_requests_each_have_their_answer_and_the_worker_lives(server: Server
         assert answer.headers["Content-Type"] == "application/problem+json", name
         assert len(problem["detail"]) > 20, name
         assert "Traceback" not in answer.text, name
+    nothing = requests.post(f"{server.inference}/predictions/animegan", data=b"", timeout=60)
+    assert (nothing.status_code, nothing.json()["code"]) == (400, "bad_image")
     # Larger than TorchServe's own limit, which stands above the handler's: its bare answer, or a closed connection.
     try:
         bare = predict(server, bytes(50 * MIB))
