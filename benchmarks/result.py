@@ -24,7 +24,7 @@ def machine() -> dict[str, Any]:
         "cpus": cpu_count(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}, {' '.join(platform.libc_ver())}",
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in ("torch", "numpy", "pillow")},
     }
