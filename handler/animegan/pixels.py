@@ -27,11 +27,6 @@ class Picture:
     original_size: Size  # as sent, upright
     frames: int  # of which the first is used
 
-    @property
-    def fitted(self) -> bool:
-        """Whether the picture was scaled down."""
-        return self.rgb.size != self.original_size
-
 
 def to_picture(image: Image.Image, box: Box, original: Size, size: Size, frames: int) -> Picture:
     """The picture of a loaded image, `box` of it scaled to `size`. `original` and `size` are as stored, not upright."""
