@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from ts.metrics.metric_cache_errors import MetricsCacheKeyError
 from ts.metrics.metric_type_enum import MetricTypes
 
 from animegan import __version__, hardware, settings
@@ -18,6 +19,13 @@ from animegan.pipeline import Item, Pipeline
 logger = logging.getLogger(__name__)
 
 OPTION_HEADERS = {f"x-animegan-{name.replace('_', '-')}": name for name in NAMES}
+METRICS = {
+    "animegan_pictures_total": MetricTypes.COUNTER,
+    "animegan_fitted_pictures_total": MetricTypes.COUNTER,
+    "animegan_cleanups_total": MetricTypes.COUNTER,
+    "animegan_phase_seconds": MetricTypes.HISTOGRAM,
+    "animegan_batch_pictures": MetricTypes.GAUGE,
+}
 PICTURE_FIELDS = ("data", "body")  # the multipart field, and TorchServe's name for a raw body
 
 
@@ -25,9 +33,11 @@ class AnimeganHandler:
     """One worker's handler. `handle` takes TorchServe's batch: a mapping of fields for each request."""
 
     pipeline: Pipeline
+    metrics: dict[str, Any]  # TorchServe's metrics, by name
 
     def initialize(self, context: Any) -> None:
         """Load every style that is on this machine. Raises `BadSetting`, which ends the worker and is in the log."""
+        self.metrics = {name: _declared(context.metrics, name) for name in METRICS}
         configured = settings.load()
         torch.set_num_threads(configured.cpu_threads or hardware.cpu_count())
         self.pipeline = Pipeline(configured, gpu=context.system_properties.get("gpu_id"))
@@ -41,7 +51,7 @@ class AnimeganHandler:
         items = self.preprocess(data, context)
         self.inference(items)
         answers = self.postprocess(items, context)
-        self._count(items, context.metrics, cleaned=self.pipeline.cleaner.clean_up())
+        self._count(items, cleaned=self.pipeline.cleaner.clean_up())
         return answers
 
     def preprocess(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[Item]:
@@ -85,20 +95,27 @@ class AnimeganHandler:
         context.set_response_content_type(index, item.encoded.content_type)
         return item.encoded.data
 
-    def _count(self, items: Sequence[Item], metrics: Any, *, cleaned: bool) -> None:
-        """What `config/metrics.yaml` declares; TorchServe drops anything else."""
-        pictures = metrics.get_metric("animegan_pictures_total", MetricTypes.COUNTER)
-        seconds = metrics.get_metric("animegan_phase_seconds", MetricTypes.HISTOGRAM)
+    def _count(self, items: Sequence[Item], *, cleaned: bool) -> None:
         for item in items:
             # Only a style that exists becomes a label: callers must not be able to invent series.
             style = item.options.style if item.options and item.picture else "none"
-            pictures.add_or_update(1, [style, item.error.code if item.error else "ok"])
+            result = item.error.code if item.error else "ok"
+            self.metrics["animegan_pictures_total"].add_or_update(1, [style, result])
             for phase, duration in item.seconds.items():
-                seconds.add_or_update(duration, [phase])
+                self.metrics["animegan_phase_seconds"].add_or_update(duration, [phase])
         fitted = sum(bool(item.report and item.report.fitted) for item in items)
-        metrics.get_metric("animegan_fitted_pictures_total", MetricTypes.COUNTER).add_or_update(fitted, [])
-        metrics.get_metric("animegan_cleanups_total", MetricTypes.COUNTER).add_or_update(int(cleaned), [])
-        metrics.get_metric("animegan_batch_pictures", MetricTypes.GAUGE).add_or_update(len(items), [])
+        self.metrics["animegan_fitted_pictures_total"].add_or_update(fitted, [])
+        self.metrics["animegan_cleanups_total"].add_or_update(int(cleaned), [])
+        self.metrics["animegan_batch_pictures"].add_or_update(len(items), [])
+
+
+def _declared(metrics: Any, name: str) -> Any:
+    """The metric as `config/metrics.yaml` declares it. Raises `BadSetting` now: later it would fail a batch."""
+    try:
+        return metrics.get_metric(name, METRICS[name])
+    except MetricsCacheKeyError:
+        kind = METRICS[name].value
+        raise BadSetting(f"config/metrics.yaml declares no {kind} {name}. Put it back as it was shipped.") from None
 
 
 def _bytes(value: Any) -> bytes:

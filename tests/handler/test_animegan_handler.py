@@ -13,8 +13,10 @@ import pytest
 from PIL import Image
 from ts.context import Context, RequestProcessor
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
+from ts.metrics.metric_type_enum import MetricTypes
 from ts.model_loader import TsModelLoader
 
+from animegan.errors import BadSetting
 from animegan_handler import AnimeganHandler
 from pictures import encoded, photo
 
@@ -140,6 +142,13 @@ def test_metrics_are_emitted_and_callers_invent_no_series(
     assert any(line.startswith("[METRICS]animegan_fitted_pictures_total.Count:1|") for line in lines)
     assert any("#phase:run|" in line for line in lines)
     assert not any("evil" in line for line in lines)
+
+
+def test_a_metric_that_is_not_declared_ends_the_worker_at_the_start() -> None:
+    context = make_context([])
+    del context.metrics.cache[MetricTypes.GAUGE]["animegan_batch_pictures"]
+    with pytest.raises(BadSetting, match="no gauge animegan_batch_pictures"):
+        AnimeganHandler().initialize(context)
 
 
 def test_a_bad_setting_ends_the_worker_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
