@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from animegan_cli.processes import OPENMP
 from servers import Server, running_server
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the server does; read when torch is imported
+os.environ.update({**OPENMP, **os.environ})
 
 pytest_plugins = ["plugins.expected_skips"]
 

@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from animegan import generator
+from animegan.generator import tensor_shapes
 from animegan.styles import bundled_dir
 
 SCOPE = "generator/G_MODEL/"
@@ -384,3 +385,10 @@ class _TfliteGraph:
             tflite.TensorAddQuantization(b, parameters)
         end: int = tflite.TensorEnd(b)
         return end
+
+
+def same(found: dict[str, Tensor], expected: dict[str, Tensor], dtype: torch.dtype) -> bool:
+    assert list(found) == list(tensor_shapes())
+    assert {tensor.dtype for tensor in found.values()} == {dtype}
+    assert all(tensor.is_contiguous() for tensor in found.values())
+    return all(torch.equal(found[name], expected[name].to(dtype)) for name in found)

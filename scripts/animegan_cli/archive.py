@@ -50,7 +50,9 @@ def build(archive: Path = ARCHIVE, say: Callable[[str], None] = lambda _: None) 
         _build(part, say)
         part.replace(archive)
     except OSError as error:
-        raise BadSetting(f"{archive} can't be written: {error.strerror}. Name another place.") from None
+        raise BadSetting(
+            f"{archive} can't be made: {error.filename}: {error.strerror}. Mend that, or name another place."
+        ) from None
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)

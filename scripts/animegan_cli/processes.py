@@ -9,6 +9,9 @@ from collections.abc import Callable
 import psutil
 
 MARK = "ANIMEGAN_INSTANCE"
+# Threads that spin while they wait for each other cost a machine that is shared several times the picture. OpenMP reads
+# it when torch is imported.
+OPENMP = {"OMP_WAIT_POLICY": "passive"}
 KILL_WITHIN_S = 10  # SIGKILL works at once, but for a process that waits in the kernel
 
 

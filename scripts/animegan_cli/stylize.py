@@ -14,6 +14,7 @@ import requests
 from animegan.errors import BadOption, InternalError
 from animegan.images import Encoded
 from animegan.report import Report
+from animegan_cli.processes import OPENMP
 
 SUFFIXES = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp"}  # of an output, with its format
 _ENDINGS = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
@@ -29,7 +30,7 @@ class Engine(Protocol):
 
 def local_engine() -> Engine:
     """The engine in this process, under this process's settings. Raises `BadSetting`."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the server does; read when torch is imported
+    os.environ.update({**OPENMP, **os.environ})
     import torch  # noqa: PLC0415 - seconds that a run through a server does not have to spend
 
     from animegan import hardware, settings  # noqa: PLC0415

@@ -117,8 +117,7 @@ class TorchServe:
         self._failed_loads.clear()
         self._startup_s = None
         self._unknown = False
-        # Threads that spin while they wait for each other cost a machine that is shared several times the picture.
-        environment = {"OMP_WAIT_POLICY": "passive", **self.environment}
+        environment = {**processes.OPENMP, **self.environment}
         environment.pop("TS_CONFIG_FILE", None)
         environment |= {
             processes.MARK: self.mark,

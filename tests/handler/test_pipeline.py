@@ -80,17 +80,17 @@ def test_alpha_stays_where_the_format_has_it(pipeline: Pipeline) -> None:
 
 
 class Batches:
-    """Stands in for the drawing alone: a GPU, which this machine may not have, is where pictures are drawn together."""
+    """Watches what is drawn together, and really drawn; a batch of over `most` fails as one that does not fit."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int | None = None) -> None:
         self.sizes: list[tuple[str, int]] = []
+        really = Stylizer.draw
 
         def draw(stylizer: Stylizer, pictures: Sequence[Image.Image]) -> list[Image.Image]:
             self.sizes.append((stylizer.style.id, len(pictures)))
             if most is not None and len(pictures) > most:
                 raise torch.OutOfMemoryError
-            assert len({picture.size for picture in pictures}) == 1
-            return list(pictures)
+            return really(stylizer, pictures)
 
         monkeypatch.setattr(Stylizer, "draw", draw)
 
@@ -104,10 +104,16 @@ def gpu_pipeline(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Pipelin
 
 def test_a_gpu_draws_one_style_and_size_together(gpu_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     batches = Batches(monkeypatch)
-    small, large = encoded(photo(40, 32)), encoded(photo(64, 48))
-    options = [{}, {}, {}, {"style": "gouache"}, {}]
-    errors(gpu_pipeline, *zip([small, large, small, small, b""], options, strict=True))
+    small, large, other = encoded(photo(40, 32)), encoded(photo(64, 48)), encoded(photo(40, 32, 1))
+    sent = zip([small, large, other, small, b""], ["cel", "cel", "cel", "gouache", "cel"], strict=True)
+    items = [gpu_pipeline.decode(data, {"style": style}) for data, style in sent]
+    gpu_pipeline.draw(items)
     assert batches.sizes == [("cel", 2), ("cel", 1), ("gouache", 1)]
+    for item in items[:4]:
+        assert item.options
+        assert item.picture
+        [alone] = gpu_pipeline.stylizer(item.options.style).draw([item.picture.rgb])
+        assert np.abs(np.asarray(item.drawn, dtype=int) - np.asarray(alone, dtype=int)).max() <= 1
 
 
 def test_what_does_not_fit_together_is_drawn_alone(gpu_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,27 @@
+"""What the tests of weight files share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from torch import Tensor
+
+import weight_files as files
+from animegan_cli import readers
+
+
+@pytest.fixture(scope="module")
+def cel() -> dict[str, Tensor]:
+    return files.bundled()
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Callable[[bytes], dict[str, Tensor]]:
+    def write_and_read(data: bytes) -> dict[str, Tensor]:
+        file = tmp_path / "weights.bin"  # an ending that says nothing
+        file.write_bytes(data)
+        return readers.read(file)
+
+    return write_and_read
