@@ -14,6 +14,7 @@ from PIL import Image
 
 from animegan.generator import build
 from animegan.hardware import DTYPES
+from animegan.network import Network
 from animegan.styles import bundled_styles, verify
 from animegan.tracing import load_weights, trace
 from benchmarks.reference import generate, psnr
@@ -32,11 +33,10 @@ def main() -> None:
         for photo in photos:
             x = _tensor(photo)
             expected = generate(weights, x.double())
-            for precision, dtype in DTYPES.items():
+            for precision in DTYPES:
                 device = "cuda" if torch.cuda.is_available() else "cpu"
-                traced = trace(build(weights).to(device, dtype))
-                with torch.inference_mode():
-                    drawn = traced(x.to(device, dtype)).float().cpu()
+                network = Network(trace(build(weights)), torch.device(device), precision)
+                drawn = network.generate(x.to(device)).float().cpu()
                 rows.append((style.id, photo.stem, precision, device, psnr(drawn, expected)))
     table(("style", "photo", "precision", "device", "PSNR dB"), rows)
     worst = {precision: min(row[4] for row in rows if row[2] == precision) for precision in DTYPES}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,16 @@ _INTRODUCTION = """\
 # Benchmarks
 
 Generated from `benchmarks/results/*.json` by `python -m benchmarks.report`; a test fails when they differ.
-`scripts/benchmark NAME` measures again and replaces the stored result. No figure of a GPU is stored yet.
+`scripts/benchmark NAME` measures again and replaces the stored result. {gpus}
 """
 
 
 def render() -> str:
     """The page as Markdown."""
-    return "\n".join([_INTRODUCTION, *(_section(file) for file in sorted(FOLDER.glob("*.json")))])
+    files = sorted(FOLDER.glob("*.json"))
+    gpus = sorted({gpu for file in files if (gpu := json.loads(file.read_text())["machine"]["gpu"])})
+    said = f"Measured with a GPU: {', '.join(gpus)}." if gpus else "No figure of a GPU is stored yet."
+    return "\n".join([_INTRODUCTION.format(gpus=said), *map(_section, files)])
 
 
 def _section(file: Path) -> str:
@@ -30,22 +33,38 @@ def _section(file: Path) -> str:
     module = (FOLDER.parent / f"{file.stem}.py").read_text()
     words = module.removeprefix('"""').partition('"""')[0].strip()
     where = ", ".join(f"{name} {value}" for name, value in machine.items() if value is not None)
-    rows = "".join(f"| {name} | {value} |\n" for name, value in _flat(result))
-    return f"## {file.stem}\n\n{words}\n\nMeasured {measured} on: {where}.\n\n| Figure | Value |\n| --- | --- |\n{rows}"
+    rows = {name: result.pop(name) for name in list(result) if _is_table(result[name])}
+    parts = [f"## {file.stem}\n\n{words}\n\nMeasured {measured} on: {where}.\n"]
+    if result:
+        parts.append(_table(["figure", "value"], _flat(result)))
+    for name, listed in rows.items():
+        heading = [f"{name.capitalize()}:\n".replace("_", " ")] if len(rows) > 1 else []
+        parts += [*heading, _table([key.replace("_", " ") for key in listed[0]], ([*row.values()] for row in listed))]
+    return "\n".join(parts)
 
 
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+
+
+def _table(head: list[str], rows: Iterable[Iterable[Any]]) -> str:
+    lines = [head, ["---"] * len(head), *([_cell(cell) for cell in row] for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """Each number below the value, with the path to it."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _flat(inner, f"{name}, {key}" if name else key)
-    elif isinstance(value, list) and value and isinstance(value[0], dict):
-        for row in value:
-            labels = [str(cell) for cell in row.values() if not isinstance(cell, float)]
-            numbers = {key: cell for key, cell in row.items() if isinstance(cell, float)}
-            yield from _flat(numbers, f"{name}: {' '.join(labels)}")
     else:
-        yield name.replace("_", " "), f"{value:.4g}" if isinstance(value, float) else str(value)
+        yield name.replace("_", " "), value
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

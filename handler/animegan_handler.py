@@ -55,11 +55,11 @@ class AnimeganHandler:
         return answers
 
     def preprocess(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[Item]:
-        """Read each request's options and decode its picture."""
+        """Read each request's options and begin to decode its picture."""
         return [self._decode(fields, context.get_all_request_header(index) or {}) for index, fields in enumerate(data)]
 
     def inference(self, items: Sequence[Item]) -> None:
-        """Draw the pictures, grouped by style and size, and encode them."""
+        """Draw the pictures as they are decoded, and encode them."""
         self.pipeline.draw(items)
         self.pipeline.encode(items)
 

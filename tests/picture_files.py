@@ -29,7 +29,8 @@ STORED_AS = {
 }
 
 LIMITS = Limits(max_bytes=8 << 20, max_pixels=64_000_000)
-HANDLER = Path(__file__).resolve().parents[2] / "handler"
+HANDLER = Path(__file__).resolve().parents[1] / "handler"
+PHOTOS = HANDLER.parent / "docs" / "photos"
 
 needs_avif = pytest.mark.skipif("AVIF" not in HEADERS, reason="this Pillow has no AVIF")
 
@@ -46,6 +47,11 @@ def pixels(image: Image.Image | None) -> NDArray[np.int64]:
 def difference(a: Image.Image, b: Image.Image) -> float:
     """Mean absolute difference, in 8-bit steps."""
     return float(np.abs(pixels(a) - pixels(b)).mean())
+
+
+def psnr(a: Image.Image, b: Image.Image) -> float:
+    """Peak signal to noise, in dB."""
+    return float(10 * np.log10(255**2 / np.square(pixels(a) - pixels(b)).mean()))
 
 
 def chunk(kind: bytes, data: bytes = b"") -> bytes:

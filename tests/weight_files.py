@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from animegan import generator
 from animegan.generator import tensor_shapes
@@ -110,23 +110,12 @@ def checkpoint(content: Any, *, legacy: bool = False) -> bytes:
 def exported_onnx(tensors: Mapping[str, Tensor], file: Path, *, folded: bool) -> bytes:
     """torch.onnx's export of the public port's form; `folded`: the norms lose their names and get two more axes."""
     model = generator.build(tensors)
-    _with_group_norms(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             model, (torch.zeros(1, 3, 32, 32),), str(file), dynamo=False, opset_version=12, do_constant_folding=folded
         )
     return file.read_bytes()
-
-
-def _with_group_norms(module: nn.Module) -> None:
-    for name, child in module.named_children():
-        if isinstance(child, generator.LayerNorm):
-            norm = nn.GroupNorm(1, len(child.weight))
-            norm.weight, norm.bias = child.weight, child.bias
-            setattr(module, name, norm)
-        else:
-            _with_group_norms(child)
 
 
 Naming = Literal["folded", "variables", "anonymous"]

@@ -3,6 +3,10 @@
 2,143,552 parameters in 77 tensors. The state-dict keys are those of the public PyTorch port
 (https://github.com/bryandlee/animegan2-pytorch), so published checkpoints load strictly: hence the integer names of
 the layers inside each block, and the numbers that are skipped where a layer has no parameters.
+
+This is the network's definition, in stock PyTorch: `fused` and `bands` compute the same. Every norm is
+`GroupNorm(1, channels)`, with PyTorch's default epsilon, as published: mean and variance over the whole picture, all
+channels together.
 """
 
 from __future__ import annotations
@@ -15,42 +19,7 @@ from torch.nn import functional as F
 
 from animegan.errors import BadWeights
 
-EPS = 1e-5  # of every norm, as published
 SLOPE = 0.2  # of every LeakyReLU, as published
-
-
-@torch.jit.script
-def reduced_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """`GroupNorm(1, channels)` of x (N, C, H, W) as a reduction and a multiply-add: CUDA spreads both out."""
-    variance, mean = torch.var_mean(x, dim=[1, 2, 3], correction=0, keepdim=True)
-    scale = torch.rsqrt(variance + eps) * weight.view(1, -1, 1, 1)
-    return torch.addcmul(bias.view(1, -1, 1, 1) - mean * scale, x, scale)
-
-
-@torch.jit.script
-def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """`GroupNorm(1, channels)`: mean and variance over the whole picture, all channels together.
-
-    CUDA's own takes one group's statistics in a single thread block (20 ms at 1024×1024 on an H100); the CPU's own is
-    the fast one there. Scripted, so that a trace made on one device keeps the choice for the other.
-    """
-    if x.is_cuda:
-        reduced: Tensor = reduced_norm(x, weight, bias, eps)
-        return reduced
-    return F.group_norm(x, 1, weight, bias, eps)
-
-
-class LayerNorm(nn.Module):
-    """The generator's normalisation over (C, H, W), with one scale and shift a channel."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = layer_norm(x, self.weight, self.bias, EPS)
-        return out
 
 
 def conv(
@@ -62,7 +31,7 @@ def conv(
     return nn.Sequential(
         nn.ReflectionPad2d((before, after, before, after)),
         nn.Conv2d(channels_in, channels_out, kernel, stride, groups=groups, bias=bias),
-        LayerNorm(channels_out),
+        nn.GroupNorm(1, channels_out),
         nn.LeakyReLU(SLOPE, inplace=True),
     )
 
@@ -78,7 +47,7 @@ class InvertedResidual(nn.Module):
             conv(channels_in, wide, kernel=1),
             conv(wide, wide, groups=wide, bias=True),
             nn.Conv2d(wide, channels_out, 1, bias=False),
-            LayerNorm(channels_out),
+            nn.GroupNorm(1, channels_out),
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -10,13 +12,11 @@ from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401 - so that 
 from animegan.errors import BadOption
 from animegan.headers import Header, inspect, png_essence
 from animegan.pillow_guard import guarded
-from animegan.pixels import Picture, to_picture
+from animegan.pixels import GAP, Picture, Scale, pillow_lanczos, to_picture
 from animegan.settings import Format
 from animegan.sizes import Limits, check_size, fit, fit_or_refuse, px
 
 __all__ = ["Encoded", "Header", "Limits", "Picture", "decode", "encode", "fit", "inspect", "prepare"]
-
-DRAFT_GAP = 2  # a large JPEG is decoded at 1/2, 1/4 or 1/8, to no less than this many times the size it is fitted to
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,18 @@ class Encoded:
     content_type: str
 
 
-def decode(data: bytes, *, max_side: int, limits: Limits) -> Picture:
-    """The picture in a file, fitted to `max_side` px.
+def decode(
+    data: bytes,
+    *,
+    max_side: int,
+    limits: Limits,
+    scale: Scale = pillow_lanczos,
+    gate: Callable[[int], AbstractContextManager[None]] = lambda _: nullcontext(),
+) -> Picture:
+    """The picture in a file, fitted to `max_side` px by `scale` (see `pixels.to_picture`).
+
+    A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, to no less than `GAP` times what it is fitted to. The pixels
+    are decoded inside `gate(their number)`.
 
     Raises `BadImage`, `TooLarge`, `UnsupportedImage`, `PictureTooSmall`, or `OutOfMemory`.
     """
@@ -38,9 +48,10 @@ def decode(data: bytes, *, max_side: int, limits: Limits) -> Picture:
     with guarded(header.format), Image.open(BytesIO(data), formats=[header.format]) as image:
         check_size(image.size, limits)  # Pillow's reading of the header, by which it is about to allocate
         original, size = image.size, fit_or_refuse(image.size, max_side)
-        draft = image.draft(None, (DRAFT_GAP * size[0], DRAFT_GAP * size[1]))
-        image.load()
-        return to_picture(image, draft[1] if draft else (0, 0, *original), original, size, header.frames)
+        draft = image.draft(None, (GAP * size[0], GAP * size[1]))
+        with gate(image.width * image.height):
+            image.load()
+            return to_picture(image, draft[1] if draft else (0, 0, *original), original, size, header.frames, scale)
 
 
 def prepare(image: Image.Image, *, max_side: int) -> Picture:
@@ -51,6 +62,8 @@ def prepare(image: Image.Image, *, max_side: int) -> Picture:
     with guarded("picture"):
         size = fit_or_refuse(image.size, max_side)
         image.load()
+        if image.size == size:
+            image = image.copy()  # which might become the picture as it is
         return to_picture(image, (0, 0, *image.size), image.size, size, frames=1)
 
 
@@ -73,8 +86,10 @@ def encode(rgb: Image.Image, alpha: Image.Image | None, *, format: Format, quali
             "Choose format=png, or a smaller max_side.",
             limit_px=limit,
         )
-    picture = rgb.copy()
-    if alpha is not None and chosen != "jpeg":
+    if chosen == "jpeg":
+        alpha = None
+    picture = rgb.copy() if alpha or rgb.info else rgb
+    if alpha:
         picture.putalpha(alpha)
     picture.info.clear()  # Pillow writes some of it into the file
     file = BytesIO()

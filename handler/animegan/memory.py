@@ -43,6 +43,15 @@ def _glibc() -> ctypes.CDLL | None:
     return libc
 
 
+def release(device: torch.device) -> None:
+    """Give back what is held and unused: `empty_cache` on CUDA, `malloc_trim` on glibc."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.empty_cache()
+    if libc := _glibc():
+        libc.malloc_trim(0)
+
+
 class Cleaner:
     """Gives memory back by a policy: after each batch, once more than `watermark_mb` MiB is held and unused, or never.
 
@@ -57,12 +66,8 @@ class Cleaner:
         self.release()
 
     def release(self) -> None:
-        """Give back what is held and unused: `empty_cache` on CUDA, `malloc_trim` on glibc."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-            torch.cuda.empty_cache()
-        if libc := _glibc():
-            libc.malloc_trim(0)
+        """Give back what is held and unused (see `release`)."""
+        release(self.device)
         self._floor_bytes = _resident_and_unused()
 
     def idle_bytes(self) -> int:

@@ -5,16 +5,23 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import ParamSpec, TypeVar
 
 from PIL import Image
+from torch.profiler import record_function
 
 from animegan import images, memory
-from animegan.errors import AnimeganError, BadSetting, InternalError, OutOfMemory
-from animegan.hardware import pick_device
+from animegan.errors import AnimeganError, BadSetting, InternalError, OutOfMemory, PictureTooLarge
+from animegan.gate import Gate
+from animegan.hardware import cpu_count, pick_device
+from animegan.lanczos import Lanczos
 from animegan.options import Options, parse
+from animegan.pixels import Scale, pillow_lanczos
+from animegan.plan import Plan
 from animegan.report import Report
 from animegan.settings import Settings
 from animegan.styles import styles
@@ -30,22 +37,34 @@ class Item:
     options: Options | None = None
     picture: images.Picture | None = None
     drawn: Image.Image | None = None
+    plan: Plan | None = None
     encoded: images.Encoded | None = None
     report: Report | None = None
     error: AnimeganError | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    pending: Future[None] | None = None  # its decoding; once it is drawn, its encoding
 
 
 class Pipeline:
-    """All styles on one device, behind limits. Each phase takes a batch; a picture's error stays its own."""
+    """All styles on one device, behind limits. Each phase takes a batch; a picture's error stays its own.
 
-    def __init__(self, settings: Settings, gpu: int | None = None) -> None:
+    Pictures are decoded and encoded in `threads` threads, beside the drawing. None: on a GPU as many as there are CPUs
+    for this process; on a CPU, all of which drawing takes, none: each phase ends before the next begins.
+    """
+
+    def __init__(self, settings: Settings, gpu: int | None = None, *, threads: int | None = None) -> None:
         self.settings = settings
         self.device = pick_device(settings.device, gpu)
         self.limits = images.Limits(
             max_bytes=settings.max_upload_mb * 2**20, max_pixels=settings.max_pixels_mpx * 1_000_000
         )
         self.cleaner = memory.Cleaner(settings.cleanup, settings.cleanup_watermark_mb, self.device)
+        on_gpu = self.device.type == "cuda"
+        if threads is None:
+            threads = (settings.cpu_threads or cpu_count()) if on_gpu else 0
+        self._workers: Executor = ThreadPoolExecutor(threads, "animegan") if threads else _AtOnce()
+        self._gate = Gate(self.limits.max_pixels)  # all threads together decode in the memory of the largest picture
+        self._scale: Scale = Lanczos(self.device) if on_gpu else pillow_lanczos
         self._gpu = gpu
         self._stylizers: dict[str, Stylizer] = {}
 
@@ -81,37 +100,53 @@ class Pipeline:
                 style_id,
                 device=settings.device,
                 precision=settings.precision,
+                memory_mb=settings.memory_mb,
                 gpu=self._gpu,
                 warmup_px=settings.warmup_px,
             )
         return self._stylizers[style_id]
 
     def decode(self, data: bytes, options: Mapping[str, str]) -> Item:
-        """A picture's bytes, decoded and fitted to the limit, with its options read (see `options.parse`)."""
+        """A picture's options read (see `options.parse`), and the decoding of its bytes, fitted to the limit, begun."""
         item = Item()
         with _phase("decode", [item]):
             item.options = parse(options, self.settings)
             self.stylizer(item.options.style)
-            item.picture = images.decode(data, max_side=item.options.max_side, limits=self.limits)
+        if not item.error:
+            item.pending = self._workers.submit(self._decode, item, data)
         return item
 
-    def draw(self, items: Sequence[Item]) -> None:
-        """Draw the pictures. On a GPU those of one style and one size are one batch, never padded.
+    def _decode(self, item: Item, data: bytes) -> None:
+        with _phase("decode", [item]):
+            assert item.options
+            item.picture = images.decode(
+                data, max_side=item.options.max_side, limits=self.limits, scale=self._scale, gate=self._gate
+            )
 
-        A CPU gains nothing from a batch that is worth its memory, so there each is drawn alone.
+    def draw(self, items: Sequence[Item]) -> None:
+        """Draw the pictures, and begin to encode each. What is decoded is drawn while the rest is still being decoded.
+
+        On a GPU those of one style and one size that are ready at one time are one batch, never padded. A CPU gains
+        nothing from a batch that is worth its memory, so there each is drawn alone.
         """
-        ready = [item for item in items if item.picture and not item.error]
-        for group in _grouped(ready) if self.device.type == "cuda" else ([item] for item in ready):
-            self._draw_together(group)
+        waiting = [item for item in items if item.pending]
+        while waiting:
+            done = wait([item.pending for item in waiting if item.pending], return_when=FIRST_COMPLETED).done
+            ready = [item for item in waiting if item.pending in done and item.picture]
+            waiting = [item for item in waiting if item.pending not in done]
+            for group in _grouped(ready) if self.device.type == "cuda" else ([item] for item in ready):
+                self._draw_together(group)
+                for item in group:
+                    item.pending = self._workers.submit(self._encode, item)
 
     def _draw_together(self, group: list[Item]) -> None:
         with _phase("run", group):
             assert group[0].options
             stylizer = self.stylizer(group[0].options.style)
-            drawn = stylizer.draw([item.picture.rgb for item in group if item.picture])
+            drawn, plan = stylizer.run([item.picture.rgb for item in group if item.picture])
             for item, picture in zip(group, drawn, strict=True):
-                item.drawn = picture
-        if isinstance(group[0].error, OutOfMemory):
+                item.drawn, item.plan = picture, plan
+        if isinstance(group[0].error, (OutOfMemory, PictureTooLarge)):
             self.cleaner.release()
             if len(group) > 1:
                 for item in group:  # what did not fit together may fit alone
@@ -119,22 +154,27 @@ class Pipeline:
                     self._draw_together([item])
 
     def encode(self, items: Sequence[Item]) -> None:
-        """Encode what was drawn, and write each picture's report."""
+        """Wait until each picture that was drawn is encoded and has its report."""
         for item in items:
-            if item.error or not (item.options and item.picture and item.drawn):
-                continue
-            options, picture, stylizer = item.options, item.picture, self.stylizer(item.options.style)
-            with _phase("encode", [item]):
-                item.encoded = images.encode(item.drawn, picture.alpha, format=options.format, quality=options.quality)
-                item.report = Report(
-                    style=options.style,
-                    license=stylizer.style.license,
-                    precision=stylizer.precision,
-                    original_size=picture.original_size,
-                    size=picture.rgb.size,
-                    frames=picture.frames,
-                    seconds=item.seconds,
-                )
+            if item.pending:
+                item.pending.result()
+
+    def _encode(self, item: Item) -> None:
+        if item.error or not (item.options and item.picture and item.drawn and item.plan):
+            return
+        options, picture, stylizer = item.options, item.picture, self.stylizer(item.options.style)
+        with _phase("encode", [item]):
+            item.encoded = images.encode(item.drawn, picture.alpha, format=options.format, quality=options.quality)
+            item.report = Report(
+                style=options.style,
+                license=stylizer.style.license,
+                precision=stylizer.precision,
+                plan=item.plan.mode,
+                original_size=picture.original_size,
+                size=picture.rgb.size,
+                frames=picture.frames,
+                seconds=item.seconds,
+            )
 
     def stylize(self, data: bytes, options: Mapping[str, str]) -> tuple[images.Encoded, Report]:
         """One picture, start to end. Raises its `AnimeganError`."""
@@ -146,6 +186,23 @@ class Pipeline:
         assert item.encoded
         assert item.report
         return item.encoded, item.report
+
+    def close(self) -> None:
+        """End the threads, after what they are at."""
+        self._workers.shutdown()
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _AtOnce(Executor):
+    """Has done what is submitted when `submit` returns."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
 
 
 def _grouped(items: Sequence[Item]) -> list[list[Item]]:
@@ -161,14 +218,15 @@ def _phase(name: str, items: Sequence[Item]) -> Iterator[None]:
     """Time a phase of some items, and turn what it raises into the error of each."""
     start = time.perf_counter()
     try:
-        yield
+        with record_function(name):
+            yield
     except Exception as error:  # noqa: BLE001 - one picture's fault must not reach the rest of its batch
         known = _known(error, name)
         for item in items:
             item.error = known
     finally:
         for item in items:
-            item.seconds[name] = time.perf_counter() - start
+            item.seconds[name] = item.seconds.get(name, 0) + time.perf_counter() - start
 
 
 def _known(error: Exception, phase: str) -> AnimeganError:

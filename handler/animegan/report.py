@@ -11,11 +11,15 @@ _TIMING = "Server-Timing"  # https://www.w3.org/TR/server-timing/
 
 @dataclass(frozen=True)
 class Report:
-    """Sizes are (width, height) in px, `seconds` by phase: decode, run, encode; the first of `frames` is used."""
+    """`plan`: whole, bands or recompute. Sizes are (width, height) in px, `seconds` by phase: decode, run, encode.
+
+    The first of `frames` is used.
+    """
 
     style: str
     license: str
     precision: str
+    plan: str
     original_size: tuple[int, int]
     size: tuple[int, int]
     frames: int = 1
@@ -32,6 +36,7 @@ class Report:
             f"{_PREFIX}Style": self.style,
             f"{_PREFIX}License": self.license.encode("ascii", "replace").decode(),
             f"{_PREFIX}Precision": self.precision,
+            f"{_PREFIX}Plan": self.plan,
             f"{_PREFIX}Original-Size": _size(self.original_size),
             f"{_PREFIX}Size": _size(self.size),
             f"{_PREFIX}Fitted": str(self.fitted).lower(),
@@ -47,6 +52,7 @@ class Report:
             style=headers[f"{_PREFIX}Style"],
             license=headers[f"{_PREFIX}License"],
             precision=headers[f"{_PREFIX}Precision"],
+            plan=headers[f"{_PREFIX}Plan"],
             original_size=_parse_size(headers[f"{_PREFIX}Original-Size"]),
             size=_parse_size(headers[f"{_PREFIX}Size"]),
             frames=int(headers[f"{_PREFIX}Frames"]),

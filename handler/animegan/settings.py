@@ -46,9 +46,15 @@ class Settings(BaseSettings):
         description="Longest side of a picture whose request sets no `max_side`; a larger one is fitted.",
     )
     max_side_ceiling_px: int = Field(
-        2048,
+        8192,
         ge=SMALLEST_SIDE_PX,
-        description="Largest `max_side` that a request may ask for: memory grows with its square.",
+        description="Largest `max_side` that a request may ask for: time grows with its square.",
+    )
+    memory_mb: int = Field(
+        0,
+        ge=0,
+        description="Memory, in MiB, that drawing may take above the weights, in bands where it must; "
+        "0: what is free, less a reserve.",
     )
     max_upload_mb: int = Field(
         32,

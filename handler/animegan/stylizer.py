@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from PIL import Image
+from torch.profiler import record_function
 
-from animegan import images
-from animegan.hardware import DTYPES, pick_device, pick_precision
+from animegan import budget, images
+from animegan.hardware import pick_device, pick_precision
+from animegan.layout import Shape
+from animegan.memory import is_out_of_memory, release
+from animegan.plan import Plan, choose, plans
 from animegan.settings import MAX_SIDE_PX, WARMUP_PX, Device, Precision
 from animegan.styles import DEFAULT_STYLE, get_style
-from animegan.tracing import load_generator
+from animegan.tracing import load_network
+from animegan.transfer import download, upload
 
 
 class Stylizer:
@@ -20,11 +24,12 @@ class Stylizer:
 
     `device` is auto (CUDA where there is a GPU), cpu or cuda, `gpu` the index of the GPU. `precision` is auto (fp16 on
     CUDA, bf16 on a CPU with AMX or AVX512-BF16, else fp32), fp32, fp16 (CUDA only) or bf16. `max_side` is the limit on
-    the longest side in px. At construction it draws a square of `warmup_px` px (0: none) so that the first picture does
-    not wait for what PyTorch sets up late.
+    the longest side in px. `memory_mb` is the memory, in MiB, that drawing may take above the weights; 0: what is free,
+    less a reserve (see `budget`). At construction it draws a square of `warmup_px` px (0: none) so that the first
+    picture does not wait for what PyTorch sets up late.
 
-    Raises `UnknownStyle`, `StyleNotInstalled`, `BadWeights`, `BadSetting`. `stylize` and `draw` may be called from
-    several threads.
+    Raises `UnknownStyle`, `StyleNotInstalled`, `BadWeights`, `BadSetting`. `stylize`, `draw` and `run` may be called
+    from several threads.
     """
 
     def __init__(
@@ -34,6 +39,7 @@ class Stylizer:
         device: Device = "auto",
         precision: Precision = "auto",
         max_side: int = MAX_SIDE_PX,
+        memory_mb: int = 0,
         gpu: int | None = None,
         warmup_px: int = WARMUP_PX,
     ) -> None:
@@ -41,15 +47,15 @@ class Stylizer:
         self.device = pick_device(device, gpu)
         self.precision = pick_precision(precision, self.device)
         self.max_side = max_side
-        self._generator = load_generator(self.style, self.device, self.precision)
+        self.memory_mb = memory_mb
+        self._network = load_network(self.style, self.device, self.precision)
         if warmup_px:
-            for _ in range(2):  # TorchScript profiles the first run and optimises before the second
-                self.draw([Image.new("RGB", (warmup_px, warmup_px))])
+            self._warm_up(warmup_px)
 
     def stylize(self, image: Image.Image) -> Image.Image:
         """Draw one picture of any mode: RGB, or RGBA where it has transparency; longest side at most `max_side`.
 
-        Raises `PictureTooSmall` where a side, as given or as fitted, is under 16 px.
+        Raises `PictureTooSmall` where a side, as given or as fitted, is under 16 px, and `PictureTooLarge`.
         """
         picture = images.prepare(image, max_side=self.max_side)
         [drawn] = self.draw([picture.rgb])
@@ -58,15 +64,54 @@ class Stylizer:
         return drawn
 
     def draw(self, pictures: Sequence[Image.Image]) -> list[Image.Image]:
-        """Draw RGB pictures of one size as one batch, as they are: no limit, no scaling."""
-        batch = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))
-        drawn = self._run(batch.to(self.device)).cpu().numpy()
-        return [Image.fromarray(picture) for picture in drawn]
+        """Draw RGB pictures of one size as one batch, as they are: no limit, no scaling. Raises `PictureTooLarge`."""
+        return self.run(pictures)[0]
 
-    @torch.inference_mode()
-    def _run(self, batch: torch.Tensor) -> torch.Tensor:
-        """uint8 (N, H, W, 3) to the same: bytes travel to the device and back, and NHWC is channels-last as it lies."""
-        x = batch.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1).to(DTYPES[self.precision])
-        y: torch.Tensor = self._generator(x)
-        y = y.to(torch.float32).add_(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
-        return y.permute(0, 2, 3, 1).contiguous()
+    def run(self, pictures: Sequence[Image.Image]) -> tuple[list[Image.Image], Plan]:
+        """As `draw`, with the plan that was followed.
+
+        Memory that runs out against the plan is given back, and the pictures are drawn once more in smaller bands.
+        """
+        width, height = pictures[0].size
+        with record_function("plan"):
+            plan = self.plan(height, width, len(pictures))
+        with record_function("transfer"):
+            batch = upload(pictures, self.device)
+        try:
+            drawn = self._network.draw(batch, plan)
+        except Exception as error:
+            known = self._plans(height, width, len(pictures))
+            smaller = next((other for other in known if other.peak_bytes < plan.peak_bytes), None)
+            if not (smaller and is_out_of_memory(error)):
+                raise
+            plan, drawn = smaller, None
+        if drawn is None:  # the error is gone by now, and with it what its traceback held
+            self._release()
+            drawn = self._network.draw(batch, plan)
+        with record_function("transfer"):
+            return download(drawn), plan
+
+    def plan(self, height: int, width: int, batch: int = 1) -> Plan:
+        """How pictures of that size, in px, would be drawn now. Raises `PictureTooLarge`."""
+        known = self._plans(height, width, batch)
+        if not self.memory_mb and known[0].peak_bytes > self._budget_bytes():
+            self._release()  # what is held and unused is no reason to go slow, or to refuse
+        return choose(known, self._budget_bytes())
+
+    def _plans(self, height: int, width: int, batch: int) -> list[Plan]:
+        return list(plans(Shape(height, width, batch, self._network.itemsize), cuda=self.device.type == "cuda"))
+
+    def _budget_bytes(self) -> int:
+        if self.memory_mb:
+            return self.memory_mb * 2**20
+        return budget.free_bytes(self.device) - self._network.held_bytes
+
+    def _release(self) -> None:
+        self._network.release()
+        release(self.device)
+
+    def _warm_up(self, side: int) -> None:
+        blank = Image.new("RGB", (side, side))
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True):  # this shape's convolutions are chosen by trial
+            for _ in range(2):  # TorchScript profiles the first run and optimises before the second
+                self.draw([blank])

@@ -39,10 +39,15 @@ def is_stale(archive: Path = ARCHIVE) -> bool:
         return True
 
 
-def build(archive: Path = ARCHIVE, say: Callable[[str], None] = lambda _: None) -> Path:
-    """Write the archive, in one step at the end. Raises `BadSetting` outside a checkout, `InternalError` else."""
+def require_checkout() -> None:
+    """Raise `BadSetting` unless this is a checkout, which has what the archive is made of."""
     if not (ROOT / "handler" / "animegan_handler.py").is_file():
         raise BadSetting("The archive is built in a checkout of the project, and this installation is none. Clone it.")
+
+
+def build(archive: Path = ARCHIVE, say: Callable[[str], None] = lambda _: None) -> Path:
+    """Write the archive, in one step at the end. Raises `BadSetting` outside a checkout, `InternalError` else."""
+    require_checkout()
     part = archive.with_name(f".{archive.name}.{os.getpid()}.part")
     try:
         archive.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from rich.console import Console
 from animegan import __version__
 from animegan.errors import AnimeganError, BadOption
 from animegan.report import notes
-from animegan.styles import bundled_styles, get_style
+from animegan.styles import DEFAULT_STYLE, bundled_styles, get_style
 from animegan.styles import styles as all_styles
 from animegan_cli.language import language
 
@@ -55,6 +55,10 @@ def main() -> None:
 def _plain(text: str) -> str:
     """One line with nothing in it that steers a terminal: the text may quote a file."""
     return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 def _version(wanted: bool) -> None:
@@ -132,12 +136,23 @@ def archive(
 ) -> None:
     """Build the archive that TorchServe serves: every bundled style traced, with the handler."""
     from animegan_cli import archive as work  # noqa: PLC0415
+    from animegan_cli import native  # noqa: PLC0415
 
+    work.require_checkout()
+    native.build(_say)  # first, as the libraries travel in the archive
     target = out or work.ARCHIVE
     if if_stale and not work.is_stale(target):
         return
-    work.build(target, lambda step: print(f"{step} ...", flush=True))
+    work.build(target, lambda step: _say(f"{step} ..."))
     print(f"Built {target} ({target.stat().st_size / 2**20:.0f} MiB)", flush=True)
+
+
+@app.command("compile")
+def compile_operators() -> None:
+    """Compile the CPU's fused operators, if a C++ compiler is there; without them drawing on the CPU is slower."""
+    from animegan_cli import native  # noqa: PLC0415
+
+    native.build(_say)
 
 
 @app.command("styles")
@@ -232,6 +247,53 @@ def import_style(
     )
     _show_licence(style)
     print(f"Installed the style {style.id}.")
+
+
+@app.command("export")
+def export_style(
+    onnx: Annotated[
+        Path, typer.Option("--onnx", metavar="FILE", help="The ONNX file to write; one that is there is replaced.")
+    ],
+    style_id: Annotated[
+        str, typer.Option("--style", metavar="ID", help="A style's id; `animegan styles` lists them.")
+    ] = DEFAULT_STYLE,
+) -> None:
+    """Write a style's generator as an ONNX file, to run it elsewhere; compared with PyTorch if onnxruntime is there."""
+    style = get_style(style_id)
+    from animegan_cli.export import export  # noqa: PLC0415
+
+    difference = export(onnx, style)
+    _show_licence(style)
+    print(f"Wrote {onnx} ({onnx.stat().st_size / 2**20:.0f} MiB)", flush=True)
+    if difference is None:
+        print("Checked by onnx.checker only. Install onnxruntime to have it compared with PyTorch.", flush=True)
+    else:
+        print(f"Checked in ONNX Runtime: at most {difference:.1g} from PyTorch, on a scale from -1 to 1.", flush=True)
+
+
+@app.command("profile")
+def profile_picture(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", exists=True, dir_okay=False, help="A photo.")],
+    style: Annotated[str, typer.Option(help="A style's id; `animegan styles` lists them.")] = "",
+    max_side: Annotated[
+        str, typer.Option(metavar="PX", help="Limit on the longest side; a larger photo is fitted.")
+    ] = "",
+    trace: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write PyTorch's trace too, for Perfetto or chrome://tracing.")
+    ] = None,
+    snapshot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the CUDA allocator's history too, for pytorch.org/memory_viz."),
+    ] = None,
+) -> None:
+    """Show where the time and the memory of one picture go, by phase, on the server's own settings."""
+    from animegan_cli import profile as work  # noqa: PLC0415
+
+    result = work.profile(image, {"style": style, "max_side": max_side}, trace=trace, snapshot=snapshot)
+    console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
+    console.print(work.summary(result))
+    console.print(work.table(result))
+    console.print(work.legend(result))
 
 
 def _title(style: Style) -> str:

@@ -20,9 +20,9 @@ Generated from where each setting stands by `python -m animegan_cli.settings_ref
 
 Set one as `ANIMEGAN_<NAME>` in the environment (`ANIMEGAN_MAX_SIDE_PX=2048 ./scripts/serve`) or as `name = value` in
 `config/animegan.toml`; the environment wins. A worker reads them when it starts; the archive need not be rebuilt. The
-`animegan` command takes the environment, and a file only where `ANIMEGAN_CONFIG` names it. Two
-variables are not settings of the handler: `ANIMEGAN_CONFIG` names another TOML file, and `ANIMEGAN_HOME` moves the
-folder of the styles that you installed.
+`animegan` command takes the environment, and a file only where `ANIMEGAN_CONFIG` names it; but `animegan profile` takes
+what the server would. Two variables are not settings of the handler: `ANIMEGAN_CONFIG` names another TOML file, and
+`ANIMEGAN_HOME` moves the folder of the styles that you installed.
 """
 _SERVER = """\
 ## TorchServe

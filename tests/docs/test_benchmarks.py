@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
-from benchmarks import report
+import pytest
+
+from benchmarks import plots, report
 from benchmarks.result import FOLDER
 
 
@@ -17,3 +19,11 @@ def test_every_result_tells_its_machine() -> None:
         result = json.loads(file.read_text())
         assert result["measured"]
         assert {"cpu", "cpus", "gpu", "torch"} <= result["machine"].keys()
+
+
+@pytest.mark.parametrize("name", plots.PLOTS)
+def test_a_plot_is_of_the_stored_result(name: str) -> None:
+    stored, picture = FOLDER / f"{name}.json", plots.PICTURES / f"{name}.svg"
+    assert stored.exists() == picture.exists()
+    if stored.exists():
+        assert json.loads(stored.read_text())["measured"] in picture.read_text()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from PIL import Image
 
 from animegan.errors import AnimeganError, BadSetting, InternalError, OutOfMemory, StyleNotInstalled, UnknownStyle
 from animegan.pipeline import Pipeline
+from animegan.plan import Plan
 from animegan.settings import Settings
 from animegan.stylizer import Stylizer
 from pictures import encoded, photo
@@ -84,15 +87,15 @@ class Batches:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int | None = None) -> None:
         self.sizes: list[tuple[str, int]] = []
-        really = Stylizer.draw
+        really = Stylizer.run
 
-        def draw(stylizer: Stylizer, pictures: Sequence[Image.Image]) -> list[Image.Image]:
+        def run(stylizer: Stylizer, pictures: Sequence[Image.Image]) -> tuple[list[Image.Image], Plan]:
             self.sizes.append((stylizer.style.id, len(pictures)))
             if most is not None and len(pictures) > most:
                 raise torch.OutOfMemoryError
             return really(stylizer, pictures)
 
-        monkeypatch.setattr(Stylizer, "draw", draw)
+        monkeypatch.setattr(Stylizer, "run", run)
 
 
 @pytest.fixture
@@ -116,6 +119,65 @@ def test_a_gpu_draws_one_style_and_size_together(gpu_pipeline: Pipeline, monkeyp
         assert np.abs(np.asarray(item.drawn, dtype=int) - np.asarray(alone, dtype=int)).max() <= 1
 
 
+def answers(pipeline: Pipeline, requests: Sequence[tuple[bytes, dict[str, str]]]) -> list[tuple[Any, ...]]:
+    items = [pipeline.decode(data, options) for data, options in requests]
+    pipeline.draw(items)
+    pipeline.encode(items)
+    return [
+        (item.error and item.error.code, item.encoded, item.report and item.report.size, sorted(item.seconds))
+        for item in items
+    ]
+
+
+def workers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("animegan")]
+
+
+def test_threads_change_no_answer_and_no_order(pipeline: Pipeline) -> None:
+    """Decoded and encoded by several threads: each picture's own outcome, in the order of the requests."""
+    threaded = Pipeline(pipeline.settings, threads=4)
+    sizes = [(90, 60), (40, 32), (800, 600), (64, 48), (33, 57), (700, 900)]
+    requests = [(encoded(photo(*size, seed)), {"max_side": "64"}) for seed, size in enumerate(sizes)]
+    requests[2:2] = [(b"text", {}), (requests[0][0][:300], {}), (requests[0][0], {"style": "nonesuch"})]
+    requests.append((encoded(photo(40, 32), "PNG"), {"format": "webp", "style": "gouache"}))
+    with closing(threaded):
+        several = answers(threaded, requests)
+        assert workers()
+    assert several == answers(pipeline, requests)
+    assert [error for error, *_ in several if error] == ["unsupported_image", "bad_image", "unknown_style"]
+    assert several[0][3] == ["decode", "encode", "run"]
+    assert not workers()
+
+
+def test_what_is_decoded_is_drawn_while_the_rest_is_being_decoded(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches, held = Batches(monkeypatch), ExitStack()
+    watched = Stylizer.run
+
+    def run(stylizer: Stylizer, pictures: Sequence[Image.Image]) -> tuple[list[Image.Image], Plan]:
+        held.close()  # only now the large picture may pass the gate
+        return watched(stylizer, pictures)
+
+    monkeypatch.setattr(Stylizer, "run", run)
+    last_resort = threading.Timer(20, held.close)  # a pipeline that waits for both would wait for ever
+    with closing(Pipeline(pipeline.settings, threads=2)) as threaded:
+        held.enter_context(threaded._gate(500_000))  # of 1,000,000
+        last_resort.start()
+        items = [threaded.decode(encoded(photo(800, 700), "PNG"), {"max_side": "32", "style": "gouache"})]
+        items += [threaded.decode(encoded(photo(40, 32)), {})]
+        threaded.draw(items)
+        threaded.encode(items)
+    last_resort.cancel()
+    assert batches.sizes == [("cel", 1), ("gouache", 1)]
+    assert [item.report and item.report.size for item in items] == [(32, 28), (40, 32)]
+
+
+def test_on_a_cpu_no_thread_is_started(pipeline: Pipeline) -> None:
+    pipeline.stylize(encoded(photo(40, 32)), {})
+    assert not workers()
+
+
 def test_what_does_not_fit_together_is_drawn_alone(gpu_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     batches = Batches(monkeypatch, most=1)
     assert errors(gpu_pipeline, *[(encoded(photo(40, 32)), {})] * 3) == ["(40, 32)"] * 3
@@ -135,7 +197,7 @@ def test_a_fault_of_ours_is_logged_and_not_shown(
     def fail(*_: object) -> None:
         raise ZeroDivisionError("secret/path.py")
 
-    monkeypatch.setattr(Stylizer, "draw", fail)
+    monkeypatch.setattr(Stylizer, "run", fail)
     with pytest.raises(InternalError) as caught:
         pipeline.stylize(encoded(photo(40, 32)), {})
     assert "secret" not in str(caught.value.problem())

@@ -15,6 +15,7 @@ from animegan.errors import (
 )
 from animegan.images import Picture, fit, prepare
 from picture_files import (
+    PHOTOS,
     PRIMARIES,
     STORED_AS,
     chunk,
@@ -27,6 +28,7 @@ from picture_files import (
     oriented,
     pixels,
     png,
+    psnr,
     srgb_profile,
     swapped_primaries,
 )
@@ -85,12 +87,36 @@ def test_bands_are_the_whole(mode: str) -> None:
     image = photo(256, 192).resize((2048, 1536)).convert(mode)
     if mode.endswith("A"):
         image.putalpha(Image.radial_gradient("L").resize(image.size))
-    whole = image.resize((500, 375), Image.Resampling.LANCZOS)
-    picture = prepare(image, max_side=500)
+    whole = image.resize((520, 390), Image.Resampling.LANCZOS)  # from 4 times on it would be averaged first
+    picture = prepare(image, max_side=520)
     if mode.endswith("A"):
         assert difference(whole.getchannel("A"), picture.alpha or whole) == 0
         whole = Image.composite(whole.convert("RGB"), Image.new("RGB", whole.size, "white"), whole.getchannel("A"))
     assert difference(picture.rgb, whole.convert("RGB")) == 0
+
+
+def test_what_is_much_larger_is_averaged_first_and_nobody_sees_it() -> None:
+    """From 4 times on, where it differs most, in the sharpest photo here."""
+    with Image.open(PHOTOS / "mountain_path.jpg") as image:
+        image.load()
+    for mode in ("RGB", "RGBA"):  # as a whole, and in bands of rows
+        for side in (image.height // 4, image.height // 7):
+            picture = prepare(image.convert(mode), max_side=side)
+            whole = image.resize(picture.rgb.size, Image.Resampling.LANCZOS)
+            assert psnr(picture.rgb, whole) >= 45
+            assert difference(picture.rgb, whole) > 0
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "CMYK"])
+def test_a_profile_is_applied_to_every_band(mode: str) -> None:
+    colour = Image.new("RGB", (1300, 1700), (200, 150, 100)).convert(mode)
+    colour.info["icc_profile"] = {
+        "L": icc(b"GRAY", b"XYZ ", kTRC=gamma(1)),
+        "CMYK": cmyk_profile(),
+    }.get(mode, swapped_primaries())
+    whole = prepare(colour, max_side=1700).rgb
+    assert whole.getcolors(1) == prepare(colour.crop((0, 0, 16, 16)), max_side=16).rgb.resize(whole.size).getcolors(1)
+    assert whole.getpixel((0, 0)) != colour.convert("RGB").getpixel((0, 0))
 
 
 def ramp16() -> NDArray[np.uint16]:

@@ -16,7 +16,7 @@ sizes = st.tuples(st.integers(16, 99999), st.integers(16, 99999))
 def test_headers_carry_the_report(
     original: tuple[int, int], size: tuple[int, int], frames: int, seconds: dict[str, float]
 ) -> None:
-    report = Report("cel", "CC-BY-SA-4.0", "bf16", original, size, frames, seconds)
+    report = Report("cel", "CC-BY-SA-4.0", "bf16", "bands", original, size, frames, seconds)
     headers = report.headers()
     assert all(value.isascii() for value in headers.values())
     lowered = CaseInsensitiveDict({name.lower(): value for name, value in headers.items()})
@@ -26,12 +26,12 @@ def test_headers_carry_the_report(
 
 
 def test_a_licence_in_another_script_does_not_break_the_headers() -> None:
-    headers = Report("mine", "仅限个人使用", "fp32", (16, 16), (16, 16)).headers()
+    headers = Report("mine", "仅限个人使用", "fp32", "whole", (16, 16), (16, 16)).headers()
     assert headers["X-Animegan-License"].isascii()
 
 
 def test_notes_in_words() -> None:
-    fitted = Report("cel", "CC-BY-SA-4.0", "bf16", (4000, 3000), (1024, 768), frames=12)
+    fitted = Report("cel", "CC-BY-SA-4.0", "bf16", "bands", (4000, 3000), (1024, 768), frames=12)
     assert notes(fitted, "en") == ["fitted the size for you: 1024×768", "drew the first of 12 frames"]
     assert notes(fitted, "zh") == ["已为您智能适配分辨率：1024×768", "文件共 12 帧（页），仅绘制第一帧"]
-    assert notes(Report("cel", "CC-BY-SA-4.0", "bf16", (640, 480), (640, 480)), "en") == []
+    assert notes(Report("cel", "CC-BY-SA-4.0", "bf16", "bands", (640, 480), (640, 480)), "en") == []

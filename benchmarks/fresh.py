@@ -1,0 +1,132 @@
+"""Measurements in processes of their own, and what they take in memory above idle."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import ParamSpec, TypeVar
+
+import torch
+
+from animegan import memory
+from animegan.hardware import cpu_count
+from animegan_cli.processes import OPENMP
+
+MIB = 2**20
+WARMUP_PX = 64
+SLOW_S = 5  # a run that takes longer is timed once
+MOST_RUNS = 5
+MOST_RUNS_S = 10
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class NotMeasured(Exception):
+    """Why a row has no figures."""
+
+
+def worker() -> ProcessPoolExecutor:
+    """One process for what is submitted: torch is imported, the heap holds nothing else, threads wait as a server's."""
+    os.environ.update({**OPENMP, "KINETO_LOG_LEVEL": "99", **os.environ})  # the profiler's log is of no use here
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch"])
+    return ProcessPoolExecutor(1, mp_context=context, initializer=_prepare)
+
+
+def call(task: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """What the task returns, from a fresh process. Raises `NotMeasured` where memory runs out, and what it raises."""
+    with worker() as process:
+        try:
+            return process.submit(task, *args, **kwargs).result()
+        except BrokenProcessPool:
+            raise NotMeasured("its process was killed, for want of memory as it seems") from None
+        except (RuntimeError, MemoryError) as error:
+            if memory.is_out_of_memory(error):
+                raise NotMeasured("memory ran out") from None
+            raise
+
+
+def _prepare() -> None:
+    torch.set_num_threads(cpu_count())
+    with suppress(OSError):  # if memory runs out, nobody else's process is to be killed for it
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def device(name: str) -> torch.device:
+    """Raises `NotMeasured` for a GPU where there is none."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise NotMeasured("there is no CUDA GPU here")
+    return torch.device(name)
+
+
+def timed(draw: Callable[[], object], where: torch.device) -> float:
+    """Seconds of one run, all of it."""
+    synchronize(where)
+    start = time.perf_counter()
+    draw()
+    synchronize(where)
+    return time.perf_counter() - start
+
+
+def median_seconds(draw: Callable[[], object], where: torch.device, first: float) -> float:
+    """Of further runs after the first one, which took `first` seconds; that, where it is slow."""
+    taken: list[float] = []
+    while first < SLOW_S and len(taken) < MOST_RUNS and sum(taken) < MOST_RUNS_S:
+        taken.append(timed(draw, where))
+    return statistics.median(taken or [first])
+
+
+def synchronize(where: torch.device) -> None:
+    """Wait for what the device has been given to do."""
+    if where.type == "cuda":
+        torch.cuda.synchronize(where)
+
+
+class Watch:
+    """What a block of code takes above what was in use before it, in MiB: resident on a CPU, allocated on CUDA.
+
+    `peak_mib` is the most, `held_mib` what was not given back at the end; on CUDA what PyTorch's cache keeps is held.
+    """
+
+    peak_mib: float
+    held_mib: float
+
+    def __init__(self, where: torch.device) -> None:
+        self._cuda = where if where.type == "cuda" else None
+
+    def __enter__(self) -> Watch:
+        gc.collect()
+        memory.release(self._cuda or torch.device("cpu"))
+        if self._cuda:
+            torch.cuda.reset_peak_memory_stats(self._cuda)
+            self._idle = torch.cuda.memory_allocated(self._cuda) / MIB
+        else:
+            with suppress(OSError):  # where the kernel does not let go of the old peak, the new one can't be under it
+                Path("/proc/self/clear_refs").write_text("5")
+            self._idle = _status("VmRSS")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._cuda:
+            synchronize(self._cuda)
+            peak, held = torch.cuda.max_memory_allocated(self._cuda) / MIB, torch.cuda.memory_reserved(self._cuda) / MIB
+        else:
+            peak, held = _status("VmHWM"), _status("VmRSS")
+        self.peak_mib, self.held_mib = peak - self._idle, held - self._idle
+
+
+def _status(name: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))

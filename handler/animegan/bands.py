@@ -1,0 +1,185 @@
+"""The generator a band of rows at a time, in an arena that `plan.layout` laid out. The same picture as whole.
+
+Only what is finished is normalised: every statistic covers its whole layer before the next layer reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.profiler import record_function
+
+from animegan import operators, plain
+from animegan.layers import LAYERS, Layer
+from animegan.layout import INDEX, Layout, Shape, bands, reads_settled, source_rows
+
+CONVOLUTIONS = {layer.name for layer in LAYERS}  # their weights take the network's dtype, the norms' are fp32
+
+Conv = Callable[[Tensor, Tensor | None], Tensor]
+
+
+class Weights:
+    """The generator's weights as bands read them: packed convolutions in `dtype`, norms in fp32."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        self.device = tensors["out_layer.0.weight"].device
+        self.writes_out = self.device.type == "cpu" and dtype != torch.float16 and torch._C._has_mkldnn
+        self._convs = {layer.name: _conv(tensors, layer, dtype, onednn=self.writes_out) for layer in LAYERS}
+        self._norms = {
+            layer.norm: (tensors[f"{layer.norm}.weight"].float(), tensors[f"{layer.norm}.bias"].float())
+            for layer in LAYERS
+            if layer.norm
+        }
+        ones, zeros = (torch.full((256,), value, device=self.device) for value in (1.0, 0.0))
+        self.identity = torch.tensor([[0, 1 - plain.EPS]], dtype=torch.float64, device=self.device), ones, zeros
+
+    def conv(self, layer: Layer, window: Tensor, out: Tensor | None) -> Tensor:
+        """The layer's convolution of a window that is padded already; into `out` if there is one."""
+        return self._convs[layer.name](window, out)
+
+    def norm(self, layer: Layer) -> tuple[Tensor, Tensor]:
+        """Scale and shift of the norm behind the layer, fp32."""
+        return self._norms[layer.norm]
+
+
+def _conv(tensors: Mapping[str, Tensor], layer: Layer, dtype: torch.dtype, *, onednn: bool) -> Conv:
+    weight = tensors[f"{layer.name}.weight"].to(dtype).contiguous(memory_format=torch.channels_last)
+    bias = tensors.get(f"{layer.name}.bias")
+    bias = bias.to(dtype) if bias is not None else None
+    if not onednn:
+
+        def stock(window: Tensor, out: Tensor | None) -> Tensor:
+            made = F.conv2d(window, weight, bias, layer.stride, groups=layer.groups)
+            return made if out is None else out.copy_(made)
+
+        return stock
+    stride, one, none = [layer.stride] * 2, [1, 1], [0, 0]
+    # oneDNN's own layout, chosen once for a band of usual size: else each call orders the weights anew.
+    size = [1, layer.channels_in, 32 * layer.stride + layer.kernel, 512 * layer.stride + layer.kernel]
+    packed = torch.ops.mkldnn._reorder_convolution_weight(weight, none, stride, one, layer.groups, size)
+
+    def packed_conv(window: Tensor, out: Tensor | None) -> Tensor:
+        # Of its forms, the one that adds to its output is the one that writes where it is told.
+        assert out is not None
+        made: Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(
+            out.zero_(), window, packed, bias, none, stride, one, layer.groups, "add", 1.0, None, [], None
+        )
+        return made
+
+    return packed_conv
+
+
+@torch.inference_mode()
+def draw(weights: Weights, picture: Tensor, out: Tensor, layout: Layout) -> None:
+    """Draw one picture: uint8 (H, W, 3) into `out`, the same."""
+    _Run(weights, picture, out, layout).draw()
+
+
+class _Run:
+    def __init__(self, weights: Weights, picture: Tensor, out: Tensor, layout: Layout) -> None:
+        self.weights = weights
+        self.picture = picture
+        self.out = out
+        self.layout = layout
+        self.height, self.width = picture.shape[:2]
+        self.shape = Shape(self.height, self.width, 1, weights.dtype.itemsize)
+        self.arena = torch.empty(layout.arena_bytes // self.shape.itemsize, dtype=weights.dtype, device=picture.device)
+        self.maps: dict[str, Tensor] = {}  # of the kept layers that are still whole
+        self.moments: dict[str, Tensor] = {}
+        closing = next(layer for layer in LAYERS if layer.closes)
+        self.settled = self._rows(closing, closing.size(self.height), layout.residual_offset)
+        self.form = operators.form(picture.device.type)
+
+    def draw(self) -> None:
+        for place in self.layout.places:
+            *again, kept = place.path
+            with record_function(kept.name):
+                for layer, rows in zip(again, place.rows, strict=False):
+                    self._gather(layer, rows)
+                if kept.norm:
+                    target = self._rows(kept, kept.size(self.height), place.offset)
+                    self._gather(kept, place.rows[-1], target)
+                    self.maps = {kept.name: target}
+                    if kept.closes:
+                        self._settle(kept, place.rows[-1])
+                else:
+                    self._finish(kept, place.rows[-1])
+
+    def _view(self, offset: int, channels: int, height: int, width: int) -> Tensor:
+        """A part of the arena, (1, C, H, W), channels-last."""
+        start = offset // self.shape.itemsize
+        part = self.arena[start : start + channels * height * width]
+        return part.view(1, height, width, channels).permute(0, 3, 1, 2)
+
+    def _rows(self, layer: Layer, count: int, offset: int) -> Tensor:
+        """Rows of the layer's output in the arena."""
+        return self._view(offset, layer.channels, count, layer.size(self.width))
+
+    def _gather(self, layer: Layer, rows: int, target: Tensor | None = None) -> None:
+        """The layer's statistics over all of it; its values into `target` if there is one."""
+        parts, counts = [], []
+        for first, last in bands(layer.size(self.height), rows):
+            made = self._compute(layer, first, last, None if target is None else target[:, :, first:last])
+            parts.append(self.form.moments(made))
+            counts.append(last - first)
+        self.moments[layer.name] = plain.merge_moments(parts, counts)
+
+    def _compute(self, layer: Layer, first: int, last: int, out: Tensor | None = None) -> Tensor:
+        """Rows [first, last) of the layer's output, before its norm: in `out`, else where the next ones go too."""
+        window = self._window(layer, first, last)
+        if out is None and self.weights.writes_out:
+            out = self._rows(layer, last - first, self.layout.made_offset)
+        return self.weights.conv(layer, window, out)
+
+    def _window(self, layer: Layer, first: int, last: int) -> Tensor:
+        """What the convolution reads for rows [first, last) of its output: (1, C, rows, columns), padded."""
+        top, bottom = layer.reads(first, last)
+        left, right = layer.reads(0, layer.size(self.width))
+        if reads_settled(layer) and layer.kernel == 1:
+            return self.settled[:, :, top:bottom]
+        out = self._view(self.layout.window_offset, layer.channels_in, bottom - top, right - left)
+        if layer.source == "pixels":
+            return out.copy_(self._pixels(top, bottom, left, right))
+        below = LAYERS[INDEX[layer.name] - 1]
+        height = below.size(self.height)
+        if below.closes:
+            edges = (0, height, top, bottom, left, right)
+            return self.form.norm_act_pad(self.settled, *self.weights.identity, 1.0, None, *edges, out=out)
+        start, made = 0, self.maps.get(below.name)
+        if made is None:
+            start, stop = source_rows(layer, first, last, self.height)
+            made = self._compute(below, start, stop)
+        known = (made, self.moments[below.name], *self.weights.norm(below), below.slope)
+        if layer.source == "upsample":
+            size = (start, height, layer.size(self.height), layer.size(self.width))
+            return self.form.upsample_pad(*known, *size, top, bottom, left, right, out=out)
+        return self.form.norm_act_pad(*known, None, start, height, top, bottom, left, right, out=out)
+
+    def _settle(self, layer: Layer, rows: int) -> None:
+        """What a block ends with, normalised and with its residual, over the residual."""
+        made, height = self.maps[layer.name], layer.size(self.height)
+        known = (made, self.moments[layer.name], *self.weights.norm(layer), layer.slope)
+        residual = self.settled if layer.residual else None
+        for first, last in bands(height, rows):
+            edges = (0, height, first, last, 0, made.shape[3])
+            self.form.norm_act_pad(*known, residual, *edges, out=self.settled[:, :, first:last])
+
+    def _pixels(self, top: int, bottom: int, left: int, right: int) -> Tensor:
+        rows = plain.reflected(top, bottom, self.height, self.picture.device)
+        columns = plain.reflected(left, right, self.width, self.picture.device)
+        window = self.picture[rows][:, columns].to(torch.float32).div_(127.5).sub_(1)
+        return window.permute(2, 0, 1)[None]
+
+    def _finish(self, layer: Layer, rows: int) -> None:
+        for first, last in bands(self.height, rows):
+            made = self._compute(layer, first, last)[0].permute(1, 2, 0)
+            self.out[first:last] = to_pixels(torch.tanh(made.to(torch.float32)))
+
+
+def to_pixels(values: Tensor) -> Tensor:
+    """uint8 of values in [-1, 1]; overwrites those that are fp32."""
+    return values.to(torch.float32).add_(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)

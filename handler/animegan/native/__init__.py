@@ -1,0 +1,196 @@
+"""The fused operators compiled for the CPU: `operators.cpp`, built once for each vector width, through ctypes.
+
+The libraries lie beside this file where `animegan_cli.native` built them; without one, the plain form does the work.
+They run on the threads of PyTorch's own OpenMP pool, as many as `torch.get_num_threads()`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import logging
+from ctypes import c_float, c_int, c_int64, c_void_p
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from animegan.errors import InternalError
+from animegan.plain import plain_moments, plain_norm_act_pad, plain_upsample_pad, window_like
+
+FOLDER = Path(__file__).resolve().parent
+FORMS = {  # fastest first; what /proc/cpuinfo lists of a CPU that can run it
+    "avx512bf16": {"avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"},
+    "avx2": {"avx2", "fma"},
+    "plain": set(),
+}
+
+_DTYPES = {torch.float32: 0, torch.bfloat16: 1}
+_MAP = [c_int64, c_void_p, *[c_int64] * 6]
+_LIKE_IT = [c_void_p, *[c_int64] * 2]
+_NORM = [*[c_void_p] * 4, c_float]
+_ARGUMENTS = {  # the last is the number of threads
+    "animegan_moments": [*_MAP, *[c_void_p] * 2, c_int64],
+    "animegan_norm_act_pad": [*_MAP, *_LIKE_IT, *_LIKE_IT, *_NORM, *[c_int64] * 6, c_int64],
+    "animegan_upsample_pad": [*_MAP, *_LIKE_IT, *_NORM, *[c_int64] * 8, c_int64],
+}
+
+logger = logging.getLogger(__name__)
+
+
+class Native:
+    """One form of the operators, for inference. What it does not take (dtypes, strides) it leaves to the plain form.
+
+    `out` may be x or the residual, where the window is those pixels themselves.
+    """
+
+    def __init__(self, form: str, library: ctypes.CDLL) -> None:
+        self.form = form
+        self._library = library
+
+    def moments(self, x: Tensor) -> Tensor:
+        """As `plain.plain_moments`."""
+        if not _takes(x):
+            return plain_moments(x)
+        out = torch.empty(x.shape[0], 2, dtype=torch.float64)
+        parts = torch.empty(x.shape[0], x.shape[2], 3, dtype=torch.float64)
+        self._library.animegan_moments(*_map(x), parts.data_ptr(), out.data_ptr(), torch.get_num_threads())
+        return out
+
+    def norm_act_pad(
+        self,
+        x: Tensor,
+        moments: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        slope: float,
+        residual: Tensor | None,
+        first_row: int,
+        height: int,
+        top: int,
+        bottom: int,
+        left: int,
+        right: int,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        """As `plain.plain_norm_act_pad`."""
+        geometry = (first_row, height, top, bottom, left, right)
+        if _takes(x) and _is_norm_of(x, moments, weight, bias) and (residual is None or _takes(residual, like=x)):
+            target = window_like(x, bottom - top, right - left) if out is None else out
+            norm = _norm(moments, weight, bias)
+            if _takes(target, like=x, size=(bottom - top, right - left)) and not self._library.animegan_norm_act_pad(
+                *_map(x), *_like_it(residual), *_like_it(target), *map(Tensor.data_ptr, norm), slope, *geometry,
+                torch.get_num_threads(),
+            ):  # fmt: skip
+                return target
+        return plain_norm_act_pad(x, moments, weight, bias, slope, residual, *geometry, out=out)
+
+    def upsample_pad(
+        self,
+        x: Tensor,
+        moments: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        slope: float,
+        first_row: int,
+        height: int,
+        out_height: int,
+        out_width: int,
+        top: int,
+        bottom: int,
+        left: int,
+        right: int,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        """As `plain.plain_upsample_pad`."""
+        geometry = (first_row, height, out_height, out_width, top, bottom, left, right)
+        if _takes(x) and _is_norm_of(x, moments, weight, bias):
+            target = window_like(x, bottom - top, right - left) if out is None else out
+            norm = _norm(moments, weight, bias)
+            if _takes(target, like=x, size=(bottom - top, right - left)) and not self._library.animegan_upsample_pad(
+                *_map(x), *_like_it(target), *map(Tensor.data_ptr, norm), slope, *geometry, torch.get_num_threads()
+            ):
+                return target
+        return plain_upsample_pad(x, moments, weight, bias, slope, *geometry, out=out)
+
+
+def forms() -> list[str]:
+    """The forms that are built and run here, fastest first."""
+    return [form for form in FORMS if _library(FOLDER, form) is not None]
+
+
+def load(form: str) -> Native:
+    """One of `forms()`. Raises `InternalError` for another."""
+    library = _library(FOLDER, form) if form in FORMS else None
+    if library is None:
+        raise InternalError(f"The operators are not compiled in the form {form!r} here, but in {forms()}.")
+    return Native(form, library)
+
+
+def best() -> Native | None:
+    """The fastest form that runs here, if any."""
+    return next(map(load, forms()), None)
+
+
+@cache
+def _library(folder: Path, form: str) -> ctypes.CDLL | None:
+    """The form's library; None if it is not there, not for this CPU, or unusable, which the log tells."""
+    file = folder / f"liboperators-{form}.so"
+    if not file.is_file() or not FORMS[form] <= _cpu_flags():
+        return None
+    try:
+        source = hashlib.sha256((folder / "operators.cpp").read_bytes()).hexdigest()
+        if source.encode() not in file.read_bytes():  # its functions may take other arguments
+            raise OSError("it was built from another operators.cpp")
+        library = ctypes.CDLL(str(file))
+        for name, arguments in _ARGUMENTS.items():
+            function = getattr(library, name)
+            function.argtypes, function.restype = arguments, c_int
+    except (OSError, AttributeError) as error:
+        logger.warning("%s is left out: %s", file, error)
+        return None
+    return library
+
+
+@cache
+def _cpu_flags() -> frozenset[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(next((line.partition(":")[2] for line in lines if line.startswith("flags")), "").split())
+
+
+def _takes(x: Tensor, like: Tensor | None = None, size: tuple[int, int] | None = None) -> bool:
+    """Whether x is a map that lies as the compiled form reads it, with the dtype and shape (or `size`) of `like`."""
+    if like is not None and (x.dtype != like.dtype or x.shape != (*like.shape[:2], *(size or like.shape[2:]))):
+        return False
+    return (
+        x.dtype in _DTYPES
+        and x.device.type == "cpu"
+        and x.dim() == 4
+        and x.numel() > 0
+        and (x.stride(1) == 1 or x.shape[1] == 1)
+        and (x.stride(3) == x.shape[1] or x.shape[3] == 1)
+    )
+
+
+def _is_norm_of(x: Tensor, moments: Tensor, weight: Tensor, bias: Tensor) -> bool:
+    channels = x.shape[1:2]
+    return moments.shape == (x.shape[0], 2) and weight.shape == channels and bias.shape == channels
+
+
+def _norm(moments: Tensor, weight: Tensor, bias: Tensor) -> list[Tensor]:
+    """What the compiled form reads of the norm, and room for its scales and shifts."""
+    parts = [part.to("cpu", torch.float64).contiguous() for part in (moments, weight, bias)]
+    return [*parts, torch.empty(2, moments.shape[0], weight.shape[0])]
+
+
+def _map(x: Tensor) -> tuple[int, ...]:
+    return (_DTYPES[x.dtype], x.data_ptr(), *x.shape, x.stride(0), x.stride(2))
+
+
+def _like_it(x: Tensor | None) -> tuple[int | None, int, int]:
+    """A map whose dtype and shape are known from another."""
+    return (None, 0, 0) if x is None else (x.data_ptr(), x.stride(0), x.stride(2))

@@ -1,0 +1,73 @@
+"""One style's generator on one device, drawn as a plan says: whole or in bands."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+
+from animegan import bands
+from animegan.graphs import Graphs
+from animegan.hardware import DTYPES
+from animegan.layout import layout
+from animegan.plan import Plan
+
+
+class Network:
+    """A traced `fused.Fused`, in `precision` on `device`."""
+
+    def __init__(self, traced: torch.jit.ScriptModule, device: torch.device, precision: str) -> None:
+        self.device = device
+        self.dtype = DTYPES[precision]
+        self._traced = traced.to(device)
+        tensors = {name.removeprefix("generator."): tensor for name, tensor in traced.state_dict().items()}
+        self._weights = bands.Weights(tensors, self.dtype)
+        self._graphs = Graphs(self._run)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one value of a map."""
+        return self.dtype.itemsize
+
+    @property
+    def held_bytes(self) -> int:
+        """Device memory that stays taken between runs, beside the weights."""
+        return self._graphs.held_bytes
+
+    def release(self) -> None:
+        """Give back what is held between runs."""
+        self._graphs.release()
+
+    @torch.inference_mode()
+    def draw(self, pictures: Tensor, plan: Plan) -> Tensor:
+        """Draw uint8 (N, H, W, 3) on the network's device, to the same."""
+        return self._graphs(pictures, plan) if self.device.type == "cuda" else self._run(pictures, plan)
+
+    def _run(self, pictures: Tensor, plan: Plan) -> Tensor:
+        if plan.mode == "whole":
+            return self._whole(pictures)
+        out = torch.empty_like(pictures)
+        shape = plan.shape.of_one
+        for picture, drawn in zip(pictures, out, strict=True):
+            bands.draw(self._weights, picture, drawn, layout(shape, plan.mode, plan.band_bytes, cuda=plan.cuda))
+        return out
+
+    @torch.inference_mode()
+    def generate(self, photos: Tensor) -> Tensor:
+        """The traced graph: (N, 3, H, W) in [-1, 1] on the network's device to the same, in the network's dtype."""
+        made: Tensor = self._frozen(photos.to(self.dtype, memory_format=torch.channels_last))
+        return made
+
+    def _whole(self, pictures: Tensor) -> Tensor:
+        made = self.generate(pictures.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1))
+        return bands.to_pixels(made.permute(0, 2, 3, 1)).contiguous()
+
+    @functools.cached_property
+    def _frozen(self) -> torch.jit.ScriptModule:
+        """The traced graph with its convolutions in the network's dtype; the norms stay in fp32."""
+        for name, parameter in self._traced.named_parameters():
+            if ".".join(name.split(".")[1:-1]) in bands.CONVOLUTIONS:
+                parameter.data = parameter.data.to(self.dtype)
+        frozen: torch.jit.ScriptModule = torch.jit.freeze(self._traced.eval())
+        return frozen

@@ -1,0 +1,76 @@
+"""The passes between the convolutions, as operators `torch.ops.animegan.*` that a traced generator carries by name.
+
+`moments` reads a map once; `norm_act_pad` and `upsample_pad` write what the next convolution reads, in one pass over
+memory where stock PyTorch makes four. Each has three forms that are held to the same reference: plain PyTorch (`plain`,
+anywhere), compiled C++ (`native`, on a CPU) and Triton (`kernels`, on a GPU).
+
+Maps are (N, C, H, W), channels-last. A *window* is what is wanted of a map: rows [top, bottom) and columns
+[left, right) of it, which may reach beyond its edges, where it is reflected. A band of a map, not all of it, may be
+given: `first_row` is the band's first row in the map, `height` the rows of the map.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.library import Library
+
+from animegan import native, plain
+
+logger = logging.getLogger(__name__)
+
+
+class Form(NamedTuple):
+    """The operators in one form: as those of `torch.ops.animegan`, the last two with a tensor `out` to write into."""
+
+    moments: Callable[..., Tensor]
+    norm_act_pad: Callable[..., Tensor]
+    upsample_pad: Callable[..., Tensor]
+
+
+@functools.cache
+def form(device_type: str) -> Form:
+    """What runs the operators on a device of that type, cpu or cuda; decided at the first call."""
+    if device_type == "cuda" and (triton := _triton()):
+        return triton
+    if device_type == "cpu" and (compiled := native.best()):
+        return Form(compiled.moments, compiled.norm_act_pad, compiled.upsample_pad)
+    return Form(plain.plain_moments, plain.plain_norm_act_pad, plain.plain_upsample_pad)
+
+
+def _triton() -> Form | None:
+    try:
+        from animegan import kernels  # noqa: PLC0415 - Triton comes with PyTorch for CUDA alone
+
+        kernels.moments(torch.zeros(1, 32, 1, 1, device="cuda"))  # what Triton launches with is built now, or never
+    except Exception as error:  # noqa: BLE001 - no Triton, no C compiler, no headers of Python, a GPU it doesn't know
+        logger.warning("Triton does not run here (%s): the fused operators run in plain PyTorch, slower.", error)
+        return None
+    return Form(kernels.moments, kernels.norm_act_pad, kernels.upsample_pad)
+
+
+def _late(device_type: str, name: str) -> Callable[..., Tensor]:
+    def run(*arguments: object) -> Tensor:
+        made: Tensor = getattr(form(device_type), name)(*arguments)
+        return made
+
+    return run
+
+
+_SCHEMAS = {
+    "moments": "(Tensor x) -> Tensor",
+    "norm_act_pad": "(Tensor x, Tensor moments, Tensor weight, Tensor bias, float slope, Tensor? residual,"
+    " int first_row, int height, int top, int bottom, int left, int right) -> Tensor",
+    "upsample_pad": "(Tensor x, Tensor moments, Tensor weight, Tensor bias, float slope, int first_row, int height,"
+    " int out_height, int out_width, int top, int bottom, int left, int right) -> Tensor",
+}
+_library = Library("animegan", "DEF")  # type: ignore[no-untyped-call]  # the operators live as long as it
+for _name, _schema in _SCHEMAS.items():
+    _library.define(_name + _schema)  # type: ignore[no-untyped-call]
+    for _type in ("cpu", "cuda"):
+        _library.impl(_name, _late(_type, _name), _type.upper())  # type: ignore[no-untyped-call]

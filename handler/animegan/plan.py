@@ -1,0 +1,150 @@
+"""Where a run's memory goes, known before it starts. Imports no torch.
+
+The widest maps of the network stand at the picture's full resolution, so how they are kept decides the peak:
+
+whole      each layer's map, the padded copy that the next convolution reads, and its output, all at once;
+bands      a band of rows at a time, layer by layer; a layer's output overwrites what of its input nobody reads any
+           more, so one map is all there is, and the band in work;
+recompute  as bands, but the widest maps are never kept: one pass for a layer's statistics, another for its values.
+
+All three take every norm's statistics over the whole layer: the picture is the same.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from animegan.errors import PictureTooLarge
+from animegan.layers import LAYERS
+from animegan.layout import Mode, Shape, layout, reads_settled, work
+from animegan.settings import SMALLEST_SIDE_PX
+
+WIDEST_BAND_ROWS = 32  # of the traced graph's widest map on the CPU
+
+SPARE_BYTES = 2**19  # moments and indices; weights that oneDNN orders anew for a band of another size
+MARGIN = 1.05  # what allocators round up, and what the libraries of convolutions take for themselves
+BAND_BYTES = 16 * 2**20  # of a picture that is not large
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a picture runs. `peak_bytes` is what it takes above the weights, pictures in and out included.
+
+    `work` is its arithmetic relative to a run that computes nothing twice. `band_bytes`: what a band may take.
+    """
+
+    mode: Mode
+    shape: Shape
+    cuda: bool
+    peak_bytes: int
+    work: float = 1
+    band_bytes: int = 0
+
+
+def whole_bytes(shape: Shape, *, cuda: bool) -> int:
+    """Peak of the traced graph (`fused`), pictures included."""
+    peak, residual = 0, 0
+    below = 0
+    for layer in LAYERS:
+        size = layer.size(shape.height)
+        out = shape.map_bytes(layer)
+        if layer.source == "upsample" and not cuda:
+            band = min(WIDEST_BAND_ROWS, size)
+            held = below + shape.window_bytes(layer, band) + band * shape.row_bytes(layer) + out
+        else:
+            window = shape.window_bytes(layer, size)
+            held = max(below + window, window + out)
+        peak = max(peak, held + residual)
+        below = out
+        if layer.kernel == 1 and reads_settled(layer):
+            residual = window  # which the block's end reads again
+        elif layer.closes:
+            residual = 0
+    read = 3 * shape.height * shape.width * shape.itemsize  # the pictures in the maps' dtype, read for their size
+    return int(MARGIN * (shape.batch * (peak + read) + shape.pixels_bytes + SPARE_BYTES))
+
+
+def megabytes(size: float) -> int:
+    """MiB, rounded up."""
+    return math.ceil(size / 2**20)
+
+
+def plans(shape: Shape, *, cuda: bool) -> Iterator[Plan]:
+    """The ways to run pictures of one shape, the fastest first, each smaller than the one before it.
+
+    On a CPU a band's maps stay in the cache and its buffers are used again, so bands are faster than whole maps there.
+    """
+    smallest = math.inf
+    for plan in _plans(shape, cuda=cuda):
+        if plan.peak_bytes < smallest:
+            smallest = plan.peak_bytes
+            yield plan
+
+
+def _plans(shape: Shape, *, cuda: bool) -> Iterator[Plan]:
+    if cuda:
+        yield whole(shape, cuda=True)
+    widest = shape.map_bytes(LAYERS[-3])
+    # Fewer, higher bands: launches cost a GPU more; on a CPU, what a band makes and reads should stay in its cache.
+    yield banded(
+        shape, "bands", max(BAND_BYTES // 2 if cuda else BAND_BYTES, widest // (16 if cuda else 64)), cuda=cuda
+    )
+    for band_bytes in (max(BAND_BYTES, widest // 24), BAND_BYTES // 2):  # low bands compute more of their halos twice
+        yield banded(shape, "recompute", band_bytes, cuda=cuda)
+
+
+def whole(shape: Shape, *, cuda: bool) -> Plan:
+    """The plan of whole maps."""
+    return Plan("whole", shape, cuda, whole_bytes(shape, cuda=cuda))
+
+
+def banded(shape: Shape, mode: Mode, band_bytes: int, *, cuda: bool) -> Plan:
+    """A plan in bands of about `band_bytes`."""
+    laid = layout(shape.of_one, mode, band_bytes, cuda=cuda)
+    peak = laid.arena_bytes + laid.loose_bytes + shape.pixels_bytes + SPARE_BYTES
+    return Plan(
+        mode, shape, cuda, int(MARGIN * peak), work(shape.of_one, laid.places) if mode == "recompute" else 1, band_bytes
+    )
+
+
+def choose(known: Sequence[Plan], budget_bytes: int) -> Plan:
+    """The first plan within the budget.
+
+    Raises `PictureTooLarge` with the size, the need, the budget and the longest side that would fit.
+    """
+    for plan in known:
+        if plan.peak_bytes <= budget_bytes:
+            return plan
+    shape, need = known[-1].shape, megabytes(known[-1].peak_bytes)
+    side = _longest_side(known[-1], budget_bytes)
+    way_out = f"Set max_side to {side} px or less, or try again later." if side else "Try again later."
+    raise PictureTooLarge(
+        f"The picture is {shape.width}×{shape.height} px and needs {need} MiB; there are {budget_bytes // 2**20}. "
+        f"{way_out}",
+        width_px=shape.width,
+        height_px=shape.height,
+        need_mb=need,
+        budget_mb=budget_bytes // 2**20,
+        fits_side_px=side,
+    )
+
+
+def _longest_side(plan: Plan, budget_bytes: int) -> int:
+    """The longest side, in px, at which one such picture fits; 0: none does."""
+    shape = plan.shape
+    longest, shortest = max(shape.height, shape.width), min(shape.height, shape.width)
+
+    def fits(side: int) -> bool:
+        height, width = (max(1, size * side // longest) for size in (shape.height, shape.width))
+        smaller = replace(shape, height=height, width=width, batch=1)
+        return banded(smaller, plan.mode, plan.band_bytes, cuda=plan.cuda).peak_bytes <= budget_bytes
+
+    sides = range(-(-SMALLEST_SIDE_PX * longest // shortest), longest)
+    return (
+        sides[0] + bisect.bisect_left(sides, True, key=lambda side: not fits(side)) - 1
+        if sides and fits(sides[0])
+        else 0
+    )

@@ -1,0 +1,131 @@
+"""Compile the fused operators for this machine's CPU, where a C++ compiler is found. Imports no torch.
+
+Each form becomes `handler/animegan/native/liboperators-FORM.so`: the same bytes wherever it is built with the same
+compiler, and linked to no other library. A library carries what it was built from, so that a change of
+the source, the flags or the compiler builds it again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import animegan
+
+FOLDER = Path(animegan.__file__).resolve().parent / "native"
+SOURCE = "operators.cpp"
+COMPILERS = ("c++", "g++", "clang++")
+FLAGS = [
+    *("-std=c++17", "-O3", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti"),
+    *("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-w"),
+    *("-s", "-Wl,--build-id=none", "-Wl,--as-needed", "-static-libgcc"),
+]
+AVX2 = ["-mavx2", "-mfma"]
+FORMS = {
+    "avx512bf16": [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512bf16"],
+    "avx2": AVX2,
+    "plain": [],
+}
+COMPILED_WITHIN_S = 300  # seconds a form, of which it takes three
+
+
+def build(say: Callable[[str], None] = lambda _: None, folder: Path = FOLDER) -> list[Path]:
+    """Build what is missing or was built from something else; returns the libraries of this source that are there.
+
+    What can't be built is said in one line and no error: the plain PyTorch form does the same, slower.
+    """
+    forms = FORMS if platform.machine().lower() in ("x86_64", "amd64") else {"plain": FORMS["plain"]}
+    libraries = {form: folder / f"liboperators-{form}.so" for form in forms}
+    compiler = find_compiler()
+    try:
+        source = hashlib.sha256((folder / SOURCE).read_bytes()).hexdigest()
+        version = _version(compiler) if compiler else None
+        if compiler and version:
+            built = [
+                _built(library, [*compiler, *FLAGS, *forms[form]], version, source, say)
+                for form, library in libraries.items()
+            ]
+        else:
+            built = [_carries(library, source) for library in libraries.values()]
+            if not any(built):
+                why = f"{shlex.join(compiler)} does not run" if compiler else "There is no C++ compiler"
+                say(f"{why}, so the CPU's fused operators run in PyTorch, slower. Debian: apt-get install g++")
+    except OSError as error:
+        say(f"The CPU's operators are not compiled: {error}")
+        return []
+    return [library for library, is_there in zip(libraries.values(), built, strict=True) if is_there]
+
+
+def find_compiler() -> list[str] | None:
+    """`CXX` if that is set, else the first of the usual names; as words of a command."""
+    asked = os.environ.get("CXX", "").strip()
+    try:
+        words = shlex.split(asked)
+    except ValueError:  # a quotation mark without its like
+        words = [asked]
+    return words or next(([found] for name in COMPILERS if (found := shutil.which(name))), None)
+
+
+def _version(compiler: list[str]) -> str | None:
+    """What the compiler says of itself and its target; None if it does not run."""
+    said = [_run([*compiler, option], Path.cwd()) for option in ("--version", "-dumpmachine")]
+    return "\n".join(done.stdout for done in said) if not any(done.returncode for done in said) else None
+
+
+def _built(library: Path, command: list[str], version: str, source: str, say: Callable[[str], None]) -> bool:
+    """Whether the library is there and of this source, after compiling it unless it is up to date. Raises `OSError`."""
+    recipe = hashlib.sha256("\n".join([version, *command[1:]]).encode()).hexdigest()
+    mark = f"{source}.{recipe}"
+    if _carries(library, mark):
+        return True
+    say(f"Compiling {library.name} ...")
+    scratch = library.parent / "__pycache__"  # which no archive takes, and where a rename is one step
+    scratch.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="native-", dir=scratch) as name:
+        work = Path(name)
+        shutil.copy(library.parent / SOURCE, work)
+        # Relative names, in the folder itself: no path gets into the library.
+        done = _run([*command, f'-DANIMEGAN_BUILD="{mark}"', SOURCE, "-o", library.name], work)
+        if done.returncode == 0 and _carries(work / library.name, mark):
+            (work / library.name).chmod(0o644)
+            (work / library.name).replace(library)
+            return True
+    reason = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip()[:200])
+    say(f"{library.name} can't be compiled: {reason or f'status {done.returncode}'}")
+    if _carries(library, source):
+        return True
+    library.unlink(missing_ok=True)
+    return False
+
+
+def _carries(library: Path, mark: str) -> bool:
+    with contextlib.suppress(OSError):
+        return mark.encode() in library.read_bytes()
+    return False
+
+
+def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run it, its messages in English; what can't be started or does not end is a failure like any other."""
+    environment = {**os.environ, "LC_ALL": "C"}
+    try:
+        return subprocess.run(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=COMPILED_WITHIN_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return subprocess.CompletedProcess(command, 1, "", f"error: {error}")

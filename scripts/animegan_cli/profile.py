@@ -1,0 +1,319 @@
+"""`animegan profile`: where one picture's time and memory go, phase by phase, on the server's own settings.
+
+The picture takes the server's own way, which marks its phases and the network's layers for PyTorch's profiler. It goes
+there three times, under the profiler: to warm up; for the times and the device's memory; and for the memory of Python
+and of the process, which `tracemalloc` and a thread that looks every millisecond measure, and slow down. CUDA graphs,
+in which layers are not told apart, stay out of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+import tracemalloc
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from animegan_cli.processes import OPENMP
+
+# Read when torch is imported; without the second, each start and stop of the profiler is a line on stderr.
+os.environ.update({**OPENMP, "KINETO_LOG_LEVEL": "99", **os.environ})
+
+import psutil
+import torch
+from rich.table import Table
+from torch._C._autograd import DeviceType, _KinetoEvent
+from torch.profiler import ProfilerActivity, record_function
+
+from animegan import budget, hardware, settings
+from animegan.errors import BadOption, BadSetting
+from animegan.layers import LAYERS
+from animegan.pipeline import Item, Pipeline
+from animegan.plan import Plan, megabytes
+from animegan.report import Report
+from animegan_cli.archive import ROOT
+
+_TOTAL = "total"
+_ON_DEVICE = ("transfer", *dict.fromkeys(layer.name.partition(".")[0] for layer in LAYERS))
+PHASES = ("decode", "plan", *_ON_DEVICE, "encode", _TOTAL)
+
+_SERVED = ROOT / "config" / "animegan.toml"  # which scripts/serve names too
+_LOOK_EVERY_S = 0.001
+_STATUS = Path("/proc/self/status")
+_CLEAR_PEAK = Path("/proc/self/clear_refs")
+
+_Ranges = Mapping[str, list[tuple[int, int]]]  # of each phase, in ns
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What a phase took: its time, and the most memory, in bytes, that there was in it above what the run began with.
+
+    `python`: as `tracemalloc` counts it. `resident`: the process's. `device`: PyTorch's allocations on the device.
+    """
+
+    name: str
+    seconds: float
+    python_bytes: int
+    resident_bytes: int
+    device_bytes: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """`exact`: no peak of the resident memory was missed, since the kernel kept it; else it was looked at every ms."""
+
+    phases: list[Phase]
+    report: Report
+    plan: Plan
+    device: torch.device
+    threads: int
+    budget_bytes: int
+    exact: bool
+
+
+@dataclass
+class _Levels:
+    """A value over time: `values[i]` is the highest from `times[i]` (ns) until the next."""
+
+    times: array[int] = field(default_factory=lambda: array("q"))
+    values: array[int] = field(default_factory=lambda: array("q"))
+
+    def add(self, start: int, value: int) -> None:
+        self.times.append(start)
+        self.values.append(value)
+
+    def peak(self, ranges: list[tuple[int, int]], base: int = 0) -> int:
+        """The highest above `base` in any of the ranges; 0 at least."""
+        found = (
+            max(self.values[max(0, bisect_right(self.times, start) - 1) : bisect_left(self.times, end)], default=0)
+            for start, end in ranges
+        )
+        return max(0, max(found, default=0) - base)
+
+
+def profile(
+    image: Path, options: Mapping[str, str], *, trace: Path | None = None, snapshot: Path | None = None
+) -> Profile:
+    """Draw the picture in this process, with a request's options. `trace` and `snapshot` are files to write.
+
+    Raises what a request would raise; `BadOption` for a snapshot without CUDA, `BadSetting` where a file can't be read
+    or written.
+    """
+    try:
+        data = image.read_bytes()
+    except OSError as error:
+        raise BadSetting(f"{image} can't be read: {error.strerror}.") from None
+    if _SERVED.is_file():
+        os.environ.setdefault("ANIMEGAN_CONFIG", str(_SERVED))
+    configured = settings.load()
+    torch.set_num_threads(configured.cpu_threads or hardware.cpu_count())
+    pipeline = Pipeline(configured, threads=0)
+    if snapshot and pipeline.device.type != "cuda":
+        raise BadOption("--snapshot is the history of CUDA's allocator, and this runs on the CPU. Try --trace instead.")
+    with _written(trace) as trace_part, _written(snapshot) as snapshot_part:
+        _run(pipeline, data, options)
+        free = configured.memory_mb * 2**20 or budget.free_bytes(pipeline.device)
+        timed, item = _run(pipeline, data, options, count_memory=True)
+        if trace_part:
+            timed.export_chrome_trace(str(trace_part))
+        pipeline.cleaner.release()  # else this run would take what that one left, and the process would not grow
+        with _history(snapshot_part), _Watch() as watch:
+            watched, _ = _run(pipeline, data, options)
+    assert item.report
+    assert item.plan
+    return Profile(
+        phases=_phases(timed, watched, watch, pipeline.device),
+        report=item.report,
+        plan=item.plan,
+        device=pipeline.device,
+        threads=torch.get_num_threads(),
+        budget_bytes=free,
+        exact=watch.exact,
+    )
+
+
+def _run(
+    pipeline: Pipeline, data: bytes, options: Mapping[str, str], *, count_memory: bool = False
+) -> tuple[torch.profiler.profile, Item]:
+    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (pipeline.device.type == "cuda")
+    with (
+        torch.profiler.profile(activities=activities, profile_memory=count_memory) as profiler,
+        record_function(_TOTAL),
+    ):
+        item = pipeline.decode(data, options)
+        pipeline.draw([item])
+        pipeline.encode([item])
+    if item.error:
+        raise item.error
+    return profiler, item
+
+
+def _phases(
+    timed: torch.profiler.profile, watched: torch.profiler.profile, watch: _Watch, device: torch.device
+) -> list[Phase]:
+    kind = DeviceType.CUDA if device.type == "cuda" else DeviceType.CPU
+    on_host, on_device = _ranges(timed, DeviceType.CPU), _ranges(timed, kind)
+    allocated, seen = _allocated(timed, kind), _ranges(watched, DeviceType.CPU)
+    return [
+        Phase(
+            name=name,
+            # What is launched on a GPU is over long before it is done there.
+            seconds=sum(end - start for start, end in (name in _ON_DEVICE and on_device[name]) or on_host[name]) / 1e9,
+            python_bytes=watch.python.peak(seen[name], watch.python.values[0]),
+            resident_bytes=watch.resident.peak(seen[name], watch.resident.values[0]),
+            device_bytes=allocated.peak(on_host[name]),
+        )
+        for name in PHASES
+    ]
+
+
+def _ranges(profiler: torch.profiler.profile, kind: DeviceType) -> _Ranges:
+    found: _Ranges = defaultdict(list)
+    for event in _events(profiler):
+        if event.is_user_annotation() and event.device_type() == kind:
+            found[event.name().partition(".")[0]].append((event.start_ns(), event.start_ns() + event.duration_ns()))
+    return found
+
+
+def _allocated(profiler: torch.profiler.profile, kind: DeviceType) -> _Levels:
+    """What PyTorch has allocated since the profiler began."""
+    levels, level = _Levels(), 0
+    levels.add(0, 0)
+    counted = [event for event in _events(profiler) if event.name() == "[memory]" and event.device_type() == kind]
+    for event in sorted(counted, key=_KinetoEvent.start_ns):
+        level += event.nbytes()  # type: ignore[attr-defined]  # missing in PyTorch's stub
+        levels.add(event.start_ns(), level)
+    return levels
+
+
+def _events(profiler: torch.profiler.profile) -> list[_KinetoEvent]:
+    assert profiler.profiler
+    assert profiler.profiler.kineto_results
+    return profiler.profiler.kineto_results.events()
+
+
+class _Watch:
+    """The memory of Python and of the process, while a block of code runs."""
+
+    def __init__(self) -> None:
+        self.python, self.resident = _Levels(), _Levels()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._keep_looking, daemon=True)
+
+    def __enter__(self) -> _Watch:
+        self.exact, self._resident_bytes = _resident()
+        tracemalloc.start()
+        self._since = time.time_ns()  # the profiler's clock
+        self._look()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        tracemalloc.stop()
+
+    def _keep_looking(self) -> None:
+        while not self._ended.wait(_LOOK_EVERY_S):
+            self._look()
+        self._look()
+
+    def _look(self) -> None:
+        now = time.time_ns()
+        self.python.add(self._since, tracemalloc.get_traced_memory()[1])
+        tracemalloc.reset_peak()
+        self.resident.add(self._since, self._resident_bytes())
+        self._since = now
+
+
+def _resident() -> tuple[bool, Callable[[], int]]:
+    """What tells the most resident bytes since it was last asked, and whether it does (else: those that are now)."""
+    try:
+        _CLEAR_PEAK.write_text("5")
+    except OSError:  # not Linux, or not allowed
+        process = psutil.Process()
+        return False, lambda: int(process.memory_info().rss)
+    return True, _kept_peak
+
+
+def _kept_peak() -> int:
+    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+    _CLEAR_PEAK.write_text("5")
+    return int(line.split()[1]) * 1024
+
+
+@contextlib.contextmanager
+def _history(file: Path | None) -> Iterator[None]:
+    """The history of CUDA's allocator, written to the file."""
+    if not file:
+        yield
+        return
+    torch.cuda.memory._record_memory_history()
+    try:
+        yield
+        torch.cuda.memory._dump_snapshot(str(file))  # type: ignore[no-untyped-call]
+    finally:
+        torch.cuda.memory._record_memory_history(enabled=None)
+
+
+@contextlib.contextmanager
+def _written(file: Path | None) -> Iterator[Path | None]:
+    """A place to write the file at, tried before the work; it becomes the file in one step, after it."""
+    if not file:
+        yield None
+        return
+    part = file.with_name(f".{os.getpid()}.{file.name}")  # the ending stays: PyTorch compresses a .gz
+    try:
+        if file.is_dir():
+            raise IsADirectoryError(None, "Is a directory", str(file))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+        yield part
+        part.replace(file)
+    except OSError as error:
+        raise BadSetting(
+            f"{file} can't be written: {error.filename}: {error.strerror}. Mend that, or name another place."
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def table(result: Profile) -> Table:
+    """The phases, one a line: milliseconds, and MiB."""
+    made = Table(box=None, pad_edge=False)
+    made.add_column("PHASE")
+    for heading in ("MS", "PYTHON MIB", "RSS MIB", "DEVICE MIB"):
+        made.add_column(heading, justify="right", no_wrap=True)
+    for phase in result.phases:
+        sizes = (phase.python_bytes, phase.resident_bytes, phase.device_bytes)
+        made.add_row(phase.name, f"{1000 * phase.seconds:.1f}", *(f"{size / 2**20:.1f}" for size in sizes))
+    return made
+
+
+def summary(result: Profile) -> str:
+    """What was drawn, and how."""
+    report, plan = result.report, result.plan
+    width, height = report.size
+    threads = f" with {result.threads} thread{'s' * (result.threads > 1)}" if result.device.type == "cpu" else ""
+    return (
+        f"{width}×{height} px, style {report.style}, {report.precision} on {result.device}{threads}. "
+        f"Plan: {plan.mode}, {megabytes(plan.peak_bytes)} MiB at most; {result.budget_bytes // 2**20} MiB may be taken."
+    )
+
+
+def legend(result: Profile) -> str:
+    """What the table's columns mean."""
+    kept = "" if result.exact else f", looked at every {1000 * _LOOK_EVERY_S:.0f} ms"
+    timed = "" if result.device.type == "cpu" else " Transfer and blocks are timed on the device."
+    return (
+        "Memory is the highest in the phase, above what there was at the start. Python: by tracemalloc. "
+        f"RSS: of the process{kept}. Device: PyTorch's allocations on {result.device}.{timed}"
+    )

@@ -1,0 +1,117 @@
+"""Each benchmark runs, at a size that takes seconds, and stores what can be read again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks import ablation, fresh, memory, peers, plots, result, seams, two_gigabytes
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where results go, instead of into the repository."""
+    monkeypatch.setattr(result, "FOLDER", tmp_path)
+    return tmp_path
+
+
+def stored(folder: Path, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
+    assert {"cpu", "operators", "bf16", "gpu", "torch"} <= found["machine"].keys()
+    return found
+
+
+def test_the_ablation_measures_every_row_or_says_why_not(folder: Path) -> None:
+    ablation.main(["--side", "64"])
+    rows = stored(folder, "ablation")["rows"]
+    assert [row["row"] for row in rows] == [row.name for row in ablation.ROWS] * 2
+    for row in rows:
+        assert (row["seconds"] is None) == (row["peak_mib"] is None) == (row["not_measured"] is not None)
+    cpu = {row["row"]: row for row in rows if row["device"] == "cpu"}
+    assert cpu["no grad, eval"]["psnr_db"] == "identical"
+    assert cpu["original"]["peak_mib"] > cpu["no grad, eval"]["peak_mib"], "autograd keeps what it may need"
+    assert all(cpu[f"ours: {mode}"]["psnr_db"] > 45 for mode in ("fused, whole", "bands", "recompute"))
+    if not torch.cuda.is_available():
+        assert {row["not_measured"] for row in rows if row["device"] == "cuda"} == {"there is no CUDA GPU here"}
+    assert stored(folder, "ablation")["measured"] in plots.render("ablation")
+
+
+def test_peers_are_compared_in_rounds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(peers.CONTENDERS, "torch.compile")  # which compiles for half a minute
+    peers.main(["--sizes", "64", "80x48", "--rounds", "2"])
+    rows = [row for row in stored(folder, "peers")["rows"] if row["device"] == "cpu"]
+    assert len(rows) == 2 * len(peers.CONTENDERS)
+    assert all(row["ratio"] == 1 for row in rows if row["contender"] == "ours, as planned")
+    for row in rows:
+        if row["not_measured"] is None:
+            assert row["seconds_min"] <= row["seconds"] <= row["seconds_max"]
+            assert row["ratio_min"] <= row["ratio_max"]
+    assert {row["contender"] for row in rows if row["not_measured"]} <= {"traced 16 bits", "OpenVINO 16 bits"}
+
+
+def test_memory_is_predicted_and_measured(folder: Path) -> None:
+    memory.main(["--largest", "256"])
+    found = stored(folder, "memory")
+    cpu = [row for row in found["rows"] if row["device"] == "cpu"]
+    assert [row["mode"] for row in cpu] == ["whole", "bands", "recompute"]
+    for row in cpu:
+        assert 0.8 <= row["predicted_mib"] / row["counted_mib"] <= 1.2
+        assert row["ratio"] == pytest.approx(row["predicted_mib"] / row["measured_mib"])
+    assert all(row["measured_mib"] or row["not_measured"] for row in found["workers"])
+    assert found["measured"] in plots.render("memory")
+
+
+def test_what_takes_too_long_or_does_not_fit_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = memory.predicted("cpu", [(64, 64), (128, 128)], most_seconds=0)
+    assert all(row["not_measured"].startswith("it would take") for row in rows[1::2])
+    monkeypatch.setattr("animegan.budget.free_bytes", lambda _: 1)
+    assert {row["not_measured"] for row in memory.predicted("cpu", [(64, 64)], 1)} == {"0 MiB are free"}
+
+
+def test_tiles_have_seams_and_bands_have_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seams, "PICTURE", folder / "seams.jpg")
+    seams.main(["--width", "160", "--height", "128", "--tile", "64"])
+    cut, blended, bands = stored(folder, "seams")["rows"]
+    assert cut["jump_at_edges_steps"] > 1.5 * cut["jump_elsewhere_steps"]
+    assert cut["psnr_db"] < 40
+    assert blended["psnr_db"] < 40
+    assert bands["psnr_db"] > 80
+    assert bands["largest_difference_steps"] < 0.5
+    assert 0 < (folder / "seams.jpg").stat().st_size < 300_000
+
+
+@pytest.mark.server
+def test_the_server_draws_within_a_limit(folder: Path) -> None:
+    two_gigabytes.main(["--width", "160", "--height", "90"])
+    found = stored(folder, "two_gigabytes")
+    assert (found["status"], found["drawn"]) == (200, "160x90")
+    assert found["peak_all_mib"] >= found["peak_worker_mib"] > 0
+    assert not found["killed_processes"]
+    assert not list(Path("/sys/fs/cgroup").glob("**/animegan-benchmark-*"))
+
+
+def test_a_process_that_is_killed_is_a_row_without_figures() -> None:
+    with pytest.raises(fresh.NotMeasured, match="killed"):
+        fresh.call(_end)
+
+
+def test_a_watch_sees_a_peak_that_was_given_back() -> None:
+    peak, held = fresh.call(_take_and_give_back)
+    assert 64 <= peak < 80
+    assert held < 16
+
+
+def _end() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _take_and_give_back() -> tuple[float, float]:
+    with fresh.Watch(torch.device("cpu")) as watch:
+        torch.ones(64 * 2**20, dtype=torch.uint8)
+    return watch.peak_mib, watch.held_mib

@@ -1,0 +1,134 @@
+"""Whole and in bands, in every precision: the same picture, and the network's."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from animegan import plain
+from animegan.bands import Weights, draw
+from animegan.fused import Fused
+from animegan.generator import build
+from animegan.hardware import DTYPES
+from animegan.layout import Mode, Shape, layout
+from animegan.network import Network
+from animegan.operators import Form
+from animegan.plan import banded, whole
+from animegan.styles import get_style, verify
+from animegan.tracing import load_weights, trace
+from benchmarks.reference import generate, psnr
+from pictures import photo, photo_tensor
+
+LEAST_DB = {"fp32": 80, "fp16": 65, "bf16": 50}
+EIGHT_BITS_DB = 58.5  # rounding to 8 bits leaves 58.9 of an exact picture
+
+
+@cache
+def weights() -> dict[str, Tensor]:
+    return load_weights(verify(get_style("cel")))
+
+
+@cache
+def network(precision: str) -> Network:
+    return Network(trace(build(weights())), torch.device("cpu"), precision)
+
+
+def pixels(height: int, width: int, batch: int = 1) -> Tensor:
+    return torch.from_numpy(np.stack([np.asarray(photo(width, height, seed)) for seed in range(batch)]))
+
+
+def drawn(precision: str, given: Tensor, mode: Mode, band_bytes: int = 0) -> Tensor:
+    drawing = network(precision)
+    shape = Shape(given.shape[1], given.shape[2], len(given), drawing.itemsize)
+    plan = whole(shape, cuda=False) if mode == "whole" else banded(shape, mode, band_bytes, cuda=False)
+    return drawing.draw(given, plan)
+
+
+def decibels(a: Tensor, b: Tensor) -> float:
+    return psnr(a.double() / 127.5 - 1, b.double() / 127.5 - 1)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 31), (96, 130)])
+def test_the_fused_network_draws_what_an_independent_computation_draws(size: tuple[int, int]) -> None:
+    x = photo_tensor(*size)
+    with torch.inference_mode():
+        assert psnr(Fused(build(weights()))(x), generate(weights(), x.double())) >= 80
+
+
+def test_a_trace_draws_every_size_and_batch_and_survives_a_file(tmp_path: Path) -> None:
+    eager = Fused(build(weights()))
+    torch.jit.save(trace(build(weights())), tmp_path / "cel.pt")
+    loaded = torch.jit.load(tmp_path / "cel.pt")  # type: ignore[no-untyped-call]
+    for size in ((16, 16), (19, 30), (150, 33)):
+        x = torch.cat([photo_tensor(*size), photo_tensor(*size).flip(3)])
+        with torch.inference_mode():
+            assert torch.equal(loaded(x), eager(x))
+
+
+@pytest.mark.parametrize("precision", DTYPES)
+@pytest.mark.parametrize("mode", ["whole", "bands", "recompute"])
+def test_every_plan_draws_the_networks_picture(precision: str, mode: Mode) -> None:
+    given = pixels(67, 90, batch=2)
+    expected = generate(weights(), given.permute(0, 3, 1, 2).double() / 127.5 - 1).permute(0, 2, 3, 1)
+    made = drawn(precision, given, mode, 100_000).double() / 127.5 - 1
+    assert psnr(made, expected) >= min(LEAST_DB[precision], EIGHT_BITS_DB)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    height=st.integers(16, 90),
+    width=st.integers(16, 60),
+    batch=st.integers(1, 2),
+    mode=st.sampled_from(["bands", "recompute"]),
+    band_bytes=st.sampled_from([1, 20_000, 90_000, 400_000, 2**22]),
+    precision=st.sampled_from(["fp32", "bf16"]),
+)
+def test_bands_are_the_whole(height: int, width: int, batch: int, mode: Mode, band_bytes: int, precision: str) -> None:
+    given = pixels(height, width, batch)
+    banded, whole = drawn(precision, given, mode, band_bytes), drawn(precision, given, "whole")
+    assert decibels(banded, whole) >= min(LEAST_DB[precision], EIGHT_BITS_DB)  # where one value in a hundred rounds off
+
+
+@pytest.mark.parametrize(("mode", "least_db"), [("bands", 80), ("recompute", 80)])
+def test_bands_are_the_whole_before_they_are_rounded_to_8_bits(
+    mode: Mode, least_db: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("animegan.bands.to_pixels", lambda values: values)
+    given = pixels(131, 77)
+    out = torch.empty(given.shape[1:], dtype=torch.float32)
+    shape = Shape(131, 77, 1, 4)
+    draw(Weights(build(weights()).state_dict(), torch.float32), given[0], out, layout(shape, mode, 90_000, cuda=False))
+    with torch.inference_mode():
+        expected = Fused(build(weights()))(given.permute(0, 3, 1, 2) / 127.5 - 1)[0].permute(1, 2, 0)
+    assert psnr(out, expected) >= least_db
+
+
+@pytest.mark.parametrize("mode", ["bands", "recompute"])
+def test_no_seam_lies_along_the_bands_edges(mode: Mode) -> None:
+    """The rows at the bands' edges differ from the whole run's no more than the other rows do."""
+    given = pixels(240, 64)
+    shape = Shape(240, 64, 1, 2)
+    difference = (drawn("bf16", given, mode, 400_000).double() - drawn("bf16", given, "whole").double()).abs()[0]
+    by_row = difference.mean(dim=(1, 2))
+    rows = layout(shape, mode, 400_000, cuda=False).places[-2].rows[-1]
+    edges = torch.zeros(240, dtype=torch.bool)
+    for first in range(rows, 240, rows):
+        edges[first - 1 : first + 1] = True
+    assert 4 <= edges.sum() <= 120, "bands of some rows, several of them"
+    spread = by_row[~edges].std() / edges.sum().sqrt()
+    assert by_row[edges].mean() <= by_row[~edges].mean() + 4 * spread
+
+
+def test_the_compiled_and_the_plain_operators_draw_the_same_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = pixels(70, 50)
+    compiled = drawn("fp32", given, "bands", 90_000)
+    stock = Form(plain.plain_moments, plain.plain_norm_act_pad, plain.plain_upsample_pad)
+    monkeypatch.setattr("animegan.operators.form", lambda _: stock)
+    assert decibels(drawn("fp32", given, "bands", 90_000), compiled) >= EIGHT_BITS_DB

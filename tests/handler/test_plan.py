@@ -1,0 +1,160 @@
+"""What the plan foretells is what a run takes, and what does not fit is refused with a way out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import cache
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.profiler import ProfilerActivity, profile
+
+from animegan.errors import PictureTooLarge
+from animegan.hardware import DTYPES
+from animegan.layout import Mode, Shape, layout
+from animegan.network import Network
+from animegan.plan import Plan, banded, choose, plans, whole
+from animegan.styles import get_style
+from animegan.tracing import load_network
+
+MIB = 2**20
+WITHIN = 1.15
+
+
+@cache
+def network(precision: str) -> Network:
+    return load_network(get_style("cel"), torch.device("cpu"), precision)
+
+
+def plan_of(shape: Shape, mode: Mode) -> Plan:
+    return whole(shape, cuda=False) if mode == "whole" else banded(shape, mode, 4 * MIB, cuda=False)
+
+
+def counted_peak(drawing: Network, plan: Plan) -> int:
+    """The most bytes that PyTorch's allocator had given out at one time, the pictures included."""
+    shape = plan.shape
+    given = torch.zeros(shape.batch, shape.height, shape.width, 3, dtype=torch.uint8)
+    drawing.draw(given, plan)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        drawing.draw(given, plan)
+    assert profiled.profiler
+    events = profiled.profiler.kineto_results.events()
+    held = peak = given.nbytes
+    for _, size in sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"):
+        held += size
+        peak = max(peak, held)
+    return peak
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("mode", ["whole", "bands", "recompute"])
+@pytest.mark.parametrize("size", [(128, 128, 1), (131, 260, 2), (400, 333, 1)])
+def test_the_peak_is_within_15_percent_and_never_under(precision: str, mode: Mode, size: tuple[int, int, int]) -> None:
+    drawing = network(precision)
+    plan = plan_of(Shape(*size, drawing.itemsize), mode)
+    peak = counted_peak(drawing, plan)
+    assert peak <= plan.peak_bytes <= WITHIN * peak
+
+
+RESIDENT = """
+import json, sys, torch
+from pathlib import Path
+from animegan.memory import release
+from animegan.plan import Shape, banded
+from animegan.styles import get_style
+from animegan.tracing import load_network
+
+def status(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+
+mode, precision, height, width = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+drawing = load_network(get_style("cel"), torch.device("cpu"), precision)
+small = torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
+drawing.draw(small, banded(Shape(64, 64, 1, drawing.itemsize), mode, 2**20, cuda=False))
+release(drawing.device)
+Path("/proc/self/clear_refs").write_text("5")
+idle = status("VmRSS")
+plan = banded(Shape(height, width, 1, drawing.itemsize), mode, 16 * 2**20, cuda=False)
+drawing.draw(torch.ones(1, height, width, 3, dtype=torch.uint8), plan)
+print(json.dumps([status("VmHWM") - idle, plan.peak_bytes]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read from /proc, which is Linux's")
+@pytest.mark.parametrize("mode", ["bands", "recompute"])
+def test_resident_memory_is_within_15_percent_and_never_above(mode: Mode) -> None:
+    precision = "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
+    done = subprocess.run(
+        [sys.executable, "-c", RESIDENT, mode, precision, "1024", "1024"], capture_output=True, text=True, check=True
+    )
+    measured, foretold = json.loads(done.stdout)
+    assert measured <= foretold <= WITHIN * measured
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    height=st.integers(16, 3000),
+    width=st.integers(16, 3000),
+    batch=st.integers(1, 4),
+    itemsize=st.sampled_from([2, 4]),
+    cuda=st.booleans(),
+)
+def test_each_plan_is_smaller_than_the_one_before_it(
+    height: int, width: int, batch: int, itemsize: int, cuda: bool
+) -> None:
+    known = list(plans(Shape(height, width, batch, itemsize), cuda=cuda))
+    assert known[0].mode == ("whole" if cuda else "bands")
+    for faster, smaller in pairwise(known):
+        assert smaller.peak_bytes < faster.peak_bytes
+    assert all(plan.work >= 1 for plan in known)
+
+
+def test_the_widest_map_sets_the_floor() -> None:
+    """At 1024² in 16 bits one 64-channel map is 128 MiB, and bands keep no more; recomputation keeps half of that."""
+    shape = Shape(1024, 1024, 1, 2)
+    assert layout(shape, "bands", MIB, cuda=False).places[0].offset < 128 * MIB
+    assert layout(shape, "bands", MIB, cuda=False).made_offset <= 129 * MIB
+    assert layout(shape, "recompute", MIB, cuda=False).made_offset <= 65 * MIB
+
+
+def test_recomputation_says_what_it_costs() -> None:
+    shape = Shape(2160, 3840, 1, 2)
+    assert banded(shape, "bands", 64 * MIB, cuda=False).work == 1
+    assert 1.5 < banded(shape, "recompute", 64 * MIB, cuda=False).work < 1.8
+
+
+def test_the_budget_decides() -> None:
+    known = list(plans(Shape(2160, 3840, 1, 2), cuda=True))
+    assert [choose(known, plan.peak_bytes) for plan in known] == known
+    assert choose(known, known[1].peak_bytes - 1) == known[2]
+
+
+def test_what_never_fits_is_refused_with_the_side_that_would() -> None:
+    known = list(plans(Shape(3000, 6000, 1, 2), cuda=False))
+    with pytest.raises(PictureTooLarge) as caught:
+        choose(known, 300 * MIB)
+    members = caught.value.members
+    side = members["fits_side_px"]
+    assert isinstance(side, int)
+    for part in ("6000×3000 px", f"{members['need_mb']} MiB", "300", f"{side} px"):
+        assert part in caught.value.detail
+    assert choose(list(plans(Shape(side // 2, side, 1, 2), cuda=False)), 300 * MIB)
+    with pytest.raises(PictureTooLarge):
+        choose(list(plans(Shape((side + 8) // 2, side + 8, 1, 2), cuda=False)), 300 * MIB)
+
+
+def test_a_budget_for_nothing_at_all_names_no_side() -> None:
+    with pytest.raises(PictureTooLarge) as caught:
+        choose(list(plans(Shape(64, 64, 1, 2), cuda=False)), 0)
+    assert caught.value.members["fits_side_px"] == 0
+    assert "max_side" not in caught.value.detail
+
+
+def test_every_precision_has_its_width() -> None:
+    assert {name: network(name).itemsize for name in DTYPES} == {"fp32": 4, "fp16": 2, "bf16": 2}

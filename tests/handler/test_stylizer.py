@@ -1,0 +1,87 @@
+"""A stylizer plans each picture by its memory, and memory that runs out all the same costs a second try, no picture."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+from PIL import Image
+from torch import Tensor
+
+from animegan.errors import PictureTooLarge
+from animegan.layout import Shape
+from animegan.plan import Plan, plans
+from animegan.stylizer import Stylizer
+from pictures import photo
+
+MIB = 2**20
+
+
+@cache
+def stylizer() -> Stylizer:
+    return Stylizer(device="cpu", precision="fp32", warmup_px=0)
+
+
+def limited(memory_mb: int) -> Stylizer:
+    return Stylizer(device="cpu", precision="fp32", warmup_px=0, memory_mb=memory_mb)
+
+
+def steps(a: Image.Image, b: Image.Image) -> int:
+    return int(np.abs(np.asarray(a, dtype=int) - np.asarray(b, dtype=int)).max())
+
+
+def test_less_memory_is_another_plan_and_the_same_picture() -> None:
+    picture = photo(420, 300)
+    known = list(plans(Shape(300, 420, 1, 4), cuda=False))
+    [free], plan = stylizer().run([picture])
+    assert plan == known[0]
+    [tight], plan = limited(-(-known[-1].peak_bytes // MIB)).run([picture])
+    assert plan.mode == "recompute"
+    assert steps(free, tight) <= 1
+
+
+def test_a_picture_beyond_the_budget_is_refused_before_anything_runs() -> None:
+    with pytest.raises(PictureTooLarge, match=r"420×300 px .* there are 1\. Set max_side to \d+ px or less"):
+        limited(1).draw([photo(420, 300)])
+
+
+def test_memory_that_runs_out_is_tried_once_more_in_smaller_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, tried = stylizer()._network, []
+    real = network.draw
+
+    def first_fails(pictures: Tensor, plan: Plan) -> Tensor:
+        tried.append(plan)
+        if len(tried) == 1:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory")
+        return real(pictures, plan)
+
+    picture = photo(420, 300)
+    expected = stylizer().draw([picture])[0]
+    monkeypatch.setattr(network, "draw", first_fails)
+    [drawn], plan = stylizer().run([picture])
+    assert [plan] == tried[1:]
+    assert plan.peak_bytes < tried[0].peak_bytes
+    assert steps(drawn, expected) <= 1
+
+
+def test_memory_that_runs_out_twice_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def fails(_pictures: Tensor, plan: Plan) -> Tensor:
+        tried.append(plan)
+        raise MemoryError
+
+    monkeypatch.setattr(stylizer()._network, "draw", fails)
+    with pytest.raises(MemoryError):
+        stylizer().draw([photo(420, 300)])
+    assert len(tried) == 2
+
+
+def test_another_error_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_pictures: Tensor, _plan: Plan) -> Tensor:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(stylizer()._network, "draw", fails)
+    with pytest.raises(RuntimeError, match="a bug"):
+        stylizer().draw([photo(64, 64)])

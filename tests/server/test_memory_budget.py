@@ -1,0 +1,57 @@
+"""A server with little memory to draw in: smaller bands, the same pictures, and refusals that name a way out."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import requests
+from PIL import Image
+
+from animegan import Stylizer
+from pictures import encoded, photo
+from servers import Server, running_server
+
+pytestmark = pytest.mark.server
+
+MEMORY_MB = 90
+
+
+@pytest.fixture(scope="module")
+def tight() -> Iterator[Server]:
+    with running_server(environment={"ANIMEGAN_MEMORY_MB": str(MEMORY_MB)}) as server:
+        yield server
+
+
+def predict(server: Server, data: bytes, max_side: int) -> requests.Response:
+    options = {"max_side": str(max_side), "format": "png"}
+    return requests.post(f"{server.inference}/predictions/animegan", files={"data": data}, data=options, timeout=300)
+
+
+def test_pictures_of_all_sizes_are_drawn_as_with_all_the_memory(tight: Server) -> None:
+    stylizer, drawn_in = Stylizer(), set()
+    for side in (100, 400, 700):
+        answer = predict(tight, encoded(photo(side, side // 2), "PNG"), side)
+        assert answer.ok, answer.text
+        drawn_in.add(answer.headers["X-Animegan-Plan"])
+        with Image.open(io.BytesIO(answer.content)) as picture:
+            expected = np.asarray(stylizer.draw([photo(side, side // 2)])[0], dtype=int)
+            difference = np.abs(np.asarray(picture, dtype=int) - expected)
+        assert difference.mean() < 1
+    assert drawn_in <= {"bands", "recompute"}
+
+
+def test_the_side_that_an_error_names_fits(tight: Server) -> None:
+    data = encoded(photo(2400, 2400))
+    refused = predict(tight, data, 2400)
+    assert refused.status_code == 413
+    problem = refused.json()
+    assert problem["code"] == "picture_too_large"
+    assert (problem["width_px"], problem["height_px"], problem["budget_mb"]) == (2400, 2400, MEMORY_MB)
+    assert problem["need_mb"] > MEMORY_MB
+    fitted = predict(tight, data, problem["fits_side_px"])
+    assert fitted.ok, fitted.text
+    assert fitted.headers["X-Animegan-Plan"] == "recompute"
+    assert fitted.headers["X-Animegan-Fitted"] == "true"
