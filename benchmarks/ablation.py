@@ -260,16 +260,14 @@ class _Callers(_Wrapped):
 class _Graphed(Ours):
     def __init__(self, device: torch.device, *, graph: bool) -> None:
         super().__init__(device, "whole")
-        self.graph = graph
-        self.captured: set[torch.Size] = set()
+        self.network._graphs._usable = graph
+        self.warm: set[torch.Size] = set()
 
     def draw(self, picture: Tensor) -> Tensor:
-        if not self.graph:
-            self.network.release()  # and with the graphs, how often the shape came
-        elif picture.shape not in self.captured:
+        if picture.shape not in self.warm:
             for _ in range(OFTEN):
                 super().draw(picture)
-            self.captured.add(picture.shape)
+            self.warm.add(picture.shape)
         return super().draw(picture)
 
 

@@ -1,10 +1,11 @@
-"""The generator a band of rows at a time, in an arena that `plan.layout` laid out. The same picture as whole.
+"""The generator a band of rows at a time, in an arena that `layout` laid out. The same picture as whole.
 
 Only what is finished is normalised: every statistic covers its whole layer before the next layer reads it.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 
 import torch
@@ -27,7 +28,7 @@ class Weights:
     def __init__(self, tensors: Mapping[str, Tensor], dtype: torch.dtype) -> None:
         self.dtype = dtype
         self.device = tensors["out_layer.0.weight"].device
-        self.writes_out = self.device.type == "cpu" and dtype != torch.float16 and torch._C._has_mkldnn
+        self.writes_out = _onednn_takes(self.device, dtype)
         self._convs = {layer.name: _conv(tensors, layer, dtype, onednn=self.writes_out) for layer in LAYERS}
         self._norms = {
             layer.norm: (tensors[f"{layer.norm}.weight"].float(), tensors[f"{layer.norm}.bias"].float())
@@ -46,27 +47,45 @@ class Weights:
         return self._norms[layer.norm]
 
 
+@functools.cache
+def _onednn_takes(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether a convolution can write where it is told: on a CPU; in bf16 on one with AVX-512 or its like."""
+    if device.type != "cpu" or dtype == torch.float16:
+        return False
+    window, weight = torch.ones(1, 8, 3, 3, dtype=dtype), torch.ones(8, 8, 1, 1, dtype=dtype)
+    out = torch.empty_like(window)
+    try:  # these operators are PyTorch's own business, and may go
+        _packed_conv(weight, None, 1, 1)(window, out)
+    except (AttributeError, RuntimeError):
+        return False
+    return bool((out == 8).all())
+
+
 def _conv(tensors: Mapping[str, Tensor], layer: Layer, dtype: torch.dtype, *, onednn: bool) -> Conv:
     weight = tensors[f"{layer.name}.weight"].to(dtype).contiguous(memory_format=torch.channels_last)
     bias = tensors.get(f"{layer.name}.bias")
     bias = bias.to(dtype) if bias is not None else None
-    if not onednn:
+    if onednn:
+        return _packed_conv(weight, bias, layer.stride, layer.groups)
 
-        def stock(window: Tensor, out: Tensor | None) -> Tensor:
-            made = F.conv2d(window, weight, bias, layer.stride, groups=layer.groups)
-            return made if out is None else out.copy_(made)
+    def stock(window: Tensor, out: Tensor | None) -> Tensor:
+        made = F.conv2d(window, weight, bias, layer.stride, groups=layer.groups)
+        return made if out is None else out.copy_(made)
 
-        return stock
-    stride, one, none = [layer.stride] * 2, [1, 1], [0, 0]
-    # oneDNN's own layout, chosen once for a band of usual size: else each call orders the weights anew.
-    size = [1, layer.channels_in, 32 * layer.stride + layer.kernel, 512 * layer.stride + layer.kernel]
-    packed = torch.ops.mkldnn._reorder_convolution_weight(weight, none, stride, one, layer.groups, size)
+    return stock
+
+
+def _packed_conv(weight: Tensor, bias: Tensor | None, step: int, groups: int) -> Conv:
+    """oneDNN's convolution, its weights in oneDNN's own layout: else each call would order them anew."""
+    stride, one, none = [step, step], [1, 1], [0, 0]
+    usual = [1, weight.shape[1] * groups, 32 * step + weight.shape[2], 512 * step + weight.shape[3]]
+    packed = torch.ops.mkldnn._reorder_convolution_weight(weight, none, stride, one, groups, usual)
 
     def packed_conv(window: Tensor, out: Tensor | None) -> Tensor:
         # Of its forms, the one that adds to its output is the one that writes where it is told.
         assert out is not None
         made: Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(
-            out.zero_(), window, packed, bias, none, stride, one, layer.groups, "add", 1.0, None, [], None
+            out.zero_(), window, packed, bias, none, stride, one, groups, "add", 1.0, None, [], None
         )
         return made
 
@@ -92,7 +111,7 @@ class _Run:
         self.moments: dict[str, Tensor] = {}
         closing = next(layer for layer in LAYERS if layer.closes)
         self.settled = self._rows(closing, closing.size(self.height), layout.residual_offset)
-        self.form = operators.form(picture.device.type)
+        self.form = operators.form(picture.device)
 
     def draw(self) -> None:
         for place in self.layout.places:

@@ -32,7 +32,8 @@ def _less_reserve(free: int, limit: int) -> int:
 
 def _host(proc: Path, cgroups: Path) -> Iterator[tuple[int, int]]:
     """(free, limit) of the host and of each cgroup above this process that has a limit."""
-    if facts := _facts(proc / "meminfo"):
+    facts = _facts(proc / "meminfo")
+    if "MemAvailable:" in facts:
         yield facts["MemAvailable:"] * 1024, facts["MemTotal:"] * 1024
     for folder in _folders(proc, cgroups):
         stat = _facts(folder / "memory.stat")

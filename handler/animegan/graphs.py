@@ -16,10 +16,10 @@ from animegan.plan import Plan
 
 logger = logging.getLogger(__name__)
 
-MOST_GRAPHS = 4
+MOST_GRAPHS = 4  # of all networks together
 MOST_BYTES = 192 * 2**20  # of a run: above it the kernels are long enough to hide their launches
-OFTEN = 3  # runs of a shape, before it is captured
-MOST_SEEN = 1000  # shapes that are counted at one time
+OFTEN = 3  # runs of a plan, before it is captured
+MOST_SEEN = 1000  # plans that are counted at one time
 
 
 class _Captured(NamedTuple):
@@ -28,55 +28,73 @@ class _Captured(NamedTuple):
     drawn: Tensor
 
 
+# Of the whole process, as the memory they hold is: PyTorch's cache calls it free, and can't give it back.
+_captured: OrderedDict[tuple[Graphs, Plan], _Captured] = OrderedDict()
+_turn = threading.RLock()  # PyTorch captures one graph at a time
+
+
+def held_bytes() -> int:
+    """What the captured graphs keep of the device's memory: at most `MOST_GRAPHS` × `MOST_BYTES`."""
+    with _turn:
+        return sum(plan.peak_bytes for _, plan in _captured)
+
+
+def release() -> None:
+    """Give every graph's memory back; plans that come often are captured anew."""
+    with _turn:
+        _captured.clear()
+
+
 class Graphs:
     """Runs `draw` on uint8 (N, H, W, 3) CUDA tensors, through a captured graph where the plan came often.
 
-    A captured graph keeps its run's memory: at most `MOST_GRAPHS` × `MOST_BYTES`. From several threads one at a time.
+    From several threads one at a time, on one CUDA stream or several.
     """
 
     def __init__(self, draw: Callable[[Tensor, Plan], Tensor]) -> None:
         self._draw = draw
         self._seen: Counter[Plan] = Counter()
-        self._captured: OrderedDict[Plan, _Captured] = OrderedDict()
         self._usable = True
-        self._turn = threading.Lock()
-
-    @property
-    def held_bytes(self) -> int:
-        """What the captured graphs keep of the device's memory."""
-        return sum(plan.peak_bytes for plan in self._captured)
 
     def __call__(self, pictures: Tensor, plan: Plan) -> Tensor:
-        with self._turn:
-            if _profiler_enabled():  # a replay would tell it no layers
+        if _profiler_enabled() or plan.peak_bytes > MOST_BYTES:  # a replay would tell a profiler no layers
+            return self._draw(pictures, plan)
+        with _turn:
+            captured = self._often(pictures, plan)
+            if captured is None:
                 return self._draw(pictures, plan)
-            if len(self._seen) >= MOST_SEEN:
-                self._seen.clear()
-            self._seen[plan] += 1
-            often = self._usable and plan.peak_bytes <= MOST_BYTES and self._seen[plan] >= OFTEN
-            if plan not in self._captured and not (often and self._capture(pictures, plan)):
-                return self._draw(pictures, plan)
-            self._captured.move_to_end(plan)
-            captured = self._captured[plan]
             captured.given.copy_(pictures)
             captured.graph.replay()
-            return captured.drawn.clone()
+            drawn = captured.drawn.clone()
+            torch.cuda.current_stream(pictures.device).synchronize()  # the next caller may be on another stream
+            return drawn
 
-    def release(self) -> None:
-        """Give every graph's memory back; shapes that come often are captured anew."""
-        self._captured.clear()
-        self._seen.clear()
+    def _often(self, pictures: Tensor, plan: Plan) -> _Captured | None:
+        """The plan's graph, captured now if it is time."""
+        if captured := _captured.get((self, plan)):
+            _captured.move_to_end((self, plan))
+            return captured
+        if len(self._seen) >= MOST_SEEN:
+            self._seen.clear()
+        self._seen[plan] += 1
+        return self._capture(pictures, plan) if self._usable and self._seen[plan] >= OFTEN else None
 
-    def _capture(self, pictures: Tensor, plan: Plan) -> bool:
+    def _capture(self, pictures: Tensor, plan: Plan) -> _Captured | None:
         given, graph = pictures.clone(), torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph):
-                drawn = self._draw(given, plan)
+            with torch.cuda.device(pictures.device):
+                stream = torch.cuda.Stream(pictures.device)  # type: ignore[no-untyped-call]
+                # Other threads decode and scale meanwhile; by default what they allocate would break the capture.
+                with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+                    drawn = self._draw(given, plan)
+        except torch.OutOfMemoryError:
+            self._seen.clear()
+            return None
         except RuntimeError as error:
             logger.warning("CUDA graphs are left out: %s", error)
             self._usable = False
-            return False
-        self._captured[plan] = _Captured(graph, given, drawn)
-        if len(self._captured) > MOST_GRAPHS:
-            self._captured.popitem(last=False)
-        return True
+            return None
+        _captured[self, plan] = captured = _Captured(graph, given, drawn)
+        if len(_captured) > MOST_GRAPHS:
+            _captured.popitem(last=False)
+        return captured

@@ -37,6 +37,7 @@ _kernel = triton.jit(do_not_specialize=_GEOMETRY)
 
 def moments(x: Tensor) -> Tensor:
     """See `plain.plain_moments`. A pass over the map in parts, each of which leaves count, mean and squares."""
+    x = _channels_last(x)
     pictures, channels, height, width = x.shape
     pixels, lanes = _tile(channels)
     blocks = triton.cdiv(width, pixels)
@@ -67,6 +68,7 @@ def norm_act_pad(
     out: Tensor | None = None,
 ) -> Tensor:
     """See `plain.plain_norm_act_pad`. One program a tile of the window, which it reads before it writes."""
+    x, residual = _channels_last(x), None if residual is None else _channels_last(residual)
     out = window_like(x, bottom - top, right - left) if out is None else out
     pixels, lanes = _tile(x.shape[1])
     blocks = triton.cdiv(right - left, pixels)
@@ -98,6 +100,7 @@ def upsample_pad(
     out: Tensor | None = None,
 ) -> Tensor:
     """See `plain.plain_upsample_pad`. One program `_ROWS` rows of tiles of the window."""
+    x = _channels_last(x)
     out = window_like(x, bottom - top, right - left) if out is None else out
     pixels, lanes = _tile(x.shape[1])
     blocks = triton.cdiv(right - left, pixels)
@@ -115,6 +118,11 @@ def _tile(channels: int) -> tuple[int, int]:
     """Pixels and channels of a tile, powers of two."""
     lanes: int = triton.next_power_of_2(channels)
     return max(1, _TILE // lanes), lanes
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """What a convolution leaves in another order is brought into the one that is read here."""
+    return x if x.stride(1) == 1 else x.contiguous(memory_format=torch.channels_last)
 
 
 def _strides(x: Tensor) -> tuple[int, int, int]:

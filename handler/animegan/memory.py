@@ -48,6 +48,8 @@ def release(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         torch.cuda.empty_cache()
+        if hasattr(torch._C, "_host_emptyCache"):
+            torch._C._host_emptyCache()  # what was pinned for transfers
     if libc := _glibc():
         libc.malloc_trim(0)
 
@@ -69,13 +71,14 @@ class Cleaner:
         """Give back what is held and unused (see `release`)."""
         release(self.device)
         self._floor_bytes = _resident_and_unused()
+        self._device_floor_bytes = _cached(self.device)
 
     def idle_bytes(self) -> int:
         """Bytes that are held and unused, on the device or on the host, whichever are more."""
-        host = _resident_and_unused() - self._floor_bytes
-        if self.device.type != "cuda":
-            return host
-        return max(host, torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device))
+        return max(
+            _resident_and_unused() - self._floor_bytes,
+            _cached(self.device) - self._device_floor_bytes,
+        )
 
     def clean_up(self) -> bool:
         """Release if the policy says so; whether it did."""
@@ -83,6 +86,13 @@ class Cleaner:
         if due:
             self.release()
         return due
+
+
+def _cached(device: torch.device) -> int:
+    """Bytes that PyTorch holds unused on a GPU; some of them it can't give back, as CUDA graphs keep them."""
+    if device.type != "cuda":
+        return 0
+    return torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def _resident_and_unused() -> int:
@@ -95,8 +105,11 @@ def _resident_and_unused() -> int:
     return resident - int(counted.uordblks) - int(counted.hblkhd)
 
 
+_OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "bad_alloc")
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the error says that an allocation failed, on the GPU or on the CPU (which has no class of its own)."""
+    """Whether the error says that an allocation failed; most libraries below PyTorch have no class for it."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
     )

@@ -30,15 +30,6 @@ class Network:
         """Bytes of one value of a map."""
         return self.dtype.itemsize
 
-    @property
-    def held_bytes(self) -> int:
-        """Device memory that stays taken between runs, beside the weights."""
-        return self._graphs.held_bytes
-
-    def release(self) -> None:
-        """Give back what is held between runs."""
-        self._graphs.release()
-
     @torch.inference_mode()
     def draw(self, pictures: Tensor, plan: Plan) -> Tensor:
         """Draw uint8 (N, H, W, 3) on the network's device, to the same."""

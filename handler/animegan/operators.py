@@ -34,29 +34,31 @@ class Form(NamedTuple):
 
 
 @functools.cache
-def form(device_type: str) -> Form:
-    """What runs the operators on a device of that type, cpu or cuda; decided at the first call."""
-    if device_type == "cuda" and (triton := _triton()):
+def form(device: torch.device) -> Form:
+    """What runs the operators on that device, decided at the first call."""
+    if device.type == "cuda" and (triton := _triton(device)):
         return triton
-    if device_type == "cpu" and (compiled := native.best()):
+    if device.type == "cpu" and (compiled := native.best()):
         return Form(compiled.moments, compiled.norm_act_pad, compiled.upsample_pad)
     return Form(plain.plain_moments, plain.plain_norm_act_pad, plain.plain_upsample_pad)
 
 
-def _triton() -> Form | None:
+def _triton(device: torch.device) -> Form | None:
     try:
         from animegan import kernels  # noqa: PLC0415 - Triton comes with PyTorch for CUDA alone
 
-        kernels.moments(torch.zeros(1, 32, 1, 1, device="cuda"))  # what Triton launches with is built now, or never
+        kernels.moments(torch.zeros(1, 32, 1, 1, device=device))  # what Triton launches with is built now, or never
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:  # noqa: BLE001 - no Triton, no C compiler, no headers of Python, a GPU it doesn't know
         logger.warning("Triton does not run here (%s): the fused operators run in plain PyTorch, slower.", error)
         return None
     return Form(kernels.moments, kernels.norm_act_pad, kernels.upsample_pad)
 
 
-def _late(device_type: str, name: str) -> Callable[..., Tensor]:
-    def run(*arguments: object) -> Tensor:
-        made: Tensor = getattr(form(device_type), name)(*arguments)
+def _late(name: str) -> Callable[..., Tensor]:
+    def run(x: Tensor, *arguments: object) -> Tensor:
+        made: Tensor = getattr(form(x.device), name)(x, *arguments)
         return made
 
     return run
@@ -72,5 +74,5 @@ _SCHEMAS = {
 _library = Library("animegan", "DEF")  # type: ignore[no-untyped-call]  # the operators live as long as it
 for _name, _schema in _SCHEMAS.items():
     _library.define(_name + _schema)  # type: ignore[no-untyped-call]
-    for _type in ("cpu", "cuda"):
-        _library.impl(_name, _late(_type, _name), _type.upper())  # type: ignore[no-untyped-call]
+    for _key in ("CPU", "CUDA"):
+        _library.impl(_name, _late(_name), _key)  # type: ignore[no-untyped-call]

@@ -221,7 +221,8 @@ def _phase(name: str, items: Sequence[Item]) -> Iterator[None]:
         with record_function(name):
             yield
     except Exception as error:  # noqa: BLE001 - one picture's fault must not reach the rest of its batch
-        known = _known(error, name)
+        known = _known(error, name).with_traceback(None)
+        known.__context__ = known.__cause__ = None  # a traceback would keep the picture, in a cycle
         for item in items:
             item.error = known
     finally:

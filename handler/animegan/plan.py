@@ -21,6 +21,7 @@ from animegan.errors import PictureTooLarge
 from animegan.layers import LAYERS
 from animegan.layout import Mode, Shape, layout, reads_settled, work
 from animegan.settings import SMALLEST_SIDE_PX
+from animegan.sizes import fit
 
 WIDEST_BAND_ROWS = 32  # of the traced graph's widest map on the CPU
 
@@ -121,13 +122,13 @@ def choose(known: Sequence[Plan], budget_bytes: int) -> Plan:
     shape, need = known[-1].shape, megabytes(known[-1].peak_bytes)
     side = _longest_side(known[-1], budget_bytes)
     way_out = f"Set max_side to {side} px or less, or try again later." if side else "Try again later."
+    budget_mb = budget_bytes // 2**20
     raise PictureTooLarge(
-        f"The picture is {shape.width}×{shape.height} px and needs {need} MiB; there are {budget_bytes // 2**20}. "
-        f"{way_out}",
+        f"The picture is {shape.width}×{shape.height} px and needs {need} MiB; {budget_mb} MiB may be taken. {way_out}",
         width_px=shape.width,
         height_px=shape.height,
         need_mb=need,
-        budget_mb=budget_bytes // 2**20,
+        budget_mb=budget_mb,
         fits_side_px=side,
     )
 
@@ -138,7 +139,7 @@ def _longest_side(plan: Plan, budget_bytes: int) -> int:
     longest, shortest = max(shape.height, shape.width), min(shape.height, shape.width)
 
     def fits(side: int) -> bool:
-        height, width = (max(1, size * side // longest) for size in (shape.height, shape.width))
+        width, height = fit((shape.width, shape.height), side)
         smaller = replace(shape, height=height, width=width, batch=1)
         return banded(smaller, plan.mode, plan.band_bytes, cuda=plan.cuda).peak_bytes <= budget_bytes
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import torch
 from PIL import Image
 from torch.profiler import record_function
 
-from animegan import budget, images
+from animegan import budget, graphs, images
+from animegan.errors import PictureTooLarge
 from animegan.hardware import pick_device, pick_precision
 from animegan.layout import Shape
 from animegan.memory import is_out_of_memory, release
@@ -29,7 +31,7 @@ class Stylizer:
     picture does not wait for what PyTorch sets up late.
 
     Raises `UnknownStyle`, `StyleNotInstalled`, `BadWeights`, `BadSetting`. `stylize`, `draw` and `run` may be called
-    from several threads.
+    from several threads; the memory is then each call's own.
     """
 
     def __init__(
@@ -75,10 +77,8 @@ class Stylizer:
         width, height = pictures[0].size
         with record_function("plan"):
             plan = self.plan(height, width, len(pictures))
-        with record_function("transfer"):
-            batch = upload(pictures, self.device)
         try:
-            drawn = self._network.draw(batch, plan)
+            drawn = self._drawn(pictures, plan)
         except Exception as error:
             known = self._plans(height, width, len(pictures))
             smaller = next((other for other in known if other.peak_bytes < plan.peak_bytes), None)
@@ -87,9 +87,15 @@ class Stylizer:
             plan, drawn = smaller, None
         if drawn is None:  # the error is gone by now, and with it what its traceback held
             self._release()
-            drawn = self._network.draw(batch, plan)
+            drawn = self._drawn(pictures, plan)
+        return drawn, plan
+
+    def _drawn(self, pictures: Sequence[Image.Image], plan: Plan) -> list[Image.Image]:
         with record_function("transfer"):
-            return download(drawn), plan
+            batch = upload(pictures, self.device)
+        batch = self._network.draw(batch, plan)
+        with record_function("transfer"):
+            return download(batch)
 
     def plan(self, height: int, width: int, batch: int = 1) -> Plan:
         """How pictures of that size, in px, would be drawn now. Raises `PictureTooLarge`."""
@@ -104,14 +110,19 @@ class Stylizer:
     def _budget_bytes(self) -> int:
         if self.memory_mb:
             return self.memory_mb * 2**20
-        return budget.free_bytes(self.device) - self._network.held_bytes
+        return budget.free_bytes(self.device) - graphs.held_bytes()
 
     def _release(self) -> None:
-        self._network.release()
+        graphs.release()
         release(self.device)
 
     def _warm_up(self, side: int) -> None:
         blank = Image.new("RGB", (side, side))
-        with torch.backends.cudnn.flags(enabled=True, benchmark=True):  # this shape's convolutions are chosen by trial
-            for _ in range(2):  # TorchScript profiles the first run and optimises before the second
-                self.draw([blank])
+        chosen_by_trial = torch.backends.cudnn.benchmark
+        torch.backends.cudnn.benchmark = True  # cuDNN remembers its choice for this shape
+        try:
+            with contextlib.suppress(PictureTooLarge):  # each picture will hear of it
+                for _ in range(2):  # TorchScript profiles the first run and optimises before the second
+                    self.draw([blank])
+        finally:
+            torch.backends.cudnn.benchmark = chosen_by_trial

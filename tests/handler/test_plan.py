@@ -14,10 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.profiler import ProfilerActivity, profile
 
+from animegan import plain
 from animegan.errors import PictureTooLarge
 from animegan.hardware import DTYPES
 from animegan.layout import Mode, Shape, layout
 from animegan.network import Network
+from animegan.operators import Form
 from animegan.plan import Plan, banded, choose, plans, whole
 from animegan.styles import get_style
 from animegan.tracing import load_network
@@ -54,7 +56,13 @@ def counted_peak(drawing: Network, plan: Plan) -> int:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("mode", ["whole", "bands", "recompute"])
 @pytest.mark.parametrize("size", [(128, 128, 1), (131, 260, 2), (400, 333, 1)])
-def test_the_peak_is_within_15_percent_and_never_under(precision: str, mode: Mode, size: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize("compiled", [True, False])
+def test_the_peak_is_within_15_percent_and_never_under(
+    precision: str, mode: Mode, size: tuple[int, int, int], compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not compiled:
+        stock = Form(plain.plain_moments, plain.plain_norm_act_pad, plain.plain_upsample_pad)
+        monkeypatch.setattr("animegan.operators.form", lambda _: stock)
     drawing = network(precision)
     plan = plan_of(Shape(*size, drawing.itemsize), mode)
     peak = counted_peak(drawing, plan)

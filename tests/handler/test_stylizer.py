@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -42,18 +45,21 @@ def test_less_memory_is_another_plan_and_the_same_picture() -> None:
 
 
 def test_a_picture_beyond_the_budget_is_refused_before_anything_runs() -> None:
-    with pytest.raises(PictureTooLarge, match=r"420×300 px .* there are 1\. Set max_side to \d+ px or less"):
+    with pytest.raises(PictureTooLarge, match=r"420×300 px .* 1 MiB may be taken\. Set max_side to \d+ px or less"):
         limited(1).draw([photo(420, 300)])
 
 
 def test_memory_that_runs_out_is_tried_once_more_in_smaller_bands(monkeypatch: pytest.MonkeyPatch) -> None:
-    network, tried = stylizer()._network, []
+    network, tried, held = stylizer()._network, [], []
     real = network.draw
 
     def first_fails(pictures: Tensor, plan: Plan) -> Tensor:
         tried.append(plan)
         if len(tried) == 1:
+            arena = torch.empty(1000)
+            held.append(weakref.ref(arena))
             raise RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory")
+        assert held[0]() is None, "what the first try held is given back before the second"
         return real(pictures, plan)
 
     picture = photo(420, 300)
@@ -85,3 +91,16 @@ def test_another_error_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(stylizer()._network, "draw", fails)
     with pytest.raises(RuntimeError, match="a bug"):
         stylizer().draw([photo(64, 64)])
+
+
+def test_several_threads_draw_what_one_draws() -> None:
+    pictures = [photo(16 * (2 + index % 5), 16 * (1 + index % 3), index) for index in range(12)]
+    alone = [stylizer().draw([picture])[0] for picture in pictures]
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(lambda picture: stylizer().draw([picture])[0], pictures))
+    assert all(steps(a, b) <= 1 for a, b in zip(alone, together, strict=True))
+
+
+def test_a_budget_too_small_for_the_warm_up_refuses_pictures_and_not_to_start() -> None:
+    with pytest.raises(PictureTooLarge, match="64×64 px"):
+        Stylizer(device="cpu", precision="fp32", memory_mb=1).draw([photo(64, 64)])
