@@ -7,7 +7,6 @@ the start.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -22,6 +21,7 @@ from pathlib import Path
 
 import animegan
 from animegan.errors import BadSetting, InternalError
+from animegan_cli.replacing import replacing
 
 ROOT = Path(__file__).resolve().parents[2]
 ARCHIVE = ROOT / "model_store" / "animegan.mar"
@@ -48,19 +48,8 @@ def require_checkout() -> None:
 def build(archive: Path = ARCHIVE, say: Callable[[str], None] = lambda _: None) -> Path:
     """Write the archive, in one step at the end. Raises `BadSetting` outside a checkout, `InternalError` else."""
     require_checkout()
-    part = archive.with_name(f".{archive.name}.{os.getpid()}.part")
-    try:
-        archive.parent.mkdir(parents=True, exist_ok=True)
-        part.touch()  # the place is tried before the work
+    with replacing(archive) as part:
         _build(part, say)
-        part.replace(archive)
-    except OSError as error:
-        raise BadSetting(
-            f"{archive} can't be made: {error.filename}: {error.strerror}. Mend that, or name another place."
-        ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
     return archive
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from animegan.errors import BadOption, BadSetting, InternalError
 from animegan.generator import Generator, build
 from animegan.hardware import cpu_count
 from animegan.styles import Style, verify
+from animegan_cli.replacing import replacing
 
 ENDING = ".onnx"
 TOLERANCE = 1e-3  # most that a value of the output, in [-1, 1], may differ from PyTorch's
@@ -31,21 +30,10 @@ def export(file: Path, style: Style) -> float | None:
     if file.suffix.lower() != ENDING or file.is_dir():
         raise BadOption(f"--onnx {file}: name a file that ends in {ENDING}.")
     tensors = load_file(verify(style))
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part.touch()  # the place is tried before the work
+    with replacing(file) as part:
         data = _checked_model(tensors, style)
         difference = compare(data, build(tensors))
         part.write_bytes(data)
-        part.replace(file)
-    except OSError as error:
-        raise BadSetting(
-            f"{file} can't be written: {error.filename}: {error.strerror}. Mend that, or name another place."
-        ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
     return difference
 
 

@@ -38,6 +38,7 @@ from animegan.pipeline import Item, Pipeline
 from animegan.plan import Plan, megabytes
 from animegan.report import Report
 from animegan_cli.archive import ROOT
+from animegan_cli.replacing import replacing
 
 _TOTAL = "total"
 _ON_DEVICE = ("transfer", *dict.fromkeys(layer.name.partition(".")[0] for layer in LAYERS))
@@ -117,7 +118,7 @@ def profile(
     pipeline = Pipeline(configured, threads=0)
     if snapshot and pipeline.device.type != "cuda":
         raise BadOption("--snapshot is the history of CUDA's allocator, and this runs on the CPU. Try --trace instead.")
-    with _written(trace) as trace_part, _written(snapshot) as snapshot_part:
+    with _optional(trace) as trace_part, _optional(snapshot) as snapshot_part:
         _run(pipeline, data, options)
         free = configured.memory_mb * 2**20 or budget.free_bytes(pipeline.device)
         timed, item = _run(pipeline, data, options, count_memory=True)
@@ -263,27 +264,8 @@ def _history(file: Path | None) -> Iterator[None]:
         torch.cuda.memory._record_memory_history(enabled=None)
 
 
-@contextlib.contextmanager
-def _written(file: Path | None) -> Iterator[Path | None]:
-    """A place to write the file at, tried before the work; it becomes the file in one step, after it."""
-    if not file:
-        yield None
-        return
-    part = file.with_name(f".{os.getpid()}.{file.name}")  # the ending stays: PyTorch compresses a .gz
-    try:
-        if file.is_dir():
-            raise IsADirectoryError(None, "Is a directory", str(file))
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part.touch()
-        yield part
-        part.replace(file)
-    except OSError as error:
-        raise BadSetting(
-            f"{file} can't be written: {error.filename}: {error.strerror}. Mend that, or name another place."
-        ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+def _optional(file: Path | None) -> contextlib.AbstractContextManager[Path | None]:
+    return replacing(file) if file else contextlib.nullcontext()
 
 
 def table(result: Profile) -> Table:
@@ -303,9 +285,11 @@ def summary(result: Profile) -> str:
     report, plan = result.report, result.plan
     width, height = report.size
     threads = f" with {result.threads} thread{'s' * (result.threads > 1)}" if result.device.type == "cpu" else ""
+    again = f", {plan.work:.1f} times the arithmetic" if plan.work > 1 else ""
     return (
         f"{width}×{height} px, style {report.style}, {report.precision} on {result.device}{threads}. "
-        f"Plan: {plan.mode}, {megabytes(plan.peak_bytes)} MiB at most; {result.budget_bytes // 2**20} MiB may be taken."
+        f"Plan: {plan.mode}, {megabytes(plan.peak_bytes)} MiB at most{again}; "
+        f"{result.budget_bytes // 2**20} MiB may be taken."
     )
 
 

@@ -55,7 +55,7 @@ def counted_peak(drawing: Network, plan: Plan) -> int:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("mode", ["whole", "bands", "recompute"])
-@pytest.mark.parametrize("size", [(128, 128, 1), (131, 260, 2), (400, 333, 1)])
+@pytest.mark.parametrize("size", [(128, 128, 1), (131, 260, 2), (300, 220, 1)])
 @pytest.mark.parametrize("compiled", [True, False])
 def test_the_peak_is_within_15_percent_and_never_under(
     precision: str, mode: Mode, size: tuple[int, int, int], compiled: bool, monkeypatch: pytest.MonkeyPatch

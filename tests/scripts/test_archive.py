@@ -68,7 +68,7 @@ def test_a_change_of_a_source_makes_it_stale(built: Path, monkeypatch: pytest.Mo
 
 def test_a_place_that_cannot_be_written_is_told_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive, "_build", lambda *_: pytest.fail("it began"))
-    with pytest.raises(BadSetting, match=r"/proc/nope/animegan\.mar can't be made"):
+    with pytest.raises(BadSetting, match=r"/proc/nope/animegan\.mar can't be written"):
         archive.build(Path("/proc/nope/animegan.mar"))
 
 
