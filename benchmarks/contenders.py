@@ -144,7 +144,7 @@ class Ours:
     def values_by(self, plan: Plan, picture: Tensor) -> Tensor:
         """As `values`, following that plan."""
         if plan.mode == "whole":
-            return self.network.generate(picture.permute(0, 3, 1, 2).float().div(127.5).sub(1)).float()
+            return self.network.generate(bands.from_pixels(picture.permute(0, 3, 1, 2))).float()
         out = torch.empty(picture.shape[1:], dtype=torch.float32, device=self.device)
         laid = layout(plan.shape, plan.mode, plan.band_bytes, cuda=plan.cuda)
         with mock.patch.object(bands, "to_pixels", lambda values: values):

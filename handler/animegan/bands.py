@@ -15,7 +15,7 @@ from torch.profiler import record_function
 
 from animegan import operators, plain
 from animegan.layers import LAYERS, Layer
-from animegan.layout import INDEX, Layout, Shape, bands, reads_settled, source_rows
+from animegan.layout import Layout, Shape, bands, below, needs_no_window, source_rows
 
 CONVOLUTIONS = {layer.name for layer in LAYERS}  # their weights take the network's dtype, the norms' are fp32
 
@@ -158,21 +158,21 @@ class _Run:
         """What the convolution reads for rows [first, last) of its output: (1, C, rows, columns), padded."""
         top, bottom = layer.reads(first, last)
         left, right = layer.reads(0, layer.size(self.width))
-        if reads_settled(layer) and layer.kernel == 1:
+        if needs_no_window(layer):
             return self.settled[:, :, top:bottom]
         out = self._view(self.layout.window_offset, layer.channels_in, bottom - top, right - left)
         if layer.source == "pixels":
             return out.copy_(self._pixels(top, bottom, left, right))
-        below = LAYERS[INDEX[layer.name] - 1]
-        height = below.size(self.height)
-        if below.closes:
+        source = below(layer)
+        height = source.size(self.height)
+        if source.closes:
             edges = (0, height, top, bottom, left, right)
             return self.form.norm_act_pad(self.settled, *self.weights.identity, 1.0, None, *edges, out=out)
-        start, made = 0, self.maps.get(below.name)
+        start, made = 0, self.maps.get(source.name)
         if made is None:
             start, stop = source_rows(layer, first, last, self.height)
-            made = self._compute(below, start, stop)
-        known = (made, self.moments[below.name], *self.weights.norm(below), below.slope)
+            made = self._compute(source, start, stop)
+        known = (made, self.moments[source.name], *self.weights.norm(source), source.slope)
         if layer.source == "upsample":
             size = (start, height, layer.size(self.height), layer.size(self.width))
             return self.form.upsample_pad(*known, *size, top, bottom, left, right, out=out)
@@ -190,13 +190,17 @@ class _Run:
     def _pixels(self, top: int, bottom: int, left: int, right: int) -> Tensor:
         rows = plain.reflected(top, bottom, self.height, self.picture.device)
         columns = plain.reflected(left, right, self.width, self.picture.device)
-        window = self.picture[rows][:, columns].to(torch.float32).div_(127.5).sub_(1)
-        return window.permute(2, 0, 1)[None]
+        return from_pixels(self.picture[rows][:, columns]).permute(2, 0, 1)[None]
 
     def _finish(self, layer: Layer, rows: int) -> None:
         for first, last in bands(self.height, rows):
             made = self._compute(layer, first, last)[0].permute(1, 2, 0)
             self.out[first:last] = to_pixels(torch.tanh(made.to(torch.float32)))
+
+
+def from_pixels(pixels: Tensor) -> Tensor:
+    """fp32 in [-1, 1] of uint8."""
+    return pixels.to(torch.float32).div_(127.5).sub_(1)
 
 
 def to_pixels(values: Tensor) -> Tensor:

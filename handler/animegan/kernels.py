@@ -59,15 +59,11 @@ def norm_act_pad(
     bias: Tensor,
     slope: float,
     residual: Tensor | None,
-    first_row: int,
-    height: int,
-    top: int,
-    bottom: int,
-    left: int,
-    right: int,
+    *window: int,
     out: Tensor | None = None,
 ) -> Tensor:
     """See `plain.plain_norm_act_pad`. One program a tile of the window, which it reads before it writes."""
+    first_row, height, top, bottom, left, right = window
     x, residual = _channels_last(x), None if residual is None else _channels_last(residual)
     out = window_like(x, bottom - top, right - left) if out is None else out
     pixels, lanes = _tile(x.shape[1])
@@ -89,17 +85,11 @@ def upsample_pad(
     weight: Tensor,
     bias: Tensor,
     slope: float,
-    first_row: int,
-    height: int,
-    out_height: int,
-    out_width: int,
-    top: int,
-    bottom: int,
-    left: int,
-    right: int,
+    *window: int,
     out: Tensor | None = None,
 ) -> Tensor:
     """See `plain.plain_upsample_pad`. One program `_ROWS` rows of tiles of the window."""
+    first_row, height, out_height, out_width, top, bottom, left, right = window
     x = _channels_last(x)
     out = window_like(x, bottom - top, right - left) if out is None else out
     pixels, lanes = _tile(x.shape[1])

@@ -21,12 +21,17 @@ TO_PIXELS_BYTES = 8  # a value before tanh and behind it, as fp32
 _ALIGN = 64  # bytes; a cache line
 
 INDEX = {layer.name: index for index, layer in enumerate(LAYERS)}
-BLOCKS = ("block_c.1.", "block_c.2.", "block_c.3.", "block_c.4.")
+BLOCKS = tuple(layer.name.partition("layers.")[0] for layer in LAYERS if layer.closes)
 
 
-def reads_settled(layer: Layer) -> bool:
-    """Whether the layer reads what a block ended with: normalised already, with the residual added."""
-    return LAYERS[INDEX[layer.name] - 1].closes
+def below(layer: Layer) -> Layer:
+    """The layer whose output this one reads."""
+    return LAYERS[INDEX[layer.name] - 1]
+
+
+def needs_no_window(layer: Layer) -> bool:
+    """Whether the layer reads a block's end as it lies: normalised already, the residual added, and nothing to pad."""
+    return layer.kernel == 1 and below(layer).closes
 
 
 @dataclass(frozen=True)
@@ -77,14 +82,14 @@ def source_rows(layer: Layer, first: int, last: int, height: int) -> tuple[int, 
 
     `height` is the picture's, in px.
     """
-    below = LAYERS[INDEX[layer.name] - 1].size(height)
+    available = below(layer).size(height)
     top, bottom = layer.reads(first, last)
     if layer.source != "upsample":
-        return reflected(top, bottom, below)
+        return reflected(top, bottom, available)
     size = layer.size(height)
     top, bottom = reflected(top, bottom, size)
     steps = max(size - 1, 1)
-    return top * (below - 1) // steps, min((bottom - 1) * (below - 1) // steps + 2, below)
+    return top * (available - 1) // steps, min((bottom - 1) * (available - 1) // steps + 2, available)
 
 
 @dataclass(frozen=True)
@@ -185,15 +190,15 @@ def spans(path: tuple[Layer, ...], first: int, last: int, height: int) -> list[t
     return found[::-1]
 
 
-def _gap(shape: Shape, below: Layer, path: tuple[Layer, ...], rows: int) -> int:
+def _gap(shape: Shape, source: Layer, path: tuple[Layer, ...], rows: int) -> int:
     """How much later than its successor a map must begin, in bytes."""
     layer = path[-1]
     if not layer.norm:
         return 0
-    size, gap = layer.size(shape.height), -shape.map_bytes(below)
+    size, gap = layer.size(shape.height), -shape.map_bytes(source)
     for _, last in bands(size, rows):
-        still = spans(path, last, last + 1, shape.height)[0][0] if last < size else below.size(shape.height)
-        gap = max(gap, last * shape.row_bytes(layer) - still * shape.row_bytes(below))
+        still = spans(path, last, last + 1, shape.height)[0][0] if last < size else source.size(shape.height)
+        gap = max(gap, last * shape.row_bytes(layer) - still * shape.row_bytes(source))
     return gap
 
 
@@ -210,7 +215,7 @@ def _made(shape: Shape, path: tuple[Layer, ...], rows: int, *, last: bool) -> in
 def _read(shape: Shape, path: tuple[Layer, ...], rows: int) -> int:
     """The most bytes that one convolution on the path reads for a band, outside the maps."""
     return max(
-        0 if reads_settled(layer) and layer.kernel == 1 else shape.window_bytes(layer, count)
+        0 if needs_no_window(layer) else shape.window_bytes(layer, count)
         for layer, count in zip(path, _band(shape, path, rows), strict=True)
     )
 

@@ -51,7 +51,7 @@ class Network:
         return made
 
     def _whole(self, pictures: Tensor) -> Tensor:
-        made = self.generate(pictures.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1))
+        made = self.generate(bands.from_pixels(pictures.permute(0, 3, 1, 2)))
         return bands.to_pixels(made.permute(0, 2, 3, 1)).contiguous()
 
     @functools.cached_property

@@ -54,15 +54,14 @@ def plain_norm_act_pad(
     bias: Tensor,
     slope: float,
     residual: Tensor | None,
-    first_row: int,
-    height: int,
-    top: int,
-    bottom: int,
-    left: int,
-    right: int,
+    *window: int,
     out: Tensor | None = None,
 ) -> Tensor:
-    """The window of `leaky_relu(norm(x)) + residual`, in x's dtype. `slope` 1 leaves the LeakyReLU out."""
+    """The window of `leaky_relu(norm(x)) + residual`, in x's dtype. `slope` 1 leaves the LeakyReLU out.
+
+    `window`: first_row, height, top, bottom, left, right (see `operators`).
+    """
+    first_row, height, top, bottom, left, right = window
     rows = reflected(top, bottom, height, x.device) - first_row
     columns = reflected(left, right, x.shape[3], x.device)
     scale, shift = affine(moments, weight, bias)
@@ -81,17 +80,14 @@ def plain_upsample_pad(
     weight: Tensor,
     bias: Tensor,
     slope: float,
-    first_row: int,
-    height: int,
-    out_height: int,
-    out_width: int,
-    top: int,
-    bottom: int,
-    left: int,
-    right: int,
+    *window: int,
     out: Tensor | None = None,
 ) -> Tensor:
-    """The window of `leaky_relu(norm(x))` scaled to (out_height, out_width): bilinear, the corners aligned."""
+    """The window of `leaky_relu(norm(x))` scaled to (out_height, out_width): bilinear, the corners aligned.
+
+    `window`: first_row, height, out_height, out_width, top, bottom, left, right (see `operators`).
+    """
+    first_row, height, out_height, out_width, top, bottom, left, right = window
     upper, lower, down = _between(reflected(top, bottom, out_height, x.device), height, out_height)
     before, after, across = _between(reflected(left, right, out_width, x.device), x.shape[3], out_width)
     scale, shift = affine(moments, weight, bias)

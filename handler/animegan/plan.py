@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 from animegan.errors import PictureTooLarge
 from animegan.layers import LAYERS
-from animegan.layout import Mode, Shape, layout, reads_settled, work
+from animegan.layout import Mode, Shape, layout, needs_no_window, work
 from animegan.settings import SMALLEST_SIDE_PX
 from animegan.sizes import fit
 
@@ -60,7 +60,7 @@ def whole_bytes(shape: Shape, *, cuda: bool) -> int:
             held = max(below + window, window + out)
         peak = max(peak, held + residual)
         below = out
-        if layer.kernel == 1 and reads_settled(layer):
+        if needs_no_window(layer):
             residual = window  # which the block's end reads again
         elif layer.closes:
             residual = 0
@@ -90,9 +90,8 @@ def _plans(shape: Shape, *, cuda: bool) -> Iterator[Plan]:
         yield whole(shape, cuda=True)
     widest = shape.map_bytes(LAYERS[-3])
     # Fewer, higher bands: launches cost a GPU more; on a CPU, what a band makes and reads should stay in its cache.
-    yield banded(
-        shape, "bands", max(BAND_BYTES // 2 if cuda else BAND_BYTES, widest // (16 if cuda else 64)), cuda=cuda
-    )
+    least, most_bands = (BAND_BYTES // 2, 16) if cuda else (BAND_BYTES, 64)
+    yield banded(shape, "bands", max(least, widest // most_bands), cuda=cuda)
     for band_bytes in (max(BAND_BYTES, widest // 24), BAND_BYTES // 2):  # low bands compute more of their halos twice
         yield banded(shape, "recompute", band_bytes, cuda=cuda)
 
@@ -106,9 +105,8 @@ def banded(shape: Shape, mode: Mode, band_bytes: int, *, cuda: bool) -> Plan:
     """A plan in bands of about `band_bytes`."""
     laid = layout(shape.of_one, mode, band_bytes, cuda=cuda)
     peak = laid.arena_bytes + laid.loose_bytes + shape.pixels_bytes + SPARE_BYTES
-    return Plan(
-        mode, shape, cuda, int(MARGIN * peak), work(shape.of_one, laid.places) if mode == "recompute" else 1, band_bytes
-    )
+    again = work(shape.of_one, laid.places) if mode == "recompute" else 1
+    return Plan(mode, shape, cuda, int(MARGIN * peak), again, band_bytes)
 
 
 def choose(known: Sequence[Plan], budget_bytes: int) -> Plan:
@@ -144,8 +142,5 @@ def _longest_side(plan: Plan, budget_bytes: int) -> int:
         return banded(smaller, plan.mode, plan.band_bytes, cuda=plan.cuda).peak_bytes <= budget_bytes
 
     sides = range(-(-SMALLEST_SIDE_PX * longest // shortest), longest)
-    return (
-        sides[0] + bisect.bisect_left(sides, True, key=lambda side: not fits(side)) - 1
-        if sides and fits(sides[0])
-        else 0
-    )
+    fitting = bisect.bisect_left(sides, True, key=lambda side: not fits(side))
+    return sides[fitting - 1] if fitting else 0

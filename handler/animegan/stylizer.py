@@ -100,14 +100,15 @@ class Stylizer:
     def plan(self, height: int, width: int, batch: int = 1) -> Plan:
         """How pictures of that size, in px, would be drawn now. Raises `PictureTooLarge`."""
         known = self._plans(height, width, batch)
-        if not self.memory_mb and known[0].peak_bytes > self._budget_bytes():
+        if not self.memory_mb and known[0].peak_bytes > self.budget_bytes():
             self._release()  # what is held and unused is no reason to go slow, or to refuse
-        return choose(known, self._budget_bytes())
+        return choose(known, self.budget_bytes())
 
     def _plans(self, height: int, width: int, batch: int) -> list[Plan]:
         return list(plans(Shape(height, width, batch, self._network.itemsize), cuda=self.device.type == "cuda"))
 
-    def _budget_bytes(self) -> int:
+    def budget_bytes(self) -> int:
+        """What drawing may take now, above the weights."""
         if self.memory_mb:
             return self.memory_mb * 2**20
         return budget.free_bytes(self.device) - graphs.held_bytes()

@@ -31,7 +31,7 @@ from rich.table import Table
 from torch._C._autograd import DeviceType, _KinetoEvent
 from torch.profiler import ProfilerActivity, record_function
 
-from animegan import budget, hardware, settings
+from animegan import hardware, settings
 from animegan.errors import BadOption, BadSetting
 from animegan.layers import LAYERS
 from animegan.pipeline import Item, Pipeline
@@ -120,7 +120,6 @@ def profile(
         raise BadOption("--snapshot is the history of CUDA's allocator, and this runs on the CPU. Try --trace instead.")
     with _optional(trace) as trace_part, _optional(snapshot) as snapshot_part:
         _run(pipeline, data, options)
-        free = configured.memory_mb * 2**20 or budget.free_bytes(pipeline.device)
         timed, item = _run(pipeline, data, options, count_memory=True)
         if trace_part:
             timed.export_chrome_trace(str(trace_part))
@@ -135,7 +134,7 @@ def profile(
         plan=item.plan,
         device=pipeline.device,
         threads=torch.get_num_threads(),
-        budget_bytes=free,
+        budget_bytes=pipeline.stylizer(item.report.style).budget_bytes(),
         exact=watch.exact,
     )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from functools import cache
 from itertools import pairwise
@@ -16,13 +14,14 @@ from torch.profiler import ProfilerActivity, profile
 
 from animegan import plain
 from animegan.errors import PictureTooLarge
-from animegan.hardware import DTYPES
+from animegan.hardware import DTYPES, pick_precision
 from animegan.layout import Mode, Shape, layout
 from animegan.network import Network
 from animegan.operators import Form
 from animegan.plan import Plan, banded, choose, plans, whole
 from animegan.styles import get_style
 from animegan.tracing import load_network
+from benchmarks import fresh
 
 MIB = 2**20
 WITHIN = 1.15
@@ -69,39 +68,22 @@ def test_the_peak_is_within_15_percent_and_never_under(
     assert peak <= plan.peak_bytes <= WITHIN * peak
 
 
-RESIDENT = """
-import json, sys, torch
-from pathlib import Path
-from animegan.memory import release
-from animegan.plan import Shape, banded
-from animegan.styles import get_style
-from animegan.tracing import load_network
-
-def status(name):
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
-
-mode, precision, height, width = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-drawing = load_network(get_style("cel"), torch.device("cpu"), precision)
-small = torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
-drawing.draw(small, banded(Shape(64, 64, 1, drawing.itemsize), mode, 2**20, cuda=False))
-release(drawing.device)
-Path("/proc/self/clear_refs").write_text("5")
-idle = status("VmRSS")
-plan = banded(Shape(height, width, 1, drawing.itemsize), mode, 16 * 2**20, cuda=False)
-drawing.draw(torch.ones(1, height, width, 3, dtype=torch.uint8), plan)
-print(json.dumps([status("VmHWM") - idle, plan.peak_bytes]))
-"""
+def resident_peak(mode: Mode, precision: str, side: int) -> tuple[float, int]:
+    """What a picture takes of resident memory in this process, above idle, and what was foretold."""
+    drawing = network(precision)
+    small, large = (
+        banded(Shape(px, px, 1, drawing.itemsize), mode, 16 * MIB, cuda=False) for px in (fresh.WARMUP_PX, side)
+    )
+    drawing.draw(torch.zeros(1, small.shape.height, small.shape.width, 3, dtype=torch.uint8), small)
+    with fresh.Watch(drawing.device) as watch:
+        drawing.draw(torch.ones(1, side, side, 3, dtype=torch.uint8), large)
+    return watch.peak_mib * MIB, large.peak_bytes
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read from /proc, which is Linux's")
 @pytest.mark.parametrize("mode", ["bands", "recompute"])
 def test_resident_memory_is_within_15_percent_and_never_above(mode: Mode) -> None:
-    precision = "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
-    done = subprocess.run(
-        [sys.executable, "-c", RESIDENT, mode, precision, "1024", "1024"], capture_output=True, text=True, check=True
-    )
-    measured, foretold = json.loads(done.stdout)
+    measured, foretold = fresh.call(resident_peak, mode, pick_precision("auto", torch.device("cpu")), 1024)
     assert measured <= foretold <= WITHIN * measured
 
 

@@ -66,25 +66,15 @@ class Native:
         bias: Tensor,
         slope: float,
         residual: Tensor | None,
-        first_row: int,
-        height: int,
-        top: int,
-        bottom: int,
-        left: int,
-        right: int,
+        *window: int,
         out: Tensor | None = None,
     ) -> Tensor:
         """As `plain.plain_norm_act_pad`."""
-        geometry = (first_row, height, top, bottom, left, right)
-        if _takes(x) and _is_norm_of(x, moments, weight, bias) and (residual is None or _takes(residual, like=x)):
-            target = window_like(x, bottom - top, right - left) if out is None else out
-            norm = _norm(moments, weight, bias)
-            if _takes(target, like=x, size=(bottom - top, right - left)) and not self._library.animegan_norm_act_pad(
-                *_map(x), *_like_it(residual), *_like_it(target), *map(Tensor.data_ptr, norm), slope, *geometry,
-                torch.get_num_threads(),
-            ):  # fmt: skip
-                return target
-        return plain_norm_act_pad(x, moments, weight, bias, slope, residual, *geometry, out=out)
+        norm = (moments, weight, bias)
+        made = None
+        if residual is None or _takes(residual, like=x):
+            made = self._run("animegan_norm_act_pad", x, _like_it(residual), norm, slope, window, out)
+        return plain_norm_act_pad(x, *norm, slope, residual, *window, out=out) if made is None else made
 
     def upsample_pad(
         self,
@@ -93,26 +83,35 @@ class Native:
         weight: Tensor,
         bias: Tensor,
         slope: float,
-        first_row: int,
-        height: int,
-        out_height: int,
-        out_width: int,
-        top: int,
-        bottom: int,
-        left: int,
-        right: int,
+        *window: int,
         out: Tensor | None = None,
     ) -> Tensor:
         """As `plain.plain_upsample_pad`."""
-        geometry = (first_row, height, out_height, out_width, top, bottom, left, right)
-        if _takes(x) and _is_norm_of(x, moments, weight, bias):
-            target = window_like(x, bottom - top, right - left) if out is None else out
-            norm = _norm(moments, weight, bias)
-            if _takes(target, like=x, size=(bottom - top, right - left)) and not self._library.animegan_upsample_pad(
-                *_map(x), *_like_it(target), *map(Tensor.data_ptr, norm), slope, *geometry, torch.get_num_threads()
-            ):
-                return target
-        return plain_upsample_pad(x, moments, weight, bias, slope, *geometry, out=out)
+        norm = (moments, weight, bias)
+        made = self._run("animegan_upsample_pad", x, (), norm, slope, window, out)
+        return plain_upsample_pad(x, *norm, slope, *window, out=out) if made is None else made
+
+    def _run(
+        self,
+        function: str,
+        x: Tensor,
+        residual: tuple[int | None, ...],
+        norm: tuple[Tensor, Tensor, Tensor],
+        slope: float,
+        window: tuple[int, ...],
+        out: Tensor | None,
+    ) -> Tensor | None:
+        """The window, in `out` if there is one; None for what the library does not take."""
+        top, bottom, left, right = window[-4:]
+        size = (bottom - top, right - left)
+        if not (_takes(x) and _is_norm_of(x, *norm)):
+            return None
+        target = window_like(x, *size) if out is None else out
+        if not _takes(target, like=x, size=size):
+            return None
+        read = _norm(*norm)  # held until the library is done with it
+        arguments = (*_map(x), *residual, *_like_it(target), *map(Tensor.data_ptr, read), slope, *window)
+        return None if getattr(self._library, function)(*arguments, torch.get_num_threads()) else target
 
 
 def forms() -> list[str]:
@@ -130,7 +129,8 @@ def load(form: str) -> Native:
 
 def best() -> Native | None:
     """The fastest form that runs here, if any."""
-    return next(map(load, forms()), None)
+    found = ((form, _library(FOLDER, form)) for form in FORMS)
+    return next((Native(form, library) for form, library in found if library), None)
 
 
 @cache
