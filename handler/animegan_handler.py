@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,8 @@ METRICS = {
     "animegan_phase_seconds": MetricTypes.HISTOGRAM,
     "animegan_batch_pictures": MetricTypes.GAUGE,
 }
+REQUEST_ID = "X-Animegan-Request-Id"  # of the caller's; TorchServe overwrites X-Request-Id
+REQUEST_ID_FORM = re.compile(r"[\w.-]{1,64}", re.ASCII)
 PICTURE_FIELDS = ("data", "body")  # the multipart field, and TorchServe's name for a raw body
 
 
@@ -82,6 +85,9 @@ class AnimeganHandler:
         return self.pipeline.decode(picture, options)
 
     def _answer(self, index: int, item: Item, context: Any) -> bytes:
+        if request_id := _request_id(context.get_all_request_header(index) or {}):
+            context.set_response_header(index, REQUEST_ID, request_id)
+            logger.info("request %s: %s", request_id, item.error.code if item.error else "ok")
         if item.error or not (item.encoded and item.report):
             error = item.error or AnimeganError("The picture was not drawn.")
             if isinstance(error, (BadSetting, BadWeights)):  # the operator's affair, and it names files
@@ -116,6 +122,12 @@ def _declared(metrics: Any, name: str) -> Any:
     except MetricsCacheKeyError:
         kind = METRICS[name].value
         raise BadSetting(f"config/metrics.yaml declares no {kind} {name}. Put it back as it was shipped.") from None
+
+
+def _request_id(headers: Mapping[str, Any]) -> str | None:
+    """The request's id, where it is one that a header and a line of log can carry."""
+    value = next((str(value) for name, value in headers.items() if name.lower() == REQUEST_ID.lower()), "")
+    return value if REQUEST_ID_FORM.fullmatch(value) else None
 
 
 def _bytes(value: Any) -> bytes:

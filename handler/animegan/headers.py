@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
+from mmap import mmap
 from typing import Any
 
 from PIL import AvifImagePlugin, Image, features  # noqa: F401 - the plugin registers itself
@@ -20,6 +21,8 @@ from PIL import AvifImagePlugin, Image, features  # noqa: F401 - the plugin regi
 from animegan.errors import BadImage, TooLarge, UnsupportedImage
 from animegan.pillow_guard import guarded
 from animegan.sizes import Limits, Size, check_size
+
+Bytes = bytes | mmap  # in memory, or a file's
 
 MOST_JPEG_SCANS = 100  # each makes the decoder visit every block; encoders write about ten
 MOST_EXIF_SEGMENTS = 16  # Pillow joins them in quadratic time; encoders write one
@@ -41,7 +44,7 @@ class Header:
     frames: int = 1
 
 
-def inspect(data: bytes, limits: Limits) -> Header:
+def inspect(data: Bytes, limits: Limits) -> Header:
     """The header of a picture file, its kind told by its content. No pixel is decoded.
 
     Raises `BadImage`, `TooLarge`, `UnsupportedImage` or `PictureTooSmall`.
@@ -62,7 +65,7 @@ def inspect(data: bytes, limits: Limits) -> Header:
     return header
 
 
-def _kind(data: bytes) -> str:
+def _kind(data: Bytes) -> str:
     """Pillow's name of the format, told by the first bytes. Raises `UnsupportedImage`."""
     for kind, signature in SIGNATURES.items():
         if signature.match(data):
@@ -99,7 +102,7 @@ JPEG_BARE = frozenset({0x01, 0xC8, 0xD8, *range(0xF0, 0xFE)})  # as the decoders
 SOS, EOI, APP1 = 0xDA, 0xD9, 0xE1
 
 
-def _jpeg_header(data: bytes) -> Header:
+def _jpeg_header(data: Bytes) -> Header:
     size, scans, exifs, at = None, 0, 0, 2
     while marker := JPEG_MARKER.search(data, at):
         code, at = marker[0][1], marker.end()
@@ -122,7 +125,7 @@ def _jpeg_header(data: bytes) -> Header:
     return Header("JPEG", size)
 
 
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+def _png_chunks(data: Bytes) -> Iterator[tuple[bytes, int, int]]:
     """Kind, start and end of each chunk, up to and with IEND. Raises `BadImage` where the file ends before it."""
     at = 8
     for _ in range(MOST_PNG_CHUNKS):
@@ -141,7 +144,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     raise BadImage("The PNG is cut short. Send it again.")
 
 
-def _png_header(data: bytes) -> Header:
+def _png_header(data: Bytes) -> Header:
     kinds = [kind for kind, _, _ in _png_chunks(data)]
     if kinds[0] != b"IHDR":
         raise SyntaxError
@@ -179,7 +182,7 @@ def _profile_fits(chunk: bytes) -> bool:
     return False
 
 
-def _gif_header(data: bytes) -> Header:
+def _gif_header(data: Bytes) -> Header:
     """The canvas grows to hold the first frame; frames are counted as far as the bound on blocks goes."""
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     at = 13 + _gif_palette_bytes(flags)
@@ -209,7 +212,7 @@ def _gif_palette_bytes(flags: int) -> int:
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
-def _webp_header(data: bytes) -> Header:
+def _webp_header(data: Bytes) -> Header:
     chunk = data[12:16]
     if chunk == b"VP8X":
         low_width, high_width, low_height, high_height = struct.unpack_from("<HBHB", data, 24)
@@ -227,7 +230,7 @@ def _webp_header(data: bytes) -> Header:
     return Header("WEBP", (width, height), max(1, frames))
 
 
-def _bmp_header(data: bytes) -> Header:
+def _bmp_header(data: Bytes) -> Header:
     if data[14] == 12:
         width, height = struct.unpack_from("<HH", data, 18)
         return Header("BMP", (width, height))
@@ -237,7 +240,7 @@ def _bmp_header(data: bytes) -> Header:
     return Header("BMP", (width, abs(height)))
 
 
-def _tiff_header(data: bytes) -> Header:
+def _tiff_header(data: Bytes) -> Header:
     order = "<" if data[:2] == b"II" else ">"
     big = data[2] == 43
     count_format, entry_format, offset_format = ("Q", "HHQ8s", "Q") if big else ("H", "HHI4s", "I")
@@ -271,12 +274,12 @@ def _tiff_header(data: bytes) -> Header:
     return Header("TIFF", (width, height), len(pages))
 
 
-def _avif_header(data: bytes) -> Header:
+def _avif_header(data: Bytes) -> Header:
     with Image.open(BytesIO(data), formats=["AVIF"]) as image:  # reads the boxes only
         return Header("AVIF", image.size, getattr(image, "n_frames", 1))
 
 
-HEADERS: dict[str, Callable[[bytes], Header]] = {
+HEADERS: dict[str, Callable[[Bytes], Header]] = {
     "JPEG": _jpeg_header,
     "PNG": _png_header,
     "WEBP": _webp_header,

@@ -10,10 +10,16 @@ import difflib
 import logging
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
 from animegan.errors import BadSetting
 from animegan.styles import DEFAULT_STYLE
@@ -29,10 +35,69 @@ Precision = Literal["auto", "fp32", "fp16", "bf16"]
 Format = Literal["auto", "jpeg", "png", "webp"]
 
 
-class Settings(BaseSettings):
-    """See `docs/settings.md`."""
+class Rows(BaseSettings):
+    """Settings, a field each: `<prefix><NAME>` in the environment, else the TOML file that `<prefix>CONFIG` names."""
 
-    model_config = SettingsConfigDict(env_prefix="ANIMEGAN_", env_ignore_empty=True, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True, extra="forbid")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic-settings'
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = cls.file()
+        return (init_settings, env_settings, *([TomlConfigSettingsSource(settings_cls, Path(file))] if file else []))
+
+    @classmethod
+    def variable(cls, name: str) -> str:
+        """The environment variable of a setting."""
+        return f"{cls.model_config['env_prefix']}{name.upper()}"
+
+    @classmethod
+    def file(cls) -> str | None:
+        """The TOML file that the environment names."""
+        return os.environ.get(cls.variable("config"))
+
+    @classmethod
+    def load(cls) -> Self:
+        """The settings of this process. Raises `BadSetting`, which names the variable, its value and what is wrong."""
+        file = cls.file()
+        if file and not Path(file).is_file():
+            raise BadSetting(f"{cls.variable('config')}={file} names no file. Correct it, or leave it out.")
+        try:
+            settings = cls()
+        except ValidationError as error:
+            raise BadSetting(
+                "; ".join(cls._complaint(e["loc"], e["input"], e["msg"]) for e in error.errors())
+            ) from None
+        except SettingsError as error:  # a list that is no JSON
+            raise BadSetting(f"{error}. Write a list as JSON.") from None
+        except ValueError as error:  # TOML that can't be parsed
+            raise BadSetting(f"{file} can't be read: {error}.") from None
+        known = [cls.variable(field) for field in cls.model_fields]
+        for name in os.environ.keys() - set(known):
+            if near := difflib.get_close_matches(name, known, n=1, cutoff=0.85):
+                logger.warning("%s is no setting, and ignored. Is %s meant?", name, near[0])
+        return settings
+
+    @classmethod
+    def _complaint(cls, location: tuple[int | str, ...], value: object, message: str) -> str:
+        name = str(location[0]) if location else "the settings"
+        variable = cls.variable(name)
+        where = variable if variable in os.environ else f"{name} in {cls.file() or 'the settings'}"
+        if location and name not in cls.model_fields:
+            message = f"there is no such setting; there are {', '.join(cls.model_fields)}"
+        return f"{where}={value!r}: {message}"
+
+
+class Settings(Rows):
+    """The handler's. See `docs/settings.md`."""
+
+    model_config = SettingsConfigDict(env_prefix="ANIMEGAN_")
 
     style: str = Field(DEFAULT_STYLE, description="Style of a request that names none.")
     device: Device = Field("auto", description="Where the generator runs; auto: CUDA where there is a GPU.")
@@ -82,49 +147,13 @@ class Settings(BaseSettings):
         description="Side of the square that each style draws at start so that no first caller waits; 0: none.",
     )
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic-settings'
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        file = os.environ.get("ANIMEGAN_CONFIG")
-        return (init_settings, env_settings, *([TomlConfigSettingsSource(settings_cls, Path(file))] if file else []))
-
 
 def load() -> Settings:
-    """The settings of this process. Raises `BadSetting`, which names the variable, its value and what is wrong."""
-    file = os.environ.get("ANIMEGAN_CONFIG")
-    if file and not Path(file).is_file():
-        raise BadSetting(f"ANIMEGAN_CONFIG={file} names no file. Correct it, or leave it out.")
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        raise BadSetting("; ".join(_complaint(e["loc"], e["input"], e["msg"]) for e in error.errors())) from None
-    except ValueError as error:  # TOML that can't be parsed
-        raise BadSetting(f"{file} can't be read: {error}.") from None
-    for name in os.environ.keys() - {_variable(field) for field in Settings.model_fields}:
-        if near := difflib.get_close_matches(name, map(_variable, Settings.model_fields), n=1, cutoff=0.85):
-            logger.warning("%s is no setting, and ignored. Is %s meant?", name, near[0])
+    """The handler's settings in this process. Raises `BadSetting`, also where two of them contradict each other."""
+    settings = Settings.load()
     if settings.max_side_px > settings.max_side_ceiling_px:
         raise BadSetting(
             f"max_side_px={settings.max_side_px} is over max_side_ceiling_px={settings.max_side_ceiling_px}. "
             "Lower the one or raise the other."
         )
     return settings
-
-
-def _variable(name: str) -> str:
-    return f"ANIMEGAN_{name.upper()}"
-
-
-def _complaint(location: tuple[int | str, ...], value: object, message: str) -> str:
-    name = ".".join(map(str, location))
-    variable = _variable(name)
-    where = variable if variable in os.environ else f"{name} in {os.environ.get('ANIMEGAN_CONFIG', 'the settings')}"
-    if name not in Settings.model_fields:
-        message = f"there is no such setting; there are {', '.join(Settings.model_fields)}"
-    return f"{where}={value!r}: {message}"

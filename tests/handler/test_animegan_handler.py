@@ -155,3 +155,27 @@ def test_a_bad_setting_ends_the_worker_with_its_name(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("ANIMEGAN_PRECISION", "int4")
     with pytest.raises(Exception, match="ANIMEGAN_PRECISION='int4'"):
         AnimeganHandler().initialize(make_context([]))
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the handler itself logged."""
+    return [record.getMessage() for record in caplog.records if record.name == "animegan_handler"]
+
+
+def test_a_request_id_comes_back_and_is_logged(handler: AnimeganHandler, caplog: pytest.LogCaptureFixture) -> None:
+    requests = [({"data": GOOD}, {"x-animegan-request-id": "abc-1"}), ({"data": b"no"}, {"X-Animegan-Request-Id": "2"})]
+    with caplog.at_level(logging.INFO):
+        answers = ask(handler, *requests)
+    assert [headers["X-Animegan-Request-Id"] for _, headers, _ in answers] == ["abc-1", "2"]
+    assert said(caplog) == ["request abc-1: ok", "request 2: unsupported_image"]
+
+
+@pytest.mark.parametrize("value", ["", "a b", "x" * 65, "a\nb", "ü"])
+def test_what_is_no_request_id_goes_nowhere(
+    handler: AnimeganHandler, caplog: pytest.LogCaptureFixture, value: str
+) -> None:
+    with caplog.at_level(logging.INFO):
+        [(status, headers, _)] = ask(handler, ({"data": GOOD}, {"X-Animegan-Request-Id": value}))
+    assert status == 200
+    assert "X-Animegan-Request-Id" not in headers
+    assert not said(caplog)
