@@ -29,6 +29,7 @@ PYTHON = VENV / "bin" / "python"
 STAMPS = VENV / ".installed"  # one file a lock, written last; it holds the lock's key
 UNFINISHED = STAMPS / "unfinished"  # is there while pip writes; an end in between leaves it behind
 RUNTIMES = ("cpu", "cuda")
+ROOMS = ("handler", "gateway", "scripts")  # where the import packages live
 
 DOWNLOAD = re.compile(  # what pip prints of a file that is worth a line
     r"\s*Downloading (?:\S*/)?(?P<name>\S+?)-(?P<version>\d[^-\s]*?)(?:-\S+|\.tar\.gz) \((?P<size>[\d.]+ [MG]B)\)"
@@ -198,7 +199,7 @@ def link() -> None:
     """Put the checkout's packages on the virtual environment's path, and the `animegan` command into its `bin`."""
     where = "import sysconfig; print(sysconfig.get_path('purelib'))"
     packages = subprocess.run([PYTHON, "-c", where], capture_output=True, text=True, check=True).stdout.strip()
-    (Path(packages) / "animegan-checkout.pth").write_text(f"{ROOT / 'handler'}\n{ROOT / 'scripts'}\n")
+    (Path(packages) / "animegan-checkout.pth").write_text("".join(f"{ROOT / room}\n" for room in ROOMS))
     command = VENV / "bin" / "animegan"
     command.write_text(COMMAND)
     command.chmod(0o755)

@@ -66,6 +66,15 @@ def png(size: tuple[int, int], depth: int, colour: int, rows: bytes, *extra: byt
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(extra) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND")
 
 
+def png_bomb(width: int, height: int) -> bytes:
+    """A PNG of one colour whose pixels would take width × height × 3 bytes."""
+    rows = zlib.compressobj(9)
+    row = bytes(1 + 3 * width)
+    pixels = b"".join([*(rows.compress(row) for _ in range(height)), rows.flush()])
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND")
+
+
 def tiff(*tags: tuple[int, int, int, int], data: bytes = b"\0" * 1024, next_page: int = 0) -> bytes:
     """A 16×16 grey TIFF by hand; `tags` (tag, type, count, value) replace or join the usual ones."""
     known = {256: (3, 1, 16), 257: (3, 1, 16), 258: (3, 1, 8), 259: (3, 1, 1), 262: (3, 1, 1), 273: (4, 1, 8)}

@@ -37,7 +37,12 @@ class Server:
 
     @property
     def inference(self) -> str:
-        return self._told(r"(http://\S+)/predictions/animegan")
+        return self._told(r"Inference: (\S+)")
+
+    @property
+    def page(self) -> str:
+        """The gateway's base URL."""
+        return self._told(r"Open (\S+)/ in a browser")
 
     @property
     def management(self) -> str:
@@ -82,6 +87,10 @@ class Server:
     def java(self) -> psutil.Process | None:
         """The Java process of the instance, if it runs."""
         return next((child for child in self.descendants() if JAVA_CLASS in command(child)), None)
+
+    def gateway(self) -> psutil.Process | None:
+        """The gateway's process, if it runs."""
+        return next((child for child in self.descendants() if "animegan_gateway" in command(child)), None)
 
     def launcher(self) -> psutil.Process | None:
         """TorchServe's Python launcher, if it runs."""
@@ -128,25 +137,28 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
 def started_server(
     *arguments: str,
     model: Mapping[str, Any] | None = None,
+    handler: str = "",
     properties: Mapping[str, str] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
     """`scripts/serve`, just started; ended at the end, if it still runs.
 
-    `model` changes model-config.yaml, inside a copy of the archive; `properties` changes config.properties;
+    `model` changes model-config.yaml and `handler` is added to animegan_handler.py, both inside a copy of the archive;
+    `properties` changes config.properties;
     `environment` adds variables. Without them it is the checkout's configuration, on free ports.
     """
     with tempfile.TemporaryDirectory(prefix="animegan-test-") as folder:
         work = Path(folder)
         settings = re.compile(r"ANIMEGAN_(?!LOCK|TORCH_INDEX)")
         inherited = {name: value for name, value in os.environ.items() if not settings.match(name)}
-        variables = {**inherited, "ANIMEGAN_HOME": str(work / "home"), **(environment or {})}
-        command = [str(ROOT / "scripts" / "serve")]
+        own = {"ANIMEGAN_HOME": str(work / "home"), "ANIMEGAN_GATEWAY_METRICS_PORT": "0"}
+        variables = {**inherited, **own, **(environment or {})}
+        command = [str(ROOT / "scripts" / "serve"), "--port=0"]
         command += [f"--{name}-port=0" for name in ("inference", "management", "metrics")]
-        if model or properties:
+        if model or handler or properties:
             changed = dict(properties or {})
-            if model:
-                changed["model_store"] = str(_repacked(work, model))
+            if model or handler:
+                changed["model_store"] = str(_repacked(work, model or {}, handler))
             command.append(f"--config={_reconfigured(work, changed)}")
         output = work / "output.txt"
         with output.open("w") as stream:
@@ -171,18 +183,21 @@ def started_server(
 def running_server(
     *arguments: str,
     model: Mapping[str, Any] | None = None,
+    handler: str = "",
     properties: Mapping[str, str] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
     """`started_server`, and ready."""
-    with started_server(*arguments, model=model, properties=properties, environment=environment) as server:
-        wait_until(lambda: server.process.poll() is not None or "Try it" in server.output.read_text(), "the server")
+    with started_server(
+        *arguments, model=model, handler=handler, properties=properties, environment=environment
+    ) as server:
+        wait_until(lambda: server.process.poll() is not None or "try it" in server.output.read_text(), "the server")
         assert server.process.poll() is None, server.output.read_text()
         yield server
 
 
-def _repacked(work: Path, changes: Mapping[str, Any]) -> Path:
-    """A model store with the checkout's archive, its model-config.yaml changed."""
+def _repacked(work: Path, changes: Mapping[str, Any], handler: str) -> Path:
+    """A model store with the checkout's archive, its model-config.yaml changed, the text added to its handler."""
     subprocess.run([sys.executable, "-m", "animegan_cli", "archive", "--if-stale"], check=True)
     store = work / "model_store"
     store.mkdir()
@@ -192,6 +207,8 @@ def _repacked(work: Path, changes: Mapping[str, Any]) -> Path:
             data = old.read(name)
             if name == "model-config.yaml":
                 data = yaml.safe_dump({**yaml.safe_load(data), **changes}).encode()
+            elif name == "animegan_handler.py":
+                data += handler.encode()
             new.writestr(name, data)
     return store
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +18,9 @@ from animegan.errors import AnimeganError, BadOption
 from animegan.report import notes
 from animegan.styles import DEFAULT_STYLE, bundled_styles, get_style
 from animegan.styles import styles as all_styles
+from animegan_cli import keys
 from animegan_cli.language import language
+from animegan_cli.screen import screen
 
 if TYPE_CHECKING:
     from animegan.styles import Style
@@ -30,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_PIPE_COLUMNS = 160  # wide enough that a line of a table stays one line
+app.add_typer(keys.app, name="keys", help="Make, list and revoke the gateway's API keys.")
 
 StyleArgument = Annotated[str, typer.Argument(metavar="STYLE", help="A style's id; `animegan styles` lists them.")]
 
@@ -91,7 +94,10 @@ def stylize(
     format: Annotated[str, typer.Option(help="In a folder: jpeg, png, webp, or auto (JPEG, PNG with alpha).")] = "",
     quality: Annotated[str, typer.Option(metavar="1-100", help="Of JPEG and WebP.")] = "",
     server: Annotated[
-        str, typer.Option(metavar="URL", help="Draw through this server, for example http://127.0.0.1:8080.")
+        str, typer.Option(metavar="URL", help="Draw through this server, for example http://127.0.0.1:8000.")
+    ] = "",
+    key: Annotated[
+        str, typer.Option(metavar="KEY", envvar="ANIMEGAN_KEY", help="The server's API key, where it wants one.")
     ] = "",
 ) -> None:
     """Draw photos as anime pictures. What is there already, and newer than its photo, is skipped."""
@@ -104,25 +110,25 @@ def stylize(
         print(f"{done} of {len(tasks)} are done already; delete them to have them drawn again.", flush=True)
     if not due:
         return
-    engine = work.Server(server) if server else work.local_engine()
+    engine = work.remote_engine(server, key) if server else work.local_engine()
     options = {"style": style, "max_side": max_side, "quality": quality}
-    failures: dict[Path, AnimeganError] = {}
+    failures: dict[work.Task, AnimeganError] = {}
     from rich.progress import track  # noqa: PLC0415
 
     console = Console(stderr=True, markup=False, highlight=False)
-    for task in track(due, "Drawing", console=console, transient=True, disable=len(due) == 1):
-        try:
-            output, report = work.run(task, engine, options)
-        except AnimeganError as error:
-            failures[task.source] = error
-            continue
-        said = ", ".join(notes(report, language()))
-        console.print(f"{task.source} -> {output}" + (f" ({said})" if said else ""), soft_wrap=True)
+    with closing(work.draw(due, engine, options)) as outcomes:
+        for outcome in track(outcomes, "Drawing", len(due), console=console, transient=True, disable=len(due) == 1):
+            if outcome.error:
+                failures[outcome.task] = outcome.error
+            elif outcome.drawn:
+                output, report = outcome.drawn
+                said = ", ".join(notes(report, language()))
+                console.print(f"{outcome.task.source} -> {output}" + (f" ({said})" if said else ""), soft_wrap=True)
     if failures and len(tasks) == 1:
         raise next(iter(failures.values()))
     if failures:
-        for source, failure in failures.items():
-            print(_plain(f"{source}: {failure.detail}"), file=sys.stderr)
+        for task in filter(failures.__contains__, due):
+            print(_plain(f"{task.source}: {failures[task].detail}"), file=sys.stderr)
         print(f"animegan: {len(failures)} of {len(due)} failed, listed above.", file=sys.stderr)
         raise typer.Exit(1)
 
@@ -175,7 +181,7 @@ def list_styles(
     for style, where in known.items():
         noncommercial = "NC" if style.noncommercial else ""
         table.add_row(style.id, _title(style), ", ".join(style.suits), style.license, noncommercial, where)
-    Console(markup=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS).print(table)
+    screen().print(table)
 
 
 @app.command()
@@ -290,7 +296,7 @@ def profile_picture(
     from animegan_cli import profile as work  # noqa: PLC0415
 
     result = work.profile(image, {"style": style, "max_side": max_side}, trace=trace, snapshot=snapshot)
-    console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
+    console = screen()
     console.print(work.summary(result))
     console.print(work.table(result))
     console.print(work.legend(result))

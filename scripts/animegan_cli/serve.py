@@ -1,4 +1,4 @@
-"""`scripts/serve`: TorchServe with the animegan archive, watched, until Ctrl-C or SIGTERM."""
+"""`scripts/serve`: TorchServe with the animegan archive and the gateway before it, watched, until Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ from typing import TextIO
 
 from animegan.errors import AnimeganError, BadSetting, InternalError, ServiceFailed
 from animegan_cli import guard, java, processes
+from animegan_cli.gateway import Gateway
 from animegan_cli.ports import check_free, free_port
 from animegan_cli.signals import Signals, Stopped
 from animegan_cli.supervisor import Supervisor
 from animegan_cli.torchserve import Address, TorchServe, address, read_properties
+from animegan_gateway import settings as gateway_settings
+from animegan_gateway.settings import Settings as GatewaySettings
 
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = ("inference", "management", "metrics")
@@ -38,12 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with Signals() as signals:
         try:
             with own_instance() as instance:
-                service = _prepare(options, instance, signals)
-                supervisor = Supervisor([service], signals, say)
+                torchserve, gateway = _prepare(options, instance, signals)
+                supervisor = Supervisor([torchserve, gateway], signals, say)
                 try:
                     supervisor.start()
                     serving = True
-                    _greet(service)
+                    _greet(torchserve, gateway)
                     supervisor.watch()
                 finally:
                     supervisor.end()
@@ -99,11 +102,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="serve",
         description="Serve photo in, anime picture out, until Ctrl-C. Sets up what is missing on the first run.",
-        epilog="A port comes from its option, else from ANIMEGAN_INFERENCE_PORT (or _MANAGEMENT_, _METRICS_), "
-        "else from config.properties. 0 takes a free one.",
+        epilog="A port comes from its option, else from ANIMEGAN_GATEWAY_PORT, ANIMEGAN_INFERENCE_PORT (or "
+        "_MANAGEMENT_, _METRICS_), else from gateway.toml or config.properties. 0 takes a free one.",
     )
+    parser.add_argument("--port", help="port of the page and the jobs API")
     for name in PORTS:
-        parser.add_argument(f"--{name}-port", metavar="PORT", help=f"port of the {name} API")
+        parser.add_argument(f"--{name}-port", metavar="PORT", help=f"port of TorchServe's {name} API")
     parser.add_argument(
         "--config",
         type=Path,
@@ -114,13 +118,18 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _prepare(options: argparse.Namespace, instance: Instance, signals: Signals) -> TorchServe:
+def _prepare(options: argparse.Namespace, instance: Instance, signals: Signals) -> tuple[TorchServe, Gateway]:
     """Everything before the start: settings, ports, Java, the archive. Raises `AnimeganError`, `Stopped`."""
     config = options.config.resolve()
+    if (config / "gateway.toml").is_file():
+        os.environ.setdefault(GatewaySettings.variable("config"), str(config / "gateway.toml"))
+    front = gateway_settings.load()
     properties = read_properties(config / "config.properties")
     for name in PORTS:
         properties[f"{name}_address"] = str(_chosen(options, name, address(properties, f"{name}_address")))
-    _check_ports(properties)
+    page = Address(front.host, _port(options.port, "--port", front.port) or free_port(front.host))
+    metrics = Address(front.metrics_host, front.metrics_port or free_port(front.metrics_host))
+    _check_ports(properties, page, metrics)
     environment = {"ANIMEGAN_CONFIG": str(config / "animegan.toml"), **os.environ}
     for name in ("ANIMEGAN_CONFIG", "ANIMEGAN_HOME"):  # the workers have another working directory
         if environment.get(name):
@@ -132,7 +141,7 @@ def _prepare(options: argparse.Namespace, instance: Instance, signals: Signals) 
         _run(instance, signals, environment, "-m", "animegan_cli", "archive", "--if-stale")
     elif not (model_store / properties["load_models"]).is_file():
         raise BadSetting(f"{model_store} holds no {properties['load_models']}. Copy it there, or correct model_store.")
-    return TorchServe(
+    torchserve = TorchServe(
         properties=properties,
         config=config,
         model_store=model_store,
@@ -142,31 +151,53 @@ def _prepare(options: argparse.Namespace, instance: Instance, signals: Signals) 
         environment=environment,
         show=say,
     )
+    inference, management, _ = torchserve.addresses
+    own = {
+        "data": front.folder.resolve(),
+        "port": page.port,
+        "metrics_port": metrics.port,
+        "torchserve": inference,
+        "management": management,
+        "log_file": front.log_file or torchserve.logs / "gateway.log",
+    }
+    variables = {GatewaySettings.variable(name): str(value) for name, value in own.items()}
+    gateway = Gateway(
+        address=page,
+        drain_s=front.drain_s,
+        logs=torchserve.logs,
+        mark=f"{instance.mark}/gateway",
+        environment={**environment, **variables},
+        show=say,
+    )
+    return torchserve, gateway
 
 
 def _chosen(options: argparse.Namespace, name: str, configured: Address) -> Address:
     """The address with the port that the option or the variable names; 0 becomes a free one. Raises `BadSetting`."""
     variable = f"ANIMEGAN_{name.upper()}_PORT"
-    asked = {f"--{name}-port": getattr(options, f"{name}_port"), variable: os.environ.get(variable) or None}
-    port = configured.port
-    for origin, value in asked.items():
-        if value is not None:
-            if not re.fullmatch(r"\d{1,5}", value, re.ASCII) or int(value) > 65535:
-                raise BadSetting(f"{origin}={value} is not a port. Use a number from 0 (a free one) to 65535.")
-            port = int(value)
-            break
+    asked = _port(os.environ.get(variable) or None, variable, configured.port)
+    port = _port(getattr(options, f"{name}_port"), f"--{name}-port", asked)
     return Address(configured.host, port or free_port(configured.host))
 
 
-def _check_ports(properties: Mapping[str, str]) -> None:
+def _port(text: str | None, origin: str, default: int) -> int:
+    """The port that was asked for, 0 for a free one. Raises `BadSetting`."""
+    if text is None:
+        return default
+    if not re.fullmatch(r"\d{1,5}", text, re.ASCII) or int(text) > 65535:
+        raise BadSetting(f"{origin}={text} is not a port. Use a number from 0 (a free one) to 65535.")
+    return int(text)
+
+
+def _check_ports(properties: Mapping[str, str], page: Address, metrics: Address) -> None:
     """Raise `BadSetting` unless each port is one of its own and free."""
     taken: dict[int, str] = {}
-    for name in PORTS:
-        at = address(properties, f"{name}_address")
-        option = f"--{name}-port"
-        way_out = f"Stop that, or take another port: {option} PORT (0: a free one)."
+    wanted = {"page": (page, "--port "), "gateway metrics": (metrics, "ANIMEGAN_GATEWAY_METRICS_PORT=")}
+    wanted |= {name: (address(properties, f"{name}_address"), f"--{name}-port ") for name in PORTS}
+    for name, (at, option) in wanted.items():
+        way_out = f"Stop that, or take another port: {option}PORT (0: a free one)."
         if at.port in taken:
-            raise BadSetting(f"Port {at.port} is to serve both {taken[at.port]} and {name}. Move one: {option} PORT.")
+            raise BadSetting(f"Port {at.port} is to serve both {taken[at.port]} and {name}. Move one: {option}PORT.")
         taken[at.port] = name
         check_free(at.host, at.port, name, way_out)
     for name in GRPC_PORTS:
@@ -212,11 +243,12 @@ def _run(instance: Instance, signals: Signals, environment: Mapping[str, str], *
         raise InternalError("That failed, so nothing is served; the reason is above.")
 
 
-def _greet(service: TorchServe) -> None:
-    inference, management, metrics = service.addresses
-    say(f"Ready. Management: {management}  Metrics: {metrics}  Logs: {service.logs}")
-    field = shlex.quote(f"data=@{ROOT / 'docs' / 'photos' / 'mountain_path.jpg'}")
-    say(f"Try it (Ctrl-C ends it):\n\n    curl -F {field} {inference}/predictions/animegan -o anime.jpg\n")
+def _greet(torchserve: TorchServe, gateway: Gateway) -> None:
+    inference, management, metrics = torchserve.addresses
+    say(f"Ready. Inference: {inference}  Management: {management}  Metrics: {metrics}  Logs: {torchserve.logs}")
+    field = shlex.quote(f"image=@{ROOT / 'docs' / 'photos' / 'mountain_path.jpg'}")
+    say(f"Open {gateway.address}/ in a browser, or try it here (Ctrl-C ends it):\n")
+    say(f"    curl -F {field} {gateway.address}/v1/stylize -o anime.jpg\n")
 
 
 def say(line: str, stream: TextIO = sys.stdout) -> None:

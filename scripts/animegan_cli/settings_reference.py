@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from animegan.settings import Settings
+from animegan.settings import Rows, Settings
 from animegan_cli.archive import ROOT
+from animegan_gateway.settings import Settings as GatewaySettings
 
 REFERENCE = ROOT / "docs" / "settings.md"
 
@@ -23,6 +24,13 @@ Set one as `ANIMEGAN_<NAME>` in the environment (`ANIMEGAN_MAX_SIDE_PX=2048 ./sc
 `animegan` command takes the environment, and a file only where `ANIMEGAN_CONFIG` names it; but `animegan profile` takes
 what the server would. Two variables are not settings of the handler: `ANIMEGAN_CONFIG` names another TOML file, and
 `ANIMEGAN_HOME` moves the folder of the styles that you installed.
+"""
+_GATEWAY = """\
+## The gateway
+
+Set one as `ANIMEGAN_GATEWAY_<NAME>` in the environment or as `name = value` in `config/gateway.toml`; the environment
+wins. `scripts/serve` has the addresses of TorchServe, and the ports that are free where 0 is asked for, set by itself.
+`ANIMEGAN_GATEWAY_CONFIG` names another TOML file. What a picture may weigh and measure is the handler's, above.
 """
 _SERVER = """\
 ## TorchServe
@@ -41,15 +49,16 @@ _MODEL = """\
 def render() -> str:
     """The whole page as Markdown."""
     tables = (
-        (_INTRODUCTION, ("Setting", "Default", "What it does"), _handler_rows()),
+        (_INTRODUCTION, ("Setting", "Default", "What it does"), _rows(Settings)),
+        (_GATEWAY, ("Setting", "Default", "What it does"), _rows(GatewaySettings)),
         (_SERVER, ("Key", "Value", "Why"), _commented_rows(ROOT / "config" / "config.properties", "=")),
         (_MODEL, ("Key", "Value", "Why"), _commented_rows(ROOT / "config" / "model-config.yaml", ":")),
     )
     return "\n".join(f"{words}\n{_table(head, rows)}" for words, head, rows in tables)
 
 
-def _handler_rows() -> Iterator[tuple[str, str, str]]:
-    for name, row in Settings.model_fields.items():
+def _rows(settings: type[Rows]) -> Iterator[tuple[str, str, str]]:
+    for name, row in settings.model_fields.items():
         yield f"`{name}`", f"`{row.default}`", row.description or ""
 
 

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import requests
 
-from animegan.errors import BadOption, InternalError
+from animegan.errors import AnimeganError, BadOption, InternalError
 from animegan.images import Encoded
 from animegan.report import Report
+from animegan_cli.language import language
 from animegan_cli.processes import OPENMP
+from animegan_client import Client, ServerError
+from animegan_client.folder import SUFFIXES as INPUT_SUFFIXES
+from animegan_client.folder import Outcome as Answer
 
 SUFFIXES = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp"}  # of an output, with its format
 _ENDINGS = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
-_INPUT_SUFFIXES = {*SUFFIXES, ".avif", ".bmp", ".gif", ".tif", ".tiff"}  # looked for in a folder
 _TIMEOUT_S = (5, 600)  # to connect, and between two bytes of an answer
+_ASK_TIMEOUT_S = (5, 30)  # of a question that waits for no drawing
 
 
 class Engine(Protocol):
-    """What draws: `animegan.pipeline.Pipeline`, or `Server`."""
+    """What draws a picture at a time: `animegan.pipeline.Pipeline`, or `Server`."""
 
     def stylize(self, data: bytes, options: Mapping[str, str], /) -> tuple[Encoded, Report]: ...
 
@@ -41,12 +47,27 @@ def local_engine() -> Engine:
     return Pipeline(configured)
 
 
+def remote_engine(url: str, key: str) -> Client | Server:
+    """The server at that address: a gateway, by its client, or TorchServe. `key` is the gateway's, where it wants one.
+
+    Raises `BadOption` for what is no address or no key, `InternalError` where nobody answers.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise BadOption(f"--server {url} is no address of a server. Begin it with http:// or https://.")
+    try:
+        client = Client(url, key=key, language=language())
+        answer = requests.get(f"{url.rstrip('/')}/v1/session", timeout=_ASK_TIMEOUT_S)
+    except requests.RequestException as error:
+        raise InternalError(f"No answer from {url}: {_cause(error)}. Is the server running?") from None
+    except ValueError as error:
+        raise BadOption(str(error)) from None
+    return client if "X-Animegan-Request-Id" in answer.headers else Server(url)
+
+
 class Server:
-    """A TorchServe with the archive, by the address of its inference API. Raises `BadOption` for what is no address."""
+    """A TorchServe with the archive, by the address of its inference API."""
 
     def __init__(self, url: str) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise BadOption(f"--server {url} is no address of a server. Begin it with http:// or https://.")
         self._url = f"{url.rstrip('/')}/predictions/animegan"
         self._session = requests.Session()
 
@@ -150,21 +171,82 @@ def _sources(inputs: Sequence[Path], out: Path) -> Iterator[tuple[Path, Path]]:
         if given.is_file():
             yield given, Path(given.name)
         elif given.is_dir():
-            found = sorted(f for f in given.rglob("*") if f.suffix.lower() in _INPUT_SUFFIXES and f.is_file())
+            found = sorted(f for f in given.rglob("*") if f.suffix.lower() in INPUT_SUFFIXES and f.is_file())
             if given.resolve() != out.resolve():
                 found = [file for file in found if not file.resolve().is_relative_to(out.resolve())]
             if not found:
-                raise BadOption(f"{given} holds no picture ({', '.join(sorted(_INPUT_SUFFIXES))}).")
+                raise BadOption(f"{given} holds no picture ({', '.join(sorted(INPUT_SUFFIXES))}).")
             above = given if len(inputs) == 1 else given.parent  # of several folders each keeps its name
             yield from ((file, file.relative_to(above)) for file in found)
         else:
             raise BadOption(f"{given} is not there.")
 
 
-def run(task: Task, engine: Engine, options: Mapping[str, str]) -> tuple[Path, Report]:
-    """Draw one picture. Raises `AnimeganError`, also where a file can't be read or written."""
+@dataclass(frozen=True)
+class Outcome:
+    """Of one task: where the drawing lies and what was done, or why there is none."""
+
+    task: Task
+    drawn: tuple[Path, Report] | None = None
+    error: AnimeganError | None = None
+
+
+def draw(tasks: Sequence[Task], engine: Engine | Client, options: Mapping[str, str]) -> Generator[Outcome, None, None]:
+    """Draw and write the pictures, and yield each as it is finished: through a gateway several at a time.
+
+    Raises `BadOption` for a number that is none, `InternalError` where a gateway wants another key.
+    """
+    if isinstance(engine, Client):
+        yield from _draw_through(engine, tasks, options)
+    else:
+        for task in tasks:
+            yield _outcome(task, partial(_draw_with, engine, task, options))
+
+
+def _draw_with(engine: Engine, task: Task, options: Mapping[str, str]) -> tuple[Encoded, Report]:
+    return engine.stylize(task.source.read_bytes(), {**options, "format": task.format})
+
+
+def _draw_through(client: Client, tasks: Sequence[Task], options: Mapping[str, str]) -> Generator[Outcome, None, None]:
+    tasks_of: dict[Path, list[Task]] = defaultdict(list)  # a photo that was given twice may have two places
+    for task in tasks:
+        tasks_of[task.source].append(task)
+    answers = client.stylize_folder(
+        tasks_of,
+        style=options["style"] or None,
+        max_side=_number(options, "max_side"),
+        format=tasks[0].format.replace("jpg", "jpeg") or None,  # a plan's tasks have one format
+        quality=_number(options, "quality"),
+    )
+    with client, closing(answers):
+        for answer in answers:
+            if isinstance(answer.error, ServerError) and answer.error.code in ("unauthorized", "forbidden"):
+                raise InternalError(answer.error.detail)  # it would be said of each picture
+            for task in tasks_of[answer.source]:
+                yield _outcome(task, partial(_answered, answer))
+
+
+def _answered(answer: Answer) -> tuple[Encoded, Report]:
+    if isinstance(answer.error, OSError):
+        raise answer.error
+    if not answer.picture:
+        raise InternalError(str(answer.error))
+    return Encoded(answer.picture.data, answer.picture.content_type), answer.picture.report
+
+
+def _number(options: Mapping[str, str], name: str) -> int | None:
     try:
-        encoded, report = engine.stylize(task.source.read_bytes(), {**options, "format": task.format})
-        return task.write(encoded), report
+        return int(options[name]) if options[name] else None
+    except ValueError:
+        raise BadOption(f"{name}={options[name]!r}: use a whole number.") from None
+
+
+def _outcome(task: Task, drawn: Callable[[], tuple[Encoded, Report]]) -> Outcome:
+    """Write what is drawn; also where a file can't be read or written, the error is the picture's own."""
+    try:
+        encoded, report = drawn()
+        return Outcome(task, (task.write(encoded), report))
+    except AnimeganError as error:
+        return Outcome(task, error=error)
     except OSError as error:
-        raise InternalError(f"{error.strerror}: {error.filename}") from None
+        return Outcome(task, error=InternalError(f"{error.strerror}: {error.filename}"))

@@ -9,13 +9,18 @@ import shlex
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import typer.main
+from fastapi.routing import APIRoute
 from PIL import Image
 
 import animegan
+import animegan_gateway
+import screenshot
 from animegan import options, styles
 from animegan.errors import AnimeganError, BadOption
 from animegan.report import Report
@@ -24,12 +29,16 @@ from animegan_cli import contact_sheet
 from animegan_cli.export import export
 from animegan_cli.main import app
 from animegan_cli.torchserve import MODEL, address, read_properties
+from animegan_gateway import api, uploads
+from animegan_gateway.settings import Settings as GatewaySettings
 from animegan_handler import OPTION_HEADERS
 from benchmarks import plots, seams
 from pictures import encoded, photo
+from servers import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 READMES = ("README.md", "README.zh-CN.md")
+DOOR = f"http://127.0.0.1:{GatewaySettings.model_fields['port'].default}"
 PAGES = sorted(
     str(path.relative_to(ROOT))
     for path in ROOT.rglob("*.md")
@@ -89,8 +98,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # ---- Code and commands -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("block", code("python", *READMES))
-def test_the_python_runs(block: str, folder: Path) -> None:
+def test_the_python_runs(block: str, folder: Path, server: Server) -> None:
+    block = block.replace(DOOR, server.page)
     if "cel.onnx" in block:
         export(folder / "cel.onnx", styles.get_style("cel"))
     exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
@@ -103,7 +114,10 @@ def test_the_python_runs(block: str, folder: Path) -> None:
 def test_the_command_has_these_options(line: str, folder: Path) -> None:
     _, name, *arguments = shlex.split(line)
     group: Any = typer.main.get_command(app)
-    group.commands[name].make_context(name, [*arguments])  # it empties the list
+    command = group.commands[name]
+    if subcommands := getattr(command, "commands", None):
+        command, arguments = subcommands[arguments[0]], arguments[1:]
+    command.make_context(name, [*arguments])  # it empties the list
     if name == "styles" or (name == "stylize" and "--server" not in arguments):  # the others load or fetch more
         before = set(folder.rglob("*"))
         app(shlex.split(line)[1:], standalone_mode=False)
@@ -118,9 +132,18 @@ def test_the_command_has_these_options(line: str, folder: Path) -> None:
 def test_curl_asks_for_what_is_there(line: str) -> None:
     words = shlex.split(line)
     assert all((ROOT / name).is_file() for name in re.findall(r"@(\S+)", line))
+    fields = dict(word.split("=", 1) for flag, word in pairwise(words) if flag == "-F")
+    if address_ := next((word for word in words if word.startswith(DOOR)), None):
+        method, path = "POST" if "-F" in words else "GET", urlsplit(address_).path
+        assert any(
+            isinstance(route, APIRoute) and method in (route.methods or ()) and route.path_regex.match(path)
+            for route in api.router.routes
+        )
+        assert fields.pop(uploads.IMAGE, "@").startswith("@")
+        assert set(fields) <= set(options.NAMES)
+        return
     inference = address(read_properties(ROOT / "config" / "config.properties"), "inference_address")
     assert f"{inference}/predictions/{MODEL}" in words
-    fields = dict(word.split("=", 1) for flag, word in pairwise(words) if flag == "-F")
     headers = dict(word.split(": ", 1) for flag, word in pairwise(words) if flag == "-H")
     assert ("data" in fields) != ("--data-binary" in words)
     assert fields.pop("data", "@").startswith("@")
@@ -141,6 +164,8 @@ def test_the_pictures_are_made_by_these_lines() -> None:
             parsed = contact_sheet._parse(shlex.split(line)[3:])
             assert all((ROOT / file).is_file() for file in parsed.photos)
             made.add(ROOT / parsed.out)
+        if "screenshot" in line:
+            made.add(screenshot.PICTURE)
     assert made == set((ROOT / "docs" / "pictures").iterdir())
 
 
@@ -149,7 +174,7 @@ def test_both_readmes_have_the_same_code_pictures_and_sections() -> None:
     assert english == chinese
     pictures, same = (re.findall(r"!\[.+\]\((.+)\)", prose(page)) for page in READMES)
     assert pictures == same
-    assert len(pictures) == 2
+    assert len(pictures) == 3
 
 
 def test_both_readmes_have_tables_of_the_same_things() -> None:
@@ -179,18 +204,21 @@ def test_links_resolve(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_named_paths_exist(page: str) -> None:
-    rooms = r"(?:handler|scripts|config|model_store|requirements|benchmarks|tests|docs|\.ci)/[\w./-]*"
+    rooms = r"(?:handler|gateway|scripts|config|model_store|requirements|benchmarks|tests|docs|\.ci)/[\w./-]*"
     words = [span.split()[0].removeprefix("./") for span in SPAN.findall(prose(page))]
     named = [word for word in words if re.fullmatch(rooms, word)]
     assert [name for name in named if not (ROOT / name).exists() and name not in BUILT] == []
 
 
-def test_the_architecture_names_every_module_of_the_engine() -> None:
-    [rows] = [rows for rows in tables("docs/architecture.md") if "`errors`, `styles`" in [row[0] for row in rows]]
+@pytest.mark.parametrize(
+    ("package", "first"), [(animegan, "`errors`, `styles`"), (animegan_gateway, "`jobs`, `errors`")]
+)
+def test_the_architecture_names_every_module(package: ModuleType, first: str) -> None:
+    [rows] = [rows for rows in tables("docs/architecture.md") if first in [row[0] for row in rows]]
     named = sorted(name for row in rows for name in SPAN.findall(row[0]))
-    engine = Path(animegan.__file__).parent
-    modules = [*engine.glob("*.py"), *(folder.parent for folder in engine.glob("*/__init__.py"))]
-    assert named == sorted(module.stem for module in modules if module.stem != "__init__")
+    folder = Path(str(package.__file__)).parent
+    modules = [*folder.glob("*.py"), *(inner.parent for inner in folder.glob("*/__init__.py"))]
+    assert named == sorted(module.stem for module in modules if not module.stem.startswith("__"))
 
 
 def test_the_changelog_knows_this_version() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -15,14 +16,18 @@ from PIL import Image
 
 from animegan.errors import BadOption
 from animegan_cli.stylize import plan
+from client.fake_gateway import PATIENCE_S, FakeGateway, problem
 from pictures import encoded, photo
 
 ENVIRONMENT = {**os.environ, "ANIMEGAN_WARMUP_PX": "0", "ANIMEGAN_PRECISION": "fp32", "COLUMNS": "200", "LC_ALL": "C"}
 
 
+COMMAND = [sys.executable, "-m", "animegan_cli", "stylize"]
+
+
 def stylize(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "animegan_cli", "stylize", *map(str, arguments)],
+        [*COMMAND, *map(str, arguments)],
         env={**ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
         capture_output=True,
         text=True,
@@ -95,6 +100,8 @@ def test_chinese_by_locale(photos: Path, tmp_path: Path) -> None:
         (["notes.txt", "-o", "x.jpg"], "no picture of a kind that is read here"),
         (["a.jpg", "-o", "x.jpg", "--server", "http://127.0.0.1:9"], "Is the server running?"),
         (["a.jpg", "-o", "x.jpg", "--server", "127.0.0.1:9"], "Begin it with http://"),
+        (["a.jpg", "-o", "x.jpg", "--server", "http://host:99999"], "no address of a server"),
+        (["a.jpg", "-o", "x.jpg", "--server", "http://127.0.0.1:9", "--key", "ag_ä"], "no key has"),
         (["a.jpg", "-o", "a.jpg"], "a.jpg would be replaced by its drawing"),
     ],
 )
@@ -186,3 +193,98 @@ def test_what_another_server_says_is_told(
     assert words in done.stderr
     assert outputs(tmp_path / "photos") == outputs(photos)
     assert not (tmp_path / "x.jpg").exists()
+
+
+# ---- Through a gateway -----------------------------------------------------------------------------------------------
+
+
+def test_a_folder_through_a_gateway(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (photos / "broken.jpg").write_bytes(b"bad")
+    (photos / "more" / "big.jpg").write_bytes(b"fails")
+    with FakeGateway(prefix="/anime", key="ag_right") as gateway:
+        options: list[str | Path] = [
+            "-o",
+            out,
+            "--server",
+            gateway.url,
+            "--style",
+            "gouache",
+            "--max-side",
+            "640",
+            "--format",
+            "jpg",
+        ]
+        first = stylize(photos, *options, ANIMEGAN_KEY="ag_right")
+        assert first.returncode == 1
+        assert first.stderr.splitlines()[-3:] == [
+            f"{photos}/broken.jpg: That is no picture.",
+            f"{photos}/more/big.jpg: It did not fit.",
+            "animegan: 2 of 6 failed, listed above.",
+        ]
+        assert f"{photos}/more/c.webp -> {out}/more/c.jpg (fitted the size for you: 1024×683" in first.stderr
+        assert outputs(out) == ["a.jpg.jpg", "a.png.jpg", "holiday.v2.jpg", "more/c.jpg"]
+        assert (out / "a.png.jpg").read_bytes() == b"anime of " + (photos / "a.png").read_bytes()
+        asked = {"style": "gouache", "max_side": "640", "format": "jpeg"}
+        assert [job.fields for job in gateway.jobs.values()] == [asked] * 5
+        drawn = len(gateway.jobs)
+        (photos / "broken.jpg").unlink()
+        (photos / "more" / "big.jpg").write_bytes(b"small enough")
+        second = stylize(photos, *options, "--key", "ag_right")
+        assert second.returncode == 0, second.stderr
+        assert "4 of 5 are done already" in second.stdout
+        assert len(gateway.jobs) == drawn + 1
+
+
+def test_the_gateway_has_several_pictures_at_a_time(photos: Path, tmp_path: Path) -> None:
+    with FakeGateway() as gateway:
+        gateway.finish = lambda _: len(gateway.jobs) == 4  # none before all are there
+        done = stylize(photos, "-o", tmp_path / "out", "--server", gateway.url)
+    assert done.returncode == 0, done.stderr
+    assert len(outputs(tmp_path / "out")) == 4
+
+
+def test_one_photo_through_a_gateway_that_refuses_it(photos: Path, tmp_path: Path) -> None:
+    with FakeGateway() as gateway:
+        gateway.replies("POST .*", problem(422, "bad_option"))
+        done = stylize(photos / "a.jpg", "-o", tmp_path / "x.png", "--server", gateway.url)
+        assert (done.returncode, done.stderr) == (1, "animegan: It is bad_option.\n")
+        assert stylize(photos / "a.jpg", "-o", tmp_path / "x.png", "--server", gateway.url).returncode == 0
+        assert [job.fields for job in gateway.jobs.values()] == [{"format": "png"}]
+
+
+def test_the_language_is_the_locales(photos: Path, tmp_path: Path) -> None:
+    with FakeGateway() as gateway:
+        stylize(photos / "a.jpg", "-o", tmp_path / "x.jpg", "--server", gateway.url, LC_ALL="zh_CN.UTF-8")
+        assert {headers["accept-language"] for headers in gateway.asked("POST .*")} == {"zh"}
+
+
+def test_a_key_that_is_wrong_is_said_once(photos: Path, tmp_path: Path) -> None:
+    with FakeGateway(key="ag_right") as gateway:
+        done = stylize(photos, "-o", tmp_path / "out", "--server", gateway.url, "--key", "ag_wrong")
+    assert (done.returncode, done.stderr.strip()) == (1, "animegan: It is unauthorized.")
+
+
+def test_a_number_that_is_none_is_told_before_anything_is_sent(photos: Path, tmp_path: Path) -> None:
+    with FakeGateway() as gateway:
+        done = stylize(photos, "-o", tmp_path / "out", "--server", gateway.url, "--max-side", "big")
+        assert (done.returncode, done.stderr.strip()) == (1, "animegan: max_side='big': use a whole number.")
+        assert gateway.asked("POST .*") == []
+
+
+def test_ctrl_c_cancels_what_is_under_way(photos: Path, tmp_path: Path) -> None:
+    with FakeGateway() as gateway:
+        gateway.finish = lambda _: False
+        process = subprocess.Popen(
+            [*COMMAND, str(photos), "-o", str(tmp_path / "out"), "--server", gateway.url],
+            env={**ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        gateway.until(lambda: len(gateway.jobs) == 4)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 130
+        assert "Traceback" not in said
+        assert {job.status for job in gateway.jobs.values()} == {"cancelled"}
+    assert not (tmp_path / "out").exists()

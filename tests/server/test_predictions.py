@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import struct
 import subprocess
-import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +17,7 @@ from PIL import Image
 
 from animegan import Stylizer
 from animegan.report import Report
-from picture_files import STORED_AS, oriented
+from picture_files import STORED_AS, oriented, png_bomb
 from pictures import encoded, photo
 from servers import ROOT, Server, running_server
 
@@ -42,19 +40,6 @@ def metric(server: Server, name: str) -> float:
     """The value of a metric that has one series."""
     lines = requests.get(f"{server.metrics}/metrics", timeout=10).text.splitlines()
     return float(next(line for line in lines if line.startswith(f"{name}{{")).split()[-1])
-
-
-def png_bomb(width: int, height: int) -> bytes:
-    """A PNG of one colour whose pixels would take width × height × 3 bytes."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    rows = zlib.compressobj(9)
-    row = bytes(1 + 3 * width)
-    pixels = b"".join([*(rows.compress(row) for _ in range(height)), rows.flush()])
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
 def test_the_line_that_serve_prints(server: Server, tmp_path: Path) -> None:

@@ -1,0 +1,122 @@
+"""What the gateway answers, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from os import PathLike
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeVar
+
+import requests
+from pydantic import TypeAdapter, ValidationError
+
+from animegan.report import Report
+from animegan_client.errors import ProblemJSON, UnexpectedAnswer
+
+Status = Literal["queued", "running", "done", "failed", "cancelled", "expired"]
+T = TypeVar("T")
+
+
+class Size(NamedTuple):
+    """In px."""
+
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture's way through the server, as it was when the server said so.
+
+    `position` (1: next) and `ahead` are None unless it is queued, `eta_s` is the seconds until it is done or None.
+    `message` and `notes` are for people, in the client's language. `error` is there if it failed.
+    """
+
+    id: str
+    status: Status
+    position: int | None
+    ahead: int | None
+    eta_s: float | None
+    message: str
+    notes: tuple[str, ...]
+    style: str
+    license: str
+    noncommercial: bool
+    max_side: int
+    format: str
+    quality: int
+    original_size: Size
+    size: Size
+    fitted: bool
+    frames: int
+    accepted_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    expires_at: datetime | None
+    error: ProblemJSON | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it will not change any more, except that a picture expires."""
+        return self.status not in ("queued", "running")
+
+
+@dataclass(frozen=True)
+class Style:
+    """A style that the server knows. Only an `installed` one can be asked for; `thumbnail` is a path on the server."""
+
+    id: str
+    title: str
+    license: str
+    license_url: str | None
+    noncommercial: bool
+    suits: tuple[str, ...]
+    installed: bool
+    default: bool
+    source: str | None
+    thumbnail: str | None
+
+
+@dataclass(frozen=True)
+class StyleList:
+    styles: list[Style]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawn picture: the bytes of its file, what was done to it, and the job that it came from."""
+
+    data: bytes
+    content_type: str
+    report: Report
+    job: Job
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the file. Its format is the one that was asked for, whatever the ending says. Raises `OSError`."""
+        Path(path).write_bytes(self.data)
+
+
+JOB = TypeAdapter(Job)
+STYLES = TypeAdapter(StyleList)
+
+
+def read(kind: TypeAdapter[T], answer: requests.Response) -> T:
+    """The answer's JSON as a value. Raises `UnexpectedAnswer`."""
+    try:
+        return kind.validate_json(answer.content)
+    except ValidationError:
+        raise unexpected(answer) from None
+
+
+def read_picture(job: Job, answer: requests.Response) -> Picture:
+    """The answer's body as a picture. Raises `UnexpectedAnswer`."""
+    try:
+        return Picture(answer.content, answer.headers["Content-Type"], Report.from_headers(answer.headers), job)
+    except (KeyError, ValueError):
+        raise unexpected(answer) from None
+
+
+def unexpected(answer: requests.Response) -> UnexpectedAnswer:
+    """The error of an answer that can't be read."""
+    return UnexpectedAnswer(f"{answer.url} answered, but not as this project's gateway does.")

@@ -1,0 +1,175 @@
+"""Takes jobs from the store as TorchServe has room for them, and reports what became of each."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+from animegan.errors import AnimeganError, InternalError
+from animegan_gateway.bell import Bell, wait
+from animegan_gateway.blobs import Blobs
+from animegan_gateway.errors import StorageFull, StoreUnavailable
+from animegan_gateway.jobs import Job, Result, State
+from animegan_gateway.metrics import Metrics
+from animegan_gateway.store import Store
+from animegan_gateway.torchserve import REQUEST_ID, Drawn, Outcome, Refused, TorchServe
+from animegan_gateway.verdicts import Verdict, verdict
+
+T = TypeVar("T")
+
+LOOK_EVERY_S = 0.5  # for jobs whose pause is over, and for changes that no bell told of
+STORE_PAUSE_S = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class Dispatcher:
+    """One for each gateway. `spool` is a folder for pictures on their way into the blob store."""
+
+    def __init__(
+        self,
+        store: Store,
+        blobs: Blobs,
+        torchserve: TorchServe,
+        bell: Bell,
+        metrics: Metrics,
+        *,
+        spool: Path,
+        retries: int,
+    ) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._torchserve = torchserve
+        self._bell = bell
+        self._metrics = metrics
+        self._spool = spool
+        self._retries = retries
+        self.owner = secrets.token_hex(8)
+        self._drawing: dict[str, Job] = {}  # at TorchServe now
+        self._tasks: dict[asyncio.Task[None], Job] = {}
+        self._taking = asyncio.Lock()
+        self._draining = False
+
+    async def run(self) -> None:
+        """Take and draw until `drain`."""
+        with self._bell.listening() as changed:
+            while not self._draining:
+                changed.clear()
+                async with self._taking:
+                    job = await self._take() if self._has_room() else None
+                    if job:
+                        self._start(job)
+                if not job:
+                    await wait(changed, LOOK_EVERY_S)
+
+    async def drain(self, grace_s: float) -> None:
+        """Take no more; let what runs finish within the grace, and put the rest back into the queue."""
+        self._draining = True
+        self._bell.ring()
+        async with self._taking:
+            pass  # what is being taken is among the tasks then
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_s)
+        left = dict(self._tasks)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        for job in left.values():
+            with contextlib.suppress(AnimeganError):  # whoever recovers the lease will
+                await self._store.move(job.id, State.QUEUED, attempt=job.attempt)
+
+    def _has_room(self) -> bool:
+        alone = any(job.alone for job in self._drawing.values())
+        return not self._draining and not alone and len(self._drawing) < self._torchserve.width
+
+    async def _take(self) -> Job | None:
+        try:
+            return await self._store.take(self.owner, idle=not self._drawing)
+        except AnimeganError as error:
+            log.warning("take_failed", reason=error.code)
+            await asyncio.sleep(STORE_PAUSE_S)
+            return None
+
+    def _start(self, job: Job) -> None:
+        self._drawing[job.id] = job
+        task = asyncio.create_task(self._process(job))
+        self._tasks[task] = job
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        job = self._tasks.pop(task)
+        self._leave(job)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("dispatch_failed", job=job.id[:8], exc_info=error)
+
+    def _leave(self, job: Job) -> None:
+        """TorchServe has room again; what is left to do for this job is not its affair."""
+        if self._drawing.pop(job.id, None):
+            self._bell.ring()
+
+    async def _process(self, job: Job) -> None:
+        structlog.contextvars.bind_contextvars(request_id=job.ask.request_id, job=job.id[:8])
+        self._metrics.waited(job)
+        try:
+            outcome = await self._draw(job)
+            self._leave(job)
+            self._metrics.attempted(outcome)
+            if isinstance(outcome, Drawn):
+                await self._keep(job, outcome)
+                return
+        except Exception as error:
+            log.error("attempt_failed", exc_info=error)
+            outcome = Refused(InternalError("The gateway failed at this picture; its log has the details.").problem())
+        await self._settle(job, verdict(job, outcome, now=time.time(), retries=self._retries))
+
+    async def _draw(self, job: Job) -> Outcome:
+        picture = await _patiently(lambda: self._blobs.get(job.upload_key))
+        if picture is None:
+            return Refused(InternalError("The uploaded picture is gone from the store. Send it again.").problem())
+        file = self._spool / f"{job.result_key}.drawn"
+        outcome = await self._torchserve.draw(job.ask, picture, file)
+        if not isinstance(outcome, Drawn):
+            file.unlink(missing_ok=True)
+        return outcome
+
+    async def _keep(self, job: Job, drawn: Drawn) -> None:
+        size = drawn.file.stat().st_size
+        try:
+            await _patiently(lambda: self._blobs.put(job.result_key, drawn.file))
+        finally:
+            drawn.file.unlink(missing_ok=True)
+        headers = {name: value for name, value in drawn.headers.items() if name != REQUEST_ID.lower()}
+        result = Result(content_type=drawn.content_type, bytes=size, run_s=drawn.seconds, headers=headers)
+        if not await self._settle(job, Verdict(State.DONE, {"result": result})):
+            await _patiently(lambda: self._blobs.delete(job.result_key))  # cancelled, or another's by now
+
+    async def _settle(self, job: Job, next_: Verdict) -> bool:
+        moved = await _patiently(lambda: self._store.move(job.id, next_.to, attempt=job.attempt, changes=next_.changes))
+        if moved is None:  # or it was, and the answer to that was lost
+            known = await _patiently(lambda: self._store.get(job.id))
+            moved = known if known and (known.state, known.attempt) == (next_.to, job.attempt) else None
+        code = (next_.changes.get("error") or {}).get("code")
+        log.info("attempt", attempt=job.attempt, to=next_.to, code=code, counted=moved is not None)
+        if moved is None:
+            return False
+        if moved.ended:
+            self._metrics.ended(moved)
+            await _patiently(lambda: self._blobs.delete(job.upload_key))
+        return True
+
+
+async def _patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """Again and again while the store is away or full: what was drawn is not thrown away."""
+    while True:
+        try:
+            return await call()
+        except (StoreUnavailable, StorageFull) as error:
+            log.warning("store_waited_for", reason=error.code)
+            await asyncio.sleep(STORE_PAUSE_S)

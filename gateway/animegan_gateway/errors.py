@@ -1,0 +1,171 @@
+"""What the gateway answers beside the engine's own errors, in the same JSON shape.
+
+AnimeganError
+├── BadRequest           400  bad_request            a request that can't be read
+│   └── WrongHost        421  wrong_host             addressed to a host that this is not
+├── Unauthorized         401  unauthorized           no key, or one that is unknown or revoked
+├── Forbidden            403  forbidden              a request that another site made
+├── NotFound             404  not_found              no such address
+│   └── JobNotFound           job_not_found          no such job, or somebody else's
+├── MethodNotAllowed     405  method_not_allowed
+├── UploadTimeout        408  upload_timeout         the picture came too slowly
+├── NotReady             409  not_ready              the result was asked for too early
+├── JobCancelled         409  job_cancelled          there will be no result
+├── JobExpired           410  job_expired            the picture is deleted
+├── RangeNotSatisfiable  416  range_not_satisfiable  a part that lies past the end
+├── IdempotencyMismatch  422  idempotency_mismatch   the key was used for another request
+├── Busy                 429                         ask again after `retry_after_s`
+│   ├── QueueFull             queue_full             the queue holds all it may
+│   ├── ShareFull             share_full             this caller's part of the queue is full
+│   └── RateLimited           rate_limited           this caller asks too often
+├── WorkerKilled         500  worker_killed          drawing the picture ended a worker, twice
+├── DrawingFailed        500  drawing_failed         tried again and again, in vain
+├── Draining             503  draining               the gateway is about to stop
+├── StoreUnavailable     503  store_unavailable      the queue's store can't be reached
+└── StorageFull          503  storage_full           no room for the picture
+"""
+
+from __future__ import annotations
+
+import math
+from http import HTTPStatus
+
+from animegan.errors import AnimeganError
+
+
+class BadRequest(AnimeganError):
+    code = "bad_request"
+    status = HTTPStatus.BAD_REQUEST
+    title = "The request can't be read"
+
+
+class WrongHost(BadRequest):
+    code = "wrong_host"
+    status = HTTPStatus.MISDIRECTED_REQUEST
+    title = "Not this server's name"
+
+
+class Unauthorized(AnimeganError):
+    code = "unauthorized"
+    status = HTTPStatus.UNAUTHORIZED
+    title = "A key is needed"
+
+
+class Forbidden(AnimeganError):
+    code = "forbidden"
+    status = HTTPStatus.FORBIDDEN
+    title = "Not from there"
+
+
+class NotFound(AnimeganError):
+    code = "not_found"
+    status = HTTPStatus.NOT_FOUND
+    title = "Nothing is here"
+
+
+class JobNotFound(NotFound):
+    code = "job_not_found"
+    title = "No such job"
+
+
+class MethodNotAllowed(AnimeganError):
+    code = "method_not_allowed"
+    status = HTTPStatus.METHOD_NOT_ALLOWED
+    title = "Not a method of this address"
+
+
+class UploadTimeout(AnimeganError):
+    code = "upload_timeout"
+    status = HTTPStatus.REQUEST_TIMEOUT
+    title = "The upload took too long"
+    retryable = True
+
+
+class NotReady(AnimeganError):
+    code = "not_ready"
+    status = HTTPStatus.CONFLICT
+    title = "Not drawn yet"
+    retryable = True
+
+
+class JobCancelled(AnimeganError):
+    code = "job_cancelled"
+    status = HTTPStatus.CONFLICT
+    title = "The job was cancelled"
+
+
+class JobExpired(AnimeganError):
+    code = "job_expired"
+    status = HTTPStatus.GONE
+    title = "The picture is deleted"
+
+
+class RangeNotSatisfiable(AnimeganError):
+    code = "range_not_satisfiable"
+    status = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+    title = "No such part"
+
+
+class IdempotencyMismatch(AnimeganError):
+    code = "idempotency_mismatch"
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    title = "The Idempotency-Key was used before"
+
+
+class Busy(AnimeganError):
+    """Too much at once; `retry_after_s` whole seconds from now it is worth another try."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    retryable = True
+
+    def __init__(self, detail: str, *, retry_after_s: float, **members: str | float | None) -> None:
+        seconds = max(1, math.ceil(retry_after_s))
+        super().__init__(f"{detail} Try again in {seconds} s.", retry_after_s=seconds, **members)
+        self.retry_after_s = seconds
+
+
+class QueueFull(Busy):
+    code = "queue_full"
+    title = "The queue is full"
+
+
+class ShareFull(Busy):
+    code = "share_full"
+    title = "Your part of the queue is full"
+
+
+class RateLimited(Busy):
+    code = "rate_limited"
+    title = "Too many requests"
+
+
+class WorkerKilled(AnimeganError):
+    code = "worker_killed"
+    title = "Drawing this picture ends the worker"
+
+
+class DrawingFailed(AnimeganError):
+    code = "drawing_failed"
+    title = "The picture could not be drawn"
+    retryable = True
+
+
+class Draining(AnimeganError):
+    code = "draining"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    title = "About to stop"
+    retryable = True
+
+
+class StoreUnavailable(AnimeganError):
+    code = "store_unavailable"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    title = "The queue can't be reached"
+    retryable = True
+
+
+class StorageFull(AnimeganError):
+    code = "storage_full"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    title = "No room for the picture"
+    retryable = True

@@ -1,0 +1,161 @@
+"""The gateway, put together: its parts in the order in which they start, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from fastapi import FastAPI
+
+from animegan import __version__
+from animegan.errors import InternalError
+from animegan.settings import Settings as HandlerSettings
+from animegan_gateway import api, problems, site
+from animegan_gateway.bell import Bell
+from animegan_gateway.blobs import Blobs, FileBlobs, ObjectBlobs, RedisBlobs
+from animegan_gateway.board import Board
+from animegan_gateway.callers import Callers
+from animegan_gateway.catalogue import Catalogue
+from animegan_gateway.dispatcher import Dispatcher
+from animegan_gateway.door import Door
+from animegan_gateway.errors import WrongHost
+from animegan_gateway.housekeeping import Housekeeper
+from animegan_gateway.keys import Keys
+from animegan_gateway.metrics import Metrics
+from animegan_gateway.rates import Rates
+from animegan_gateway.redis_store import RedisStore
+from animegan_gateway.settings import Settings
+from animegan_gateway.sqlite_store import SqliteStore
+from animegan_gateway.store import Store
+from animegan_gateway.thumbnails import Thumbnails
+from animegan_gateway.torchserve import TorchServe
+
+DESCRIPTION = """\
+Photo in, anime picture out. Send a photo with `POST v1/jobs`, follow its place in the queue, fetch the picture; or have
+`POST v1/stylize` do all of it in one request. Errors are RFC 9457 problem details: `detail` names the value, the limit
+and the way out, `retryable` says whether the same request can succeed later. Beside those of each address there are
+404 `not_found` where there is no such address, and 405 `method_not_allowed`."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """What runs."""
+
+    app: FastAPI
+    door: Door
+    dispatcher: Dispatcher
+    metrics_port: int
+
+    async def drain(self, grace_s: float) -> None:
+        """No new jobs; what runs finishes within the grace; what waits stays for the next start."""
+        log.info("draining")
+        self.door.stop_accepting()
+        await self.dispatcher.drain(grace_s)
+        log.info("drained")
+
+
+@asynccontextmanager
+async def running(settings: Settings, drawing: HandlerSettings) -> AsyncIterator[Gateway]:
+    """The gateway without its HTTP server. Raises `BadSetting` or `StoreUnavailable`."""
+    bell, metrics = Bell(), Metrics()
+    settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    async with contextlib.AsyncExitStack() as stack:
+        store = _store(settings, bell)
+        await store.open()
+        stack.push_async_callback(store.close)
+        blobs = _blobs(settings)
+        await blobs.open()
+        stack.push_async_callback(blobs.close)
+        spool = _spool(settings)
+        stack.callback(shutil.rmtree, spool, ignore_errors=True)
+        for job in () if settings.store else await store.recover():
+            log.warning("recovered", job=job.id[:8], attempt=job.attempt)
+        torchserve = TorchServe(
+            settings.torchserve, settings.management, settings.width, settings.draw_timeout_s, changed=bell.ring_all
+        )
+        stack.push_async_callback(torchserve.close)
+        catalogue = Catalogue()
+        door = Door(
+            settings,
+            drawing,
+            store,
+            blobs,
+            Board(store, torchserve),
+            catalogue,
+            bell,
+            Rates(settings.rate_per_minute, settings.store),
+            metrics,
+            spool=spool,
+            owned=settings.keys_required,
+        )
+        dispatcher = Dispatcher(store, blobs, torchserve, bell, metrics, spool=spool, retries=settings.retries)
+        housekeeper = Housekeeper(store, blobs, door, dispatcher, torchserve, metrics, lost=bool(settings.store))
+        callers = Callers(
+            Keys(settings.folder),
+            await store.secret(),
+            required=settings.keys_required,
+            path=settings.path_prefix or "/",
+        )
+        thumbnails = Thumbnails(door, catalogue, spool)
+        app = _app(api.House(door, catalogue, callers, thumbnails, torchserve, metrics))
+        metrics_port = metrics.serve(settings.metrics_host, settings.metrics_port)
+        stack.callback(metrics.close)
+        for work in (torchserve.watch(), dispatcher.run(), housekeeper.run()):
+            stack.push_async_callback(_end, asyncio.create_task(work))
+        stack.push_async_callback(thumbnails.close)
+        yield Gateway(app, door, dispatcher, metrics_port)
+
+
+def _app(house: api.House) -> FastAPI:
+    app = problems.App(
+        title="AnimeGAN Serve",
+        version=__version__,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        responses=problems.documented(InternalError, WrongHost),
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    )
+    app.state.house = house
+    problems.install(app)
+    app.include_router(api.router)
+    site.install(app)
+    return app
+
+
+def _store(settings: Settings, bell: Bell) -> Store:
+    if settings.store:
+        return RedisStore(settings.store, bell, lease_s=settings.lease_s)
+    return SqliteStore(settings.folder / "queue.sqlite", bell)
+
+
+def _blobs(settings: Settings) -> Blobs:
+    if settings.pictures:
+        return ObjectBlobs(settings.pictures)
+    return RedisBlobs(settings.store) if settings.store else FileBlobs(settings.folder / "pictures")
+
+
+def _spool(settings: Settings) -> Path:
+    """This gateway's folder beside the pictures, so that a file moves among them in one step; empty at first."""
+    folder = settings.folder / f"spool-{socket.gethostname()}-{settings.port}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel the task; one that failed is in the log."""
+    if task.done() and not task.cancelled() and (error := task.exception()):
+        log.error("task_failed", exc_info=error)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

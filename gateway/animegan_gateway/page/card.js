@@ -1,0 +1,181 @@
+/** One picture on its way, as a sheet of paper on the shelf. */
+
+import { at } from "./api.js";
+import { compare } from "./compare.js";
+import { lost } from "./connection.js";
+import { h, save, say } from "./dom.js";
+import { explain, locale, t } from "./i18n.js";
+import { cancel, fetchDrawing, isFinal, remove, retry, statusOf } from "./jobs.js";
+import { licenceLink, mark, styleOf } from "./styles.js";
+
+const LOAD_ATTEMPTS = 5;
+const ENDINGS = { "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp" };
+
+/** @typedef {import("./jobs.js").Entry} Entry */
+
+const stem = (/** @type {string} */ name) => name.replace(/\.[^.]{1,5}$/, "") || name;
+
+/** What a picture is called on the page. After a reload only the server knows it, and it knows no names. */
+export function nameOf(entry) {
+  if (entry.photo) return stem(entry.photo.name);
+  const moment = new Date(entry.job.accepted_at).toLocaleTimeString(locale(), { hour: "2-digit", minute: "2-digit" });
+  return `${t("drawing")} ${moment}`;
+}
+
+export function fileNameOf(entry) {
+  const name = entry.photo ? stem(entry.photo.name) : `anime-${entry.job.id.slice(0, 6)}`;
+  return `${name}-${entry.job.style}.${ENDINGS[entry.job.result.content_type] ?? "img"}`;
+}
+
+const styleIdOf = (entry) => entry.job?.style ?? entry.fields.style;
+const problemOf = (entry) => entry.job ? entry.job.error : entry.problem;
+
+/** @param {Entry} entry */
+export function messageOf(entry) {
+  const { job, phase, problem } = entry;
+  const seconds = Math.ceil((entry.retryAt - Date.now()) / 1000);
+  if (entry.note) return entry.note;
+  if (entry.cancelling) return t("cancelling");
+  if (job) return job.status === "failed" && job.error ? explain(job.error) : job.message;
+  if (phase === "failed") return explain(problem);
+  if (phase === "cancelled") return t("cancelledHere");
+  if (phase === "uploading") return entry.progress < 1 ? t("uploading", { percent: Math.round(entry.progress * 100) }) : t("uploaded");
+  return seconds > 0 ? t("busy", { detail: explain(problem), seconds }) : t("waiting");
+}
+
+/**
+ * @param {Entry} entry
+ * @param {(entry: Entry) => void} onDismiss
+ */
+export function cardOf(entry, onDismiss) {
+  const button = (testid, act, className = "") => h("button", { type: "button", className, "data-testid": testid, onclick: () => act(entry) });
+  const title = h("h3");
+  const style = h("p", { className: "job-style" });
+  const picture = h("div", { className: "picture" });
+  const message = h("p", { className: "message", "data-testid": "message" });
+  const progress = h("progress", { max: 1 });
+  const notes = h("ul", { className: "notes", "data-testid": "notes" });
+  const download = h("a", { className: "button primary", "data-testid": "download", onclick: take });
+  const buttons = {
+    retry: button("retry", retry, "primary"),
+    cancel: button("cancel", cancel),
+    delete: button("delete", remove),
+    dismiss: button("dismiss", onDismiss),
+  };
+  const element = h("article", { className: "job sheet", tabIndex: -1, "data-testid": "job" },
+    h("span", { className: "pegs", "aria-hidden": "true" }),
+    h("div", { className: "job-head" }, title, style),
+    picture,
+    h("div", { className: "job-foot" },
+      h("div", { className: "words" }, message, progress, notes),
+      h("div", { className: "actions" }, download, ...Object.values(buttons))));
+
+  let shown = "";
+  /** @type {ReturnType<typeof compare> | null} */
+  let slider = null;
+  let ticking = 0;
+
+  function showPicture(status) {
+    const { photo, job } = entry;
+    const view = `${status === "done" ? job.id : isFinal(entry) ? "small" : "photo"} ${photo?.shown ?? ""} ${job?.size?.width}`;
+    if (view === shown) return;
+    shown = view;
+    slider = null;
+    const size = job?.size;
+    if (size) picture.style.setProperty("--ratio", String(size.width / size.height));
+    if (status === "done") {
+      const after = resultImage(job, picture);
+      slider = photo?.shown ? compare(photo.shown, after) : null;
+      picture.replaceChildren(slider?.element ?? after);
+    } else {
+      picture.replaceChildren(...(photo?.shown ? [h("img", { src: photo.shown, alt: "", onload: measure })] : []));
+    }
+  }
+
+  function measure(event) {
+    if (!entry.job?.size) picture.style.setProperty("--ratio", String(event.target.naturalWidth / event.target.naturalHeight));
+  }
+
+  /** Under the photo's own name, which the server doesn't know. */
+  async function take(event) {
+    event.preventDefault();
+    const name = fileNameOf(entry);
+    const drawing = await fetchDrawing(entry);
+    if (drawing) save(drawing, name);
+  }
+
+  function render() {
+    const status = statusOf(entry);
+    const { job } = entry;
+    const active = !isFinal(entry);
+    const name = nameOf(entry);
+    const problem = problemOf(entry);
+    const known = styleOf(styleIdOf(entry));
+    const styleTitle = known?.title ?? styleIdOf(entry);
+    element.dataset.status = status;
+    element.classList.toggle("ended", !active && status !== "done");
+    element.setAttribute("aria-label", `${name}, ${styleTitle}`);
+    say(title, name);
+    const signature = `${locale()} ${styleTitle} ${job?.license}`;
+    if (style.dataset.signature !== signature) {
+      style.dataset.signature = signature;
+      style.replaceChildren(styleTitle, " ", licenceLink(known, job?.license ?? known?.license ?? ""), ...mark(job ?? known));
+    }
+    showPicture(status);
+    slider?.translate();
+    const image = status === "done" && picture.querySelector("img.after");
+    if (image) image.alt = t("resultAlt", { name, style: styleTitle });
+
+    const again = (problem?.retryable ?? false) || status === "cancelled" || status === "expired";
+    const lacksPhoto = status === "failed" && problem?.retryable && !entry.photo;
+    say(message, messageOf(entry) + (lacksPhoto ? `${t("gap")}${t("fileGone")}` : ""));
+    const lines = [...(job?.notes ?? []), ...(status === "done" ? [facts(job)] : [])];
+    if (notes.textContent !== lines.join("")) notes.replaceChildren(...lines.map((line) => h("li", {}, line)));
+    notes.hidden = !lines.length;
+
+    progress.hidden = !active;
+    progress.setAttribute("aria-label", name);
+    if (status === "uploading" && entry.progress < 1) progress.value = entry.progress;
+    else progress.removeAttribute("value");
+
+    download.hidden = status !== "done";
+    if (status === "done") {
+      download.href = at(`v1/jobs/${job.id}/result`);
+    }
+    buttons.retry.hidden = active || !again || !entry.photo;
+    buttons.cancel.hidden = !active;
+    buttons.cancel.disabled = entry.cancelling;
+    buttons.delete.hidden = !(status === "done" || (status === "failed" && job));
+    buttons.dismiss.hidden = active || status === "done";
+    for (const [key, control] of Object.entries({ ...buttons, download })) {
+      say(control, t(key));
+      control.setAttribute("aria-label", `${t(key)}: ${name}`);
+    }
+
+    clearTimeout(ticking);
+    if (status === "waiting" && entry.retryAt > Date.now()) ticking = setTimeout(render, 1000);
+  }
+
+  render();
+  return { element, render };
+}
+
+function facts(job) {
+  const bytes = job.result.bytes;
+  const [value, unit] = bytes < 1e6 ? [bytes / 1e3, "kilobyte"] : [bytes / 1e6, "megabyte"];
+  const weight = new Intl.NumberFormat(locale(), { style: "unit", unit, maximumFractionDigits: unit === "megabyte" ? 1 : 0 }).format(value);
+  return `${job.size.width} × ${job.size.height} px, ${weight}`;
+}
+
+function resultImage(job, picture) {
+  const src = at(`v1/jobs/${job.id}/result`);
+  const image = h("img", { className: "after", src, width: job.size.width, height: job.size.height });
+  let attempts = 0;
+  image.onerror = async () => {
+    attempts += 1;
+    if (attempts >= LOAD_ATTEMPTS) return picture.replaceChildren(h("p", { className: "error" }, t("resultGone")));
+    await lost();
+    image.src = src;
+  };
+  return image;
+}

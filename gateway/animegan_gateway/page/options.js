@@ -1,0 +1,33 @@
+import { $, h } from "./dom.js";
+import { onLanguage, t } from "./i18n.js";
+
+const SIDES_PX = [512, 768, 1024, 1536, 2048, 3072, 4096, 8192];
+const FORMATS = ["auto", "jpeg", "png", "webp"];
+
+/** @param {any} limits the server's own */
+export function openOptions(limits) {
+  const side = $("max-side");
+  const format = $("format");
+  const quality = $("quality");
+  const sides = [...new Set([...SIDES_PX.filter((px) => px <= limits.max_side_ceiling_px), limits.max_side_px])].sort((a, b) => a - b);
+  quality.value = limits.quality;
+  const follow = () => {
+    $("quality-value").textContent = quality.value;
+    quality.disabled = format.value === "png";
+  };
+  quality.oninput = format.onchange = follow;
+  onLanguage(() => {
+    fill(side, limits.max_side_px, sides.map((px) => [px, `${px} px`]));
+    fill(format, limits.format, FORMATS.map((id) => [id, id === "auto" ? t("auto") : id.toUpperCase()]));
+    follow();
+  });
+}
+
+function fill(select, standard, choices) {
+  const value = select.value || String(standard);
+  select.replaceChildren(...choices.map(([id, text]) => h("option", { value: String(id) }, text)));
+  select.value = value;
+}
+
+/** As form fields of a job. */
+export const chosenOptions = () => ({ max_side: $("max-side").value, format: $("format").value, quality: $("quality").value });

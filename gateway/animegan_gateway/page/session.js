@@ -1,0 +1,75 @@
+import { announce } from "./announce.js";
+import { call } from "./api.js";
+import { onUnauthorized, steadily } from "./connection.js";
+import { $ } from "./dom.js";
+import { explain, t } from "./i18n.js";
+
+/** @type {{ keys_required: boolean, signed_in: boolean, limits: any, keep_s: number }} */
+export let session;
+
+/** @type {Promise<void> | null} */
+let signingIn = null;
+
+/** Finds out who this is; asks for the key where one is needed. */
+export async function openSession() {
+  await know(() => call("v1/session"));
+  if (!session.signed_in) await signIn();
+}
+
+async function know(request) {
+  session = (await steadily(request)).body;
+  $("sign-out").hidden = !(session.keys_required && session.signed_in);
+}
+
+const enter = (json) => know(() => call("v1/session", { method: "POST", json }));
+
+/** Once for all who were refused at the same time. */
+function signIn() {
+  signingIn ??= (async () => {
+    await know(() => call("v1/session")); // a restart may have changed what is required
+    await (session.keys_required ? ask() : enter({}));
+  })().finally(() => { signingIn = null; });
+  return signingIn;
+}
+
+function ask() {
+  const panel = $("sign-in");
+  const form = panel.querySelector("form");
+  const button = form.querySelector("button");
+  const error = $("key-error");
+  document.body.classList.add("locked");
+  panel.hidden = false;
+  $("key").focus();
+  return new Promise((resolve) => {
+    form.onsubmit = async (event) => {
+      event.preventDefault();
+      button.disabled = true;
+      error.textContent = "";
+      try {
+        session = (await call("v1/session", { method: "POST", json: { key: $("key").value.trim() } })).body;
+      } catch (problem) {
+        error.textContent = problem.status ? explain(problem) : t("away");
+        $("key").focus();
+        return;
+      } finally {
+        button.disabled = false;
+      }
+      form.reset();
+      panel.hidden = true;
+      $("sign-out").hidden = false;
+      document.body.classList.remove("locked");
+      announce(t("signedIn"));
+      $("main").focus();
+      resolve();
+    };
+  });
+}
+
+/** Forgets who this is, and what was drawn in this tab. */
+export async function signOut() {
+  await steadily(() => call("v1/session", { method: "DELETE" }));
+  sessionStorage.clear();
+  location.reload();
+}
+
+onUnauthorized(signIn);

@@ -1,0 +1,45 @@
+"""How many jobs a caller may send in a minute; counted in memory, or in Redis for all gateways together."""
+
+from __future__ import annotations
+
+import time
+
+from limits import RateLimitItemPerMinute
+from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.strategies import MovingWindowRateLimiter
+from redis.exceptions import RedisError
+
+from animegan_gateway.callers import Caller
+from animegan_gateway.errors import RateLimited, StoreUnavailable
+
+
+class Rates:
+    """`per_minute` is for callers without a rate of their own; 0 is any number. `redis_url` is empty for memory."""
+
+    def __init__(self, per_minute: int, redis_url: str = "") -> None:
+        self._per_minute = per_minute
+        storage = (
+            RedisStorage(f"async+{redis_url}", implementation="redispy", key_prefix="{animegan}:rate")
+            if redis_url
+            else MemoryStorage()
+        )
+        self._limiter = MovingWindowRateLimiter(storage)
+
+    async def admit(self, caller: Caller) -> None:
+        """Count one job. Raises `RateLimited`, or `StoreUnavailable`."""
+        own = caller.key.rate_per_minute if caller.key else None
+        per_minute = self._per_minute if own is None else own
+        if not per_minute:
+            return
+        rate = RateLimitItemPerMinute(per_minute)
+        try:
+            if await self._limiter.hit(rate, caller.name):
+                return
+            stats = await self._limiter.get_window_stats(rate, caller.name)
+        except (RedisError, OSError):
+            raise StoreUnavailable("The queue's store does not answer. Try again soon.") from None
+        raise RateLimited(
+            f"You may send {per_minute} pictures a minute.",
+            retry_after_s=stats.reset_time - time.time(),
+            limit_per_minute=per_minute,
+        )

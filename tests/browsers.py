@@ -1,0 +1,56 @@
+"""Debian's Chromium, driven by Playwright; a test that wants it is skipped, with the reason, where it is not."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+PATIENCE_MS = 120_000
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+)
+
+
+def chromium() -> str:
+    """The executable. Skips the test where there is none."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if not found:
+        pytest.skip("There is no Chromium here (Debian: apt-get install chromium).")
+    return found
+
+
+@contextmanager
+def opened_page(
+    url: str, *, language: str = "en-US", width: int = 1280, height: int = 900, **more: Any
+) -> Iterator[Page]:
+    """The page at that address in a browser of its own; anything it complains of fails the test."""
+    complaints: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=[*ARGUMENTS])
+        try:
+            context = browser.new_context(locale=language, viewport={"width": width, "height": height}, **more)
+            page = context.new_page()
+            page.set_default_timeout(PATIENCE_MS)
+            expect.set_options(timeout=PATIENCE_MS)
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.on(
+                "console", lambda said: complaints.append(said.text) if "Content Security Policy" in said.text else None
+            )
+            page.goto(url)
+            yield page
+            assert complaints == []
+        finally:
+            browser.close()
