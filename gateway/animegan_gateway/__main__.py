@@ -45,10 +45,9 @@ async def serve(configured: Settings) -> None:
     async with running(configured, handler_settings.load()) as gateway:
         server = Server(
             uvicorn.Config(
-                Shell(gateway.app, configured.allowed_hosts),
+                Shell(gateway.app, configured.allowed_hosts, configured.path_prefix),
                 host=configured.host,
                 port=configured.port,
-                root_path=configured.path_prefix,
                 http=patient_protocol(configured.header_timeout_s, configured.upload_timeout_s + 5),
                 ws="none",
                 lifespan="off",

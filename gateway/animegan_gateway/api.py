@@ -385,7 +385,8 @@ async def _picture(request: Request, house: House, job: Job, *, download: bool) 
     if job.state is State.CANCELLED:
         raise JobCancelled("This job was cancelled, so there is no picture. Send the photo again.")
     if job.state is State.FAILED:
-        return stored_problem_response(job.error or InternalError("The picture was not drawn.").problem())
+        problem = job.error or InternalError("The picture was not drawn.").problem()
+        return stored_problem_response({**problem, "job_status": job.state.value})
     if job.state is State.EXPIRED or job.result is None:
         _expired(job)
     etag = f'"{job.result_key}"'

@@ -15,6 +15,7 @@ import structlog
 from animegan.errors import AnimeganError, InternalError
 from animegan_gateway.bell import Bell, wait
 from animegan_gateway.blobs import Blobs
+from animegan_gateway.cancelling import cancelled
 from animegan_gateway.errors import StorageFull, StoreUnavailable
 from animegan_gateway.jobs import Job, Result, State
 from animegan_gateway.metrics import Metrics
@@ -78,9 +79,7 @@ class Dispatcher:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_s)
         left = dict(self._tasks)
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        await cancelled(left)
         for job in left.values():
             with contextlib.suppress(AnimeganError):  # whoever recovers the lease will
                 await self._store.move(job.id, State.QUEUED, attempt=job.attempt)

@@ -104,22 +104,24 @@ class Door:
         await self._blobs.put(upload_key(job_id), file)
         try:
             job = await self._store.submit(job_id, ask, self._bounds(caller), idempotency_key)
-        except (Full, Mismatch, StorageFull) as error:
-            # After any other error the store may hold the job all the same; if it doesn't, the upload is swept.
+        except StorageFull:
             await self._blobs.delete(upload_key(job_id))
-            if isinstance(error, Full):
-                await self._refuse(error, caller)
-            if isinstance(error, Mismatch):
-                raise IdempotencyMismatch(
-                    f"The Idempotency-Key {idempotency_key!r} was used for another picture or other options. "
-                    "Send a new key with a new request."
-                ) from None
             raise
-        if job.id == job_id:
-            self._metrics.accepted.inc()
-            log.info("accepted", job=job.id[:8], bytes=ask.bytes, work_px=ask.work_px, style=ask.style)
-        else:
+        except Full as full:
             await self._blobs.delete(upload_key(job_id))
+            await self._refuse(full, caller)
+        except Mismatch:
+            await self._blobs.delete(upload_key(job_id))
+            raise IdempotencyMismatch(
+                f"The Idempotency-Key {idempotency_key!r} was used for another picture or other options. "
+                "Send a new key with a new request."
+            ) from None
+        # Where the store gave no answer, the job may be in it, and needs its picture; else the picture is swept.
+        if job.id != job_id:
+            await self._blobs.delete(upload_key(job_id))
+            return job
+        self._metrics.accepted.inc()
+        log.info("accepted", job=job.id[:8], bytes=ask.bytes, work_px=ask.work_px, style=ask.style)
         return job
 
     async def find(self, caller: Caller, job_id: str) -> Job:
@@ -138,6 +140,8 @@ class Door:
         """Cancel a job that has not ended; delete the picture of one that has. Raises as `find`."""
         while True:
             job = await self.find(caller, job_id)
+            if job.state is State.CANCELLED:
+                return job  # asked for once more
             to = State.CANCELLED if job.state in HELD else State.EXPIRED
             if moved := await self._store.move(job.id, to):
                 await self.clear(moved)

@@ -22,6 +22,7 @@ from animegan_gateway.bell import Bell
 from animegan_gateway.blobs import Blobs, FileBlobs, ObjectBlobs, RedisBlobs
 from animegan_gateway.board import Board
 from animegan_gateway.callers import Callers
+from animegan_gateway.cancelling import cancelled
 from animegan_gateway.catalogue import Catalogue
 from animegan_gateway.dispatcher import Dispatcher
 from animegan_gateway.door import Door
@@ -80,7 +81,11 @@ async def running(settings: Settings, drawing: HandlerSettings) -> AsyncIterator
         for job in () if settings.store else await store.recover():
             log.warning("recovered", job=job.id[:8], attempt=job.attempt)
         torchserve = TorchServe(
-            settings.torchserve, settings.management, settings.width, settings.draw_timeout_s, changed=bell.ring_all
+            settings.torchserve,
+            None if settings.management == "none" else settings.management,
+            settings.width,
+            settings.draw_timeout_s,
+            changed=bell.ring_all,
         )
         stack.push_async_callback(torchserve.close)
         catalogue = Catalogue()
@@ -157,5 +162,4 @@ async def _end(task: asyncio.Task[None]) -> None:
     """Cancel the task; one that failed is in the log."""
     if task.done() and not task.cancelled() and (error := task.exception()):
         log.error("task_failed", exc_info=error)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await cancelled([task])

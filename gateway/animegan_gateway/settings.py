@@ -31,9 +31,9 @@ class Settings(Rows):
     metrics_host: str = Field("127.0.0.1", description="Address of the metrics, apart from the API's.")
     metrics_port: Port = Field(8001, description="Port of the metrics.")
     torchserve: Url = Field("http://127.0.0.1:8080", description="TorchServe's inference address.")
-    management: Url | Literal[""] = Field(
+    management: Url | Literal["none"] = Field(
         "http://127.0.0.1:8081",
-        description="TorchServe's management address, which tells how wide the queue may run; empty: `width` tells.",
+        description="TorchServe's management address, which tells how wide the queue may run; none: `width` tells.",
     )
     width: int = Field(
         0, ge=0, description="Pictures sent to TorchServe at one time; 0: its ready workers times its batch size."
@@ -121,6 +121,6 @@ def load() -> Settings:
         raise BadSetting(f"host={settings.host} is reachable from elsewhere, and keys=off. {way_out}")
     if settings.keys_required and not Keys(settings.folder).listed():
         raise BadSetting(f"host={settings.host} needs API keys, and there is none in {settings.folder}. {way_out}")
-    if not settings.width and not settings.management:
-        raise BadSetting("width=0 asks TorchServe's management API, and management is empty. Set one of them.")
+    if not settings.width and settings.management == "none":
+        raise BadSetting("width=0 asks TorchServe's management API, and management=none. Set one of them.")
     return settings

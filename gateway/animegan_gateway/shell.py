@@ -27,6 +27,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
 }
+HEALTH = ("/healthz", "/readyz")
 HSTS = "max-age=31536000"
 ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 JOB = re.compile(r"(?<=/jobs/)([\w-]{8})[\w-]+")  # a job's id opens it: no log has the whole of one
@@ -35,17 +36,24 @@ log = structlog.get_logger("access")
 
 
 class Shell:
-    """ASGI middleware. `hosts` are the names that are answered, without ports; none: all."""
+    """ASGI middleware. `hosts` are the names that are answered, without ports; none: all.
 
-    def __init__(self, app: ASGIApp, hosts: list[str]) -> None:
+    `prefix` is the path under which a proxy serves the app, which may take it away or leave it.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: list[str], prefix: str = "") -> None:
         self._app = app
+        self._prefix = prefix
         self._hosts = {host.lower() for host in hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
+        headers, path = Headers(scope=scope), scope["path"]
+        if not path.startswith(f"{self._prefix}/"):
+            path = self._prefix + path
+        scope.update(path=path, root_path=self._prefix)
         given = headers.get(REQUEST_ID, "")
         request_id = given if ID.fullmatch(given) else secrets.token_hex(8)
         scope["state"]["request_id"] = request_id
@@ -66,12 +74,12 @@ class Shell:
             await send(message)
 
         try:
-            app = self._app if self._knows(headers.get("host", "")) else _elsewhere
+            probed = path.removeprefix(self._prefix) in HEALTH  # under whatever address the prober knows
+            app = self._app if probed or self._knows(headers.get("host", "")) else _elsewhere
             await app(scope, receive, answer)
         finally:
             seconds = round(time.perf_counter() - start, 4)
-            path = JOB.sub(r"\1…", scope["path"])
-            log.info("request", method=scope["method"], path=path, status=status, seconds=seconds)
+            log.info("request", method=scope["method"], path=JOB.sub(r"\1…", path), status=status, seconds=seconds)
 
     def _knows(self, host: str) -> bool:
         name = re.sub(r":\d+$", "", host).lower()

@@ -16,7 +16,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -91,10 +91,14 @@ class SqliteStore:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
 
     async def open(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._open)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._open)
+        except BaseException:
+            self._thread.shutdown()
+            raise
 
     async def close(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._held.close)
         self._thread.shutdown()
 
     async def submit(self, job_id: str, ask: Ask, bounds: Bounds, idempotency_key: str | None) -> Job:
@@ -237,6 +241,8 @@ class SqliteStore:
 
     @step
     def _move(self, job_id: str, to: State, attempt: int | None, changes: Mapping[str, Any]) -> Job | None:
+        if to is State.RUNNING:
+            raise ValueError("A job runs once it is taken.")
         job = self._one("SELECT * FROM jobs WHERE id = ?", job_id)
         if job is None or job.state not in before(to) or attempt not in (None, job.attempt):
             return None
@@ -249,16 +255,17 @@ class SqliteStore:
         values = {"state": to, **timing, **changes}
         if result := changes.get("result"):
             values |= {"result": result.model_dump_json(), "result_bytes": result.bytes, "run_s": result.run_s}
-        if error := changes.get("error"):
-            values["error"] = json.dumps(error)
+        if "error" in changes:
+            values["error"] = json.dumps(changes["error"])
         assignments = ", ".join(f"{name} = :{name}" for name in values)
         self._db.execute(f"UPDATE jobs SET {assignments} WHERE id = :id", {**values, "id": job_id})
         return self._one("SELECT * FROM jobs WHERE id = ?", job_id)
 
     @step
     def _recover(self) -> Sequence[Job]:
-        self._db.execute("UPDATE jobs SET state = 'queued' WHERE state = 'running' RETURNING id").fetchall()
-        return self._all("SELECT * FROM jobs WHERE state = 'queued' AND attempt > 0")
+        lost = self._all("SELECT * FROM jobs WHERE state = 'running'")
+        self._db.execute("UPDATE jobs SET state = 'queued' WHERE state = 'running'")
+        return [job.model_copy(update={"state": State.QUEUED}) for job in lost]
 
     def _turn(self) -> int:
         """The turn of the job that was taken last."""
@@ -286,24 +293,29 @@ class SqliteStore:
         self._db.execute("COMMIT")
 
     def _open(self) -> None:
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock = os.open(self._file.with_suffix(".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._db = sqlite3.connect(self._file, isolation_level=None, check_same_thread=False)
-        except BlockingIOError:
-            raise BadSetting(
-                f"Another gateway uses {self._file.parent}. Stop that one, give this one a folder of its own "
-                "(ANIMEGAN_GATEWAY_DATA), or have both use one Redis (ANIMEGAN_GATEWAY_STORE)."
-            ) from None
-        except (OSError, sqlite3.Error) as error:
-            raise BadSetting(f"{self._file} can't be opened: {error}. Correct ANIMEGAN_GATEWAY_DATA.") from None
-        self._file.chmod(0o600)
-        self._db.row_factory = sqlite3.Row
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.execute("PRAGMA journal_size_limit = 16777216")
-        self._migrate()
+        with ExitStack() as stack:
+            try:
+                self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                lock = os.open(self._file.with_suffix(".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+                stack.callback(os.close, lock)
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._db = stack.enter_context(
+                    closing(sqlite3.connect(self._file, isolation_level=None, check_same_thread=False))
+                )
+                self._file.chmod(0o600)
+                self._db.execute("PRAGMA journal_mode = WAL")
+            except BlockingIOError:
+                raise BadSetting(
+                    f"Another gateway uses {self._file.parent}. Stop that one, give this one a folder of its own "
+                    "(ANIMEGAN_GATEWAY_DATA), or have both use one Redis (ANIMEGAN_GATEWAY_STORE)."
+                ) from None
+            except (OSError, sqlite3.Error) as error:
+                raise BadSetting(f"{self._file} can't be opened: {error}. Correct ANIMEGAN_GATEWAY_DATA.") from None
+            self._db.row_factory = sqlite3.Row
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("PRAGMA journal_size_limit = 16777216")
+            self._migrate()
+            self._held = stack.pop_all()
 
     def _migrate(self) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
@@ -314,10 +326,6 @@ class SqliteStore:
             )
         for number, script in enumerate(MIGRATIONS[version:], version + 1):
             self._db.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
-
-    def _close(self) -> None:
-        self._db.close()
-        os.close(self._lock)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from animegan.errors import AnimeganError
 from animegan.headers import inspect
 from animegan.sizes import Limits, fit
 from animegan.styles import Style
+from animegan_gateway.cancelling import cancelled
 from animegan_gateway.catalogue import Catalogue
 from animegan_gateway.door import HOUSE, Door
 from animegan_gateway.errors import NotReady
@@ -59,10 +60,7 @@ class Thumbnails:
         return self._tasks[key]
 
     async def close(self) -> None:
-        tasks = [*self._tasks.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancelled([*self._tasks.values()])
 
     async def _draw(self, style: Style) -> None:
         size = inspect(self._photo, Limits(len(self._photo), 10**8)).size

@@ -96,12 +96,12 @@ Outcome = Drawn | Fruitless
 class TorchServe:
     """`watch` keeps `presence` and `width` up to date; `changed` is called when they change.
 
-    `url` and `management` are the addresses of its inference and its management API; without the latter, `width` tells
-    how many pictures it takes at one time. `width` 0 takes it from the management API.
+    `url` and `management` are the addresses of its inference and its management API; where the latter is None, `width`
+    tells how many pictures it takes at one time. `width` 0 takes it from the management API.
     """
 
     def __init__(
-        self, url: str, management: str, width: int, timeout_s: float, changed: Callable[[], None] = lambda: None
+        self, url: str, management: str | None, width: int, timeout_s: float, changed: Callable[[], None] = lambda: None
     ) -> None:
         self._url = url
         self._management = management
