@@ -38,6 +38,7 @@ from redis.exceptions import (
 
 from animegan.errors import BadSetting
 from animegan_gateway.bell import Bell
+from animegan_gateway.cancelling import cancelled
 from animegan_gateway.errors import StorageFull, StoreUnavailable
 from animegan_gateway.jobs import Ask, Job, Result, State, before
 from animegan_gateway.store import RUNS, Bounds, Full, Line, Mismatch, Run, Tally, Waiting
@@ -159,9 +160,7 @@ class RedisStore:
         self._listener = asyncio.create_task(self._listen())
 
     async def close(self) -> None:
-        while self._listener and not self._listener.done():
-            self._listener.cancel()  # again, as wait_for() of Python 3.11 may swallow it, and Redis's client waits so
-            await asyncio.wait([self._listener], timeout=0.1)
+        await cancelled([self._listener] if self._listener else [])
         await self._redis.aclose()
 
     @step
