@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from http import HTTPStatus
-from typing import Annotated, Any, NoReturn, cast
+from typing import Annotated, Any, NoReturn, cast, get_args
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
+from pydantic import WithJsonSchema
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from animegan.errors import (
@@ -28,6 +29,8 @@ from animegan.errors import (
     UnknownStyle,
     UnsupportedImage,
 )
+from animegan.options import MOST_CHARACTERS
+from animegan.settings import SMALLEST_SIDE_PX, Format
 from animegan_gateway import ranges, views
 from animegan_gateway.board import Place
 from animegan_gateway.callers import Caller, Callers
@@ -80,15 +83,16 @@ class House:
     metrics: Metrics
 
 
-def house(request: Request) -> House:
+# Dependencies are coroutines, as FastAPI would send plain functions through a thread.
+async def house(request: Request) -> House:
     return cast(House, request.app.state.house)
 
 
-def caller(request: Request) -> Caller:
-    return house(request).callers.identify(request)
+async def caller(request: Request) -> Caller:
+    return (await house(request)).callers.identify(request)
 
 
-def spoken(request: Request) -> Language:
+async def spoken(request: Request) -> Language:
     return language(request.headers.get("accept-language"))
 
 
@@ -103,6 +107,7 @@ IdempotencyKey = Annotated[
         max_length=MOST_KEY_CHARACTERS,
         min_length=1,
     ),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MOST_KEY_CHARACTERS}),  # a header is never null
 ]
 
 router = APIRouter(prefix="/v1")
@@ -134,6 +139,18 @@ PICTURE: dict[str, Any] = {
     "description": "The picture; X-Animegan-… headers say what was done to it.",
     "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in (JPEG, "image/png", "image/webp")},
 }
+EVENT = {
+    "type": "object",
+    "properties": {
+        "event": {"type": "string", "enum": [EVENTS.get(state, state.value) for state in State]},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/JobView"},
+        },
+        "retry": {"type": "integer", "description": "Milliseconds until a browser that was cut off asks again."},
+    },
+}
 FORM = {
     "requestBody": {
         "required": True,
@@ -149,10 +166,26 @@ FORM = {
                             "contentMediaType": "application/octet-stream",
                             "description": "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.",
                         },
-                        "style": {"type": "string", "description": "A style's id; GET v1/styles lists them."},
-                        "max_side": {"type": "string", "description": "Limit on the longest side, in px."},
-                        "format": {"type": "string", "enum": ["auto", "jpeg", "png", "webp"]},
-                        "quality": {"type": "string", "description": "Of JPEG and WebP, 1 to 100."},
+                        "style": {
+                            "type": "string",
+                            "maxLength": MOST_CHARACTERS,
+                            "description": "A style's id; GET v1/styles lists them.",
+                            "examples": ["cel"],
+                        },
+                        "max_side": {
+                            "type": "integer",
+                            "minimum": SMALLEST_SIDE_PX,
+                            "description": "Limit on the longest side, in px; GET v1/session tells the largest.",
+                            "examples": [1024],
+                        },
+                        "format": {"type": "string", "enum": [*get_args(Format)], "examples": ["png"]},
+                        "quality": {
+                            "type": "integer",
+                            "minimum": 1,
+                            "maximum": 100,
+                            "description": "Of JPEG and WebP.",
+                            "examples": [92],
+                        },
                     },
                 },
                 "encoding": {IMAGE: {"contentType": "image/*"}},
@@ -198,7 +231,7 @@ async def stylize(
     """
     job = await _accept(request, house, caller, idempotency_key)
     gone = asyncio.create_task(_hang_up(request))
-    ended = asyncio.create_task(_ended(house, job))
+    ended = asyncio.create_task(house.door.ended(job))
     try:
         await asyncio.wait(
             {gone, ended}, timeout=house.door.settings.stylize_timeout_s, return_when=asyncio.FIRST_COMPLETED
@@ -264,7 +297,7 @@ async def job(
     responses={
         200: {
             "description": "Events position, running, done, failed, cancelled and expired, each with the whole job.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {"schema": EVENT}},
         },
         **documented(*FOUND),
     },
@@ -363,14 +396,6 @@ async def _accepted(house: House, job: Job, spoken: Language) -> Response:
 
 def _removed(house: House, job: Job, spoken: Language) -> Response:
     return JSONResponse(_view(house, job, Place(None, None), spoken), headers={"Cache-Control": "no-store"})
-
-
-async def _ended(house: House, job: Job) -> Job:
-    async with aclosing(house.door.follow(job)) as updates:
-        async for update in updates:
-            if update:
-                job, _ = update
-    return job
 
 
 async def _hang_up(request: Request) -> None:

@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
@@ -87,10 +87,13 @@ class FileBlobs:
                 return None
 
     async def read(self, key: str, first: int, last: int) -> AsyncIterator[bytes]:
-        with _disk(), await asyncio.to_thread(self._path(key).open, "rb") as stream:
-            stream.seek(first)
-            for _, count in _parts(first, last, CHUNK_BYTES):
-                yield await asyncio.to_thread(stream.read, count)
+        (_, count), *parts = _parts(first, last, CHUNK_BYTES)
+        with _disk():
+            stream, chunk = await asyncio.to_thread(_begin, self._path(key), first, count)
+            with stream:
+                yield chunk
+                for _, count in parts:
+                    yield await asyncio.to_thread(stream.read, count)
 
     async def delete(self, *keys: str) -> None:
         with _disk():
@@ -232,6 +235,13 @@ def _parts(first: int, last: int, most: int) -> Iterator[tuple[int, int]]:
     """Start and length of each part of the range, both ends included."""
     for start in range(first, last + 1, most):
         yield start, min(most, last + 1 - start)
+
+
+def _begin(file: Path, first: int, count: int) -> tuple[BinaryIO, bytes]:
+    """The file, and what it has from `first` on: most pictures are read whole with that."""
+    stream = file.open("rb")
+    stream.seek(first)
+    return stream, stream.read(count)
 
 
 def _keep(file: Path, target: Path) -> None:

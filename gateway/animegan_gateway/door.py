@@ -176,6 +176,16 @@ class Door:
                 if rung or not waits or place.position is None:
                     job = await self._store.get(job.id) or job.model_copy(update={"state": State.EXPIRED})
 
+    async def ended(self, job: Job) -> Job:
+        """The job once it has ended, or the gateway is about to stop."""
+        with self._bell.listening(job.id) as changed:
+            while not (job.ended or self.draining):
+                changed.clear()
+                job = await self._store.get(job.id) or job.model_copy(update={"state": State.EXPIRED})
+                if not job.ended:
+                    await wait(changed, HEARTBEAT_S)
+        return job
+
     def read(self, job: Job, first: int, last: int) -> AsyncIterator[bytes]:
         """The bytes of the job's picture, from first to last."""
         return self._blobs.read(job.result_key, first, last)

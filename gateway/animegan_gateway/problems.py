@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from http import HTTPStatus
+from http import HTTPMethod, HTTPStatus
 from typing import Any
 
 import structlog
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 from animegan.errors import CONTENT_TYPE, AnimeganError, BadOption, BadSetting, BadWeights, InternalError
 from animegan_gateway.errors import BadRequest, Busy, MethodNotAllowed, NotFound, RangeNotSatisfiable, Unauthorized
@@ -44,6 +45,9 @@ class App(FastAPI):
                         del operation["responses"]["422"]  # only text in the path, and any text will do
             for name in ("HTTPValidationError", "ValidationError"):
                 schema["components"]["schemas"].pop(name, None)
+            for model in schema["components"]["schemas"].values():
+                for example in model.get("examples", ()):  # in which FastAPI leaves out what is null
+                    example.update({name: example.get(name) for name in model["required"]})
         return self.openapi_schema or {}
 
 
@@ -101,6 +105,16 @@ def _example(error: type[AnimeganError]) -> dict[str, Any]:
     return (error(detail, retry_after_s=4) if issubclass(error, Busy) else error(detail)).problem()
 
 
+def _allowed(request: Request) -> list[str]:
+    """The methods of the address; the router itself tells those of one route, where several have the address."""
+
+    def possible(method: HTTPMethod) -> bool:
+        scope = {**request.scope, "method": method.value}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    return [method.value for method in HTTPMethod if possible(method)]
+
+
 def install(app: FastAPI) -> None:
     """Have the app answer every error as a problem, and tell a caller nothing of a fault of its own."""
 
@@ -123,7 +137,7 @@ def install(app: FastAPI) -> None:
             return problem_response(NotFound("There is nothing at this address. GET docs lists what there is."))
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             response = problem_response(MethodNotAllowed(f"{request.method} is not possible here."))
-            response.headers.update(error.headers or {})
+            response.headers["Allow"] = ", ".join(_allowed(request)) or "GET, HEAD"  # none of its routes: a file
             return response
         return problem_response(BadRequest(str(error.detail)))
 

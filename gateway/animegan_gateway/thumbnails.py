@@ -84,8 +84,7 @@ class Thumbnails:
                 await asyncio.to_thread(file.write_bytes, self._photo)
                 job = await self._door.submit(ask, file, HOUSE)
             try:
-                async for update in self._door.follow(job):
-                    job = update[0] if update else job
+                job = await self._door.ended(job)
                 if job.state is State.DONE and job.result:
                     parts = [part async for part in self._door.read(job, 0, job.result.bytes - 1)]
                     self._drawn[style.id, style.sha256] = b"".join(parts)

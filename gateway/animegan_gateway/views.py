@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from animegan.report import Report, notes
 from animegan.settings import Format
@@ -37,9 +37,56 @@ class LinksView(BaseModel):
     result: str
 
 
+_URL = "/v1/jobs/3q2-7wAAAAAAAAAAAAAAAA"
+_JOB: dict[str, JsonValue] = {
+    "id": "3q2-7wAAAAAAAAAAAAAAAA",
+    "status": "queued",
+    "position": 4,
+    "ahead": 3,
+    "eta_s": 12.5,
+    "message": "3 ahead of you, about 10 s",
+    "notes": ["fitted the size for you: 1024×683"],
+    "style": "cel",
+    "license": "CC-BY-SA-4.0",
+    "noncommercial": False,
+    "max_side": 1024,
+    "format": "auto",
+    "quality": 92,
+    "original_size": {"width": 4000, "height": 2667},
+    "size": {"width": 1024, "height": 683},
+    "fitted": True,
+    "frames": 1,
+    "accepted_at": "2026-11-24T22:00:00Z",
+    "started_at": None,
+    "finished_at": None,
+    "expires_at": None,
+    "result": None,
+    "error": None,
+    "links": {"self": _URL, "events": f"{_URL}/events", "result": f"{_URL}/result"},
+}
+_STYLES: dict[str, JsonValue] = {
+    "default": "cel",
+    "styles": [
+        {
+            "id": "cel",
+            "title": "Cel",
+            "license": "CC-BY-SA-4.0",
+            "license_url": "https://creativecommons.org/licenses/by-sa/4.0/",
+            "noncommercial": False,
+            "suits": ["landscape", "portrait"],
+            "source": "https://example.org/cel",
+            "installed": True,
+            "default": True,
+            "thumbnail": "/v1/styles/cel/thumbnail",
+        }
+    ],
+}
+
+
 class JobView(BaseModel):
     """A job. Times are RFC 3339 in UTC, durations in seconds, sizes in px."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [_JOB]})
     id: str
     status: State
     position: int | None = Field(description="1: next; null unless it waits.")
@@ -80,6 +127,7 @@ class StyleView(BaseModel):
 
 
 class StylesView(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [_STYLES]})
     default: str
     styles: list[StyleView]
 
