@@ -171,7 +171,7 @@ class Gateway:
 
 
 @contextmanager
-def running_gateway(folder: Path, torchserve: Server | None, **settings: object) -> Iterator[Gateway]:
+def running_gateway(folder: Path, torchserve: Server | None, /, **settings: object) -> Iterator[Gateway]:
     """A gateway with these settings, by their names; without a TorchServe its jobs wait."""
     variables = {f"ANIMEGAN_GATEWAY_{name.upper()}": str(value) for name, value in settings.items()}
     inference = torchserve.inference if torchserve else f"http://127.0.0.1:{free_port()}"

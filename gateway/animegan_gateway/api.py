@@ -17,6 +17,7 @@ from pydantic import WithJsonSchema
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from animegan.errors import (
+    AnimeganError,
     BadImage,
     BadOption,
     BadWeights,
@@ -89,7 +90,12 @@ async def house(request: Request) -> House:
 
 
 async def caller(request: Request) -> Caller:
-    return (await house(request)).callers.identify(request)
+    parts = await house(request)
+    try:
+        return parts.callers.identify(request)
+    except AnimeganError as error:
+        parts.metrics.rejected.labels(error.code).inc()
+        raise
 
 
 async def spoken(request: Request) -> Language:

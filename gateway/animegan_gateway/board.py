@@ -52,6 +52,14 @@ class Board:
         position, work_px = found
         return Place(position, self._seconds(work_px + sum(each.work_px for each in self._line.running) / 2))
 
+    async def holds(self, jobs: int) -> bool:
+        """Whether so many wait or run: nobody is turned away on an old look."""
+        for fresh_s in (FRESH_S, 0.0):
+            await self._look(fresh_s=fresh_s)
+            if len(self._line.waiting) + len(self._line.running) < jobs:
+                return False
+        return True
+
     async def room_in_s(self, caller_share: float = 1.0) -> float:
         """Seconds until the next place is free, of those of a caller who holds that part of the queue."""
         await self._look()
@@ -68,9 +76,9 @@ class Board:
         width = max(1, self._torchserve.width, len(self._line.running))
         return work_px * self._seconds_per_px / width
 
-    async def _look(self, for_job: str | None = None) -> None:
+    async def _look(self, for_job: str | None = None, fresh_s: float = FRESH_S) -> None:
         async with self._lock:
-            fresh = time.monotonic() - self._looked_at < FRESH_S
+            fresh = time.monotonic() - self._looked_at < fresh_s
             if fresh and (for_job is None or for_job in self._places):
                 return
             line, runs = await self._store.line(), await self._store.runs()

@@ -90,6 +90,8 @@ class Door:
             if self.draining:
                 raise Draining("This server is about to stop and takes no new pictures. Try again in a minute.")
             await self._rates.admit(caller)
+            if idempotency_key is None and await self._board.holds(self.settings.queue_jobs):
+                await self._refuse(Full("jobs"), caller)  # before the picture is sent in vain
             with spooled(self._spool) as file:
                 upload = await receive(stream, headers, file, self._limits, self.settings.upload_timeout_s)
                 ask = await self._ask(caller, upload, request_id)

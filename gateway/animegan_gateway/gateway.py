@@ -15,7 +15,7 @@ import structlog
 from fastapi import FastAPI
 
 from animegan import __version__
-from animegan.errors import InternalError
+from animegan.errors import BadSetting, InternalError
 from animegan.settings import Settings as HandlerSettings
 from animegan_gateway import api, problems, site
 from animegan_gateway.bell import Bell
@@ -67,6 +67,11 @@ class Gateway:
 @asynccontextmanager
 async def running(settings: Settings, drawing: HandlerSettings) -> AsyncIterator[Gateway]:
     """The gateway without its HTTP server. Raises `BadSetting` or `StoreUnavailable`."""
+    if settings.queue_mb < drawing.max_upload_mb:
+        raise BadSetting(
+            f"queue_mb={settings.queue_mb} is under max_upload_mb={drawing.max_upload_mb}, so a large picture "
+            "would never be accepted. Raise the one or lower the other."
+        )
     bell, metrics = Bell(), Metrics()
     settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     async with contextlib.AsyncExitStack() as stack:

@@ -32,7 +32,7 @@ class Metrics:
             return Histogram(f"animegan_gateway_{name}", about, buckets=buckets, registry=self.registry)
 
         self.accepted = counter("jobs_accepted", "Jobs put into the queue.")
-        self.rejected = counter("jobs_rejected", "Jobs refused at the door, by the error's code.", "reason")
+        self.rejected = counter("jobs_rejected", "Requests refused at the door, by the error's code.", "reason")
         self._ended = counter("jobs_ended", "Jobs that ended, by their state.", "state")
         self._attempts = counter("attempts", "Pictures sent to TorchServe, by what became of them.", "outcome")
         self._jobs = gauge("jobs", "Jobs in the store, by their state.", "state")

@@ -112,7 +112,8 @@ def _allowed(request: Request) -> list[str]:
         scope = {**request.scope, "method": method.value}
         return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
 
-    return [method.value for method in HTTPMethod if possible(method)]
+    methods = [method.value for method in HTTPMethod if possible(method)]
+    return [*methods, "HEAD"] if "GET" in methods and "HEAD" not in methods else methods  # see `shell`
 
 
 def install(app: FastAPI) -> None:

@@ -76,7 +76,9 @@ class Shell:
         try:
             probed = path.removeprefix(self._prefix) in HEALTH  # under whatever address the prober knows
             app = self._app if probed or self._knows(headers.get("host", "")) else _elsewhere
-            await app(scope, receive, answer)
+            # A HEAD is answered as a GET would be; uvicorn keeps the body back.
+            asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+            await app(asked, receive, answer)
         finally:
             seconds = round(time.perf_counter() - start, 4)
             log.info("request", method=scope["method"], path=JOB.sub(r"\1…", path), status=status, seconds=seconds)

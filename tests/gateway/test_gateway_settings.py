@@ -103,7 +103,7 @@ def test_a_bad_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value:
 def test_a_setting_that_there_is_not_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "gateway.toml"
     file.write_text("ports = 1\n")
-    with pytest.raises(BadSetting, match="ports.*there is no such setting"):
+    with pytest.raises(BadSetting, match=r"ports.*there is no such setting"):
         load(monkeypatch, config=str(file))
 
 
