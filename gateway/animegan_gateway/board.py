@@ -53,12 +53,10 @@ class Board:
         return Place(position, self._seconds(work_px + sum(each.work_px for each in self._line.running) / 2))
 
     async def holds(self, jobs: int) -> bool:
-        """Whether so many wait or run: nobody is turned away on an old look."""
-        for fresh_s in (FRESH_S, 0.0):
-            await self._look(fresh_s=fresh_s)
-            if len(self._line.waiting) + len(self._line.running) < jobs:
-                return False
-        return True
+        """Whether so many wait or run. An old look is enough to let somebody in, and not to turn somebody away."""
+        if self._jobs() >= jobs:
+            await self._look(fresh_s=0.0)
+        return self._jobs() >= jobs
 
     async def room_in_s(self, caller_share: float = 1.0) -> float:
         """Seconds until the next place is free, of those of a caller who holds that part of the queue."""
@@ -67,6 +65,9 @@ class Board:
         mean_px = sum(job.work_px for job in jobs) / max(1, len(jobs))
         seconds = self._seconds(mean_px)
         return 10.0 if seconds is None else seconds / max(caller_share, 0.001)  # ten: nothing was measured yet
+
+    def _jobs(self) -> int:
+        return len(self._line.waiting) + len(self._line.running)
 
     def _seconds(self, work_px: float) -> float | None:
         """How long that many pixels take with all that draws."""

@@ -7,7 +7,7 @@ AnimeganError
 ├── Forbidden            403  forbidden              a request that another site made
 ├── NotFound             404  not_found              no such address
 │   └── JobNotFound           job_not_found          no such job, or somebody else's
-├── MethodNotAllowed     405  method_not_allowed
+├── MethodNotAllowed     405  method_not_allowed     another one is, as Allow says
 ├── UploadTimeout        408  upload_timeout         the picture came too slowly
 ├── NotReady             409  not_ready              the result was asked for too early
 ├── JobCancelled         409  job_cancelled          there will be no result

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import ablation, fresh, memory, peers, plots, result, seams, two_gigabytes
+from benchmarks import ablation, door, fresh, kills, memory, peers, plots, result, seams, two_gigabytes
 
 
 @pytest.fixture
@@ -94,6 +94,33 @@ def test_the_server_draws_within_a_limit(folder: Path) -> None:
     assert found["peak_all_mib"] >= found["peak_worker_mib"] > 0
     assert not found["killed_processes"]
     assert not list(Path("/sys/fs/cgroup").glob("**/animegan-benchmark-*"))
+
+
+@pytest.mark.server
+def test_the_door_is_compared_with_torchserve_alone(folder: Path) -> None:
+    sizes = {"callers": 3, "jobs": 15, "queued": 2, "rounds": 1, "requests": 2}
+    door.main(["--stores", "sqlite", *(f"--{name}={value}" for name, value in sizes.items())])
+    found = stored(folder, "door")
+    [crowd], [throughput] = found["crowd"], found["throughput"]
+    assert crowd["accepted"] == 15
+    assert crowd["ended"] == "done 12, bad_image 3"
+    assert crowd["pictures_fetched"] == 12
+    assert crowd["answers_undocumented"] == crowd["jobs_out_of_order"] == 0
+    assert throughput["ratio"] == pytest.approx(throughput["door_per_s"] / throughput["direct_per_s"])
+    for row in found["latency"]:
+        assert row["adds_ms"] == pytest.approx(row["door_ms"] - row["direct_ms"])
+        assert row["direct_ms"] > 0
+
+
+@pytest.mark.server
+def test_kills_lose_no_job(folder: Path) -> None:
+    kills.main(["--stores", "redis", "--kills", "4"])
+    found = stored(folder, "kills")
+    assert {row["victim"] for row in found["kills"]} == {"gateway", "worker", "TorchServe", "Redis"}
+    assert all(row["moves_s"] >= row["moves_after_it_was_back_s"] >= 0 for row in found["kills"])
+    [jobs] = found["jobs"]
+    assert jobs["accepted"] >= jobs["done"] > 0
+    assert jobs["lost"] == jobs["duplicates"] == 0
 
 
 def test_a_process_that_is_killed_is_a_row_without_figures() -> None:

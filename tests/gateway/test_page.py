@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +19,12 @@ from animegan_gateway.keys import Keys
 from browsers import opened_page
 from gateways import Gateway, running_gateway
 from pictures import encoded, photo
-from servers import Server, wait_until
+from servers import ROOT, Server, running_server, wait_until
 
 pytestmark = pytest.mark.server
 
 MOST_BYTES = 200_000
+PATHS = {"PYTHONPATH": os.pathsep.join(sys.path)}
 
 
 @pytest.fixture(scope="module")
@@ -219,3 +223,37 @@ def test_it_is_readable_by_day_and_by_night(gateway: Gateway, photos: list[Path]
         draw(page, photos[0])
         drawn(page)
         accessible(page)
+
+
+def test_a_style_that_is_not_for_commerce_says_so_wherever_it_is_shown(tmp_path: Path, photos: list[Path]) -> None:
+    weights = ROOT / "model_store" / "cel.safetensors"
+    home = {"ANIMEGAN_HOME": str(tmp_path)}
+    words = ["import", str(weights), "--style", "mine", "--license", "CC-BY-NC-4.0", "--noncommercial"]
+    subprocess.run([sys.executable, "-m", "animegan_cli", *words], env={**os.environ, **PATHS, **home}, check=True)
+    with running_server(environment={**home, "ANIMEGAN_WARMUP_PX": "16"}) as server, opened_page(server.page) as page:
+        tile = page.locator("label", has=page.get_by_test_id("style-mine"))
+        expect(tile).to_contain_text("Non-commercial")
+        page.get_by_test_id("style-mine").check()
+        draw(page, photos[0])
+        drawn(page)
+        expect(page.get_by_test_id("job")).to_contain_text("Non-commercial")
+        page.get_by_test_id("style-cel").check()
+        draw(page, photos[1])
+        drawn(page, 2)
+        expect(page.get_by_test_id("job").filter(has_text="Non-commercial")).to_have_count(1)
+
+
+def test_a_photo_is_taken_and_one_is_pasted(gateway: Gateway, photos: list[Path]) -> None:
+    with opened_page(gateway.url) as page:
+        page.evaluate(
+            """(bytes) => {
+                const data = new DataTransfer();
+                data.items.add(new File([new Uint8Array(bytes)], "image.png", {type: "image/png"}));
+                document.body.dispatchEvent(new ClipboardEvent("paste", {clipboardData: data, bubbles: true}));
+            }""",
+            [*photos[1].read_bytes()],
+        )
+        page.get_by_role("button", name="Take a photo").click()
+        page.get_by_role("button", name="Take it").click()  # the browser's own test picture
+        page.get_by_test_id("draw").click()
+        drawn(page, 2)

@@ -4,33 +4,43 @@ from __future__ import annotations
 
 import json
 import re
+from types import ModuleType
 
 import pytest
 
 from animegan import errors
 from animegan.errors import AnimeganError
+from animegan_gateway import errors as gateway_errors
 
 
-def classes() -> list[type[AnimeganError]]:
-    found, todo = [], [AnimeganError]
+def classes(module: ModuleType) -> list[type[AnimeganError]]:
+    """The errors of that module, the base apart."""
+    found, todo = [], AnimeganError.__subclasses__()
     while todo:
         found.append(todo.pop())
         todo += found[-1].__subclasses__()
-    return found
+    return [cls for cls in found if cls.__module__ == module.__name__ and cls is not gateway_errors.Busy]
 
 
-def test_the_drawn_tree_is_the_hierarchy() -> None:
-    drawn = dict(re.findall(r"[├└]── (\w+) +\d* +(\w+)  ", errors.__doc__ or ""))
-    assert drawn == {cls.__name__: cls.code for cls in classes() if cls is not AnimeganError}
+@pytest.mark.parametrize("module", [errors, gateway_errors])
+def test_the_drawn_tree_is_the_hierarchy(module: ModuleType) -> None:
+    drawn = dict(re.findall(r"[├└]── (\w+) +\d* +([a-z]\w+)  ", module.__doc__ or ""))
+    assert drawn == {cls.__name__: cls.code for cls in classes(module)}
 
 
-@pytest.mark.parametrize("cls", classes())
+@pytest.mark.parametrize("cls", [AnimeganError, *classes(errors), *classes(gateway_errors)])
 def test_the_json_is_problem_details(cls: type[AnimeganError]) -> None:
-    problem = json.loads(cls("It is 5 px. 宽度", limit_px=16).json())
+    busy = {"retry_after_s": 3} if issubclass(cls, gateway_errors.Busy) else {}
+    problem = json.loads(cls("It is 5 px. 宽度", limit_px=16, **busy).json())
     assert problem["type"].startswith("urn:animegan:problem:")
     assert problem["title"]
     assert 400 <= problem["status"] < 600
-    assert problem["detail"] == "It is 5 px. 宽度"
+    assert problem["detail"] == ("It is 5 px. 宽度 Try again in 3 s." if busy else "It is 5 px. 宽度")
     assert problem["limit_px"] == 16
-    assert problem["retryable"] == (cls.status == 503)
-    assert (f" {problem['status']} " in (errors.__doc__ or "")) or cls is AnimeganError
+    drawn = f"{errors.__doc__}{gateway_errors.__doc__}"
+    assert f" {problem['status']} " in drawn or cls is AnimeganError
+
+
+@pytest.mark.parametrize("cls", [AnimeganError, *classes(errors)])
+def test_a_retry_helps_where_the_server_was_not_available(cls: type[AnimeganError]) -> None:
+    assert cls.retryable == (cls.status == 503)

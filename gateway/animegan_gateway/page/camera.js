@@ -19,6 +19,7 @@ export async function offerCamera(taken) {
   const stop = () => {
     for (const track of viewfinder.srcObject?.getTracks() ?? []) track.stop();
     viewfinder.srcObject = null;
+    $("camera-shoot").disabled = true; // until there is something to take
   };
   const start = async () => {
     stop();
@@ -30,7 +31,10 @@ export async function offerCamera(taken) {
       const stream = await navigator.mediaDevices.getUserMedia({ video: { deviceId, width: { ideal: 1920 }, height: { ideal: 1440 } } });
       viewfinder.srcObject = stream;
       if (!dialog.open) stop();
-      else await viewfinder.play();
+      else {
+        await viewfinder.play();
+        $("camera-shoot").disabled = false;
+      }
       $("camera-turn").hidden = cameras.length < 2;
     } catch {
       $("camera-error").textContent = t("noCamera");
@@ -49,7 +53,6 @@ export async function offerCamera(taken) {
   $("camera-close").onclick = () => dialog.close();
   dialog.onclose = stop;
   $("camera-shoot").onclick = () => {
-    if (!viewfinder.videoWidth) return;
     const canvas = h("canvas", { width: viewfinder.videoWidth, height: viewfinder.videoHeight });
     canvas.getContext("2d").drawImage(viewfinder, 0, 0);
     const moment = new Date().toTimeString().slice(0, 8).replaceAll(":", "");
