@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from http import HTTPStatus
-from typing import Annotated, Any, NoReturn, cast, get_args
+from typing import Annotated, Any, NoReturn, cast
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from pydantic import WithJsonSchema
@@ -20,56 +20,35 @@ from animegan.errors import (
     AnimeganError,
     BadImage,
     BadOption,
-    BadWeights,
     InternalError,
-    OutOfMemory,
-    PictureTooLarge,
     PictureTooSmall,
     StyleNotInstalled,
-    TooLarge,
     UnknownStyle,
-    UnsupportedImage,
 )
-from animegan.options import MOST_CHARACTERS
-from animegan.settings import SMALLEST_SIDE_PX, Format
 from animegan_gateway import ranges, views
 from animegan_gateway.board import Place
 from animegan_gateway.callers import Caller, Callers
 from animegan_gateway.catalogue import Catalogue
+from animegan_gateway.described import ACCEPTED, ASKED, DRAWN, EVENT, EVENTS, FORM, FOUND, JPEG, PICTURE
 from animegan_gateway.door import Door
 from animegan_gateway.errors import (
-    BadRequest,
-    Draining,
-    DrawingFailed,
     Forbidden,
-    IdempotencyMismatch,
     JobCancelled,
     JobExpired,
-    JobNotFound,
     NotReady,
-    QueueFull,
     RangeNotSatisfiable,
-    RateLimited,
-    ShareFull,
-    StorageFull,
     StoreUnavailable,
-    Unauthorized,
-    UploadTimeout,
-    WorkerKilled,
 )
 from animegan_gateway.jobs import Job, State
 from animegan_gateway.metrics import Metrics
 from animegan_gateway.problems import documented, stored_problem_response
 from animegan_gateway.thumbnails import Thumbnails
 from animegan_gateway.torchserve import TorchServe
-from animegan_gateway.uploads import IMAGE
 from animegan_gateway.words import Language, language
 
 MOST_WAIT_S = 60
 MOST_KEY_CHARACTERS = 255
-EVENTS = {State.QUEUED: "position"}  # the others are named as their states
 EVENTS_RETRY_MS = 2000
-JPEG = "image/jpeg"
 
 
 @dataclass(frozen=True)
@@ -117,88 +96,6 @@ IdempotencyKey = Annotated[
 ]
 
 router = APIRouter(prefix="/v1")
-
-ASKED = (Unauthorized, StoreUnavailable, InternalError)
-FOUND = (*ASKED, JobNotFound, JobExpired)
-ACCEPTED = (
-    *ASKED,
-    BadImage,
-    BadOption,
-    BadRequest,
-    Draining,
-    Forbidden,
-    IdempotencyMismatch,
-    JobExpired,
-    PictureTooSmall,
-    QueueFull,
-    RateLimited,
-    ShareFull,
-    StorageFull,
-    StyleNotInstalled,
-    TooLarge,
-    UnknownStyle,
-    UnsupportedImage,
-    UploadTimeout,
-)
-DRAWN = (BadWeights, DrawingFailed, JobCancelled, OutOfMemory, PictureTooLarge, WorkerKilled)
-PICTURE: dict[str, Any] = {
-    "description": "The picture; X-Animegan-… headers say what was done to it.",
-    "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in (JPEG, "image/png", "image/webp")},
-}
-EVENT = {
-    "type": "object",
-    "properties": {
-        "event": {"type": "string", "enum": [EVENTS.get(state, state.value) for state in State]},
-        "data": {
-            "type": "string",
-            "contentMediaType": "application/json",
-            "contentSchema": {"$ref": "#/components/schemas/JobView"},
-        },
-        "retry": {"type": "integer", "description": "Milliseconds until a browser that was cut off asks again."},
-    },
-}
-FORM = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": [IMAGE],
-                    "additionalProperties": False,
-                    "properties": {
-                        IMAGE: {
-                            "type": "string",
-                            "contentMediaType": "application/octet-stream",
-                            "description": "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.",
-                        },
-                        "style": {
-                            "type": "string",
-                            "maxLength": MOST_CHARACTERS,
-                            "description": "A style's id; GET v1/styles lists them.",
-                            "examples": ["cel"],
-                        },
-                        "max_side": {
-                            "type": "integer",
-                            "minimum": SMALLEST_SIDE_PX,
-                            "description": "Limit on the longest side, in px; GET v1/session tells the largest.",
-                            "examples": [1024],
-                        },
-                        "format": {"type": "string", "enum": [*get_args(Format)], "examples": ["png"]},
-                        "quality": {
-                            "type": "integer",
-                            "minimum": 1,
-                            "maximum": 100,
-                            "description": "Of JPEG and WebP.",
-                            "examples": [92],
-                        },
-                    },
-                },
-                "encoding": {IMAGE: {"contentType": "image/*"}},
-            }
-        },
-    }
-}
 
 
 @router.post(
