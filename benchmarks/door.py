@@ -143,8 +143,11 @@ def crowd(gateway: Gateway, callers: int, jobs: int) -> dict[str, Any]:
         "resident_mib_idle": resident[0],
         "resident_mib_after_warm_up": resident[-2],
         "resident_mib_at_the_end": resident[-1],
+        # A line through fewer points is none: a small crowd is gone before the third.
         "resident_mib_slope_per_1000_jobs": float(np.polyfit(at[measured], mib[measured], 1)[0])
-        * (1000 * seconds[-1] / accepted),
+        * (1000 * seconds[-1] / accepted)
+        if np.unique(at[measured]).size > 2
+        else None,
     }
 
 

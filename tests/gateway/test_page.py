@@ -245,6 +245,7 @@ def test_a_style_that_is_not_for_commerce_says_so_wherever_it_is_shown(tmp_path:
 
 def test_a_photo_is_taken_and_one_is_pasted(gateway: Gateway, photos: list[Path]) -> None:
     with opened_page(gateway.url) as page:
+        expect(page.get_by_test_id("style-cel")).to_be_checked()  # the page is up
         page.evaluate(
             """(bytes) => {
                 const data = new DataTransfer();
