@@ -9,6 +9,7 @@ from typing import get_args
 
 import torch
 
+from animegan import cgroups
 from animegan.errors import BadSetting
 from animegan.settings import Device, Precision
 
@@ -46,16 +47,8 @@ def _cpu_multiplies_bf16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def cpu_count(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """CPUs this process may use: its affinity, or its cgroup's quota (version 2 or 1) rounded up, if that is less."""
+def cpu_count(proc: Path = cgroups.PROC, groups: Path = cgroups.CGROUPS) -> int:
+    """CPUs this process may use: its affinity, or the lowest quota of its cgroups rounded up, if that is less."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    for quota_file, period_file in (("cpu.max", None), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
-        try:
-            words = (cgroup / quota_file).read_text().split()
-            words += (cgroup / period_file).read_text().split() if period_file else []
-            quota, period = int(words[0]), int(words[1])
-        except (OSError, ValueError, IndexError):  # no such file, or "max": no quota
-            continue
-        if quota > 0:
-            return max(1, min(allowed, math.ceil(quota / period)))
-    return allowed
+    quota = cgroups.cpus(proc, groups)
+    return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))

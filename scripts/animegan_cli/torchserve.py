@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 import psutil
 
+from animegan import cgroups
 from animegan.errors import BadSetting
 from animegan_cli import processes
 from animegan_cli.java import Java
@@ -27,6 +28,12 @@ JAVA_CLASS = "org.pytorch.serve.ModelServer"
 GRACE_S = 15.0  # Java takes 2 to 3 s to close its servers
 ANSWER_WITHIN_S = 2.0
 SILENCE_S = 120.0  # for TorchServe to describe its model; from then on the model's own time to load counts
+HEAP = "ANIMEGAN_JAVA_HEAP_MB"
+# Java's heap, in MiB. It carries answers of a quarter of its size, two at a time. What can be drawn in the other three
+# quarters of the memory gives far smaller ones; the rest is for photos that wait, and the most holds a full queue of
+# the largest.
+MOST_HEAP, LEAST_HEAP = 2048, 128
+HEAP_SHARE = 0.25  # of the memory there is
 FAILED_LOADS = 2  # of one worker in a row: TorchServe itself would go on for five minutes
 
 # Printed by the launcher or by Java outside its log, and harmless: a folder and settings that are meant.
@@ -69,6 +76,29 @@ def address(properties: Mapping[str, str], key: str) -> Address:
     if not match or int(match[2]) > 65535:
         raise BadSetting(f"{key}={value} in config.properties is not http://HOST:PORT.")
     return Address(match[1], int(match[2]))
+
+
+def with_heap(vmargs: str, environment: Mapping[str, str], memory_bytes: int) -> str:
+    """Java's options with the size of its heap: `HEAP`'s, else what they say themselves, else a share of the memory.
+
+    Raises `BadSetting`.
+    """
+    asked = environment.get(HEAP, "")
+    if asked and (not re.fullmatch(r"\d{1,7}", asked, re.ASCII) or int(asked) < LEAST_HEAP):
+        raise BadSetting(
+            f"{HEAP}={asked} is no size of a heap. Use a number of MiB from {LEAST_HEAP}, or leave it out."
+        )
+    if not asked and "-Xmx" in vmargs:
+        return vmargs
+    share = int(memory_bytes * HEAP_SHARE / 2**20)
+    return f"{vmargs} -Xmx{asked or min(MOST_HEAP, max(LEAST_HEAP, share))}m".strip()
+
+
+def memory_bytes() -> int:
+    """The memory that this process may use: the host's, or what the tightest cgroup around it allows."""
+    limit = cgroups.memory()
+    total: int = psutil.virtual_memory().total
+    return min(total, limit.limit) if limit else total
 
 
 @dataclass
@@ -193,6 +223,7 @@ class TorchServe:
         own = {
             "metrics_config": str(self.folder / "metrics.yaml"),
             "initial_worker_port": str(free_port()),
+            "vmargs": with_heap(self.properties.get("vmargs", ""), self.environment, memory_bytes()),
         }
         for key in ("grpc_inference_port", "grpc_management_port"):
             if self.properties.get(key, "0") == "0":

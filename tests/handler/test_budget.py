@@ -23,7 +23,7 @@ def machine(folder: Path, files: dict[str, str], cgroup: str = "0::/\n", availab
     for name, text in texts.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    return free_bytes(CPU, proc=folder / "proc", cgroups=folder / "cgroups")
+    return free_bytes(CPU, proc=folder / "proc", groups=folder / "cgroups")
 
 
 def test_without_a_cgroup_it_is_what_the_host_has_available(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_nothing_left_is_nothing_and_no_debt(tmp_path: Path) -> None:
 
 
 def test_where_nothing_tells_there_is_no_limit(tmp_path: Path) -> None:
-    assert free_bytes(CPU, proc=tmp_path, cgroups=tmp_path) > 2**60
+    assert free_bytes(CPU, proc=tmp_path, groups=tmp_path) > 2**60
 
 
 def test_this_machine_has_some() -> None:

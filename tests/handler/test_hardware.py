@@ -42,29 +42,19 @@ def test_cuda_without_a_gpu_is_refused() -> None:
         hardware.pick_device("cuda")
 
 
-@pytest.mark.parametrize(
-    ("files", "quota"),
-    [
-        ({"cpu.max": "150000 100000"}, 2),
-        ({"cpu.max": "50000 100000"}, 1),
-        ({"cpu.max": "max 100000"}, None),
-        ({"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "100000"}, 1),
-        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
-        ({"cpu.max": ""}, None),
-        ({}, None),
-    ],
-)
-def test_cpus_are_the_cgroups(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], quota: int | None
-) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)))
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    assert hardware.cpu_count(tmp_path) == (quota or 64)
+def machine(folder: Path, monkeypatch: pytest.MonkeyPatch, quota: str, affinity: int) -> int:
+    """What `cpu_count` says there; the quota is that of a container, at the top of its own tree."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(affinity)))
+    (folder / "self").mkdir()
+    (folder / "self" / "cgroup").write_text("0::/\n")
+    (folder / "cpu.max").write_text(quota)
+    return hardware.cpu_count(folder, folder)
+
+
+@pytest.mark.parametrize(("quota", "count"), [("150000 100000", 2), ("50000 100000", 1), ("max 100000", 64), ("", 64)])
+def test_cpus_are_the_cgroups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str, count: int) -> None:
+    assert machine(tmp_path, monkeypatch, quota, affinity=64) == count
 
 
 def test_a_quota_above_the_affinity_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
-    (tmp_path / "cpu.max").write_text("800000 100000")
-    assert hardware.cpu_count(tmp_path) == 2
+    assert machine(tmp_path, monkeypatch, "800000 100000", affinity=2) == 2
