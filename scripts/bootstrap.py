@@ -3,7 +3,8 @@
     bootstrap.py [dev] [java] [--exec MODULE [ARGUMENT ...]]
 
 `ANIMEGAN_LOCK` (cpu or cuda) chooses the runtime's lock, else an NVIDIA device does; `ANIMEGAN_TORCH_INDEX` is the URL
-of a further index, for PyTorch's CPU build. Only the standard library is used: this runs before anything is installed.
+of the index to take PyTorch's CPU build from. Every file is checked against its hash in the lock, except that build:
+see requirements/README.md. Only the standard library is used: this runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ PYTHON = VENV / "bin" / "python"
 STAMPS = VENV / ".installed"  # one file a lock, written last; it holds the lock's key
 UNFINISHED = STAMPS / "unfinished"  # is there while pip writes; an end in between leaves it behind
 RUNTIMES = ("cpu", "cuda")
+CPU_BUILD = "torch-cpu"  # PyTorch's build of its own for the CPU, of which the cpu lock is the rest
 ROOMS = ("handler", "gateway", "scripts")  # where the import packages live
 
+NOT_THERE = "No matching distribution found|ResolutionImpossible"  # the latter where pip.conf constrains torch
 DOWNLOAD = re.compile(  # what pip prints of a file that is worth a line
     r"\s*Downloading (?:\S*/)?(?P<name>\S+?)-(?P<version>\d[^-\s]*?)(?:-\S+|\.tar\.gz) \((?P<size>[\d.]+ [MG]B)\)"
 )
@@ -49,6 +52,10 @@ sys.exit(main())
 
 class SetupError(Exception):
     """What the user is told, instead of a trace."""
+
+
+class PipFailed(SetupError):
+    """pip's last lines."""
 
 
 def main(arguments: list[str]) -> None:
@@ -83,7 +90,9 @@ def lock_file(lock: str) -> Path:
 
 def key(lock: str) -> str:
     """Changes with the lock, the virtual environment's Python, the checkout's place and this file."""
-    parts = (lock_file(lock).read_bytes(), bytes(PYTHON.resolve()), bytes(ROOT), Path(__file__).read_bytes())
+    locks = (CPU_BUILD, "cpu", "cuda") if lock == "cpu" else (lock,)  # what it may install
+    pins = [lock_file(each).read_bytes() for each in locks]
+    parts = (*pins, bytes(PYTHON.resolve()), bytes(ROOT), Path(__file__).read_bytes())
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
@@ -140,59 +149,69 @@ def make_venv() -> None:
 
 
 def install(locks: list[str]) -> None:
-    """Have pip install the locks; its downloads are shown, and its last lines where it fails."""
-    command: list[str | Path] = [
-        PYTHON,
-        "-m",
-        "pip",
-        "install",
-        "--progress-bar=off",
-        "--no-input",
-        "--disable-pip-version-check",
-    ]
-    for lock in locks:
-        command += ["--requirement", lock_file(lock)]
-    if locks[0] == "cpu":  # where the index has only PyTorch's CUDA build, what that needs is pinned too
-        command += ["--constraint", lock_file("cuda")]
+    """Have pip install the locks. Raises `PipFailed`, and `SetupError` for an index without PyTorch's CPU build."""
+    if locks[0] == "cpu" and not install_cpu_build():
+        locks = ["cuda", *locks[1:]]
+    # A source distribution would run code of its own here, and be built with packages that no lock knows. The
+    # developers' tools may: one has no wheel for Linux on ARM.
+    pip("--require-hashes", *([] if "dev" in locks else ["--only-binary=:all:"]), locks=locks)
+
+
+def install_cpu_build() -> bool:
+    """Install PyTorch's CPU build, whose hash the lock can't know; false where pip finds none and was not told where.
+
+    Raises `PipFailed`, and `SetupError` where `ANIMEGAN_TORCH_INDEX` doesn't have it.
+    """
     index = os.environ.get("ANIMEGAN_TORCH_INDEX")
-    if index:
-        command.append(f"--extra-index-url={index}")
-    elif locks[0] == "cpu" and sys.platform == "linux" and not has("torch"):
-        say("If gigabytes of CUDA packages follow, stop and set ANIMEGAN_TORCH_INDEX: see requirements/README.md")
+    try:
+        pip("--no-deps", "--only-binary=:all:", *([f"--index-url={index}"] if index else []), locks=[CPU_BUILD])
+    except PipFailed as failure:
+        if not re.search(NOT_THERE, str(failure)):
+            raise
+        if index:
+            pin = lock_file(CPU_BUILD).read_text().split()[0]
+            raise SetupError(f"ANIMEGAN_TORCH_INDEX={index!r} has no {pin} for this machine. {failure}") from None
+        say("  not found: PyTorch's default build follows, with gigabytes of CUDA packages on Linux. To do without")
+        say("  them, stop and set ANIMEGAN_TORCH_INDEX: see requirements/README.md")
+        return False
+    return True
+
+
+def pip(*options: str, locks: list[str]) -> None:
+    """Have pip install the locks with these options; its downloads are shown. Raises `PipFailed`."""
     say(f"Installing {', '.join(f'requirements/{lock}.txt' for lock in locks)}")
+    quiet = ("--progress-bar=off", "--no-input", "--disable-pip-version-check")
+    files = (f"--requirement={lock_file(lock)}" for lock in locks)
     # Paths and options of the caller's own Python would change what pip sees and where it installs.
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     last: deque[str] = deque(maxlen=20)
     unpacking = False
     UNFINISHED.touch()
     with subprocess.Popen(
-        command,
+        [PYTHON, "-m", "pip", "install", *quiet, *options, *files],
         env={**environment, "PIP_USER": "0"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-    ) as pip:
+    ) as process:
         try:
-            for line in pip.stdout or ():
-                last.append(line.rstrip())
+            for line in process.stdout or ():
+                if not line.startswith("Requirement already satisfied"):
+                    last.append(line.rstrip())
                 if match := DOWNLOAD.match(line):
                     say(f"  {match['name']} {match['version']}, {match['size']}")
                 elif line.startswith("Installing collected packages: "):
                     unpacking = True
                     say(f"  unpacking (packages: {line.count(',') + 1})")
         except BaseException:
-            pip.terminate()
+            process.terminate()
             raise
         finally:
             if not unpacking:
                 UNFINISHED.unlink()
-    if pip.returncode:
-        raise SetupError("\n".join(["pip failed:", *last]))
-
-
-def has(package: str) -> bool:
-    return any(VENV.glob(f"lib/python3.*/site-packages/{package}-*.dist-info"))
+    if process.returncode:
+        raise PipFailed("\n".join(["pip failed:", *last]))
 
 
 def link() -> None:

@@ -1,14 +1,15 @@
-"""The set-up, for real: in a small checkout of its own, with locks that name one small package, and no network."""
+"""The set-up, for real: in a small checkout of its own, with locks that name two small packages, and no network."""
 
 from __future__ import annotations
 
+import hashlib
 import os
-import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -19,15 +20,25 @@ MAIN = 'import sys\n\n\ndef main():\n    print("command", *sys.argv[1:])\n'
 MODULE = 'import sys\nimport tiny\nimport beside\nprint("module", tiny.VERSION, *sys.argv[1:])\n'
 
 
-def wheel(folder: Path, version: str) -> None:
-    """The package tiny, packed for pip."""
+def wheel(folder: Path, name: str, version: str, needs: str = "") -> Path:
+    """A package of one module, packed for pip; it may need another package."""
     folder.mkdir(exist_ok=True)
-    info = f"tiny-{version}.dist-info"
-    with zipfile.ZipFile(folder / f"tiny-{version}-py3-none-any.whl", "w") as packed:
-        packed.writestr("tiny.py", f"VERSION = {version!r}\n")
-        packed.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: tiny\nVersion: {version}\n")
+    file = folder / f"{name}-{version}-py3-none-any.whl"
+    info = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(file, "w") as packed:
+        packed.writestr(f"{name}.py", f"VERSION = {version!r}\n")
+        needed = f"Requires-Dist: {needs}\n" if needs else ""
+        packed.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needed}")
         packed.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         packed.writestr(f"{info}/RECORD", "")
+    return file
+
+
+def pin(file: Path, digest: str = "") -> str:
+    """A lock's lines for that wheel."""
+    name, version, *_ = file.name.split("-")
+    digest = digest or hashlib.sha256(file.read_bytes() if file.exists() else b"").hexdigest()
+    return f"{name}=={version} \\\n    --hash=sha256:{digest}\n"
 
 
 class Checkout:
@@ -37,7 +48,9 @@ class Checkout:
         self.root = folder / "a checkout"
         self.wheels = folder / "wheels"
         self.wheels.mkdir(parents=True)
-        wheel(self.wheels, "1.0")
+        self.cpu_build = wheel(folder / "cpu", "torch", "1.0+cpu")
+        self.default_build = wheel(self.wheels, "torch", "1.0")
+        wheel(self.wheels, "tiny", "1.0")
         for name in ("bootstrap.py", "bootstrap.sh", "serve"):
             (self.root / "scripts").mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / "scripts" / name, self.root / "scripts" / name)
@@ -45,24 +58,36 @@ class Checkout:
         self.write("scripts/animegan_cli/main.py", MAIN)
         self.write("scripts/animegan_cli/serve.py", MODULE)
         self.write("handler/beside.py", "")
+        self.write("requirements/torch-cpu.txt", "torch==1.0+cpu\n")
         for lock in ("cpu", "dev"):
-            self.lock(lock, "tiny==1.0")
+            self.lock(lock, "1.0")
 
     def write(self, name: str, text: str) -> None:
         file = self.root / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
 
-    def lock(self, name: str, text: str) -> None:
-        self.write(f"requirements/{name}.txt", f"{text}\n")
+    def lock(self, name: str, version: str, digest: str = "") -> None:
+        """Pin that version of tiny, with the hash of its wheel if there is one, or with `digest`."""
+        pins = pin(self.wheels / f"tiny-{version}-py3-none-any.whl", digest)
+        self.write(f"requirements/{name}.txt", pins)
         if name == "cpu":  # it is a part of the other
-            self.write("requirements/cuda.txt", f"{text}\n")
+            self.write("requirements/cuda.txt", pins + pin(self.default_build))
+
+    def torch(self) -> str:
+        """The version in the virtual environment."""
+        [info] = (self.root / ".venv" / "lib").glob("python3.*/site-packages/torch-*.dist-info")
+        return info.name.removeprefix("torch-").removesuffix(".dist-info")
 
     def start(self, *command: str | Path, **variables: str) -> subprocess.Popen[str]:
         own = {
             name: value for name, value in os.environ.items() if not name.startswith(("ANIMEGAN_", "PIP_", "PYTHON"))
         }
-        offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.wheels), "PIP_CONFIG_FILE": os.devnull}
+        offline = {
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": f"{self.wheels} {self.cpu_build.parent}",
+            "PIP_CONFIG_FILE": os.devnull,
+        }
         return subprocess.Popen(
             command or (sys.executable, self.root / "scripts" / "bootstrap.py", "--exec", "animegan_cli.serve", "a b"),
             env={**own, **offline, "ANIMEGAN_LOCK": "cpu", **variables},
@@ -105,10 +130,10 @@ def test_the_scripts_run_from_anywhere_and_through_links(shared: Checkout, tmp_p
 
 
 def test_a_changed_lock_is_installed(shared: Checkout) -> None:
-    wheel(shared.wheels, "2.0")
-    shared.lock("cpu", "tiny==2.0")
+    wheel(shared.wheels, "tiny", "2.0")
+    shared.lock("cpu", "2.0")
     assert shared.run().endswith("Set up\nmodule 2.0 a b\n")
-    shared.lock("cpu", "tiny==1.0")
+    shared.lock("cpu", "1.0")
     assert shared.run().endswith("Set up\nmodule 1.0 a b\n")
 
 
@@ -120,15 +145,46 @@ def test_a_further_lock_is_installed_beside(shared: Checkout) -> None:
 
 
 def test_what_pip_cannot_install_is_told_and_can_be_mended(shared: Checkout) -> None:
-    shared.lock("cpu", "tiny==3.0")
+    shared.lock("cpu", "3.0")
     said = shared.run(status=1)
     assert "Set-up: pip failed" in said
     assert "tiny==3.0" in said
     assert "Traceback" not in said
-    shared.lock("cpu", "tiny==1.0")
+    shared.lock("cpu", "1.0")
     said = shared.run()
     assert "Making .venv" not in said
     assert said.endswith("module 1.0 a b\n")
+
+
+def test_a_file_with_another_hash_is_refused(shared: Checkout) -> None:
+    wheel(shared.wheels, "tiny", "5.0")
+    shared.lock("cpu", "5.0", digest="0" * 64)
+    said = shared.run(status=1)
+    assert "DO NOT MATCH THE HASHES" in said
+    assert "tiny==5.0" in said
+    shared.lock("cpu", "1.0")
+    assert shared.run().endswith("module 1.0 a b\n")
+
+
+def test_a_package_that_no_lock_names_is_refused(shared: Checkout) -> None:
+    wheel(shared.wheels, "stranger", "1.0")
+    wheel(shared.wheels, "tiny", "6.0", needs="stranger")
+    shared.lock("cpu", "6.0")
+    said = shared.run(status=1)
+    assert "stranger from" in said
+    assert "must have their versions pinned" in said
+    shared.lock("cpu", "1.0")
+    assert shared.run().endswith("module 1.0 a b\n")
+
+
+def test_the_runtime_is_not_built_from_sources(shared: Checkout) -> None:
+    with tarfile.open(shared.wheels / "tiny-7.0.tar.gz", "w:gz") as packed:
+        packed.add(shared.root / "scripts" / "serve", "tiny-7.0/setup.py")
+    digest = hashlib.sha256((shared.wheels / "tiny-7.0.tar.gz").read_bytes()).hexdigest()
+    shared.lock("cpu", "7.0", digest=digest)
+    assert "No matching distribution found for tiny==7.0" in shared.run(status=1)
+    shared.lock("cpu", "1.0")
+    assert shared.run().endswith("module 1.0 a b\n")
 
 
 def test_an_environment_that_is_broken_is_made_anew(shared: Checkout) -> None:
@@ -140,8 +196,39 @@ def test_an_environment_that_is_broken_is_made_anew(shared: Checkout) -> None:
 
 def test_another_runtime_starts_from_nothing(shared: Checkout) -> None:
     """pip would keep the torch of the other build, which satisfies the same pin."""
-    assert "Making .venv" in shared.run(ANIMEGAN_LOCK="cuda")
+    assert "Making .venv" in shared.run(ANIMEGAN_LOCK="cuda", PIP_FIND_LINKS=str(shared.wheels))
+    assert shared.torch() == "1.0"
     assert "Making .venv" in shared.run(ANIMEGAN_LOCK="cpu")
+    assert shared.torch() == "1.0+cpu"
+
+
+def test_without_a_cpu_build_the_default_build_is_taken_and_checked(fresh: Checkout, tmp_path: Path) -> None:
+    fresh.cpu_build.unlink()
+    wheel(fresh.wheels, "torch", "1.0", needs="tiny")  # not the file that was locked
+    (tmp_path / "constraints.txt").write_text("torch<2\n")  # pip tells in other words then that there is none
+    said = fresh.run(status=1, PIP_CONSTRAINT=str(tmp_path / "constraints.txt"))
+    assert "ANIMEGAN_TORCH_INDEX" in said
+    assert "DO NOT MATCH THE HASHES" in said
+    fresh.default_build = wheel(fresh.wheels, "torch", "1.0")
+    fresh.lock("cpu", "1.0")
+    assert fresh.run().endswith("module 1.0 a b\n")
+    assert fresh.torch() == "1.0"
+
+
+def test_the_cpu_build_comes_from_the_index_that_is_named(fresh: Checkout, tmp_path: Path) -> None:
+    page = tmp_path / "index" / "torch" / "index.html"
+    page.parent.mkdir(parents=True)
+    page.write_text("<!DOCTYPE html><html><body></body></html>")
+    elsewhere = fresh.cpu_build.rename(page.with_name(fresh.cpu_build.name))
+    index = page.parents[1].as_uri()
+
+    def run(status: int) -> str:
+        return fresh.run(status=status, ANIMEGAN_TORCH_INDEX=index, PIP_NO_INDEX="0", PIP_INDEX_URL="file:///nowhere")
+
+    assert f"ANIMEGAN_TORCH_INDEX={index!r} has no torch==1.0+cpu" in run(1)
+    page.write_text(f'<!DOCTYPE html><html><body><a href="{elsewhere.name}">{elsewhere.name}</a></body></html>')
+    assert run(0).endswith("module 1.0 a b\n")
+    assert fresh.torch() == "1.0+cpu"
 
 
 def test_a_set_up_that_was_killed_is_repaired(shared: Checkout) -> None:
@@ -153,8 +240,8 @@ def test_a_set_up_that_was_killed_is_repaired(shared: Checkout) -> None:
 
 
 def test_a_signal_ends_it_and_pip(shared: Checkout) -> None:
-    wheel(shared.wheels, "4.0")
-    shared.lock("cpu", "tiny==4.0")
+    wheel(shared.wheels, "tiny", "4.0")
+    shared.lock("cpu", "4.0")
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes pip's request and never answers
         index = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         process = shared.start(ANIMEGAN_TORCH_INDEX=index, PIP_NO_INDEX="0", PIP_INDEX_URL=index)
@@ -166,7 +253,7 @@ def test_a_signal_ends_it_and_pip(shared: Checkout) -> None:
         connection.close()
     assert process.returncode == 143
     assert "Traceback" not in said
-    shared.lock("cpu", "tiny==1.0")
+    shared.lock("cpu", "1.0")
     assert "Making .venv" not in shared.run()
 
 
@@ -216,27 +303,3 @@ def test_a_benchmark_that_is_none_is_named() -> None:
         done = subprocess.run([ROOT / "scripts" / "benchmark", name], capture_output=True, text=True, check=False)
         assert done.returncode == 2
         assert f'There is no benchmark "{name}". Usage: scripts/benchmark NAME' in done.stderr
-
-
-def pins(lock: str) -> list[str]:
-    return (ROOT / "requirements" / f"{lock}.txt").read_text().splitlines()
-
-
-def test_the_cpu_lock_is_the_cuda_lock_without_cuda() -> None:
-    assert pins("cpu") == [pin for pin in pins("cuda") if not re.match(r"nvidia-|cuda-|triton=", pin)]
-
-
-@pytest.mark.parametrize("lock", ["cpu", "cuda", "dev", "java"])
-def test_every_pin_is_exact(lock: str) -> None:
-    assert pins(lock)
-    assert all(re.fullmatch(r"[a-z0-9-]+==[\w.]+( ; .+)?", pin) for pin in pins(lock))
-
-
-def test_dev_pins_what_the_runtime_pins() -> None:
-    def versions(lock: str) -> dict[str, str]:
-        return dict(pin.split(" ")[0].split("==") for pin in pins(lock))
-
-    runtime, dev = versions("cuda"), versions("dev")
-    assert {name: dev[name] for name in dev if name in runtime} == {
-        name: runtime[name] for name in dev if name in runtime
-    }
