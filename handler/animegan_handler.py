@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
+import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from ts.metrics.metric_cache_errors import MetricsCacheKeyError
 from ts.metrics.metric_type_enum import MetricTypes
 
-from animegan import __version__, hardware, settings
+from animegan import __version__, hardware, memory, settings
 from animegan.errors import CONTENT_TYPE, AnimeganError, BadImage, BadOption, BadSetting, BadWeights, InternalError
 from animegan.options import MOST_CHARACTERS, NAMES
 from animegan.pipeline import Item, Pipeline
+
+if TYPE_CHECKING:
+    from animegan_spans import Spans
 
 logger = logging.getLogger(__name__)
 
@@ -23,12 +28,16 @@ OPTION_HEADERS = {f"x-animegan-{name.replace('_', '-')}": name for name in NAMES
 METRICS = {
     "animegan_pictures_total": MetricTypes.COUNTER,
     "animegan_fitted_pictures_total": MetricTypes.COUNTER,
+    "animegan_out_of_memory_recoveries_total": MetricTypes.COUNTER,
     "animegan_cleanups_total": MetricTypes.COUNTER,
     "animegan_phase_seconds": MetricTypes.HISTOGRAM,
     "animegan_batch_pictures": MetricTypes.GAUGE,
+    "animegan_memory_bytes": MetricTypes.GAUGE,
+    "animegan_peak_memory_bytes": MetricTypes.GAUGE,
 }
 REQUEST_ID = "X-Animegan-Request-Id"  # of the caller's; TorchServe overwrites X-Request-Id
 REQUEST_ID_FORM = re.compile(r"[\w.-]{1,64}", re.ASCII)
+TRACE_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 PICTURE_FIELDS = ("data", "body")  # the multipart field, and TorchServe's name for a raw body
 
 
@@ -37,10 +46,12 @@ class AnimeganHandler:
 
     pipeline: Pipeline
     metrics: dict[str, Any]  # TorchServe's metrics, by name
+    spans: Spans | None
 
     def initialize(self, context: Any) -> None:
         """Load every style that is on this machine. Raises `BadSetting`, which ends the worker and is in the log."""
         self.metrics = {name: _declared(context.metrics, name) for name in METRICS}
+        self.spans = _spans()
         configured = settings.load()
         torch.set_num_threads(configured.cpu_threads or hardware.cpu_count())
         self.pipeline = Pipeline(configured, gpu=context.system_properties.get("gpu_id"))
@@ -48,13 +59,17 @@ class AnimeganHandler:
         logger.info(
             "animegan %s is ready on %s: %s", __version__, self.pipeline.device, ", ".join(self.pipeline.loaded)
         )
+        self._count([], cleaned=False)  # so that every rate begins at zero
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
         """Answer each request of the batch with its picture, or with its own error as problem details."""
+        began_ns = time.time_ns()
         items = self.preprocess(data, context)
         self.inference(items)
         answers = self.postprocess(items, context)
         self._count(items, cleaned=self.pipeline.cleaner.clean_up())
+        if self.spans:
+            self.spans.record(items, [context.get_all_request_header(at) or {} for at in range(len(items))], began_ns)
         return answers
 
     def preprocess(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[Item]:
@@ -85,9 +100,11 @@ class AnimeganHandler:
         return self.pipeline.decode(picture, options)
 
     def _answer(self, index: int, item: Item, context: Any) -> bytes:
-        if request_id := _request_id(context.get_all_request_header(index) or {}):
+        headers = context.get_all_request_header(index) or {}
+        if request_id := _request_id(headers):
             context.set_response_header(index, REQUEST_ID, request_id)
-            logger.info("request %s: %s", request_id, item.error.code if item.error else "ok")
+            traced = self.spans.words(headers) if self.spans else ""
+            logger.info("request %s: %s%s", request_id, item.error.code if item.error else "ok", traced)
         if item.error or not (item.encoded and item.report):
             error = item.error or AnimeganError("The picture was not drawn.")
             if isinstance(error, (BadSetting, BadWeights)):  # the operator's affair, and it names files
@@ -106,13 +123,29 @@ class AnimeganHandler:
             # Only a style that exists becomes a label: callers must not be able to invent series.
             style = item.options.style if item.options and item.picture else "none"
             result = item.error.code if item.error else "ok"
-            self.metrics["animegan_pictures_total"].add_or_update(1, [style, result])
+            plan = item.plan.mode if item.plan and not item.error else "none"
+            self.metrics["animegan_pictures_total"].add_or_update(1, [style, result, plan])
             for phase, duration in item.seconds.items():
                 self.metrics["animegan_phase_seconds"].add_or_update(duration, [phase])
         fitted = sum(bool(item.report and item.report.fitted) for item in items)
+        recovered = sum(item.recovered for item in items)
         self.metrics["animegan_fitted_pictures_total"].add_or_update(fitted, [])
+        self.metrics["animegan_out_of_memory_recoveries_total"].add_or_update(recovered, [])
         self.metrics["animegan_cleanups_total"].add_or_update(int(cleaned), [])
         self.metrics["animegan_batch_pictures"].add_or_update(len(items), [])
+        for where, usage in memory.usage(self.pipeline.device).items():
+            labels = [where, str(self.pipeline.device)]
+            self.metrics["animegan_memory_bytes"].add_or_update(usage.held, labels)
+            self.metrics["animegan_peak_memory_bytes"].add_or_update(usage.peak, labels)
+
+
+def _spans() -> Spans | None:
+    """None where there is no endpoint for traces; OpenTelemetry's SDK is not imported then."""
+    if not any(os.environ.get(name) for name in TRACE_ENDPOINTS):
+        return None
+    from animegan_spans import Spans  # noqa: PLC0415
+
+    return Spans()
 
 
 def _declared(metrics: Any, name: str) -> Any:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import requests
@@ -170,14 +171,18 @@ class Gateway:
             yield session
 
 
+def before(torchserve: Server | None) -> dict[str, str]:
+    """The variables of a gateway before that TorchServe, or before none."""
+    inference = torchserve.inference if torchserve else f"http://127.0.0.1:{free_port()}"
+    agent_port = urlsplit(torchserve.agent).port if torchserve else free_port()
+    return {"ANIMEGAN_GATEWAY_TORCHSERVE": inference, "ANIMEGAN_GATEWAY_AGENT_PORT": str(agent_port)}
+
+
 @contextmanager
 def running_gateway(folder: Path, torchserve: Server | None, /, **settings: object) -> Iterator[Gateway]:
     """A gateway with these settings, by their names; without a TorchServe its jobs wait."""
     variables = {f"ANIMEGAN_GATEWAY_{name.upper()}": str(value) for name, value in settings.items()}
-    inference = torchserve.inference if torchserve else f"http://127.0.0.1:{free_port()}"
-    management = torchserve.management if torchserve else inference
-    own = {"ANIMEGAN_GATEWAY_TORCHSERVE": inference, "ANIMEGAN_GATEWAY_MANAGEMENT": management}
-    gateway = Gateway(folder, {**own, **variables})
+    gateway = Gateway(folder, {**before(torchserve), **variables})
     gateway.start()
     try:
         yield gateway

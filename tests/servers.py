@@ -49,6 +49,11 @@ class Server:
         return self._told(r"Management: (\S+)")
 
     @property
+    def agent(self) -> str:
+        """The agent's base URL."""
+        return self._told(r"Agent: (\S+)")
+
+    @property
     def metrics(self) -> str:
         return self._told(r"Metrics: (\S+)")
 
@@ -151,9 +156,13 @@ def started_server(
         work = Path(folder)
         settings = re.compile(r"ANIMEGAN_(?!LOCK|TORCH_INDEX)")
         inherited = {name: value for name, value in os.environ.items() if not settings.match(name)}
-        own = {"ANIMEGAN_HOME": str(work / "home"), "ANIMEGAN_GATEWAY_METRICS_PORT": "0"}
+        own = {
+            "ANIMEGAN_HOME": str(work / "home"),
+            "ANIMEGAN_GATEWAY_METRICS_PORT": "0",
+            "ANIMEGAN_AGENT_METRICS_PORT": "0",
+        }
         variables = {**inherited, **own, **(environment or {})}
-        command = [str(ROOT / "scripts" / "serve"), "--port=0"]
+        command = [str(ROOT / "scripts" / "serve"), "--port=0", "--agent-port=0"]
         command += [f"--{name}-port=0" for name in ("inference", "management", "metrics")]
         if model or handler or properties:
             changed = dict(properties or {})
@@ -191,7 +200,8 @@ def running_server(
     with started_server(
         *arguments, model=model, handler=handler, properties=properties, environment=environment
     ) as server:
-        wait_until(lambda: server.process.poll() is not None or "try it" in server.output.read_text(), "the server")
+        last = "Ready. " if "--no-gateway" in arguments else "try it"
+        wait_until(lambda: server.process.poll() is not None or last in server.output.read_text(), "the server")
         assert server.process.poll() is None, server.output.read_text()
         yield server
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import itertools
+import os
 import shutil
 import signal
 import socket
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -69,6 +70,7 @@ class RedisServer:
 
     folder: Path
     settings: dict[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)  # beside the test's own
     port: int = field(default_factory=_free_port)
     process: subprocess.Popen[bytes] | None = None
 
@@ -81,7 +83,13 @@ class RedisServer:
         command = [_redis(), "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.folder)]
         command += [word for name, value in settings.items() for word in (f"--{name}", value)]
         with (self.folder / "output.txt").open("ab") as output:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+            self.process = subprocess.Popen(
+                command,
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
         wait_until(self._answers, "redis-server")
 
     def stop(self, number: int = signal.SIGTERM) -> None:
@@ -115,10 +123,13 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server(folder: Path, **settings: str) -> Iterator[RedisServer]:
+def redis_server(
+    folder: Path, *, environment: Mapping[str, str] | None = None, **settings: str
+) -> Iterator[RedisServer]:
     """A redis-server, started; the settings' names have _ for -."""
     folder.mkdir(parents=True, exist_ok=True)
-    server = RedisServer(folder, {name.replace("_", "-"): value for name, value in settings.items()})
+    named = {name.replace("_", "-"): value for name, value in settings.items()}
+    server = RedisServer(folder, named, environment or {})
     server.start()
     try:
         yield server

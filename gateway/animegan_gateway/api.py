@@ -39,11 +39,11 @@ from animegan_gateway.errors import (
     RangeNotSatisfiable,
     StoreUnavailable,
 )
+from animegan_gateway.fleet import Fleet
 from animegan_gateway.jobs import Job, State
 from animegan_gateway.metrics import Metrics
 from animegan_gateway.problems import documented, stored_problem_response
 from animegan_gateway.thumbnails import Thumbnails
-from animegan_gateway.torchserve import TorchServe
 from animegan_gateway.words import Language, language
 
 MOST_WAIT_S = 60
@@ -59,7 +59,7 @@ class House:
     catalogue: Catalogue
     callers: Callers
     thumbnails: Thumbnails
-    torchserve: TorchServe
+    fleet: Fleet
     metrics: Metrics
 
 
@@ -355,14 +355,14 @@ def _event(house: House, job: Job, place: Place, spoken: Language) -> str:
 
 
 def _etag(house: House, job: Job, place: Place, spoken: Language) -> str:
-    return views.etag(job, place, house.torchserve.presence, spoken)
+    return views.etag(job, place, house.fleet.presence, spoken)
 
 
 def _view(house: House, job: Job, place: Place, spoken: Language) -> dict[str, Any]:
     shown = views.job_view(
         job,
         place,
-        house.torchserve.presence,
+        house.fleet.presence,
         spoken=spoken,
         base=_base(house),
         keep_s=house.door.settings.keep_s,

@@ -7,9 +7,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from animegan_gateway.fleet import Fleet
 from animegan_gateway.jobs import Job, State
 from animegan_gateway.store import Line, Run, Store
-from animegan_gateway.torchserve import Presence, TorchServe
+from animegan_gateway.torchserve import Presence
 
 FRESH_S = 0.25  # a thousand callers that ask at once cost one look
 
@@ -29,9 +30,9 @@ class Board:
     runs as half done.
     """
 
-    def __init__(self, store: Store, torchserve: TorchServe) -> None:
+    def __init__(self, store: Store, fleet: Fleet) -> None:
         self._store = store
-        self._torchserve = torchserve
+        self._fleet = fleet
         self._lock = asyncio.Lock()
         self._looked_at = float("-inf")
         self._line = Line()
@@ -71,10 +72,10 @@ class Board:
 
     def _seconds(self, work_px: float) -> float | None:
         """How long that many pixels take with all that draws."""
-        if self._seconds_per_px is None or self._torchserve.presence is not Presence.READY:
+        if self._seconds_per_px is None or self._fleet.presence is not Presence.READY:
             return None
         # Other gateways' pictures run too: what runs at one time is the width there is.
-        width = max(1, self._torchserve.width, len(self._line.running))
+        width = max(1, self._fleet.width, len(self._line.running))
         return work_px * self._seconds_per_px / width
 
     async def _look(self, for_job: str | None = None, fresh_s: float = FRESH_S) -> None:

@@ -13,10 +13,12 @@ from typing import TypeVar
 import structlog
 
 from animegan.errors import AnimeganError, InternalError
+from animegan_gateway import tracing
 from animegan_gateway.bell import Bell, wait
 from animegan_gateway.blobs import Blobs
 from animegan_gateway.cancelling import cancelled
 from animegan_gateway.errors import StorageFull, StoreUnavailable
+from animegan_gateway.fleet import Fleet
 from animegan_gateway.jobs import Job, Result, State
 from animegan_gateway.metrics import Metrics
 from animegan_gateway.store import Store
@@ -38,7 +40,7 @@ class Dispatcher:
         self,
         store: Store,
         blobs: Blobs,
-        torchserve: TorchServe,
+        fleet: Fleet,
         bell: Bell,
         metrics: Metrics,
         *,
@@ -47,13 +49,13 @@ class Dispatcher:
     ) -> None:
         self._store = store
         self._blobs = blobs
-        self._torchserve = torchserve
+        self._fleet = fleet
         self._bell = bell
         self._metrics = metrics
         self._spool = spool
         self._retries = retries
         self.owner = secrets.token_hex(8)
-        self._drawing: dict[str, Job] = {}  # at TorchServe now
+        self._drawing: dict[str, TorchServe] = {}  # where each job is now that is being drawn
         self._tasks: dict[asyncio.Task[None], Job] = {}
         self._taking = asyncio.Lock()
         self._draining = False
@@ -64,9 +66,7 @@ class Dispatcher:
             while not self._draining:
                 changed.clear()
                 async with self._taking:
-                    job = await self._take() if self._has_room() else None
-                    if job:
-                        self._start(job)
+                    job = await self._next()
                 if not job:
                     await wait(changed, LOOK_EVERY_S)
 
@@ -84,23 +84,32 @@ class Dispatcher:
             with contextlib.suppress(AnimeganError):  # whoever recovers the lease will
                 await self._store.move(job.id, State.QUEUED, attempt=job.attempt)
 
-    def _has_room(self) -> bool:
-        alone = any(job.alone for job in self._drawing.values())
-        return not self._draining and not alone and len(self._drawing) < self._torchserve.width
+    async def _next(self) -> Job | None:
+        """Take a job and begin to draw it, if there is one and a place for it.
 
-    async def _take(self) -> Job | None:
+        The place is held before, so that who asks for a pause is never told of fewer pictures than there will be.
+        """
+        place = None if self._draining else self._fleet.hold()
+        if place is None:
+            return None
+        job = await self._take(idle=place.held == 1)
+        if job is None:
+            place.leave()
+            return None
+        place.alone = job.alone
+        self._drawing[job.id] = place
+        task = asyncio.create_task(self._process(job, place))
+        self._tasks[task] = job
+        task.add_done_callback(self._done)
+        return job
+
+    async def _take(self, *, idle: bool) -> Job | None:
         try:
-            return await self._store.take(self.owner, idle=not self._drawing)
+            return await self._store.take(self.owner, idle=idle)
         except AnimeganError as error:
             log.warning("take_failed", reason=error.code)
             await asyncio.sleep(STORE_PAUSE_S)
             return None
-
-    def _start(self, job: Job) -> None:
-        self._drawing[job.id] = job
-        task = asyncio.create_task(self._process(job))
-        self._tasks[task] = job
-        task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         job = self._tasks.pop(task)
@@ -110,30 +119,35 @@ class Dispatcher:
 
     def _leave(self, job: Job) -> None:
         """TorchServe has room again; what is left to do for this job is not its affair."""
-        if self._drawing.pop(job.id, None):
+        if place := self._drawing.pop(job.id, None):
+            place.leave()
             self._bell.ring()
 
-    async def _process(self, job: Job) -> None:
+    async def _process(self, job: Job, place: TorchServe) -> None:
         structlog.contextvars.bind_contextvars(request_id=job.ask.request_id, job=job.id[:8])
         self._metrics.waited(job)
+        tracing.waited(job)
         try:
-            outcome = await self._draw(job)
+            outcome = await self._draw(job, place)
             self._leave(job)
             self._metrics.attempted(outcome)
             if isinstance(outcome, Drawn):
-                await self._keep(job, outcome)
+                with tracing.keeping(job):
+                    await self._keep(job, outcome)
                 return
         except Exception as error:
             log.error("attempt_failed", exc_info=error)
             outcome = Refused(InternalError("The gateway failed at this picture; its log has the details.").problem())
         await self._settle(job, verdict(job, outcome, now=time.time(), retries=self._retries))
 
-    async def _draw(self, job: Job) -> Outcome:
+    async def _draw(self, job: Job, place: TorchServe) -> Outcome:
         picture = await _patiently(lambda: self._blobs.get(job.upload_key))
         if picture is None:
             return Refused(InternalError("The uploaded picture is gone from the store. Send it again.").problem())
         file = self._spool / f"{job.result_key}.drawn"
-        outcome = await self._torchserve.draw(job.ask, picture, file)
+        with tracing.attempt(job) as became:
+            outcome = await place.draw(job.ask, picture, file)
+            became(outcome.name, isinstance(outcome, Drawn))
         if not isinstance(outcome, Drawn):
             file.unlink(missing_ok=True)
         return outcome

@@ -15,6 +15,7 @@ from animegan.errors import AnimeganError
 from animegan.options import Options, parse
 from animegan.settings import Settings as HandlerSettings
 from animegan.sizes import Limits, fit_or_refuse
+from animegan_gateway import tracing
 from animegan_gateway.bell import Bell, wait
 from animegan_gateway.blobs import Blobs
 from animegan_gateway.board import Board, Place
@@ -219,6 +220,7 @@ class Door:
             fingerprint=_fingerprint(upload, options),
             request_id=request_id,
             accepted_at=time.time(),
+            trace=tracing.begun(request_id),
         )
 
     def _bounds(self, caller: Caller) -> Bounds:

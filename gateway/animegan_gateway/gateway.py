@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import shutil
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import structlog
 from fastapi import FastAPI
@@ -17,7 +19,7 @@ from fastapi import FastAPI
 from animegan import __version__
 from animegan.errors import BadSetting, InternalError
 from animegan.settings import Settings as HandlerSettings
-from animegan_gateway import api, problems, site
+from animegan_gateway import api, problems, site, tracing
 from animegan_gateway.bell import Bell
 from animegan_gateway.blobs import Blobs, FileBlobs, ObjectBlobs, RedisBlobs
 from animegan_gateway.board import Board
@@ -27,6 +29,7 @@ from animegan_gateway.catalogue import Catalogue
 from animegan_gateway.dispatcher import Dispatcher
 from animegan_gateway.door import Door
 from animegan_gateway.errors import WrongHost
+from animegan_gateway.fleet import Fleet
 from animegan_gateway.housekeeping import Housekeeper
 from animegan_gateway.keys import Keys
 from animegan_gateway.metrics import Metrics
@@ -72,7 +75,7 @@ async def running(settings: Settings, drawing: HandlerSettings) -> AsyncIterator
             f"queue_mb={settings.queue_mb} is under max_upload_mb={drawing.max_upload_mb}, so a large picture "
             "would never be accepted. Raise the one or lower the other."
         )
-    bell, metrics = Bell(), Metrics()
+    bell, metrics = Bell(), Metrics(settings.folder)
     settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     async with contextlib.AsyncExitStack() as stack:
         store = _store(settings, bell)
@@ -85,41 +88,35 @@ async def running(settings: Settings, drawing: HandlerSettings) -> AsyncIterator
         stack.callback(shutil.rmtree, spool, ignore_errors=True)
         for job in () if settings.store else await store.recover():
             log.warning("recovered", job=job.id[:8], attempt=job.attempt)
-        torchserve = TorchServe(
-            settings.torchserve,
-            None if settings.management == "none" else settings.management,
-            settings.width,
-            settings.draw_timeout_s,
-            changed=bell.ring_all,
-        )
-        stack.push_async_callback(torchserve.close)
+        fleet = _fleet(settings, bell)
         catalogue = Catalogue()
+        rates = Rates(settings.rate_per_minute, settings.store)
         door = Door(
             settings,
             drawing,
             store,
             blobs,
-            Board(store, torchserve),
+            Board(store, fleet),
             catalogue,
             bell,
-            Rates(settings.rate_per_minute, settings.store),
+            rates,
             metrics,
             spool=spool,
             owned=settings.keys_required,
         )
-        dispatcher = Dispatcher(store, blobs, torchserve, bell, metrics, spool=spool, retries=settings.retries)
-        housekeeper = Housekeeper(store, blobs, door, dispatcher, torchserve, metrics, lost=bool(settings.store))
+        dispatcher = Dispatcher(store, blobs, fleet, bell, metrics, spool=spool, retries=settings.retries)
+        housekeeper = Housekeeper(store, blobs, door, dispatcher, fleet, rates, metrics, lost=bool(settings.store))
         callers = Callers(
-            Keys(settings.folder),
+            Keys(settings.keys_in),
             await store.secret(),
             required=settings.keys_required,
             path=settings.path_prefix or "/",
         )
         thumbnails = Thumbnails(door, catalogue, spool)
-        app = _app(api.House(door, catalogue, callers, thumbnails, torchserve, metrics))
+        app = _app(api.House(door, catalogue, callers, thumbnails, fleet, metrics))
         metrics_port = metrics.serve(settings.metrics_host, settings.metrics_port)
         stack.callback(metrics.close)
-        for work in (torchserve.watch(), dispatcher.run(), housekeeper.run()):
+        for work in (fleet.watch(), dispatcher.run(), housekeeper.run()):
             stack.push_async_callback(_end, asyncio.create_task(work))
         stack.push_async_callback(thumbnails.close)
         yield Gateway(app, door, dispatcher, metrics_port)
@@ -135,6 +132,7 @@ def _app(house: api.House) -> FastAPI:
         redirect_slashes=False,
         responses=problems.documented(InternalError, WrongHost),
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        telemetry=tracing.REQUESTS,
     )
     app.state.house = house
     problems.install(app)
@@ -147,6 +145,18 @@ def _store(settings: Settings, bell: Bell) -> Store:
     if settings.store:
         return RedisStore(settings.store, bell, lease_s=settings.lease_s)
     return SqliteStore(settings.folder / "queue.sqlite", bell)
+
+
+def _fleet(settings: Settings, bell: Bell) -> Fleet:
+    name = secrets.token_hex(8)
+    port = urlsplit(settings.torchserve).port or 80
+
+    def reach(host: str) -> TorchServe:
+        agent = f"http://{host}:{settings.agent_port}" if settings.agent_port else None
+        url = f"http://{host}:{port}"
+        return TorchServe(url, agent, settings.width, settings.draw_timeout_s, name, changed=bell.ring_all)
+
+    return Fleet(settings.torchserve, reach)
 
 
 def _blobs(settings: Settings) -> Blobs:

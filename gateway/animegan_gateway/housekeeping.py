@@ -9,12 +9,14 @@ import structlog
 
 from animegan.errors import AnimeganError
 from animegan_gateway.blobs import Blobs
+from animegan_gateway.clock import Clock
 from animegan_gateway.dispatcher import Dispatcher
 from animegan_gateway.door import Door
+from animegan_gateway.fleet import Fleet
 from animegan_gateway.jobs import State
 from animegan_gateway.metrics import Metrics
+from animegan_gateway.rates import Rates
 from animegan_gateway.store import Store
-from animegan_gateway.torchserve import TorchServe
 
 EVERY_S = 1.0
 SWEEP_EVERY_S = 600.0
@@ -33,7 +35,8 @@ class Housekeeper:
         blobs: Blobs,
         door: Door,
         dispatcher: Dispatcher,
-        torchserve: TorchServe,
+        fleet: Fleet,
+        rates: Rates,
         metrics: Metrics,
         *,
         lost: bool,
@@ -42,9 +45,11 @@ class Housekeeper:
         self._blobs = blobs
         self._door = door
         self._dispatcher = dispatcher
-        self._torchserve = torchserve
+        self._fleet = fleet
+        self._rates = rates
         self._metrics = metrics
         self._lost = lost
+        self._clock = Clock()
         self._sweep_at = 0.0
 
     async def run(self) -> None:
@@ -53,23 +58,35 @@ class Housekeeper:
             try:
                 await self._round()
             except AnimeganError as error:
+                self._metrics.store_away()
                 log.warning("housekeeping_waits", reason=error.code)
             await asyncio.sleep(EVERY_S)
 
     async def _round(self) -> None:
+        await self._heed_the_clock()
         await self._store.renew(self._dispatcher.owner)
         if self._lost:
             for job in await self._store.recover():
                 log.warning("recovered", job=job.id[:8], attempt=job.attempt)
         await self._expire()
-        self._metrics.show(await self._store.tally(), self._torchserve)
+        tally = await self._store.tally()
+        oldest_s = 0.0 if tally.oldest_accepted_at is None else self._clock.age(tally.oldest_accepted_at)
+        self._metrics.show(tally, oldest_s, self._fleet)
         if time.monotonic() >= self._sweep_at:
             self._sweep_at = time.monotonic() + SWEEP_EVERY_S
             await self._blobs.sweep(SWEEP_OLDER_THAN_S, self._store.knows)
 
+    async def _heed_the_clock(self) -> None:
+        if jump_s := self._clock.look():
+            log.warning("clock_was_set", by_s=round(jump_s, 1))
+        if jump_s > 0:  # files look older than they are
+            self._sweep_at = time.monotonic() + SWEEP_OLDER_THAN_S
+        if jump_s < 0:
+            await self._rates.forget()
+
     async def _expire(self) -> None:
-        settings, now = self._door.settings, time.time()
-        for job in await self._store.ended_before(now - settings.keep_s, AT_ONCE):
+        settings, ago = self._door.settings, self._clock.ago
+        for job in await self._store.ended_before(ago(settings.keep_s), AT_ONCE):
             if expired := await self._store.move(job.id, State.EXPIRED):
                 await self._door.clear(expired)
-        await self._store.forget(now - settings.expired_for_s)
+        await self._store.forget(ago(settings.expired_for_s))

@@ -35,6 +35,7 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
 }
 ENDED = frozenset(state for state, after in TRANSITIONS.items() if after <= {State.EXPIRED})
 HELD = frozenset({State.QUEUED, State.RUNNING})  # what counts against the queue's bounds
+MOST_PAUSE_S = 30.0  # before a further attempt, see `Job.not_before`
 
 
 def before(state: State) -> frozenset[State]:
@@ -59,6 +60,7 @@ class Ask(BaseModel):
     fingerprint: str  # SHA-256 of the picture and its options
     request_id: str
     accepted_at: float
+    trace: dict[str, str] = {}  # the context of its request, as W3C's headers; see `tracing`
 
     @property
     def work_px(self) -> int:

@@ -102,9 +102,16 @@ class Keys:
 
     @contextmanager
     def _changed(self) -> Iterator[dict[str, Key]]:
-        """The keys, to be changed; written in one step. Two commands take turns."""
-        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self._file.with_suffix(".lock").open("w") as lock:
+        """The keys, to be changed; written in one step. Two commands take turns. Raises `BadSetting`."""
+        folder, lock_file = self._file.parent, self._file.with_suffix(".lock")
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock_file.touch()
+        except OSError as error:  # a mounted secret, for one
+            raise BadSetting(
+                f"{folder} can't be written: {error.strerror}. Change keys.json where that folder comes from."
+            ) from None
+        with lock_file.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             keys = dict(self._keys())
             yield keys

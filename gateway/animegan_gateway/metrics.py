@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import time
+import math
+import shutil
 from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, start_http_server
 
+from animegan.errors import InternalError, OutOfMemory
+from animegan_gateway import errors
+from animegan_gateway.fleet import Fleet
 from animegan_gateway.jobs import ENDED, Job, State
 from animegan_gateway.store import Tally
-from animegan_gateway.torchserve import Drawn, Outcome, Presence, TorchServe
+from animegan_gateway.torchserve import Drawn, Outcome, Presence
 
 WAIT_BUCKETS_S = (0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 RUN_BUCKETS_S = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
 
 
 class Metrics:
-    """What is counted, and the server that shows it."""
+    """What is counted, and the server that shows it. `folder` is that of the queue and of pictures (`data`)."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.registry = CollectorRegistry()
         self._stop: Callable[[], None] = lambda: None
 
@@ -34,11 +40,15 @@ class Metrics:
         self.accepted = counter("jobs_accepted", "Jobs put into the queue.")
         self.rejected = counter("jobs_rejected", "Requests refused at the door, by the error's code.", "reason")
         self._ended = counter("jobs_ended", "Jobs that ended, by their state.", "state")
+        self._failed = counter("jobs_failed", "Jobs that failed, by the error's code and status.", "reason", "status")
         self._attempts = counter("attempts", "Pictures sent to TorchServe, by what became of them.", "outcome")
         self._jobs = gauge("jobs", "Jobs in the store, by their state.", "state")
         self._depth = gauge("queue_depth", "Jobs that wait.")
         self._oldest = gauge("oldest_waiting_seconds", "Age of the job that has waited longest; 0: none waits.")
         self._bytes = gauge("stored_bytes", "Bytes of uploads and results.")
+        self._store_up = gauge("store_up", "1 while the store of jobs, and that of pictures, answer.")
+        disk_free = gauge("disk_free_bytes", "Free bytes of the disk that the folder `data` is on.")
+        disk_size = gauge("disk_size_bytes", "Size of that disk.")
         self._presence = gauge("torchserve_presence", "1 for what TorchServe is: ready, loading or away.", "presence")
         self._width = gauge("torchserve_width", "Pictures that TorchServe takes at one time.")
         self.events = gauge("event_streams", "Event streams that are open.")
@@ -46,8 +56,10 @@ class Metrics:
         self._run = histogram(
             "run_seconds", "From the request to TorchServe to the last byte of its answer.", RUN_BUCKETS_S
         )
-        for state in ENDED:  # so that a rate begins at zero
-            self._ended.labels(state)
+        ProcessCollector(registry=self.registry)
+        disk_free.set_function(lambda: _disk_bytes(folder)[0])
+        disk_size.set_function(lambda: _disk_bytes(folder)[1])
+        self._begin()
 
     def serve(self, host: str, port: int) -> int:
         """Show them at that address; returns the port, which is a free one for 0."""
@@ -76,14 +88,47 @@ class Metrics:
 
     def ended(self, job: Job) -> None:
         self._ended.labels(job.state).inc()
+        if job.error:
+            self._failed.labels(job.error["code"], job.error["status"]).inc()
 
-    def show(self, tally: Tally, torchserve: TorchServe) -> None:
-        """Set the gauges to how things are now."""
+    def store_away(self) -> None:
+        """The other gauges stay at what was last known."""
+        self._store_up.set(0)
+
+    def show(self, tally: Tally, oldest_s: float, fleet: Fleet) -> None:
+        """Set the gauges to how things are now; `oldest_s` is the age of the job that waits longest, 0: none waits."""
+        self._store_up.set(1)
         for state, count in tally.jobs.items():
             self._jobs.labels(state).set(count)
         self._depth.set(tally.jobs[State.QUEUED])
-        self._oldest.set(max(0.0, time.time() - tally.oldest_accepted_at) if tally.oldest_accepted_at else 0)
+        self._oldest.set(oldest_s)
         self._bytes.set(tally.bytes)
         for presence in Presence:
-            self._presence.labels(presence).set(presence is torchserve.presence)
-        self._width.set(torchserve.width)
+            self._presence.labels(presence).set(presence is fleet.presence)
+        self._width.set(fleet.width)
+
+    def _begin(self) -> None:
+        """Show at zero what alerts ask for, so that a rate sees the first time."""
+        for state in ENDED - {State.EXPIRED}:
+            self._ended.labels(state)
+        for outcome in get_args(Outcome):
+            self._attempts.labels(outcome.name)
+        for busy in (
+            errors.QueueFull,
+            errors.ShareFull,
+            errors.RateLimited,
+            errors.StorageFull,
+            errors.StoreUnavailable,
+        ):
+            self.rejected.labels(busy.code)
+        for fault in (InternalError, OutOfMemory, errors.WorkerKilled, errors.DrawingFailed):
+            self._failed.labels(fault.code, int(fault.status))
+
+
+def _disk_bytes(folder: Path) -> tuple[float, float]:
+    """Free bytes and size; NaN where the folder can't be looked at, as nothing raised may end a scrape."""
+    try:
+        disk = shutil.disk_usage(folder)
+    except OSError:
+        return math.nan, math.nan
+    return disk.free, disk.total

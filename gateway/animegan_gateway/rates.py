@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, RedisStorage
@@ -18,12 +20,17 @@ class Rates:
 
     def __init__(self, per_minute: int, redis_url: str = "") -> None:
         self._per_minute = per_minute
-        storage = (
+        self._storage = (
             RedisStorage(f"async+{redis_url}", implementation="redispy", key_prefix="{animegan}:rate")
             if redis_url
             else MemoryStorage()
         )
-        self._limiter = MovingWindowRateLimiter(storage)
+        self._limiter = MovingWindowRateLimiter(self._storage)
+
+    async def forget(self) -> None:
+        """Begin anew: after the clock was set back, what was counted before would stay in the last minute for long."""
+        with _told():
+            await self._storage.reset()
 
     async def admit(self, caller: Caller) -> None:
         """Count one job. Raises `RateLimited`, or `StoreUnavailable`."""
@@ -32,14 +39,20 @@ class Rates:
         if not per_minute:
             return
         rate = RateLimitItemPerMinute(per_minute)
-        try:
+        with _told():
             if await self._limiter.hit(rate, caller.name):
                 return
             stats = await self._limiter.get_window_stats(rate, caller.name)
-        except (RedisError, OSError):
-            raise StoreUnavailable("The queue's store does not answer. Try again soon.") from None
         raise RateLimited(
             f"You may send {per_minute} pictures a minute.",
             retry_after_s=stats.reset_time - time.time(),
             limit_per_minute=per_minute,
         )
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, OSError):
+        raise StoreUnavailable("The queue's store does not answer. Try again soon.") from None

@@ -40,7 +40,7 @@ from animegan.errors import BadSetting
 from animegan_gateway.bell import Bell
 from animegan_gateway.cancelling import cancelled
 from animegan_gateway.errors import StorageFull, StoreUnavailable
-from animegan_gateway.jobs import Ask, Job, Result, State, before
+from animegan_gateway.jobs import MOST_PAUSE_S, Ask, Job, Result, State, before
 from animegan_gateway.store import RUNS, Bounds, Full, Line, Mismatch, Run, Tally, Waiting
 
 P = ParamSpec("P")
@@ -194,7 +194,7 @@ class RedisStore:
 
     @step
     async def take(self, owner: str, *, idle: bool) -> Job | None:
-        found = await self._run("take", owner, int(idle), time.time())
+        found = await self._run("take", owner, int(idle), time.time(), MOST_PAUSE_S)
         if not found:
             return None
         fields = _pairs(found)

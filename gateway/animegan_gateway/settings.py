@@ -30,13 +30,16 @@ class Settings(Rows):
     port: Port = Field(8000, description="Port of the page and the API.")
     metrics_host: str = Field("127.0.0.1", description="Address of the metrics, apart from the API's.")
     metrics_port: Port = Field(8001, description="Port of the metrics.")
-    torchserve: Url = Field("http://127.0.0.1:8080", description="TorchServe's inference address.")
-    management: Url | Literal["none"] = Field(
-        "http://127.0.0.1:8081",
-        description="TorchServe's management address, which tells how wide the queue may run; none: `width` tells.",
+    torchserve: Url = Field(
+        "http://127.0.0.1:8080",
+        description="TorchServe's inference address. A name that resolves to several addresses stands for as many.",
+    )
+    agent_port: Port = Field(
+        8083,
+        description="Port of the agent beside each TorchServe, which tells how wide it runs; 0: none, `width` tells.",
     )
     width: int = Field(
-        0, ge=0, description="Pictures sent to TorchServe at one time; 0: its ready workers times its batch size."
+        0, ge=0, description="Pictures sent to each TorchServe at one time; 0: its ready workers times its batch size."
     )
     data: Path | None = Field(
         None,
@@ -77,6 +80,9 @@ class Settings(Rows):
     keys: Literal["auto", "required", "off"] = Field(
         "auto", description="API keys: required, or off; auto: off on loopback, required elsewhere."
     )
+    keys_folder: Path | None = Field(
+        None, description="Folder of `keys.json`, where the API keys are kept, such as a mounted secret; None: `data`."
+    )
     hosts: list[str] = Field(
         [],
         description="Names under which the gateway is reached, as a JSON list; others are refused. "
@@ -95,6 +101,11 @@ class Settings(Rows):
     @property
     def folder(self) -> Path:
         return self.data or home() / "gateway"
+
+    @property
+    def keys_in(self) -> Path:
+        """The folder of `keys.json`."""
+        return self.keys_folder or self.folder
 
     @property
     def on_loopback(self) -> bool:
@@ -119,8 +130,10 @@ def load() -> Settings:
     way_out = "Add one with `animegan keys add NAME`, or listen on 127.0.0.1."
     if not settings.on_loopback and settings.keys == "off":
         raise BadSetting(f"host={settings.host} is reachable from elsewhere, and keys=off. {way_out}")
-    if settings.keys_required and not Keys(settings.folder).listed():
-        raise BadSetting(f"host={settings.host} needs API keys, and there is none in {settings.folder}. {way_out}")
-    if not settings.width and settings.management == "none":
-        raise BadSetting("width=0 asks TorchServe's management API, and management=none. Set one of them.")
+    if settings.keys_required and not Keys(settings.keys_in).listed():
+        raise BadSetting(f"host={settings.host} needs API keys, and there is none in {settings.keys_in}. {way_out}")
+    if not settings.width and not settings.agent_port:
+        raise BadSetting(
+            "width=0 asks the agent beside TorchServe, and agent_port=0 says there is none. Set one of them."
+        )
     return settings

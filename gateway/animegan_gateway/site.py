@@ -134,7 +134,7 @@ async def readyz(house: In) -> Response:
             await house.door.ping()
         except StoreUnavailable:
             status = "store_unavailable"
-    answer = Readiness(status=status, torchserve=house.torchserve.presence)
+    answer = Readiness(status=status, torchserve=house.fleet.presence)
     return JSONResponse(
         answer.model_dump(), HTTPStatus.OK if status == "ready" else HTTPStatus.SERVICE_UNAVAILABLE, _NO_STORE
     )

@@ -23,7 +23,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from animegan.errors import BadSetting
 from animegan_gateway.bell import Bell
 from animegan_gateway.errors import StorageFull, StoreUnavailable
-from animegan_gateway.jobs import HELD, Ask, Job, Result, State, before
+from animegan_gateway.jobs import HELD, MOST_PAUSE_S, Ask, Job, Result, State, before
 from animegan_gateway.store import RUNS, Bounds, Full, Line, Mismatch, Run, Tally, Waiting
 
 P = ParamSpec("P")
@@ -223,9 +223,9 @@ class SqliteStore:
     def _take(self, idle: bool) -> Job | None:
         now = time.time()
         row = self._db.execute(
-            "SELECT id, turn, alone FROM jobs WHERE state = 'queued' AND not_before <= ? "
+            "SELECT id, turn, alone FROM jobs WHERE state = 'queued' AND (not_before <= ? OR not_before > ?) "
             "ORDER BY turn, arrival LIMIT 1",
-            (now,),
+            (now, now + MOST_PAUSE_S),
         ).fetchone()
         if row is None or (row["alone"] and not idle):
             return None

@@ -96,7 +96,8 @@ class Store(Protocol):
     async def take(self, owner: str, *, idle: bool) -> Job | None:
         """The next job that is due, now running; None where there is none.
 
-        One that is to be drawn alone goes only to an owner that is `idle`, and is waited for by those behind it.
+        One that is to be drawn alone goes only to an owner that is `idle`, and is waited for by those behind it. One
+        whose pause would be longer than `MOST_PAUSE_S` is due too: the clock was set back since.
         """
 
     async def move(

@@ -1,9 +1,8 @@
-"""TorchServe as the gateway sees it: whether it is there, how wide it runs, and what became of a picture sent to it."""
+"""A TorchServe as the gateway sees it: whether it is there, how wide it runs, what became of a picture sent to it."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import json
 import time
@@ -18,13 +17,17 @@ import httpx2
 import structlog
 
 from animegan.errors import CONTENT_TYPE
+from animegan_gateway import tracing
+from animegan_gateway.bell import wait
+from animegan_gateway.cancelling import cancelled
 from animegan_gateway.jobs import Ask
 
 MODEL = "animegan"
 REQUEST_ID = "X-Animegan-Request-Id"
-LOOK_EVERY_S = 5.0
+LOOK_EVERY_S = 5.0  # where there is no agent that tells
 LOOK_EVERY_WHILE_AWAY_S = 0.5
 ANSWER_WITHIN_S = 5.0
+AGENT_WITHIN_S = 5.0  # how long its answer waits for something new
 WORKER_ENDED = (HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.INSUFFICIENT_STORAGE)  # the second: killed for memory
 
 log = structlog.get_logger(__name__)
@@ -94,23 +97,34 @@ Outcome = Drawn | Fruitless
 
 
 class TorchServe:
-    """`watch` keeps `presence` and `width` up to date; `changed` is called when they change.
+    """One TorchServe. `watch` keeps `presence` and `width` up to date; `changed` is called when they change.
 
-    `url` and `management` are the addresses of its inference and its management API; where the latter is None, `width`
-    tells how many pictures it takes at one time. `width` 0 takes it from the management API.
+    `url` is the address of its inference API and `agent` that of the agent beside it, which tells how many pictures it
+    takes at one time; where there is no agent, `width` does. A `width` above 0 is believed before the agent.
+    `gateway` is this gateway's name, by which the agent knows whose pictures are here: `held` places of them.
     """
 
     def __init__(
-        self, url: str, management: str | None, width: int, timeout_s: float, changed: Callable[[], None] = lambda: None
+        self,
+        url: str,
+        agent: str | None,
+        width: int,
+        timeout_s: float,
+        gateway: str,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._url = url
-        self._management = management
+        self._agent = agent
         self._fixed_width = width
         self._timeout_s = timeout_s
+        self._gateway = gateway
         self._changed = changed
         self._look_now = asyncio.Event()
+        self._seen = ""  # the state that the agent told last
         self.presence = Presence.AWAY
         self.width = 0
+        self.held = 0
+        self.alone = False  # what is here is to be drawn alone
         self._client = httpx2.AsyncClient(
             timeout=httpx2.Timeout(ANSWER_WITHIN_S, read=timeout_s, write=timeout_s),
             limits=httpx2.Limits(max_connections=None, keepalive_expiry=ANSWER_WITHIN_S),
@@ -120,27 +134,47 @@ class TorchServe:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def watch(self) -> None:
-        """Look again and again, until cancelled."""
-        while True:
-            await self.look()
-            pause_s = LOOK_EVERY_S if self.presence is Presence.READY else LOOK_EVERY_WHILE_AWAY_S
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause_s):
-                    await self._look_now.wait()
-            self._look_now.clear()
+    @property
+    def free(self) -> int:
+        """Pictures that may be sent now."""
+        return 0 if self.alone else self.width - self.held
 
-    async def look(self) -> Presence:
-        """See how it is now."""
+    def leave(self) -> None:
+        """Give back a place that was `held`."""
+        self.held -= 1
+        self.alone = False
+
+    async def watch(self) -> None:
+        """Look again and again, until cancelled. The agent's answer waits until there is something new."""
+        while True:
+            looking = asyncio.create_task(self.look(self._seen))
+            cut_short = asyncio.create_task(self._look_now.wait())
+            try:
+                await asyncio.wait({looking, cut_short}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                await cancelled([looking, cut_short])
+            if self._look_now.is_set():
+                self._look_now.clear()
+                self._seen = ""
+            if not self._seen:
+                pause_s = LOOK_EVERY_S if self.presence is Presence.READY else LOOK_EVERY_WHILE_AWAY_S
+                await wait(self._look_now, pause_s)
+
+    async def look(self, seen: str = "") -> Presence:
+        """See how it is now, or as soon as it is no longer as `seen`."""
         try:
-            self._set(*(await self._described() if self._management else await self._pinged()))
-        except (httpx2.HTTPError, ValueError, KeyError, LookupError):
+            presence, width, self._seen = await (self._told(seen) if self._agent else self._pinged())
+            self._set(presence, width)
+        except (httpx2.HTTPError, ValueError, KeyError, TypeError):
+            self._seen = ""
             self._set(Presence.AWAY, 0)
         return self.presence
 
     async def draw(self, ask: Ask, picture: bytes, into: Path) -> Outcome:
         """Have it draw the picture into the file."""
+        url = f"{self._url}/predictions/{MODEL}"
         headers = {
+            **tracing.sent_to(url),
             "Content-Type": ask.content_type,
             REQUEST_ID: ask.request_id,
             "X-Animegan-Style": ask.style,
@@ -152,10 +186,9 @@ class TorchServe:
         try:
             async with (
                 asyncio.timeout(self._timeout_s),
-                self._client.stream(
-                    "POST", f"{self._url}/predictions/{MODEL}", content=picture, headers=headers
-                ) as answer,
+                self._client.stream("POST", url, content=picture, headers=headers) as answer,
             ):
+                tracing.answered(answer.status_code)
                 if answer.status_code != HTTPStatus.OK:
                     return await self._refusal(answer.status_code, await answer.aread(), answer.headers)
                 with into.open("wb") as file:
@@ -169,6 +202,7 @@ class TorchServe:
             return NoRoom()
         except (httpx2.ConnectError, httpx2.ConnectTimeout):
             self._set(Presence.AWAY, 0)
+            self._look_now.set()
             return NotTaken(Presence.AWAY)
         except httpx2.HTTPError:
             self._look_now.set()
@@ -189,23 +223,25 @@ class TorchServe:
             return WorkerEnded()
         return NotTaken(await self.look())
 
-    async def _described(self) -> tuple[Presence, int]:
-        answer = await self._client.get(f"{self._management}/models/{MODEL}", timeout=ANSWER_WITHIN_S)
-        if answer.status_code != HTTPStatus.OK:
-            return Presence.LOADING, 0
-        [model] = answer.json()
-        ready = sum(worker["status"] == "READY" for worker in model["workers"])
-        if not ready:
-            return Presence.LOADING, 0
-        return Presence.READY, self._fixed_width or ready * model["batchSize"]
+    async def _told(self, seen: str) -> tuple[Presence, int, str]:
+        """By the agent. While it is paused nothing is to be sent; the next question tells it that this is known."""
+        question: dict[str, str | int] = {"gateway": self._gateway, "running": self.held, "seen": seen}
+        answer = await self._client.get(
+            f"{self._agent}/v1/torchserve", params=question, timeout=AGENT_WITHIN_S + ANSWER_WITHIN_S
+        )
+        answer.raise_for_status()
+        told = answer.json()
+        presence = Presence(told["presence"])
+        width = 0 if told["paused"] or presence is not Presence.READY else self._fixed_width or int(told["width"])
+        return presence, width, str(told["seen"])
 
-    async def _pinged(self) -> tuple[Presence, int]:
+    async def _pinged(self) -> tuple[Presence, int, str]:
         answer = await self._client.get(f"{self._url}/ping", timeout=ANSWER_WITHIN_S)
         healthy = answer.status_code == HTTPStatus.OK
-        return (Presence.READY, self._fixed_width) if healthy else (Presence.LOADING, 0)
+        return (Presence.READY, self._fixed_width, "") if healthy else (Presence.LOADING, 0, "")
 
     def _set(self, presence: Presence, width: int) -> None:
         if (presence, width) != (self.presence, self.width):
-            log.info("torchserve", presence=presence, width=width)
+            log.info("torchserve", url=self._url, presence=presence, width=width)
             self.presence, self.width = presence, width
             self._changed()

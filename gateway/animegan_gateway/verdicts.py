@@ -19,12 +19,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from animegan_gateway.errors import DrawingFailed, WorkerKilled
-from animegan_gateway.jobs import Job, State
+from animegan_gateway.jobs import MOST_PAUSE_S, Job, State
 from animegan_gateway.torchserve import Fruitless, Lost, NoRoom, NotTaken, Presence, Refused, WorkerEnded
 
 MOST_CRASHES = 2
 BACKOFF_S = 1.0
-MOST_BACKOFF_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def verdict(job: Job, outcome: Fruitless, *, now: float, retries: int) -> Verdic
         case WorkerEnded():
             return _crashed(job)
         case NoRoom():
-            return Verdict(State.QUEUED, {"not_before": now + MOST_BACKOFF_S})
+            return Verdict(State.QUEUED, {"not_before": now + MOST_PAUSE_S})
         case NotTaken(presence) if presence is not Presence.READY:
             return Verdict(State.QUEUED)
         case Lost() | NotTaken():
@@ -70,5 +69,5 @@ def _again(job: Job, problem: dict[str, Any], now: float, retries: int, *, alone
     failures = job.failures + 1
     if failures > retries:
         return Verdict(State.FAILED, {"failures": failures, "error": problem})
-    pause_s = min(BACKOFF_S * 2 ** (failures - 1), MOST_BACKOFF_S) * random.uniform(0.5, 1)  # noqa: S311 - spreads load
+    pause_s = min(BACKOFF_S * 2 ** (failures - 1), MOST_PAUSE_S) * random.uniform(0.5, 1)  # noqa: S311 - spreads load
     return Verdict(State.QUEUED, {"failures": failures, "not_before": now + pause_s, "alone": alone or job.alone})

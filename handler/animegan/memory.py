@@ -1,10 +1,12 @@
-"""Giving back memory that is held and unused: PyTorch's CUDA cache, glibc's free lists."""
+"""Memory that is held: how much, and giving back what is unused: PyTorch's CUDA cache, glibc's free lists."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
 import resource
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -52,6 +54,32 @@ def release(device: torch.device) -> None:
             torch._C._host_emptyCache()  # what was pinned for transfers
     if libc := _glibc():
         libc.malloc_trim(0)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Bytes that this process holds, and the most it held since it began; 0 where the system does not tell."""
+
+    held: int
+    peak: int
+
+
+def usage(device: torch.device) -> Mapping[str, Usage]:
+    """What is resident on the `host`, and what PyTorch has reserved on the `device` where that is a GPU."""
+    reserved = Usage(0, 0)
+    if device.type == "cuda":
+        reserved = Usage(torch.cuda.memory_reserved(device), torch.cuda.max_memory_reserved(device))
+    return {"host": _resident(), "device": reserved}
+
+
+def _resident() -> Usage:
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:  # macOS
+        lines = []
+    facts = dict(line.split(":", 1) for line in lines)
+    held, peak = (int(facts.get(name, "0").split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
+    return Usage(held, peak)
 
 
 class Cleaner:

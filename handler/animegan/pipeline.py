@@ -41,7 +41,9 @@ class Item:
     encoded: images.Encoded | None = None
     report: Report | None = None
     error: AnimeganError | None = None
+    recovered: bool = False  # memory ran out, and it was drawn all the same
     seconds: dict[str, float] = field(default_factory=dict)
+    times_ns: dict[str, tuple[int, int]] = field(default_factory=dict)  # of a phase's first start and last end, UTC
     pending: Future[None] | None = None  # its decoding; once it is drawn, its encoding
 
 
@@ -143,15 +145,17 @@ class Pipeline:
         with _phase("run", group):
             assert group[0].options
             stylizer = self.stylizer(group[0].options.style)
-            drawn, plan = stylizer.run([item.picture.rgb for item in group if item.picture])
-            for item, picture in zip(group, drawn, strict=True):
-                item.drawn, item.plan = picture, plan
-        if isinstance(group[0].error, (OutOfMemory, PictureTooLarge)):
+            run = stylizer.run([item.picture.rgb for item in group if item.picture])
+            for item, picture in zip(group, run.pictures, strict=True):
+                item.drawn, item.plan, item.recovered = picture, run.plan, run.recovered
+        failed = group[0].error
+        if isinstance(failed, (OutOfMemory, PictureTooLarge)):
             self.cleaner.release()
             if len(group) > 1:
                 for item in group:  # what did not fit together may fit alone
                     item.error = None
                     self._draw_together([item])
+                    item.recovered |= isinstance(failed, OutOfMemory) and not item.error
 
     def encode(self, items: Sequence[Item]) -> None:
         """Wait until each picture that was drawn is encoded and has its report."""
@@ -216,7 +220,7 @@ def _grouped(items: Sequence[Item]) -> list[list[Item]]:
 @contextmanager
 def _phase(name: str, items: Sequence[Item]) -> Iterator[None]:
     """Time a phase of some items, and turn what it raises into the error of each."""
-    start = time.perf_counter()
+    began_ns, start = time.time_ns(), time.perf_counter()
     try:
         with record_function(name):
             yield
@@ -226,8 +230,11 @@ def _phase(name: str, items: Sequence[Item]) -> Iterator[None]:
         for item in items:
             item.error = known
     finally:
+        seconds = time.perf_counter() - start
         for item in items:
-            item.seconds[name] = item.seconds.get(name, 0) + time.perf_counter() - start
+            item.seconds[name] = item.seconds.get(name, 0) + seconds
+            first_ns, _ = item.times_ns.get(name, (began_ns, began_ns))
+            item.times_ns[name] = (first_ns, began_ns + round(seconds * 1e9))
 
 
 def _known(error: Exception, phase: str) -> AnimeganError:

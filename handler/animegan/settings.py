@@ -30,6 +30,8 @@ MAX_SIDE_PX = 1024
 WARMUP_PX = 256
 SMALLEST_SIDE_PX = 16  # at a quarter of the resolution the reflection pads still have rows to mirror
 
+ROLES = ("ANIMEGAN_GATEWAY_", "ANIMEGAN_AGENT_")  # whose variables are none of the handler's, nor of each other's
+
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
 Format = Literal["auto", "jpeg", "png", "webp"]
@@ -79,7 +81,10 @@ class Rows(BaseSettings):
         except ValueError as error:  # TOML that can't be parsed
             raise BadSetting(f"{file} can't be read: {error}.") from None
         known = [cls.variable(field) for field in cls.model_fields]
+        elsewhere = tuple(prefix for prefix in ROLES if prefix != cls.model_config["env_prefix"])
         for name in os.environ.keys() - set(known):
+            if name.startswith(elsewhere):
+                continue
             if near := difflib.get_close_matches(name, known, n=1, cutoff=0.85):
                 logger.warning("%s is no setting, and ignored. Is %s meant?", name, near[0])
         return settings

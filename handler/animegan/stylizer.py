@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from PIL import Image
@@ -19,6 +20,18 @@ from animegan.settings import MAX_SIDE_PX, WARMUP_PX, Device, Precision
 from animegan.styles import DEFAULT_STYLE, get_style
 from animegan.tracing import load_network
 from animegan.transfer import download, upload
+
+
+@dataclass(frozen=True)
+class Run:
+    """Pictures that were drawn, and the plan that was followed.
+
+    `recovered`: memory ran out against another plan, was given back, and these are drawn in smaller bands.
+    """
+
+    pictures: list[Image.Image]
+    plan: Plan
+    recovered: bool
 
 
 class Stylizer:
@@ -67,10 +80,10 @@ class Stylizer:
 
     def draw(self, pictures: Sequence[Image.Image]) -> list[Image.Image]:
         """Draw RGB pictures of one size as one batch, as they are: no limit, no scaling. Raises `PictureTooLarge`."""
-        return self.run(pictures)[0]
+        return self.run(pictures).pictures
 
-    def run(self, pictures: Sequence[Image.Image]) -> tuple[list[Image.Image], Plan]:
-        """As `draw`, with the plan that was followed.
+    def run(self, pictures: Sequence[Image.Image]) -> Run:
+        """As `draw`, and tells how it went.
 
         Memory that runs out against the plan is given back, and the pictures are drawn once more in smaller bands.
         """
@@ -84,11 +97,11 @@ class Stylizer:
             smaller = next((other for other in known if other.peak_bytes < plan.peak_bytes), None)
             if not (smaller and is_out_of_memory(error)):
                 raise
-            plan, drawn = smaller, None
-        if drawn is None:  # the error is gone by now, and with it what its traceback held
-            self._release()
-            drawn = self._drawn(pictures, plan)
-        return drawn, plan
+        else:
+            return Run(drawn, plan, recovered=False)
+        # The error is gone by now, and with it what its traceback held.
+        self._release()
+        return Run(self._drawn(pictures, smaller), smaller, recovered=True)
 
     def _drawn(self, pictures: Sequence[Image.Image], plan: Plan) -> list[Image.Image]:
         with record_function("transfer"):

@@ -59,6 +59,7 @@ def _build(target: Path, say: Callable[[str], None]) -> None:
         work = Path(folder)
         stage = work / "stage"
         shutil.copytree(ROOT / "handler" / "animegan", stage / "animegan", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "handler" / "animegan_spans.py", stage)
         store = stage / "animegan" / "model_store"
         store.mkdir()
         for file in _papers():

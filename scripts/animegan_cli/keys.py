@@ -17,7 +17,7 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Whose key it 
 
 
 def _keys() -> Keys:
-    return Keys(Settings.load().folder)
+    return Keys(Settings.load().keys_in)
 
 
 @app.command()

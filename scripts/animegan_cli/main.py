@@ -8,7 +8,7 @@ import os
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -18,7 +18,7 @@ from animegan.errors import AnimeganError, BadOption
 from animegan.report import notes
 from animegan.styles import DEFAULT_STYLE, bundled_styles, get_style
 from animegan.styles import styles as all_styles
-from animegan_cli import keys
+from animegan_cli import keys, workers
 from animegan_cli.language import language
 from animegan_cli.screen import screen
 
@@ -34,6 +34,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(keys.app, name="keys", help="Make, list and revoke the gateway's API keys.")
+app.add_typer(workers.app, name="workers", help="List, scale and replace TorchServe's workers.")
 
 StyleArgument = Annotated[str, typer.Argument(metavar="STYLE", help="A style's id; `animegan styles` lists them.")]
 
@@ -76,6 +77,37 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None: ...
+
+
+# The options of these are their module's own.
+ROLE: dict[str, Any] = {
+    "add_help_option": False,
+    "context_settings": {"allow_extra_args": True, "ignore_unknown_options": True},
+}
+
+
+@app.command(**ROLE)
+def serve(context: typer.Context) -> None:
+    """Serve: TorchServe, its agent and the gateway, watched until Ctrl-C."""
+    _become("animegan_cli.serve", context.args)
+
+
+@app.command(**ROLE)
+def gateway(context: typer.Context) -> None:
+    """Run the gateway alone, before a TorchServe elsewhere."""
+    _become("animegan_gateway", context.args)
+
+
+@app.command(**ROLE)
+def agent(context: typer.Context) -> None:
+    """Run the agent alone, beside a TorchServe."""
+    _become("animegan_agent", context.args)
+
+
+def _become(module: str, arguments: list[str]) -> NoReturn:
+    """Replace this process: what serves for months need not hold what the command has imported."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - no shell is meant
 
 
 @app.command()

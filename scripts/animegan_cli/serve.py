@@ -1,4 +1,4 @@
-"""`scripts/serve`: TorchServe with the animegan archive and the gateway before it, watched, until Ctrl-C or SIGTERM."""
+"""`scripts/serve`: TorchServe with the archive, its agent, the gateway before it, watched until Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from pathlib import Path
 from typing import TextIO
 
 from animegan.errors import AnimeganError, BadSetting, InternalError, ServiceFailed
-from animegan_cli import guard, java, processes
-from animegan_cli.gateway import Gateway
-from animegan_cli.ports import check_free, free_port
+from animegan_agent import settings as agent_settings
+from animegan_agent.settings import Settings as AgentSettings
+from animegan_cli import addresses, guard, java, processes
+from animegan_cli.addresses import Place
+from animegan_cli.module import Module
 from animegan_cli.signals import Signals, Stopped
-from animegan_cli.supervisor import Supervisor
-from animegan_cli.torchserve import Address, TorchServe, address, read_properties
+from animegan_cli.supervisor import Service, Supervisor
+from animegan_cli.torchserve import Address, TorchServe, read_properties
 from animegan_gateway import settings as gateway_settings
 from animegan_gateway.settings import Settings as GatewaySettings
 
 ROOT = Path(__file__).resolve().parents[2]
-PORTS = ("inference", "management", "metrics")
-GRPC_PORTS = ("grpc_inference", "grpc_management")
 TIDY_WITHIN_S = 5.0
 
 
@@ -41,12 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with Signals() as signals:
         try:
             with own_instance() as instance:
-                torchserve, gateway = _prepare(options, instance, signals)
-                supervisor = Supervisor([torchserve, gateway], signals, say)
+                services = _prepare(options, instance, signals)
+                supervisor = Supervisor(services.all, signals, say)
                 try:
                     supervisor.start()
                     serving = True
-                    _greet(torchserve, gateway)
+                    _greet(services)
                     supervisor.watch()
                 finally:
                     supervisor.end()
@@ -65,6 +65,19 @@ class Instance:
 
     folder: Path
     mark: str
+
+
+@dataclass(frozen=True)
+class Services:
+    """What is started, in this order."""
+
+    torchserve: TorchServe
+    agent: Module | None
+    gateway: Module | None
+
+    @property
+    def all(self) -> list[Service]:
+        return [service for service in (self.torchserve, self.agent, self.gateway) if service]
 
 
 @contextmanager
@@ -102,12 +115,16 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="serve",
         description="Serve photo in, anime picture out, until Ctrl-C. Sets up what is missing on the first run.",
-        epilog="A port comes from its option, else from ANIMEGAN_GATEWAY_PORT, ANIMEGAN_INFERENCE_PORT (or "
-        "_MANAGEMENT_, _METRICS_), else from gateway.toml or config.properties. 0 takes a free one.",
+        epilog="A port comes from its option, else from ANIMEGAN_GATEWAY_PORT, ANIMEGAN_AGENT_PORT, "
+        "ANIMEGAN_INFERENCE_PORT (or _MANAGEMENT_, _METRICS_), else from gateway.toml, agent.toml or "
+        "config.properties. 0 takes a free one.",
     )
     parser.add_argument("--port", help="port of the page and the jobs API")
-    for name in PORTS:
+    for name in addresses.PORTS:
         parser.add_argument(f"--{name}-port", metavar="PORT", help=f"port of TorchServe's {name} API")
+    parser.add_argument("--agent-port", metavar="PORT", help="port of the agent, which watches TorchServe's workers")
+    parser.add_argument("--no-gateway", action="store_true", help="TorchServe and its agent alone")
+    parser.add_argument("--no-agent", action="store_true", help="with --no-gateway: TorchServe alone")
     parser.add_argument(
         "--config",
         type=Path,
@@ -115,25 +132,50 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="FOLDER",
         help="folder of config.properties and its companions (default: the checkout's config/)",
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.no_agent and not options.no_gateway:
+        parser.error("--no-agent goes with --no-gateway only: the gateway asks the agent")
+    return options
 
 
-def _prepare(options: argparse.Namespace, instance: Instance, signals: Signals) -> tuple[TorchServe, Gateway]:
+def _prepare(options: argparse.Namespace, instance: Instance, signals: Signals) -> Services:
     """Everything before the start: settings, ports, Java, the archive. Raises `AnimeganError`, `Stopped`."""
     config = options.config.resolve()
-    if (config / "gateway.toml").is_file():
-        os.environ.setdefault(GatewaySettings.variable("config"), str(config / "gateway.toml"))
-    front = gateway_settings.load()
+    for name, rows in (("agent", AgentSettings), ("gateway", GatewaySettings)):
+        if (config / f"{name}.toml").is_file():
+            os.environ.setdefault(rows.variable("config"), str(config / f"{name}.toml"))
+    agent = None if options.no_agent else agent_settings.load()
+    gateway = None if options.no_gateway else gateway_settings.load()
     properties = read_properties(config / "config.properties")
-    for name in PORTS:
-        properties[f"{name}_address"] = str(_chosen(options, name, address(properties, f"{name}_address")))
-    page = Address(front.host, _port(options.port, "--port", front.port) or free_port(front.host))
-    metrics = Address(front.metrics_host, front.metrics_port or free_port(front.metrics_host))
-    _check_ports(properties, page, metrics)
+    places = addresses.torchserves(options, properties)
+    if agent:
+        number = addresses.port(options.agent_port, "--agent-port", agent.port)
+        places["agent"] = Place(addresses.listening(agent.host, number), "--agent-port ")
+        at = addresses.listening(agent.metrics_host, agent.metrics_port)
+        places["agent metrics"] = Place(at, f"{agent.variable('metrics_port')}=")
+    if gateway:
+        number = addresses.port(options.port, "--port", gateway.port)
+        places["page"] = Place(addresses.listening(gateway.host, number), "--port ")
+        at = addresses.listening(gateway.metrics_host, gateway.metrics_port)
+        places["gateway metrics"] = Place(at, f"{gateway.variable('metrics_port')}=")
+    addresses.check(places, properties)
+    for name in addresses.PORTS:
+        properties[f"{name}_address"] = str(places[name].address)
     environment = {"ANIMEGAN_CONFIG": str(config / "animegan.toml"), **os.environ}
     for name in ("ANIMEGAN_CONFIG", "ANIMEGAN_HOME"):  # the workers have another working directory
         if environment.get(name):
             environment[name] = str(Path(environment[name]).expanduser().resolve())
+    torchserve = _torchserve(config, properties, instance, signals, environment)
+    return Services(
+        torchserve,
+        _agent(agent, places, torchserve, environment) if agent else None,
+        _gateway(gateway, places, torchserve, environment) if gateway else None,
+    )
+
+
+def _torchserve(
+    config: Path, properties: Mapping[str, str], instance: Instance, signals: Signals, environment: Mapping[str, str]
+) -> TorchServe:
     runtime = _java(instance, signals, environment)
     say(f"Java {runtime.version}: {runtime.home}")
     model_store = ROOT / properties.get("model_store", "model_store")
@@ -141,7 +183,7 @@ def _prepare(options: argparse.Namespace, instance: Instance, signals: Signals) 
         _run(instance, signals, environment, "-m", "animegan_cli", "archive", "--if-stale")
     elif not (model_store / properties["load_models"]).is_file():
         raise BadSetting(f"{model_store} holds no {properties['load_models']}. Copy it there, or correct model_store.")
-    torchserve = TorchServe(
+    return TorchServe(
         properties=properties,
         config=config,
         model_store=model_store,
@@ -151,62 +193,54 @@ def _prepare(options: argparse.Namespace, instance: Instance, signals: Signals) 
         environment=environment,
         show=say,
     )
-    inference, management, _ = torchserve.addresses
+
+
+def _agent(
+    settings: AgentSettings, places: Mapping[str, Place], torchserve: TorchServe, environment: Mapping[str, str]
+) -> Module:
     own = {
-        "data": front.folder.resolve(),
-        "port": page.port,
-        "metrics_port": metrics.port,
-        "torchserve": inference,
-        "management": management,
-        "log_file": front.log_file or torchserve.logs / "gateway.log",
+        "port": places["agent"].address.port,
+        "metrics_port": places["agent metrics"].address.port,
+        "management": addresses.from_here(places["management"].address),
+        "torchserve_metrics": addresses.from_here(places["metrics"].address),
+        "log_file": settings.log_file or torchserve.logs / "agent.log",
     }
-    variables = {GatewaySettings.variable(name): str(value) for name, value in own.items()}
-    gateway = Gateway(
-        address=page,
-        drain_s=front.drain_s,
-        logs=torchserve.logs,
-        mark=f"{instance.mark}/gateway",
-        environment={**environment, **variables},
+    return _module("Agent", settings, own, places["agent"].address, 0, torchserve, environment)
+
+
+def _gateway(
+    settings: GatewaySettings, places: Mapping[str, Place], torchserve: TorchServe, environment: Mapping[str, str]
+) -> Module:
+    own = {
+        "data": settings.folder.resolve(),
+        "port": places["page"].address.port,
+        "metrics_port": places["gateway metrics"].address.port,
+        "torchserve": addresses.from_here(places["inference"].address),
+        "agent_port": places["agent"].address.port,
+        "log_file": settings.log_file or torchserve.logs / "gateway.log",
+    }
+    return _module("Gateway", settings, own, places["page"].address, settings.drain_s, torchserve, environment)
+
+
+def _module(
+    name: str,
+    settings: AgentSettings | GatewaySettings,
+    own: Mapping[str, object],
+    at: Address,
+    grace_s: float,
+    torchserve: TorchServe,
+    environment: Mapping[str, str],
+) -> Module:
+    return Module(
+        name=name,
+        module=f"animegan_{name.lower()}",
+        address=addresses.from_here(at),
+        grace_s=grace_s,
+        log=str(own["log_file"]),
+        mark=f"{torchserve.mark.split('/')[0]}/{name.lower()}",
+        environment={**environment, **{settings.variable(key): str(value) for key, value in own.items()}},
         show=say,
     )
-    return torchserve, gateway
-
-
-def _chosen(options: argparse.Namespace, name: str, configured: Address) -> Address:
-    """The address with the port that the option or the variable names; 0 becomes a free one. Raises `BadSetting`."""
-    variable = f"ANIMEGAN_{name.upper()}_PORT"
-    asked = _port(os.environ.get(variable) or None, variable, configured.port)
-    port = _port(getattr(options, f"{name}_port"), f"--{name}-port", asked)
-    return Address(configured.host, port or free_port(configured.host))
-
-
-def _port(text: str | None, origin: str, default: int) -> int:
-    """The port that was asked for, 0 for a free one. Raises `BadSetting`."""
-    if text is None:
-        return default
-    if not re.fullmatch(r"\d{1,5}", text, re.ASCII) or int(text) > 65535:
-        raise BadSetting(f"{origin}={text} is not a port. Use a number from 0 (a free one) to 65535.")
-    return int(text)
-
-
-def _check_ports(properties: Mapping[str, str], page: Address, metrics: Address) -> None:
-    """Raise `BadSetting` unless each port is one of its own and free."""
-    taken: dict[int, str] = {}
-    wanted = {"page": (page, "--port "), "gateway metrics": (metrics, "ANIMEGAN_GATEWAY_METRICS_PORT=")}
-    wanted |= {name: (address(properties, f"{name}_address"), f"--{name}-port ") for name in PORTS}
-    for name, (at, option) in wanted.items():
-        way_out = f"Stop that, or take another port: {option}PORT (0: a free one)."
-        if at.port in taken:
-            raise BadSetting(f"Port {at.port} is to serve both {taken[at.port]} and {name}. Move one: {option}PORT.")
-        taken[at.port] = name
-        check_free(at.host, at.port, name, way_out)
-    for name in GRPC_PORTS:
-        port = properties.get(f"{name}_port", "0")
-        if not re.fullmatch(r"\d{1,5}", port, re.ASCII):
-            raise BadSetting(f"{name}_port={port} in config.properties is not a port.")
-        if int(port):
-            host = properties.get(f"{name}_address", "127.0.0.1")
-            check_free(host, int(port), name, f"Stop that, or set {name}_port=0 in config.properties.")
 
 
 def _java(instance: Instance, signals: Signals, environment: Mapping[str, str]) -> java.Java:
@@ -243,12 +277,18 @@ def _run(instance: Instance, signals: Signals, environment: Mapping[str, str], *
         raise InternalError("That failed, so nothing is served; the reason is above.")
 
 
-def _greet(torchserve: TorchServe, gateway: Gateway) -> None:
-    inference, management, metrics = torchserve.addresses
-    say(f"Ready. Inference: {inference}  Management: {management}  Metrics: {metrics}  Logs: {torchserve.logs}")
-    field = shlex.quote(f"image=@{ROOT / 'docs' / 'photos' / 'mountain_path.jpg'}")
-    say(f"Open {gateway.address}/ in a browser, or try it here (Ctrl-C ends it):\n")
-    say(f"    curl -F {field} {gateway.address}/v1/stylize -o anime.jpg\n")
+def _greet(services: Services) -> None:
+    inference, management, metrics = services.torchserve.addresses
+    agent = f"  Agent: {services.agent.address}" if services.agent else ""
+    say(
+        f"Ready. Inference: {inference}  Management: {management}  Metrics: {metrics}{agent}  "
+        f"Logs: {services.torchserve.logs}"
+    )
+    if services.gateway:
+        page = services.gateway.address
+        field = shlex.quote(f"image=@{ROOT / 'docs' / 'photos' / 'mountain_path.jpg'}")
+        say(f"Open {page}/ in a browser, or try it here (Ctrl-C ends it):\n")
+        say(f"    curl -F {field} {page}/v1/stylize -o anime.jpg\n")
 
 
 def say(line: str, stream: TextIO = sys.stdout) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from animegan.settings import Rows, Settings
+from animegan_agent.settings import Settings as AgentSettings
 from animegan_cli.archive import ROOT
 from animegan_gateway.settings import Settings as GatewaySettings
 
@@ -29,15 +30,23 @@ _GATEWAY = """\
 ## The gateway
 
 Set one as `ANIMEGAN_GATEWAY_<NAME>` in the environment or as `name = value` in `config/gateway.toml`; the environment
-wins. `scripts/serve` has the addresses of TorchServe, and the ports that are free where 0 is asked for, set by itself.
+wins. `scripts/serve` sets the addresses of TorchServe and its agent, and the ports that are free where 0 is asked for.
 `ANIMEGAN_GATEWAY_CONFIG` names another TOML file. What a picture may weigh and measure is the handler's, above.
+"""
+_AGENT = """\
+## The agent
+
+Set one as `ANIMEGAN_AGENT_<NAME>` in the environment or as `name = value` in `config/agent.toml`; the environment wins.
+`scripts/serve` sets TorchServe's addresses by itself. `ANIMEGAN_AGENT_CONFIG` names another TOML file.
 """
 _SERVER = """\
 ## TorchServe
 
 `config/config.properties`, read at start. `scripts/serve` replaces the ports (`--inference-port`, `--management-port`,
 `--metrics-port`, or `ANIMEGAN_INFERENCE_PORT`, `ANIMEGAN_MANAGEMENT_PORT`, `ANIMEGAN_METRICS_PORT`) and the paths by
-those of its instance.
+those of its instance. `ANIMEGAN_INFERENCE_HOST` and `ANIMEGAN_METRICS_HOST` move those two off loopback, for a network
+that others can't reach; the management API has no such variable. `ANIMEGAN_JAVA_HEAP_MB` sets Java's heap, which else is
+a quarter of the memory there is, at most 2 GiB.
 """
 _MODEL = """\
 ## The model
@@ -51,6 +60,7 @@ def render() -> str:
     tables = (
         (_INTRODUCTION, ("Setting", "Default", "What it does"), _rows(Settings)),
         (_GATEWAY, ("Setting", "Default", "What it does"), _rows(GatewaySettings)),
+        (_AGENT, ("Setting", "Default", "What it does"), _rows(AgentSettings)),
         (_SERVER, ("Key", "Value", "Why"), _commented_rows(ROOT / "config" / "config.properties", "=")),
         (_MODEL, ("Key", "Value", "Why"), _commented_rows(ROOT / "config" / "model-config.yaml", ":")),
     )

@@ -10,6 +10,7 @@ import pytest
 
 ROOMS = {
     "animegan_gateway.__main__": ("torch", "ts", "animegan_cli", "animegan_client"),
+    "animegan_agent.__main__": ("torch", "ts", "animegan_cli", "animegan_client", "fastapi"),
     "animegan_client": ("torch", "animegan_gateway", "animegan_cli", "fastapi"),
 }
 

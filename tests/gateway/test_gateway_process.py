@@ -33,15 +33,12 @@ def scale(server: Server, workers: int) -> None:
 
 
 def test_jobs_wait_while_torchserve_is_away_and_while_it_has_no_worker(tmp_path: Path) -> None:
-    inference, management = free_port(), free_port()
-    addresses = {
-        "torchserve": f"http://127.0.0.1:{inference}",
-        "management": f"http://127.0.0.1:{management}",
-    }
+    inference, agent = free_port(), free_port()
+    addresses = {"torchserve": f"http://127.0.0.1:{inference}", "agent_port": agent}
     with running_gateway(tmp_path, None, **addresses) as gateway:
         jobs = [gateway.submit(PICTURE).json() for _ in range(3)]
         assert ready(gateway) == (200, {"status": "ready", "torchserve": "away"})
-        ports = (f"--inference-port={inference}", f"--management-port={management}")
+        ports = (f"--inference-port={inference}", f"--agent-port={agent}")
         with running_server(*ports) as server:
             assert [gateway.ended(job["id"])["status"] for job in jobs] == ["done"] * 3
             assert ready(gateway) == (200, {"status": "ready", "torchserve": "ready"})

@@ -46,6 +46,14 @@ def test_elsewhere_it_starts_with_a_key_only(monkeypatch: pytest.MonkeyPatch, fo
     assert loaded.allowed_hosts == []
 
 
+def test_keys_may_lie_in_a_folder_of_their_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ring = tmp_path / "ring"
+    Keys(ring).add("ann")
+    loaded = load(monkeypatch, host="0.0.0.0", keys_folder=str(ring))
+    assert loaded.keys_in == ring
+    assert loaded.folder == tmp_path
+
+
 def test_elsewhere_keys_can_not_be_off(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     Keys(folder).add("ann")
     with pytest.raises(BadSetting, match=r"host=0\.0\.0\.0 is reachable from elsewhere, and keys=off\..*keys add"):
@@ -65,8 +73,8 @@ def test_names_that_are_set_are_the_only_ones(monkeypatch: pytest.MonkeyPatch) -
 
 def test_how_wide_the_queue_runs_must_come_from_somewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "gateway.toml"
-    file.write_text('management = "none"\n')
-    with pytest.raises(BadSetting, match="width=0 asks TorchServe's management API"):
+    file.write_text("agent_port = 0\n")
+    with pytest.raises(BadSetting, match="width=0 asks the agent"):
         load(monkeypatch, config=str(file))
     assert load(monkeypatch, width="2").width == 2
 
@@ -78,7 +86,7 @@ def test_how_wide_the_queue_runs_must_come_from_somewhere(monkeypatch: pytest.Mo
         ("port", "http"),
         ("torchserve", "127.0.0.1:8080"),
         ("torchserve", "http://127.0.0.1:8080/"),
-        ("management", "ftp://x"),
+        ("agent_port", "-1"),
         ("width", "-1"),
         ("store", "mysql://x"),
         ("pictures", "/tmp"),

@@ -330,7 +330,8 @@ def test_the_metrics_move(gateway: Gateway, done: dict[str, Any]) -> None:
     before = read()
     gateway.ended(gateway.submit(PICTURE).json()["id"])
     wait_until(lambda: read() == {name: value + 1 for name, value in before.items()}, "the counters to move by one")
-    assert gateway.metric("animegan_gateway_torchserve_presence", presence="ready") == 1
+    # Gauges follow once a second.
+    wait_until(lambda: gateway.metric("animegan_gateway_torchserve_presence", presence="ready") == 1, "its presence")
     assert gateway.metric("animegan_gateway_torchserve_width") == 1
     assert gateway.metric("animegan_gateway_stored_bytes") > 0
     assert gateway.metric("animegan_gateway_jobs", state="done") >= 1

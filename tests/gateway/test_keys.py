@@ -78,3 +78,24 @@ def test_a_damaged_file_is_said_to_be_damaged(tmp_path: Path, damaged: str) -> N
     (tmp_path / "keys.json").write_text(damaged)
     with pytest.raises(BadSetting, match=r"keys\.json can't be read"):
         Keys(tmp_path).find("ag_1_2")
+
+
+def test_a_folder_that_takes_no_file_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BadSetting, match=r"file/keys can't be written: Not a directory\. Change keys\.json where"):
+        Keys(tmp_path / "file" / "keys").add("ann")
+
+
+def test_keys_of_a_mounted_secret_are_read_anew_when_it_changes(tmp_path: Path) -> None:
+    """Kubernetes lays a new folder beside the old one and turns a link to it."""
+    for version in ("one", "two"):
+        Keys(tmp_path / version).add(version)
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    (mounted / "..data").symlink_to(tmp_path / "one")
+    (mounted / "keys.json").symlink_to("..data/keys.json")
+    keys = Keys(mounted)
+    assert [key.name for key in keys.listed()] == ["one"]
+    (mounted / "new").symlink_to(tmp_path / "two")
+    (mounted / "new").replace(mounted / "..data")
+    assert [key.name for key in keys.listed()] == ["two"]

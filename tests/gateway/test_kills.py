@@ -174,6 +174,7 @@ def test_a_picture_that_kills_its_worker_twice_is_failed_and_harms_no_other(
         # Four together, then the one alone.
         assert gateway.metric("animegan_gateway_attempts_total", outcome="worker_ended") == 5
         assert gateway.metric("animegan_gateway_attempts_total", outcome="drawn") == 6
+        assert gateway.metric("animegan_gateway_jobs_failed_total", reason="worker_killed", status="500") == 1
 
 
 def test_what_finds_no_memory_is_tried_again(faulty: Server, tmp_path: Path) -> None:
@@ -185,6 +186,7 @@ def test_what_finds_no_memory_is_tried_again(faulty: Server, tmp_path: Path) -> 
         assert (failed["status"], failed["error"]["code"]) == ("failed", "out_of_memory")
         assert failed["error"]["retryable"]
         assert gateway.metric("animegan_gateway_attempts_total", outcome="refused") == 1 + RETRIES + 1
+        assert gateway.metric("animegan_gateway_jobs_failed_total", reason="out_of_memory", status="503") == 1
 
 
 @pytest.mark.parametrize("script", ["submit", "take", "move"])

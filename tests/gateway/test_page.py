@@ -17,7 +17,7 @@ from playwright.sync_api import Page, expect
 
 from animegan_gateway.keys import Keys
 from browsers import opened_page
-from gateways import Gateway, running_gateway
+from gateways import Gateway, before, running_gateway
 from pictures import encoded, photo
 from servers import ROOT, Server, running_server, wait_until
 
@@ -164,14 +164,7 @@ def test_it_goes_on_by_itself_when_the_gateway_was_restarted(
         expect(page.locator("[data-testid=job][data-status=queued]")).to_have_count(2)
         first.kill()
         expect(page.get_by_test_id("offline")).to_be_visible()
-        again = Gateway(
-            tmp_path,
-            {
-                "ANIMEGAN_GATEWAY_TORCHSERVE": server.inference,
-                "ANIMEGAN_GATEWAY_MANAGEMENT": server.management,
-            },
-            port=first.port,
-        )
+        again = Gateway(tmp_path, before(server), port=first.port)
         again.start()
         try:
             drawn(page, 2)

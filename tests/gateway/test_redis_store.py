@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from animegan_gateway.errors import StorageFull, StoreUnavailable
 from animegan_gateway.jobs import Result, State
 from animegan_gateway.redis_store import RedisStore
 from animegan_gateway.store import Store
+from clocks import wall_clock
 from stores import AMPLE, Place, RedisServer, ask, redis_server, submitted
 
 pytestmark = pytest.mark.anyio
@@ -84,6 +86,21 @@ async def test_a_job_whose_taker_never_got_the_answer_is_put_back_though_the_own
         age_leases(place, "lives")
         await store.renew("lives")
         assert [job.id for job in await store.recover()] == [came[1]]
+
+
+async def test_leases_end_though_redis_had_its_clock_set_back(tmp_path: Path) -> None:
+    clock = wall_clock(tmp_path / "clock") or pytest.skip("there is no C compiler (Debian: gcc)")
+    with redis_server(tmp_path / "redis", environment=clock.environment) as server:
+        async with Place("redis", tmp_path, server).opened(lease_s=0.1) as store:
+            job_id = await submitted(store)
+            assert await store.take("dies", idle=True)
+            clock.set(-3600)
+            recovered: list[str] = []
+            deadline = time.monotonic() + PATIENCE_S
+            while not recovered:
+                assert time.monotonic() < deadline, "the job is not put back"
+                recovered += [job.id for job in await store.recover()]
+            assert recovered == [job_id]
 
 
 async def test_a_lease_that_was_lost_is_not_renewed(place: Place, store: Store) -> None:

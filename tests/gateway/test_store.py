@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 from animegan.errors import BadSetting
 from animegan_gateway import redis_store, sqlite_store
 from animegan_gateway.bell import Bell, wait
-from animegan_gateway.jobs import ENDED, HELD, TRANSITIONS, Job, Result, State, new_id
+from animegan_gateway.jobs import ENDED, HELD, MOST_PAUSE_S, TRANSITIONS, Job, Result, State, new_id
 from animegan_gateway.store import RUNS, Bounds, Full, Line, Mismatch, Run, Store, Waiting
 from stores import AMPLE, KINDS, Place, RedisServer, ask, redis_server, submitted
 
@@ -72,6 +72,11 @@ async def moved(store: Store, job: Job, to: State, **changes: Any) -> Job:
     after = await store.move(job.id, to, attempt=job.attempt, changes=changes)
     assert after
     return after
+
+
+def later() -> float:
+    """As far away as a pause may be, less the time that a test takes."""
+    return time.time() + MOST_PAUSE_S - 1
 
 
 def result(size: int = 7, run_s: float = 1.5) -> Result:
@@ -260,12 +265,19 @@ async def test_back_in_the_queue_a_job_has_its_old_place(store: Store) -> None:
 
 async def test_a_job_that_is_not_due_is_passed_by_and_keeps_its_place(store: Store) -> None:
     came = [await submitted(store, "ann") for _ in range(3)]
-    await moved(store, await taken(store), State.QUEUED, not_before=FUTURE)
+    await moved(store, await taken(store), State.QUEUED, not_before=later())
     await moved(store, await taken(store), State.QUEUED, not_before=time.time() - 1)
     assert await ids(store) == came
     assert [(await taken(store)).id, (await taken(store)).id] == [came[1], came[2]]
     assert await store.take("one", idle=True) is None
     assert await ids(store) == [came[0]]
+
+
+async def test_a_pause_that_no_attempt_makes_is_over(store: Store) -> None:
+    """As when the clock was set back by an hour since."""
+    job_id = await submitted(store)
+    await moved(store, await taken(store), State.QUEUED, not_before=later() + 3600)
+    assert (await taken(store)).id == job_id
 
 
 async def test_a_job_to_be_drawn_alone_waits_for_an_idle_owner_and_holds_up_the_others(store: Store) -> None:
@@ -461,7 +473,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(idle=st.booleans())
     def take(self, idle: bool) -> None:
-        due = [job_id for job_id in self.waiting() if self.model[job_id].not_before < FUTURE]
+        due = [job_id for job_id in self.waiting() if not self.model[job_id].not_before]
         job = self.runner.run(self.store.take("one", idle=idle))
         if not due or (self.model[due[0]].alone and not idle):
             assert job is None
@@ -479,9 +491,9 @@ class Model(RuleBasedStateMachine):
         to=st.sampled_from(sorted(set(State) - {State.RUNNING})),
         behind=st.sampled_from([None, 0, 0, 1]),
         alone=st.booleans(),
-        later=st.booleans(),
+        paused=st.booleans(),
     )
-    def move(self, job_id: str, to: State, behind: int | None, alone: bool, later: bool) -> None:
+    def move(self, job_id: str, to: State, behind: int | None, alone: bool, paused: bool) -> None:
         if job_id not in self.model:  # forgotten
             assert self.runner.run(self.store.get(job_id)) is None
             assert self.runner.run(self.store.move(job_id, to)) is None
@@ -489,7 +501,7 @@ class Model(RuleBasedStateMachine):
         before = self.model[job_id]
         changes: dict[str, Any] = {}
         if to is State.QUEUED:
-            changes = {"alone": alone, "not_before": FUTURE if later else 0.0}
+            changes = {"alone": alone, "not_before": later() if paused else 0.0}
         if to is State.DONE:
             changes = {"result": result()}
         attempt = None if behind is None else before.attempt - behind

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from animegan.errors import BadImage, OutOfMemory
-from animegan_gateway.jobs import TRANSITIONS, Job, State
+from animegan_gateway.jobs import MOST_PAUSE_S, TRANSITIONS, Job, State
 from animegan_gateway.torchserve import Lost, NotTaken, Presence, Refused, WorkerEnded
-from animegan_gateway.verdicts import MOST_BACKOFF_S, MOST_CRASHES, Verdict, verdict
+from animegan_gateway.verdicts import MOST_CRASHES, Verdict, verdict
 from stores import ask
 
 NOW = 1000.0
@@ -48,7 +48,7 @@ def test_every_verdict_is_a_transition_that_the_table_allows(job: Job, outcome: 
     assert next_.changes.keys() <= Job.model_fields.keys()
     assert (next_.to is State.FAILED) == ("error" in next_.changes)
     if next_.to is State.QUEUED:
-        assert NOW <= next_.changes.get("not_before", NOW) <= NOW + MOST_BACKOFF_S
+        assert NOW <= next_.changes.get("not_before", NOW) <= NOW + MOST_PAUSE_S
         assert next_.changes.get("alone", job.alone) >= job.alone  # once alone, always alone
 
 
@@ -100,6 +100,6 @@ def test_what_may_pass_is_tried_again_later_and_later(outcome: Outcome, code: st
         job = after(job, next_)
         assert job.alone is alone
     assert all(0.5 * 2**number <= pause <= 2**number for number, pause in enumerate(pauses) if number < 5)
-    assert pauses[-1] >= MOST_BACKOFF_S / 2
+    assert pauses[-1] >= MOST_PAUSE_S / 2
     last = verdict(job, outcome, now=NOW, retries=retries)
     assert (last.to, last.changes["error"]["code"]) == (State.FAILED, code)

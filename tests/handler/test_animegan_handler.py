@@ -5,31 +5,25 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
-from ts.context import Context, RequestProcessor
-from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
+from torch import Tensor
 from ts.metrics.metric_type_enum import MetricTypes
 from ts.model_loader import TsModelLoader
 
 from animegan.errors import BadSetting
+from animegan.plan import Plan
+from animegan_handler import METRICS as METRIC_TYPES
 from animegan_handler import AnimeganHandler
+from contexts import METRICS, make_context
 from pictures import encoded, photo
 
-METRICS = Path(__file__).resolve().parents[2] / "config" / "metrics.yaml"
 GOOD = encoded(photo(40, 32))
-
-
-def make_context(headers: list[dict[str, Any]]) -> Context:
-    metrics = MetricsCacheYamlImpl(config_file_path=str(METRICS))
-    metrics.initialize_cache()
-    context = Context("animegan", "", {}, len(headers), None, "0.12.0", metrics=metrics)
-    context.request_processor = [RequestProcessor(one) for one in headers]
-    return context
 
 
 @pytest.fixture(scope="module")
@@ -137,11 +131,44 @@ def test_metrics_are_emitted_and_callers_invent_no_series(
     caplog.set_level(logging.INFO)
     ask(handler, ({"data": GOOD, "max_side": b"20"}, {}), ({"data": GOOD, "style": b"x|#type:evil"}, {}))
     lines = [line for line in caplog.messages if line.startswith("[METRICS]animegan_")]
-    assert any(line.startswith("[METRICS]animegan_pictures_total.Count:1|#style:cel,result:ok|") for line in lines)
-    assert any("#style:none,result:unknown_style|" in line for line in lines)
+    assert "[METRICS]animegan_pictures_total.Count:1|#style:cel,result:ok,plan:bands|" in "".join(lines)
+    assert any("#style:none,result:unknown_style,plan:none|" in line for line in lines)
     assert any(line.startswith("[METRICS]animegan_fitted_pictures_total.Count:1|") for line in lines)
     assert any("#phase:run|" in line for line in lines)
     assert not any("evil" in line for line in lines)
+
+
+def test_every_metric_begins_with_the_worker(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But those whose labels a picture makes, so that a rate misses no first time."""
+    monkeypatch.setenv("ANIMEGAN_WARMUP_PX", "0")
+    with caplog.at_level(logging.INFO):
+        AnimeganHandler().initialize(make_context([]))
+    emitted = set(re.findall(r"\[METRICS\](\w+)\.\w+:\d", "".join(caplog.messages)))
+    assert METRIC_TYPES.keys() - emitted == {"animegan_pictures_total", "animegan_phase_seconds"}
+
+
+def test_memory_that_ran_out_is_counted(
+    handler: AnimeganHandler, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, tried = handler.pipeline.stylizer("cel")._network, []
+    really = network.draw
+
+    def first_fails(pictures: Tensor, plan: Plan) -> Tensor:
+        tried.append(plan)
+        if len(tried) == 1:
+            raise MemoryError
+        return really(pictures, plan)
+
+    monkeypatch.setattr(network, "draw", first_fails)
+    large = encoded(photo(420, 300))
+    with caplog.at_level(logging.INFO):
+        [(status, answered, _)] = ask(handler, ({"data": large}, {}))
+    assert (status, answered["X-Animegan-Plan"]) == (200, "recompute")
+    assert "animegan_out_of_memory_recoveries_total.Count:1|" in caplog.text
+    assert "result:ok,plan:recompute|" in caplog.text
+    peaks = re.findall(r"animegan_peak_memory_bytes\.Bytes:(\d+)\|#memory:host,device:cpu\|", caplog.text)
+    assert all(int(peak) > 2**27 for peak in peaks)
+    assert len(peaks) == 1
 
 
 def test_a_metric_that_is_not_declared_ends_the_worker_at_the_start() -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from animegan import graphs, transfer
 from animegan.lanczos import Lanczos
 from animegan.layout import Mode, Shape
-from animegan.memory import Cleaner
+from animegan.memory import Cleaner, usage
 from animegan.network import Network
 from animegan.pipeline import Pipeline
 from animegan.plan import banded, plans, whole
@@ -120,3 +120,15 @@ def test_a_batch_is_decoded_and_encoded_in_threads() -> None:
         outcomes.append([np.asarray(item.drawn, dtype=int) for item in items[:6]])
     for threaded, alone in zip(*outcomes, strict=True):
         assert np.abs(threaded - alone).max() <= 2
+
+
+def test_usage_tells_what_is_reserved_and_the_most_that_was() -> None:
+    device = torch.device("cuda")
+    block = torch.empty(256 * 2**20, dtype=torch.uint8, device=device)
+    during = usage(device)["device"]
+    assert during.held >= block.nbytes
+    del block
+    Cleaner("always", 0, device).clean_up()
+    after = usage(device)["device"]
+    assert after.held <= during.held - 256 * 2**20
+    assert after.peak >= during.held

@@ -65,6 +65,19 @@ def test_always_releases_each_time() -> None:
     assert cleaner.clean_up()
 
 
+def test_usage_is_what_is_resident_and_the_most_that_was() -> None:
+    before = memory.usage(CPU)["host"]
+    block = torch.ones(64 * 2**20, dtype=torch.uint8)
+    during = memory.usage(CPU)["host"]
+    del block
+    memory.release(CPU)
+    after = memory.usage(CPU)
+    assert during.held >= before.held + 50 * 2**20
+    assert after["host"].held <= during.held - 50 * 2**20
+    assert after["host"].peak >= during.held - 2**20  # the kernel counts in batches
+    assert after["device"] == memory.Usage(0, 0)
+
+
 def test_a_failed_allocation_is_recognised() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60, dtype=torch.uint8)

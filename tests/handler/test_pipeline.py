@@ -15,9 +15,8 @@ from PIL import Image
 
 from animegan.errors import AnimeganError, BadSetting, InternalError, OutOfMemory, StyleNotInstalled, UnknownStyle
 from animegan.pipeline import Pipeline
-from animegan.plan import Plan
 from animegan.settings import Settings
-from animegan.stylizer import Stylizer
+from animegan.stylizer import Run, Stylizer
 from pictures import encoded, photo
 
 
@@ -89,7 +88,7 @@ class Batches:
         self.sizes: list[tuple[str, int]] = []
         really = Stylizer.run
 
-        def run(stylizer: Stylizer, pictures: Sequence[Image.Image]) -> tuple[list[Image.Image], Plan]:
+        def run(stylizer: Stylizer, pictures: Sequence[Image.Image]) -> Run:
             self.sizes.append((stylizer.style.id, len(pictures)))
             if most is not None and len(pictures) > most:
                 raise torch.OutOfMemoryError
@@ -155,7 +154,7 @@ def test_what_is_decoded_is_drawn_while_the_rest_is_being_decoded(
     batches, held = Batches(monkeypatch), ExitStack()
     watched = Stylizer.run
 
-    def run(stylizer: Stylizer, pictures: Sequence[Image.Image]) -> tuple[list[Image.Image], Plan]:
+    def run(stylizer: Stylizer, pictures: Sequence[Image.Image]) -> Run:
         held.close()  # only now the large picture may pass the gate
         return watched(stylizer, pictures)
 
@@ -180,15 +179,21 @@ def test_on_a_cpu_no_thread_is_started(pipeline: Pipeline) -> None:
 
 def test_what_does_not_fit_together_is_drawn_alone(gpu_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     batches = Batches(monkeypatch, most=1)
-    assert errors(gpu_pipeline, *[(encoded(photo(40, 32)), {})] * 3) == ["(40, 32)"] * 3
+    items = [gpu_pipeline.decode(encoded(photo(40, 32)), {}) for _ in range(3)]
+    gpu_pipeline.draw(items)
+    assert [item.drawn and item.drawn.size for item in items] == [(40, 32)] * 3
     assert [size for _, size in batches.sizes] == [3, 1, 1, 1]
+    assert [item.recovered for item in items] == [True] * 3
 
 
 def test_what_does_not_fit_at_all_says_so(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     Batches(monkeypatch, most=0)
-    with pytest.raises(OutOfMemory, match="max_side") as caught:
-        pipeline.stylize(encoded(photo(40, 32)), {})
-    assert caught.value.problem()["retryable"] is True
+    item = pipeline.decode(encoded(photo(40, 32)), {})
+    pipeline.draw([item])
+    assert isinstance(item.error, OutOfMemory)
+    assert "max_side" in item.error.detail
+    assert item.error.problem()["retryable"] is True
+    assert not item.recovered
 
 
 def test_a_fault_of_ours_is_logged_and_not_shown(

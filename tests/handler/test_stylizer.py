@@ -37,11 +37,11 @@ def steps(a: Image.Image, b: Image.Image) -> int:
 def test_less_memory_is_another_plan_and_the_same_picture() -> None:
     picture = photo(420, 300)
     known = list(plans(Shape(300, 420, 1, 4), cuda=False))
-    [free], plan = stylizer().run([picture])
-    assert plan == known[0]
-    [tight], plan = limited(-(-known[-1].peak_bytes // MIB)).run([picture])
-    assert plan.mode == "recompute"
-    assert steps(free, tight) <= 1
+    free = stylizer().run([picture])
+    assert (free.plan, free.recovered) == (known[0], False)
+    tight = limited(-(-known[-1].peak_bytes // MIB)).run([picture])
+    assert (tight.plan.mode, tight.recovered) == ("recompute", False)
+    assert steps(free.pictures[0], tight.pictures[0]) <= 1
 
 
 def test_a_picture_beyond_the_budget_is_refused_before_anything_runs() -> None:
@@ -65,10 +65,11 @@ def test_memory_that_runs_out_is_tried_once_more_in_smaller_bands(monkeypatch: p
     picture = photo(420, 300)
     expected = stylizer().draw([picture])[0]
     monkeypatch.setattr(network, "draw", first_fails)
-    [drawn], plan = stylizer().run([picture])
-    assert [plan] == tried[1:]
-    assert plan.peak_bytes < tried[0].peak_bytes
-    assert steps(drawn, expected) <= 1
+    run = stylizer().run([picture])
+    assert run.recovered
+    assert [run.plan] == tried[1:]
+    assert run.plan.peak_bytes < tried[0].peak_bytes
+    assert steps(run.pictures[0], expected) <= 1
 
 
 def test_memory_that_runs_out_twice_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import pytest
 from animegan_cli import serve
 
 ROOT = Path(__file__).resolve().parents[2]
-FREE = ("--port=0", "--inference-port=0", "--management-port=0", "--metrics-port=0")
+FREE = ("--port=0", "--inference-port=0", "--management-port=0", "--metrics-port=0", "--agent-port=0")
 
 
 def refused(*arguments: str, **variables: str) -> str:

@@ -67,7 +67,7 @@ def test_it_listens_on_loopback_alone(server: Server) -> None:
         for connection in process.net_connections("inet")
         if connection.status == psutil.CONN_LISTEN
     ]
-    assert len(listening) == 7  # inference, management, metrics, gRPC's two, the gateway's page and its metrics
+    assert len(listening) == 9  # inference, management, metrics, gRPC's two; agent and gateway, each with its metrics
     assert all(ip in ("127.0.0.1", "::1", "::ffff:127.0.0.1") for ip in listening)
 
 

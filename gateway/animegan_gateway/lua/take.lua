@@ -1,14 +1,16 @@
 -- The next job that is due, leased to the owner; nothing where there is none.
-local owner, idle, now = unpack(ARGV)
+local owner, idle, now, most_pause = unpack(ARGV)
 
--- The first that is due: those whose time has not come keep their places.
+-- The first that is due: those whose time has not come keep their places. No pause is longer than `most_pause`, unless
+-- the clock was set back.
 local function due()
   local place = 0
   while true do
     local member = redis.call('ZRANGE', LINE, place, place)[1]
     if not member then return nil end
     local job = read(string.sub(member, 18))
-    if tonumber(job.not_before or 0) <= tonumber(now) then return job end
+    local pause = tonumber(job.not_before or 0) - tonumber(now)
+    if pause <= 0 or pause > tonumber(most_pause) then return job end
     place = place + 1
   end
 end

@@ -1,4 +1,4 @@
-"""The gateway as a service to supervise."""
+"""A service that is a Python module with an HTTP server, to supervise: the gateway, the agent."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import ClassVar
 
 from animegan_cli import processes
 from animegan_cli.torchserve import ANSWER_WITHIN_S, Address
 
 SILENCE_S = 60.0
-LAST_ANSWERS_S = 10.0  # beside the time that running pictures may take
+LAST_ANSWERS_S = 10.0  # beside its own grace
 
 
 @dataclass
-class Gateway:
-    """One gateway process; implements `supervisor.Service`. `drain_s` is its own setting, `logs` the log's folder."""
+class Module:
+    """One process, `python -m MODULE`; implements `supervisor.Service`.
 
-    name: ClassVar[str] = "Gateway"
+    `grace_s` is what it may take to finish what is under way, and `log` where its log is, if it is a file.
+    """
 
+    name: str
+    module: str
     address: Address
-    drain_s: float
-    logs: Path
+    grace_s: float
+    log: str
     mark: str
     environment: Mapping[str, str]
     show: Callable[[str], None]
@@ -39,7 +40,7 @@ class Gateway:
     def start(self) -> None:
         self._lines.clear()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "animegan_gateway"],
+            [sys.executable, "-m", self.module],
             env={**self.environment, processes.MARK: self.mark},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -56,7 +57,7 @@ class Gateway:
         return "ended by itself" if ended else None
 
     def ready(self) -> bool:
-        """Whether the process answers; a store that is away for a while is no reason to start it again."""
+        """Whether the process answers; while what it depends on is away, a new start would mend nothing."""
         connection = http.client.HTTPConnection(self.address.host, self.address.port, timeout=ANSWER_WITHIN_S)
         try:
             connection.request("GET", "/healthz")
@@ -70,7 +71,7 @@ class Gateway:
         return SILENCE_S
 
     def end(self, hurried: Callable[[], bool]) -> None:
-        processes.end(self.mark, grace_s=self.drain_s + LAST_ANSWERS_S, hurried=hurried)
+        processes.end(self.mark, grace_s=self.grace_s + LAST_ANSWERS_S, hurried=hurried)
         if self._process is not None:
             self._process.wait()
             self._process = None
@@ -78,7 +79,7 @@ class Gateway:
             self._reader.join(timeout=LAST_ANSWERS_S)
 
     def last_words(self) -> str:
-        return "\n".join([*(f"    {line}" for line in self._lines), f"Its log: {self.logs / 'gateway.log'}"])
+        return "\n".join([*(f"    {line}" for line in self._lines), f"Its log: {self.log}"])
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         """Its log goes to a file; what it says here is why it can't start."""

@@ -1,0 +1,89 @@
+"""`python -m animegan_agent`: the agent, until SIGTERM or Ctrl-C; its settings are `ANIMEGAN_AGENT_…`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from prometheus_client import CollectorRegistry, start_http_server
+from starlette.applications import Starlette
+
+from animegan.errors import AnimeganError
+from animegan_agent import api, settings
+from animegan_agent.dispatch import Dispatch
+from animegan_agent.management import Management
+from animegan_agent.metrics import Metrics
+from animegan_agent.operations import Operations
+from animegan_agent.recycling import Recycling
+from animegan_agent.settings import Settings
+from animegan_agent.workers import Workers
+from animegan_gateway import logs
+from animegan_gateway.bell import Bell
+from animegan_gateway.cancelling import cancelled
+from animegan_gateway.serving import until_stopped
+
+LAST_ANSWERS_S = 2
+
+
+def main() -> int:
+    """Serve; returns the exit status."""
+    try:
+        configured = settings.load()
+    except AnimeganError as error:
+        sys.stderr.write(f"agent: {error}\n")
+        return 1
+    logs.set_up(configured.log_file)
+    asyncio.run(serve(configured))
+    return 0
+
+
+async def serve(configured: Settings) -> None:
+    """Serve until a signal."""
+    async with running(configured) as app:
+        config = uvicorn.Config(
+            app,
+            host=configured.host,
+            port=configured.port,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # commands are told by the address they come from
+            timeout_graceful_shutdown=LAST_ANSWERS_S,
+        )
+        await until_stopped(config, _nothing_to_finish)
+
+
+async def _nothing_to_finish() -> None:
+    """Gateways ask another time."""
+
+
+@asynccontextmanager
+async def running(configured: Settings) -> AsyncIterator[Starlette]:
+    """The agent without its HTTP server."""
+    bell = Bell()
+    async with contextlib.AsyncExitStack() as stack:
+        management = Management(configured.management, configured.torchserve_metrics)
+        stack.push_async_callback(management.close)
+        workers = Workers(management, bell.ring)
+        dispatch = Dispatch(bell.ring)
+        operations = Operations(configured, management, workers, dispatch)
+        recycling = Recycling(configured, workers, operations, dispatch)
+        registry = CollectorRegistry()
+        registry.register(Metrics(workers, dispatch, recycling))
+        server, thread = start_http_server(configured.metrics_port, configured.metrics_host, registry)
+        stack.callback(thread.join)
+        stack.callback(server.server_close)
+        stack.callback(server.shutdown)
+        tasks = [asyncio.create_task(work) for work in (workers.run(), recycling.run())]
+        stack.push_async_callback(cancelled, tasks)
+        yield api.app(api.House(workers, dispatch, operations, recycling, bell))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""Whether pictures may be sent to this TorchServe, and what the gateways that send them have there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from animegan_agent.errors import NotIdle
+from animegan_gateway.bell import Bell, wait
+
+NEWS_WITHIN_S = 5.0  # how long a gateway's question may wait for something new
+GONE_AFTER_S = 2 * NEWS_WITHIN_S + 1  # a gateway that has not asked for this long
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A gateway's last question: when, what it has at TorchServe, and which state it knew."""
+
+    at: float
+    running: int
+    seen: str
+
+
+class Dispatch:
+    """`tag` changes with each pause and each end of one, so that a gateway's question tells whether it knows.
+
+    `changed` is called at each change.
+    """
+
+    def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
+        self._changed = changed
+        self._heard = Bell()
+        self._gateways: dict[str, Asked] = {}
+        self._pauses = 0
+        self._turn = 0
+        self.draining = False
+
+    @property
+    def paused(self) -> bool:
+        return self._pauses > 0 or self.draining
+
+    @property
+    def tag(self) -> str:
+        return f"{self._turn}{'p' if self.paused else ''}"
+
+    def heard(self, gateway: str, running: int, seen: str) -> None:
+        """A gateway asks: it knows the state with that tag and has so many pictures at TorchServe."""
+        self._gateways = {name: asked for name, asked in self._gateways.items() if _is_there(asked)}
+        self._gateways[gateway] = Asked(time.monotonic(), running, seen)
+        self._heard.ring()
+
+    def drain(self, *, on: bool) -> None:
+        """No more pictures, until it is taken back."""
+        if self.draining != on:
+            self.draining = on
+            self._turned()
+
+    @asynccontextmanager
+    async def pause(self) -> AsyncIterator[None]:
+        """No more pictures meanwhile."""
+        self._pauses += 1
+        self._turned()
+        try:
+            yield
+        finally:
+            self._pauses -= 1
+            self._turned()
+
+    async def settled(self, within_s: float) -> None:
+        """Return once every gateway knows of the pause and has nothing left at TorchServe. Raises `NotIdle`."""
+        deadline = time.monotonic() + within_s
+        with self._heard.listening() as heard:
+            while busy := self._busy():
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    raise NotIdle(
+                        f"{len(busy)} gateways still had pictures there after {within_s:g} s. Try again, or raise "
+                        "idle_within_s."
+                    )
+                heard.clear()
+                await wait(heard, min(left_s, 1.0))
+
+    def gateways(self) -> list[Asked]:
+        """The last questions of those that are there; for any thread."""
+        return [asked for asked in list(self._gateways.values()) if _is_there(asked)]
+
+    def _busy(self) -> list[Asked]:
+        return [asked for asked in self.gateways() if asked.running or asked.seen != self.tag]
+
+    def _turned(self) -> None:
+        self._turn += 1
+        self._changed()
+
+
+def _is_there(asked: Asked) -> bool:
+    return time.monotonic() - asked.at < GONE_AFTER_S

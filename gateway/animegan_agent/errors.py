@@ -1,0 +1,49 @@
+"""What the agent answers beside the engine's own errors, in the same JSON shape.
+
+AnimeganError
+├── NotHere          403  forbidden        a command that did not come from this machine
+├── UnderWay         409  under_way        another command has not ended yet
+├── NotIdle          503  not_idle         pictures are being drawn, on and on
+├── NoWorker         503  no_worker        no worker is ready, or became ready in time
+└── TorchServeAway   503  torchserve_away  TorchServe does not answer, or not as it should
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from animegan.errors import AnimeganError
+
+
+class NotHere(AnimeganError):
+    code = "forbidden"
+    status = HTTPStatus.FORBIDDEN
+    title = "Not from there"
+
+
+class UnderWay(AnimeganError):
+    code = "under_way"
+    status = HTTPStatus.CONFLICT
+    title = "Another command is under way"
+    retryable = True
+
+
+class NotIdle(AnimeganError):
+    code = "not_idle"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    title = "TorchServe did not become idle"
+    retryable = True
+
+
+class NoWorker(AnimeganError):
+    code = "no_worker"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    title = "No worker is ready"
+    retryable = True
+
+
+class TorchServeAway(AnimeganError):
+    code = "torchserve_away"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    title = "TorchServe does not answer"
+    retryable = True

@@ -1,0 +1,104 @@
+"""TorchServe's management API, and the one figure of its metrics that the agent needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import httpx2
+from prometheus_client.parser import text_string_to_metric_families
+
+from animegan_agent.errors import TorchServeAway
+
+MODEL = "animegan"
+ANSWER_WITHIN_S = 5.0
+REQUESTS = "ts_inference_requests_total"
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A worker's slot as TorchServe describes it; `pid` is that of the process in it, or of the last one."""
+
+    id: str
+    pid: int
+    status: str
+    gpu: bool
+
+    @property
+    def ready(self) -> bool:
+        return self.status == "READY"
+
+
+@dataclass(frozen=True)
+class Model:
+    """`wanted` workers, of which some may load; `pending` requests wait for one. A worker may take `startup_s`."""
+
+    workers: tuple[Worker, ...]
+    wanted: int
+    batch_size: int
+    pending: int
+    startup_s: float
+
+    @property
+    def ready(self) -> tuple[Worker, ...]:
+        return tuple(worker for worker in self.workers if worker.ready)
+
+    def worker(self, id_: str) -> Worker | None:
+        return next((worker for worker in self.workers if worker.id == id_), None)
+
+
+class Management:
+    """`url` and `metrics_url` are the addresses of the management API and of the metrics."""
+
+    def __init__(self, url: str, metrics_url: str) -> None:
+        self._url = url
+        self._metrics_url = metrics_url
+        self._client = httpx2.AsyncClient(timeout=ANSWER_WITHIN_S, trust_env=False)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def describe(self) -> Model | None:
+        """The model; None while TorchServe does not answer for it."""
+        try:
+            answer = await self._client.get(f"{self._url}/models/{MODEL}")
+            if answer.status_code != HTTPStatus.OK:
+                return None
+            [told] = answer.json()
+            return Model(
+                workers=tuple(
+                    Worker(str(worker["id"]), int(worker["pid"]), str(worker["status"]), bool(worker["gpu"]))
+                    for worker in told["workers"]
+                ),
+                wanted=int(told["minWorkers"]),
+                batch_size=int(told["batchSize"]),
+                pending=int(told["jobQueueStatus"]["pendingRequests"]),
+                startup_s=float(told["startupTimeout"]),
+            )
+        except (httpx2.HTTPError, ValueError, KeyError, TypeError):
+            return None
+
+    async def scale(self, workers: int, within_s: float) -> None:
+        """Have so many workers, and return when they are ready. Raises `TorchServeAway`."""
+        query: dict[str, str | int] = {"min_worker": workers, "max_worker": workers, "synchronous": "true"}
+        try:
+            answer = await self._client.put(f"{self._url}/models/{MODEL}", params=query, timeout=within_s)
+        except httpx2.HTTPError as error:
+            raise TorchServeAway(
+                f"TorchServe did not answer to workers={workers} ({type(error).__name__}). Look at its log."
+            ) from None
+        if answer.status_code != HTTPStatus.OK:
+            raise TorchServeAway(
+                f"TorchServe answered {answer.status_code} to workers={workers}. Its log says why: often there is too "
+                "little memory for so many."
+            )
+
+    async def requests(self) -> float | None:
+        """Requests that TorchServe has answered since it started; None where it does not tell."""
+        try:
+            answer = await self._client.get(f"{self._metrics_url}/metrics", params={"name[]": REQUESTS})
+            families = list(text_string_to_metric_families(answer.text))
+        except (httpx2.HTTPError, ValueError):
+            return None
+        samples = [sample for family in families for sample in family.samples if sample.name == REQUESTS]
+        return sum(sample.value for sample in samples)

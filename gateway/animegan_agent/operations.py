@@ -1,0 +1,167 @@
+"""What changes the workers: scaling, replacing one by a new process, draining. One at a time, and no picture is lost.
+
+TorchServe itself ends a worker whether or not it draws, and takes the newest when it scales down. So dispatch is paused
+first, and a process is ended once every gateway has nothing left here and no worker works. A process that ends is
+started anew in its slot by TorchServe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import psutil
+import structlog
+
+from animegan.errors import BadOption
+from animegan_agent import room
+from animegan_agent.dispatch import Dispatch
+from animegan_agent.errors import NotIdle, NoWorker, TorchServeAway, UnderWay
+from animegan_agent.management import Management, Model, Worker
+from animegan_agent.settings import Settings
+from animegan_agent.workers import Workers
+
+MOST_WORKERS = 64
+LOOK_EVERY_S = 0.2
+SOONEST_END_S = 5.0  # for a process that was asked to end
+
+log = structlog.get_logger(__name__)
+
+
+class Operations:
+    """Every method raises `UnderWay` while another runs, and `TorchServeAway` where TorchServe does not answer."""
+
+    def __init__(self, settings: Settings, management: Management, workers: Workers, dispatch: Dispatch) -> None:
+        self._settings = settings
+        self._management = management
+        self._workers = workers
+        self._dispatch = dispatch
+        self._lock = asyncio.Lock()
+
+    @property
+    def under_way(self) -> bool:
+        return self._lock.locked()
+
+    async def scale(self, workers: int) -> None:
+        """Have so many workers from now on. Raises `BadOption`, and `NotIdle` where fewer are asked for."""
+        if not 1 <= workers <= MOST_WORKERS:
+            raise BadOption(f"workers={workers}: use a number from 1 to {MOST_WORKERS}.", option="workers")
+        async with self._alone():
+            model = await self._described()
+            if workers >= len(model.workers):
+                await self._scale(workers, model)
+            else:
+                async with self._idle():
+                    await self._scale(workers, model)
+            self._workers.wanted = None
+
+    async def recycle(self, worker_id: str) -> None:
+        """Replace a worker's process by a new one. Raises `NotIdle`, and `NoWorker` where the new one fails."""
+        async with self._alone():
+            await self._without_the_further_one()
+            model = await self._described()
+            worker = model.worker(worker_id)
+            if worker is None or not worker.ready:
+                raise NoWorker(f"No worker {worker_id} is ready, so there is nothing to replace.")
+            if self._overlaps(worker):
+                self._workers.wanted = model.wanted
+                await self._scale(model.wanted + 1, model)
+                async with self._idle():
+                    await self._end(worker)
+                await self._ready_again(worker, model.startup_s)
+                await self._without_the_further_one()
+            else:
+                async with self._idle():
+                    await self._end(worker)
+                    await self._ready_again(worker, model.startup_s)
+            log.info("recycled", worker=worker.id)
+
+    async def tidy(self) -> None:
+        """End a further worker that a replacement which failed has left. Raises `NotIdle`."""
+        if self._workers.wanted is not None:
+            async with self._alone():
+                await self._without_the_further_one()
+
+    async def drain(self) -> None:
+        """Pause dispatch until `resume`; return once nothing is being drawn. Raises `NotIdle`; it stays paused then."""
+        self._dispatch.drain(on=True)
+        log.info("draining")
+        await self._settled()
+
+    def resume(self) -> None:
+        """Take `drain` back."""
+        self._dispatch.drain(on=False)
+
+    async def _without_the_further_one(self) -> None:
+        wanted, model = self._workers.wanted, await self._described()
+        if wanted is not None and len(model.workers) > wanted:
+            async with self._idle():
+                await self._scale(wanted, model)
+        self._workers.wanted = None
+
+    async def _scale(self, workers: int, model: Model) -> None:
+        self._workers.expect(max(0, workers - len(model.workers)))
+        log.info("scaling", workers=workers)
+        await self._management.scale(workers, model.startup_s)
+        await self._workers.look()
+
+    async def _end(self, worker: Worker) -> None:
+        """End the process; TorchServe notices by itself."""
+        self._workers.expect(1)
+        log.info("ending_worker", worker=worker.id, pid=worker.pid)
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended by itself
+            process = psutil.Process(worker.pid)
+            process.terminate()
+            _, alive = await asyncio.to_thread(psutil.wait_procs, [process], SOONEST_END_S)
+            for each in alive:
+                each.kill()
+
+    async def _ready_again(self, worker: Worker, within_s: float) -> None:
+        def anew(model: Model) -> bool:
+            now = model.worker(worker.id)
+            return now is not None and now.ready and now.pid != worker.pid
+
+        await self._until(anew, within_s, f"The worker {worker.id} did not become ready again")
+
+    async def _until(self, holds: Callable[[Model], bool], within_s: float, otherwise: str) -> None:
+        deadline = time.monotonic() + within_s
+        while (model := await self._workers.look()) is None or not holds(model):
+            if time.monotonic() > deadline:
+                raise NoWorker(f"{otherwise} within {within_s:g} s. TorchServe's log says why.")
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def _overlaps(self, worker: Worker) -> bool:
+        asked = self._settings.recycle_overlap
+        return asked == "always" or (asked == "auto" and room.for_another(worker))
+
+    @asynccontextmanager
+    async def _idle(self) -> AsyncIterator[None]:
+        """Dispatch is paused and nothing is being drawn. Raises `NotIdle`."""
+        async with self._dispatch.pause():
+            await self._settled()
+            yield
+
+    async def _settled(self) -> None:
+        within_s = self._settings.idle_within_s
+        start = time.monotonic()
+        await self._dispatch.settled(within_s)
+        while not await self._workers.idle():  # those who ask TorchServe itself know of no pause
+            if time.monotonic() - start > within_s:
+                raise NotIdle(f"TorchServe was drawing after {within_s:g} s still. Try again, or raise idle_within_s.")
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        if self._lock.locked():
+            raise UnderWay("The workers are being scaled or replaced right now. Try again when that has ended.")
+        async with self._lock:
+            yield
+
+    async def _described(self) -> Model:
+        model = await self._workers.look()
+        if model is None:
+            raise TorchServeAway("TorchServe does not answer on its management address. Look at its log.")
+        return model

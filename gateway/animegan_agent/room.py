@@ -1,0 +1,33 @@
+"""Whether there is memory for a further worker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+
+from animegan import cgroups
+from animegan_agent.management import Worker
+from animegan_agent.workers import resident_bytes
+
+MARGIN = 1.5  # of the worker's resident memory: both draw for a while
+LEFT_BYTES = 256 * 2**20
+
+
+def for_another(worker: Worker) -> bool:
+    """Whether a worker like this one fits beside it. On a GPU that can't be told from here, so: no."""
+    taken = resident_bytes(worker.pid)
+    if worker.gpu or taken is None or not shares_limits(worker.pid):
+        return False
+    group = cgroups.memory()
+    free = min(psutil.virtual_memory().available, group.free if group else 2**63)
+    return free > MARGIN * taken + LEFT_BYTES
+
+
+def shares_limits(pid: int) -> bool:
+    """Whether the process is in this one's cgroups, so that their limits are its own; not in another container."""
+    try:
+        own, its = (Path(f"/proc/{each}/cgroup").read_text() for each in ("self", pid))
+    except OSError:
+        return False
+    return own == its

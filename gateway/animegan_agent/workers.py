@@ -1,0 +1,149 @@
+"""What is known of TorchServe's workers, looked at again and again: state, memory, age, requests, restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psutil
+import structlog
+
+from animegan_agent.management import Management, Model, Worker
+from animegan_gateway.torchserve import Presence
+
+LOOK_EVERY_S = 0.5
+WATCHED_FOR_S = 0.1  # a worker that takes no CPU time for this long, twice, is idle
+BUSY_S = 0.015  # more than the clock's one tick
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Life:
+    """One worker process: since when it is known, in s of the monotonic clock, and TorchServe's requests then."""
+
+    pid: int
+    since: float
+    requests: float
+
+
+class Workers:
+    """`look` brings it up to date; `changed` is called when presence or width have changed."""
+
+    def __init__(self, management: Management, changed: Callable[[], None] = lambda: None) -> None:
+        self._management = management
+        self._changed = changed
+        self._lives: dict[int, Life] = {}  # by pid
+        self._expected = 0  # new processes that are no restarts: they were asked for
+        self._told: tuple[Presence, int] | None = None
+        self.model: Model | None = None
+        self.requests = 0.0
+        self.restarts = 0
+        self.wanted: int | None = None  # as it was before a replacement; None: as TorchServe says
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            await self.look()
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def look(self) -> Model | None:
+        """See how things are now."""
+        self.model = await self._management.describe()
+        requests = await self._management.requests() if self.model else None
+        self.requests = self.requests if requests is None else requests
+        self._count()
+        if (now := (self.presence, self.width)) != self._told:
+            log.info("torchserve", presence=now[0], width=now[1])
+            self._told = now
+            self._changed()
+        return self.model
+
+    @property
+    def presence(self) -> Presence:
+        if self.model is None:
+            return Presence.AWAY
+        return Presence.READY if self.model.ready else Presence.LOADING
+
+    @property
+    def target(self) -> int | None:
+        """Workers that there should be."""
+        return self.wanted or (self.model.wanted if self.model else None)
+
+    @property
+    def width(self) -> int:
+        """Pictures that may be sent at one time; a worker that only stands in for another adds none."""
+        if self.model is None:
+            return 0
+        return min(len(self.model.ready), self.target or 0) * self.model.batch_size
+
+    def expect(self, processes: int) -> None:
+        """So many new processes are asked for."""
+        self._expected += processes
+
+    def age_s(self, worker: Worker) -> float:
+        """How long the process has been known."""
+        life = self._lives.get(worker.pid)
+        return time.monotonic() - life.since if life else 0.0
+
+    def requests_of(self, worker: Worker) -> float:
+        """Requests it has answered, as an equal share of all: TorchServe does not count for each worker."""
+        life = self._lives.get(worker.pid)
+        return max(0.0, self.requests - life.requests) / (self.target or 1) if life else 0.0
+
+    def java(self) -> int | None:
+        """The pid of TorchServe's Java, which is the workers' parent."""
+        for worker in self.model.ready if self.model else ():
+            try:
+                return psutil.Process(worker.pid).ppid()
+            except psutil.Error:
+                continue
+        return None
+
+    async def idle(self) -> bool:
+        """Whether nothing waits in TorchServe and no worker works."""
+        if self.model is None or self.model.pending:
+            return False
+        pids = [worker.pid for worker in self.model.ready]
+        for _ in range(2):
+            before = [_cpu_s(pid) for pid in pids]
+            await asyncio.sleep(WATCHED_FOR_S)
+            if any(_cpu_s(pid) - start > BUSY_S for pid, start in zip(pids, before, strict=True)):
+                return False
+        described = await self._management.describe()
+        return described is not None and not described.pending
+
+    def _count(self) -> None:
+        if self.model is None:
+            return
+        first = not self._lives
+        if self._lives and self.requests < min(life.requests for life in self._lives.values()):
+            self._lives = {pid: Life(pid, life.since, 0.0) for pid, life in self._lives.items()}  # TorchServe is new
+        known = {worker.pid for worker in self.model.workers}
+        for worker in self.model.ready:
+            if worker.pid not in self._lives:
+                self._lives[worker.pid] = Life(worker.pid, time.monotonic(), self.requests)
+                if self._expected:
+                    self._expected -= 1
+                elif not first:
+                    self.restarts += 1
+                    log.warning("worker_restarted", worker=worker.id)
+        self._lives = {pid: life for pid, life in self._lives.items() if pid in known} or self._lives
+
+
+def resident_bytes(pid: int | None) -> int | None:
+    """Resident memory of a process; None where there is none, or another user's."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss) if pid else None
+    except psutil.Error:
+        return None
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:  # it ended: it works no more
+        return 0.0
+    return float(times.user + times.system)

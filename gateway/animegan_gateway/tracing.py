@@ -1,0 +1,137 @@
+"""OpenTelemetry traces: one for each job, from the request that brought it to the picture that was kept.
+
+Off unless the environment names an endpoint: the API, which FastAPI brings, does nothing by itself. A request's
+span is FastAPI's. A job carries the context of its request (`Ask.trace`), so what happens to it later is in the same
+trace, in whatever process; one that carries none, as for a thumbnail, is not traced.
+
+Attributes tell nothing of a picture, no key, no address of a caller, and of a job's id the first eight characters.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from opentelemetry import trace
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from animegan import __version__
+from animegan_gateway.jobs import Job
+
+if TYPE_CHECKING:
+    from fastapi.telemetry import TelemetryConfig
+
+ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+BRING_JOBS = ("/v1/jobs", "/v1/stylize")  # with POST
+
+_PROPAGATOR = TraceContextTextMapPropagator()
+_TRACER = trace.get_tracer("animegan_gateway", __version__)
+
+
+def exporting() -> AbstractContextManager[None]:
+    """Traces go to the endpoint meanwhile, if there is one."""
+    if not any(os.environ.get(name) for name in ENDPOINTS):
+        return nullcontext()
+    from animegan_gateway import exporter  # noqa: PLC0415
+
+    return exporter.running()
+
+
+def _brings_no_job(scope: MutableMapping[str, Any]) -> bool:
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    return scope.get("method") != "POST" or path not in BRING_JOBS
+
+
+# For FastAPI, whose spans follow OpenTelemetry's conventions for HTTP.
+REQUESTS: TelemetryConfig = {
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+    "exclude": _brings_no_job,
+}
+
+
+def begun(request_id: str) -> dict[str, str]:
+    """The context of the request that is answered now, for its job to carry: W3C's headers; none: not traced."""
+    trace.get_current_span().set_attribute("animegan.request_id", request_id)
+    return _headers()
+
+
+def waited(job: Job) -> None:
+    """The job's wait in the queue is over; what it waits between attempts has no span."""
+    if job.attempt == 1 and job.started_at is not None:
+        start_s = job.ask.accepted_at
+        _begin(job, "queue", start_s=start_s).end(_ns(max(start_s, job.started_at)))
+
+
+@contextmanager
+def attempt(job: Job) -> Iterator[Callable[[str, bool], None]]:
+    """The request to TorchServe. What is yielded takes the outcome's name, and whether the picture was drawn."""
+    span = _begin(job, "POST /predictions/animegan", SpanKind.CLIENT)
+    span.set_attributes({"animegan.attempt": job.attempt, "http.request.method": "POST"})
+
+    def became(outcome: str, drawn: bool) -> None:
+        span.set_attribute("animegan.outcome", outcome)
+        if not drawn:
+            _fail(span, outcome)
+
+    with _until_the_end(span):
+        yield became
+
+
+def keeping(job: Job) -> AbstractContextManager[None]:
+    """The drawn picture goes into the store."""
+    return _until_the_end(_begin(job, "keep"))
+
+
+def sent_to(url: str) -> dict[str, str]:
+    """The attempt that is made now goes there; the headers that it takes along."""
+    parts = urlsplit(url)
+    span = trace.get_current_span()
+    span.set_attributes({"url.full": url, "server.address": parts.hostname or "", "server.port": parts.port or 80})
+    return _headers()
+
+
+def answered(status: int) -> None:
+    """The attempt that is made now has that answer."""
+    trace.get_current_span().set_attribute("http.response.status_code", status)
+
+
+def _begin(job: Job, name: str, kind: SpanKind = SpanKind.INTERNAL, *, start_s: float | None = None) -> Span:
+    if not job.ask.trace:
+        return INVALID_SPAN
+    attributes = {"animegan.job": job.id[:8], "animegan.request_id": job.ask.request_id}
+    start_ns = None if start_s is None else _ns(start_s)
+    return _TRACER.start_span(name, _PROPAGATOR.extract(job.ask.trace), kind, attributes, start_time=start_ns)
+
+
+@contextmanager
+def _until_the_end(span: Span) -> Iterator[None]:
+    """The span is the current one; what is raised, a cancellation too, fails it, by its name alone."""
+    with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
+        try:
+            yield
+        except BaseException as error:
+            _fail(span, type(error).__name__)
+            raise
+
+
+def _fail(span: Span, error: str) -> None:
+    span.set_attribute("error.type", error)
+    span.set_status(StatusCode.ERROR)
+
+
+def _headers() -> dict[str, str]:
+    """The current span's context."""
+    carrier: dict[str, str] = {}
+    _PROPAGATOR.inject(carrier)
+    return carrier
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * 1e9)

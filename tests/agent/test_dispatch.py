@@ -1,0 +1,75 @@
+"""A pause is one only once every gateway knows of it and has nothing left at TorchServe."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from animegan_agent import dispatch
+from animegan_agent.dispatch import Dispatch
+from animegan_agent.errors import NotIdle
+
+
+def test_who_has_pictures_or_does_not_know_is_waited_for() -> None:
+    async def scenario() -> list[str]:
+        told = []
+        line = Dispatch()
+        line.heard("a", 2, line.tag)
+        line.heard("b", 0, line.tag)
+        async with line.pause():
+            settling = asyncio.create_task(line.settled(within_s=60))
+            for gateway, running, seen in (
+                ("a", 2, line.tag),  # knows, and has pictures
+                ("a", 0, line.tag),
+                ("b", 0, "0"),  # has none, and does not know: it may be sending one
+                ("b", 0, line.tag),
+            ):
+                await asyncio.sleep(0)
+                told.append("settled" if settling.done() else "waits")
+                line.heard(gateway, running, seen)
+            await settling
+        return told
+
+    assert asyncio.run(scenario()) == ["waits"] * 4
+
+
+def test_a_second_pause_wants_to_be_known_too() -> None:
+    async def scenario() -> None:
+        line = Dispatch()
+        async with line.pause():
+            line.heard("a", 0, line.tag)
+            await line.settled(within_s=60)
+        async with line.pause():
+            with pytest.raises(NotIdle, match="1 gateways still had pictures"):
+                await line.settled(within_s=0)
+
+    asyncio.run(scenario())
+
+
+def test_a_gateway_that_is_gone_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        line = Dispatch()
+        line.heard("a", 3, line.tag)
+        async with line.pause():
+            with pytest.raises(NotIdle):
+                await line.settled(within_s=0)
+            monkeypatch.setattr(dispatch, "GONE_AFTER_S", 0.0)
+            await line.settled(within_s=0)
+
+    asyncio.run(scenario())
+
+
+def test_draining_lasts_until_it_is_taken_back() -> None:
+    async def scenario() -> None:
+        changes = []
+        line = Dispatch(lambda: changes.append(line.paused))
+        line.drain(on=True)
+        line.drain(on=True)
+        async with line.pause():
+            pass
+        assert line.paused
+        line.drain(on=False)
+        assert changes == [True, True, True, False]
+
+    asyncio.run(scenario())

@@ -1,0 +1,170 @@
+"""Workers are scaled and replaced while pictures are drawn, and no picture is lost."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+from animegan_cli.ports import free_port
+from gateways import Gateway, running_gateway
+from pictures import encoded, photo
+from servers import Server, running_server, wait_until
+
+pytestmark = pytest.mark.server
+
+PICTURE = encoded(photo(128, 96))
+LARGE = encoded(photo(1024, 1024))  # takes some seconds
+
+
+def workers(server: Server, *words: str) -> subprocess.CompletedProcess[str]:
+    """`animegan workers`, as an operator types it."""
+    return subprocess.run(
+        [sys.executable, "-m", "animegan_cli", "workers", *words, "--agent", server.agent],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def attempts(gateway: Gateway, outcome: str) -> float:
+    return gateway.metric("animegan_gateway_attempts_total", outcome=outcome)
+
+
+@contextmanager
+def under_load(gateway: Gateway) -> Iterator[list[dict[str, Any]]]:
+    """Jobs keep coming meanwhile, four at a time; afterwards all of them have ended, and are in the list."""
+    ended: list[dict[str, Any]] = []
+    stop = threading.Event()
+
+    def call() -> None:
+        while not stop.is_set():
+            ended.append(gateway.ended(gateway.submit(PICTURE).json()["id"]))
+
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(call) for _ in range(4)]
+        try:
+            yield ended
+        finally:
+            stop.set()
+        for each in calls:
+            each.result()
+
+
+def all_were_drawn_at_once(gateway: Gateway, ended: list[dict[str, Any]]) -> None:
+    assert ended
+    assert {job["status"] for job in ended} == {"done"}
+    assert attempts(gateway, "drawn") == len(ended)
+    assert {attempts(gateway, outcome) for outcome in ("worker_ended", "lost", "not_taken")} == {0.0}
+
+
+def test_workers_are_replaced_and_scaled_while_pictures_are_drawn(server: Server, tmp_path: Path) -> None:
+    (before,) = server.worker_pids()
+    with running_gateway(tmp_path, server) as gateway:
+        with under_load(gateway) as ended:
+            wait_until(lambda: ended, "the first picture")
+            for words in (["recycle"], ["scale", "2"], ["scale", "1"]):
+                done = workers(server, *words)
+                assert done.returncode == 0, done.stderr
+                assert f"{2 if words == ['scale', '2'] else done.stdout.count(' ready ')} workers wanted" in done.stdout
+        all_were_drawn_at_once(gateway, ended)
+    (after,) = server.worker_pids()
+    assert after != before
+
+
+def test_a_rule_replaces_them_where_there_is_no_room_for_two(tmp_path: Path) -> None:
+    metrics = free_port()
+    agent = {"METRICS_PORT": str(metrics), "RECYCLE_OVERLAP": "never", "RECYCLE_AFTER_REQUESTS": "15"}
+    with (
+        running_server(
+            "--no-gateway", environment={f"ANIMEGAN_AGENT_{name}": value for name, value in agent.items()}
+        ) as server,
+        running_gateway(tmp_path, server) as gateway,
+    ):
+
+        def counted(name: str) -> float:
+            text = requests.get(f"http://127.0.0.1:{metrics}/metrics", timeout=10).text
+            found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+            assert found, text
+            return float(found[1])
+
+        done = 'animegan_agent_recycles_total{reason="requests",result="done"}'
+        with under_load(gateway) as ended:
+            wait_until(lambda: counted(done) >= 2, "two replacements")
+        all_were_drawn_at_once(gateway, ended)
+        assert len(ended) >= 30
+        assert counted("animegan_agent_worker_restarts_total") == 0
+
+
+def in_the_background(call: Callable[[], requests.Response]) -> tuple[threading.Thread, list[requests.Response]]:
+    answers: list[requests.Response] = []
+    thread = threading.Thread(target=lambda: answers.append(call()))
+    thread.start()
+    return thread, answers
+
+
+def test_who_asks_torchserve_itself_is_waited_for(server: Server) -> None:
+    def draw() -> requests.Response:
+        return requests.post(f"{server.inference}/predictions/animegan", data={}, files={"data": LARGE}, timeout=120)
+
+    (before,) = server.worker_pids()
+    thread, answers = in_the_background(draw)
+    wait_until(lambda: busy(server), "the worker to draw")
+    done = workers(server, "recycle")
+    thread.join()
+    assert [answer.status_code for answer in answers] == [200]
+    assert done.returncode == 0, done.stderr
+    assert server.worker_pids() != [before]
+
+
+def busy(server: Server) -> bool:
+    process = psutil.Process(server.worker_pids()[0])
+    return bool(process.cpu_percent(0.2) > 50)
+
+
+def test_jobs_wait_while_it_is_drained(server: Server, tmp_path: Path) -> None:
+    with running_gateway(tmp_path, server) as gateway:
+        large = gateway.submit(LARGE).json()
+        gateway.until(large["id"], "running")
+        done = workers(server, "drain")
+        try:
+            assert "drained" in done.stdout
+            assert gateway.job(large["id"])["status"] == "done"  # what was being drawn
+            waits = gateway.submit(PICTURE).json()
+            assert requests.get(f"{server.agent}/readyz", timeout=10).status_code == 503
+            assert workers(server, "list").stdout.count("drained") == 1
+            assert gateway.job(waits["id"])["status"] == "queued"
+        finally:
+            assert "open" in workers(server, "resume").stdout
+        assert gateway.ended(waits["id"])["status"] == "done"
+
+
+def test_what_can_not_be_done_is_said(server: Server) -> None:
+    done = workers(server, "scale", "0")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "animegan: workers=0: use a number from 1 to 64.\n"
+
+
+def test_there_is_no_agent() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "animegan_cli", "workers", "list", "--agent", f"http://127.0.0.1:{free_port()}"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "No agent answers at" in done.stderr
