@@ -1,9 +1,10 @@
-"""Draw `docs/pictures/ablation.svg` and `memory.svg` from the stored results: `scripts/benchmark plots`."""
+"""Draw the plots in `docs/pictures/` from the stored results: `scripts/benchmark plots`."""
 
 from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from benchmarks import result
 
 PICTURES = Path(__file__).resolve().parents[1] / "docs" / "pictures"
-ARTICLE, OURS = "#8a8f98", "#2f6fb0"
-MODES = {"whole": "#8a8f98", "bands": "#2f6fb0", "recompute": "#c2571a"}
+ARTICLE, OURS, OTHER = "#8a8f98", "#2f6fb0", "#c2571a"
+CYCLE = (OURS, OTHER, ARTICLE, "#3b8f5a", "#8a5fb0", "#b59a1f")
+MODES = {"whole": ARTICLE, "bands": OURS, "recompute": OTHER}
 
 Result = dict[str, Any]
 
@@ -96,6 +99,88 @@ def memory(stored: Result) -> Figure:
     return figure
 
 
+def day(stored: Result) -> Figure:
+    """Workers over the day, the waits below, and under them what each target costs and keeps."""
+    series = stored["series"]
+    hours, load = series["hours"], series["load"]
+    shown = {
+        next(name for name in series if name.endswith(end)): colour
+        for end, colour in (("workers, always", ARTICLE), ("the queue alone", OTHER), ("the HPA that ships", OURS))
+    }
+    figure = Figure(figsize=(9, 8.4), layout=ConstrainedLayoutEngine(rect=(0, 0.02, 1, 0.98)))
+    grid = figure.add_gridspec(3, 2)
+    workers, waits = figure.add_subplot(grid[0, :]), figure.add_subplot(grid[1, :])
+    workers.fill_between(hours, load, color="#e3e5e8", lw=0, label="needed")
+    for name, colour in shown.items():
+        workers.plot(hours, series[name]["workers"], color=colour, lw=1.2, label=name)
+        waits.plot(hours, series[name]["wait_p95_s"], color=colour, lw=1.2)
+    workers.set_ylim(0, 1.25 * max(max(series[name]["workers"]) for name in shown))
+    workers.legend(frameon=False, ncols=4, loc="upper left")
+    waits.set_yscale("symlog", linthresh=1)
+    waits.yaxis.set_major_formatter("{x:.0f}")
+    for plot, title in ((workers, "Workers"), (waits, "Wait that 95 of 100 pictures did not exceed, s")):
+        plot.set_title(title, fontsize=10, loc="left")
+        plot.set_xlim(hours[0], hours[-1])
+        plot.set_xticks(range(0, 25, 3))
+        plot.set_xlabel("Hour of the day")
+    costs, kept = figure.add_subplot(grid[2, 0]), figure.add_subplot(grid[2, 1])
+    for asks_for, colour in (("queue alone", OTHER), ("queue and running", OURS)):
+        rows = [row for row in stored["targets"] if row["asks_for"] == asks_for]
+        targets = [row["waiting_for_each_worker"] for row in rows]
+        costs.plot(targets, [row["worker_hours"] for row in rows], "o-", color=colour, lw=1.2, label=asks_for)
+        kept.plot(targets, [row["wait_p95_s"] for row in rows], "o-", color=colour, lw=1.2)
+    costs.legend(frameon=False)
+    for plot, title in ((costs, "Hours that workers run"), (kept, "The same wait over the whole day, s")):
+        plot.set_title(title, fontsize=10, loc="left")
+        plot.set_xscale("log", base=2)
+        plot.xaxis.set_major_formatter("{x:.0f}")
+        plot.set_xlabel("Target: jobs that wait, for each worker")
+    for plot in (waits, kept):
+        plot.axhline(stored["promised_s"], color="#333333", lw=0.8, ls="--")
+        plot.text(0.01, 1.1 * stored["promised_s"], "promised", fontsize=8, transform=plot.get_yaxis_transform())
+    for plot in (workers, waits, costs, kept):
+        plot.set_ylim(bottom=0)
+        plot.grid(color="#e5e5e5", lw=0.6)
+    return figure
+
+
+def monitoring(stored: Result) -> Figure:
+    """The dashboard's panels as they were; a dotted line where something happened."""
+    series = stored["series"]
+    minutes = [second / 60 for second in series["seconds"]]
+    rows = series["panels"]
+    figure = Figure(figsize=(12, 2.6 * len(rows)), layout=ConstrainedLayoutEngine(rect=(0, 0.015, 1, 0.985)))
+    for axes, panels in zip(figure.subplots(len(rows), len(rows[0])), rows, strict=True):
+        for plot, panel in zip(axes, panels, strict=True):
+            _panel(plot, minutes, panel)
+            for second in series["marks"].values():
+                plot.axvline(second / 60, color="#999999", lw=0.8, ls=":")
+            plot.set_xlim(minutes[0], minutes[-1])
+    marks = ", ".join(f"{what} {second / 60:.1f}" for what, second in series["marks"].items())
+    figure.text(0.005, 0.005, f"Over minutes; dotted: {marks}", va="bottom", fontsize=8, color="#333333")
+    return figure
+
+
+def _panel(plot: Axes, minutes: list[float], panel: Result) -> None:
+    """One graph of the dashboard; seconds and MiB as their unit says."""
+    scale, suffix = {"bytes": (2**20, ", MiB"), "s": (1, ", s")}.get(panel["unit"], (1, ""))
+    lines = {
+        legend: [None if each is None else each / scale for each in line] for legend, line in panel["lines"].items()
+    }
+    if panel["stacked"]:
+        plot.stackplot(minutes, *([each or 0 for each in line] for line in lines.values()), labels=lines, colors=CYCLE)
+    else:
+        for (legend, line), colour in zip(lines.items(), CYCLE, strict=False):
+            plot.plot(
+                minutes, [math.nan if each is None else each for each in line], color=colour, lw=1.1, label=legend
+            )
+    plot.set_title(panel["title"] + suffix, fontsize=10, loc="left")
+    plot.set_ylim(bottom=0)
+    plot.yaxis.set_major_formatter("{x:,.4g}")
+    plot.grid(color="#e5e5e5", lw=0.6)
+    plot.legend(frameon=False, fontsize=7, loc="best")
+
+
 def _measured_devices(rows: list[Result]) -> list[str]:
     return sorted({row["device"] for row in rows if row["not_measured"] is None})
 
@@ -106,7 +191,12 @@ def _side(row: Result) -> int:
     return int(width) if width == height else 0
 
 
-PLOTS: dict[str, Callable[[Result], Figure]] = {"ablation": ablation, "memory": memory}
+PLOTS: dict[str, Callable[[Result], Figure]] = {
+    "ablation": ablation,
+    "memory": memory,
+    "day": day,
+    "monitoring": monitoring,
+}
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ def render() -> str:
 def _section(file: Path) -> str:
     result = json.loads(file.read_text())
     machine, measured = result.pop("machine"), result.pop("measured")
+    result.pop("series", None)  # what is drawn in docs/pictures/
     module = (FOLDER.parent / f"{file.stem}.py").read_text()
     words = module.removeprefix('"""').partition('"""')[0].strip()
     where = ", ".join(f"{name} {value}" for name, value in machine.items() if value is not None)

@@ -70,8 +70,13 @@ async def running(configured: Settings) -> AsyncIterator[Starlette]:
     async with contextlib.AsyncExitStack() as stack:
         management = Management(configured.management, configured.torchserve_metrics)
         stack.push_async_callback(management.close)
-        workers = Workers(management, bell.ring)
         dispatch = Dispatch(bell.ring)
+
+        def changed() -> None:
+            dispatch.looked(workers.presence)
+            bell.ring()
+
+        workers = Workers(management, changed)
         operations = Operations(configured, management, workers, dispatch)
         recycling = Recycling(configured, workers, operations, dispatch)
         registry = CollectorRegistry()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from animegan_agent.errors import NotIdle
 from animegan_gateway.bell import Bell, wait
+from animegan_gateway.torchserve import Presence
 
 NEWS_WITHIN_S = 5.0  # how long a gateway's question may wait for something new
 GONE_AFTER_S = 2 * NEWS_WITHIN_S + 1  # a gateway that has not asked for this long
@@ -35,6 +36,8 @@ class Dispatch:
         self._gateways: dict[str, Asked] = {}
         self._pauses = 0
         self._turn = 0
+        self._presence = Presence.AWAY
+        self._of_this = self._gone = False
         self.draining = False
 
     @property
@@ -52,10 +55,21 @@ class Dispatch:
         self._heard.ring()
 
     def drain(self, *, on: bool) -> None:
-        """No more pictures, until it is taken back."""
+        """No more pictures, until it is taken back or another TorchServe is ready in this one's place."""
         if self.draining != on:
             self.draining = on
+            self._of_this, self._gone = self._presence is not Presence.AWAY, False
             self._turned()
+
+    def looked(self, presence: Presence) -> None:
+        """How TorchServe is now; to be called at each change."""
+        self._presence = presence
+        if presence is Presence.AWAY:
+            self._gone = self._of_this
+        elif self.draining and self._gone and presence is Presence.READY:
+            self.drain(on=False)
+        else:
+            self._of_this = True
 
     @asynccontextmanager
     async def pause(self) -> AsyncIterator[None]:

@@ -103,17 +103,17 @@ class Workers:
         return None
 
     async def idle(self) -> bool:
-        """Whether nothing waits in TorchServe and no worker works."""
-        if self.model is None or self.model.pending:
+        """Whether nothing waits in TorchServe and no worker works; where it does not answer, the workers alone tell."""
+        if self.model and self.model.pending:
             return False
-        pids = [worker.pid for worker in self.model.ready]
+        pids = [worker.pid for worker in self.model.ready] if self.model else list(self._lives)
         for _ in range(2):
             before = [_cpu_s(pid) for pid in pids]
             await asyncio.sleep(WATCHED_FOR_S)
             if any(_cpu_s(pid) - start > BUSY_S for pid, start in zip(pids, before, strict=True)):
                 return False
         described = await self._management.describe()
-        return described is not None and not described.pending
+        return described is None or not described.pending
 
     def _count(self) -> None:
         if self.model is None:

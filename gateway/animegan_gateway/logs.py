@@ -1,15 +1,27 @@
-"""The log: one JSON object a line, on standard error or in a file that is rotated. Nothing of a picture is in it."""
+"""The log: one JSON object a line, on standard error or in a file that is rotated. Nothing of a picture is in it.
+
+What the file has no room for goes to standard error.
+"""
 
 from __future__ import annotations
 
 import logging
 import logging.handlers
+import sys
 from pathlib import Path
 
 import structlog
 
 ROTATE_BYTES = 10_000_000
 KEPT_FILES = 4
+
+
+class _File(logging.handlers.RotatingFileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - as the library calls it
+        if isinstance(sys.exc_info()[1], OSError):  # the library would print a traceback for each line
+            sys.stderr.write(f"{self.format(record)}\n")
+        else:
+            super().handleError(record)
 
 
 def set_up(file: Path | None) -> None:
@@ -37,7 +49,7 @@ def set_up(file: Path | None) -> None:
     handler: logging.Handler = logging.StreamHandler()
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handler = logging.handlers.RotatingFileHandler(file, maxBytes=ROTATE_BYTES, backupCount=KEPT_FILES)
+        handler = _File(file, maxBytes=ROTATE_BYTES, backupCount=KEPT_FILES)
     handler.setFormatter(formatter)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for noisy in ("httpx2", "httpcore2", "uvicorn.access"):

@@ -30,7 +30,8 @@ MAX_SIDE_PX = 1024
 WARMUP_PX = 256
 SMALLEST_SIDE_PX = 16  # at a quarter of the resolution the reflection pads still have rows to mirror
 
-ROLES = ("ANIMEGAN_GATEWAY_", "ANIMEGAN_AGENT_")  # whose variables are none of the handler's, nor of each other's
+# Each has variables that are none of the others', however like them: the gateway, the agent, TorchServe's three APIs.
+ROLES = tuple(f"ANIMEGAN_{role}_" for role in ("GATEWAY", "AGENT", "INFERENCE", "MANAGEMENT", "METRICS"))
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "fp16", "bf16"]

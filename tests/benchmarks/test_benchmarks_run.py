@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import ablation, door, fresh, kills, memory, peers, plots, result, seams, two_gigabytes
+from benchmarks import ablation, door, fresh, kills, memory, monitoring, peers, plots, result, seams, two_gigabytes
 
 
 @pytest.fixture
@@ -121,6 +122,20 @@ def test_kills_lose_no_job(folder: Path) -> None:
     [jobs] = found["jobs"]
     assert jobs["accepted"] >= jobs["done"] > 0
     assert jobs["lost"] == jobs["duplicates"] == 0
+
+
+@pytest.mark.server
+def test_the_dashboards_series_are_stored_and_drawn(folder: Path) -> None:
+    if not shutil.which("prometheus"):
+        pytest.skip("prometheus is not installed")
+    monitoring.main(["--seconds", "12"])
+    found = stored(folder, "monitoring")
+    assert found["answers"]["200"] > 0
+    panels = {panel["title"]: panel["lines"] for row in found["series"]["panels"] for panel in row}
+    assert list(panels) == [title for row in monitoring.PANELS for title in row]
+    assert all(len(line) == len(found["series"]["seconds"]) for lines in panels.values() for line in lines.values())
+    assert max(filter(None, panels["Attempts a minute, by outcome"]["drawn"])) > 0
+    assert found["measured"] in plots.render("monitoring")
 
 
 def test_a_process_that_is_killed_is_a_row_without_figures() -> None:

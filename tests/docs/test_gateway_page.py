@@ -8,9 +8,8 @@ import pytest
 
 from animegan.errors import AnimeganError
 from animegan_gateway import errors
-from animegan_gateway.metrics import Metrics
 from animegan_gateway.settings import Settings
-from docs.test_readme import prose, table, tables
+from docs.test_readme import prose, tables
 
 PAGE = "docs/gateway.md"
 
@@ -29,12 +28,6 @@ def test_the_errors_are_the_gateways() -> None:
         ((str(int(kind.status)), kind.code) for kind in kinds()), key=lambda pair: pair[0]
     )
     assert {row[1].strip("`") for row in rows if "retryable" in row[2]} == {k.code for k in kinds() if k.retryable}
-
-
-def test_the_metrics_are_the_gateways() -> None:
-    collected = Metrics().registry.collect()
-    names = [f"{metric.name}_total" if metric.type == "counter" else metric.name for metric in collected]
-    assert list(table(PAGE, "animegan_gateway_jobs")) == names
 
 
 @pytest.mark.parametrize("name", sorted({"keep_s", "queue_jobs", "share_percent", "hosts", "drain_s", "path_prefix"}))

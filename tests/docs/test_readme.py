@@ -19,6 +19,7 @@ from fastapi.routing import APIRoute
 from PIL import Image
 
 import animegan
+import animegan_agent
 import animegan_gateway
 import screenshot
 from animegan import options, styles
@@ -211,7 +212,8 @@ def test_named_paths_exist(page: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("package", "first"), [(animegan, "`errors`, `styles`"), (animegan_gateway, "`jobs`, `errors`")]
+    ("package", "first"),
+    [(animegan, "`errors`, `styles`"), (animegan_gateway, "`jobs`, `errors`"), (animegan_agent, "`management`")],
 )
 def test_the_architecture_names_every_module(package: ModuleType, first: str) -> None:
     [rows] = [rows for rows in tables("docs/architecture.md") if first in [row[0] for row in rows]]

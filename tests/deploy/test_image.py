@@ -1,0 +1,162 @@
+"""The image, built here and run as it is meant to be: what is in it, its roles, its health, its end."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import animegan
+from benchmarks import container as benchmark
+from benchmarks import result
+from containers import ROOT, Container, built_image, missing, podman, run_once, started_container, volume
+from servers import wait_until
+
+pytestmark = [pytest.mark.server, pytest.mark.skipif(bool(missing()), reason=f"no containers here: {missing()}")]
+
+GRACE_S = 60
+HOME = "opt/animegan"
+CARRIED = {".venv", "LICENSE", "config", "gateway", "handler", "model_store", "requirements", "scripts"}
+
+
+@pytest.fixture(scope="module")
+def image() -> str:
+    return built_image()
+
+
+@pytest.fixture(scope="module")
+def described(image: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(podman("image", "inspect", image).stdout)[0]
+    return found
+
+
+@pytest.fixture(scope="module")
+def files(image: str) -> Iterator[Path]:
+    """The image's root."""
+    try:
+        yield Path(podman("image", "mount", image).stdout.strip())
+    finally:
+        podman("image", "unmount", image)
+
+
+@pytest.fixture(scope="module")
+def serving(image: str) -> Iterator[Container]:
+    """All of it in one container, without a network."""
+    with volume() as data:
+        run_once(image, "keys", "add", "tester", data=data)
+        with started_container(image, data=data) as container:
+            container.wait_until_healthy()
+            yield container
+
+
+def test_hadolint_finds_nothing() -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    found = subprocess.run([hadolint, ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout
+
+
+def test_it_says_what_it_is_and_how_it_runs(described: dict[str, Any]) -> None:
+    config = described["Config"]
+    labels = {name.removeprefix("org.opencontainers.image."): value for name, value in config["Labels"].items()}
+    assert labels["title"] == "AnimeGAN Serve"
+    assert labels["licenses"] == "Apache-2.0"
+    assert labels["version"] == animegan.__version__
+    assert config["User"] == "10001:10001"
+    assert config["Entrypoint"] == ["/usr/bin/tini", "--", "animegan"]
+    assert config["Cmd"] == ["serve"]
+    assert config["StopSignal"] == "SIGTERM"
+    assert [*config["Volumes"]] == ["/var/lib/animegan"]
+    assert "ANIMEGAN_DEVICE=cpu" in config["Env"]
+
+
+def test_it_carries_no_compiler_and_no_installer(files: Path) -> None:
+    tools = ("cc", "gcc", "g++", "c++", "clang", "ld", "as", "make", "javac", "pip", "pip3")
+    folders = ("usr/bin", "usr/local/bin", f"{HOME}/.venv/bin")
+    assert not [tool for folder in folders for tool in tools if (files / folder / tool).exists()]
+    packages = next((files / HOME).glob(".venv/lib/python3.*/site-packages"))
+    assert (packages / "torch").is_dir()
+    assert not (packages / "pip").exists()
+
+
+def test_it_carries_what_is_served_built_and_compiled(files: Path) -> None:
+    assert {file.name for file in (files / HOME).iterdir()} == CARRIED
+    assert (files / HOME / "model_store" / "animegan.mar").is_file()
+    assert [*(files / HOME).glob("handler/animegan/native/*.so")]
+    assert [*(files / HOME).glob("gateway/animegan_gateway/__pycache__/dispatcher.cpython-*.pyc")]
+
+
+def test_it_carries_no_secret_and_no_leavings(files: Path, described: dict[str, Any]) -> None:
+    told = [*described["Config"]["Env"], *(layer.get("created_by", "") for layer in described["History"])]
+    assert not [line for line in told if re.search(r"(?i)secret=|token=|password=|://", line)]
+    for name in ("etc/pip.conf", "etc/apt/auth.conf", "root/.config", "root/.cache", "root/.netrc"):
+        assert not (files / name).exists(), name
+    for name in ("tmp", "var/tmp", "var/lib/animegan", "var/lib/apt/lists"):
+        assert not [*(files / name).iterdir()], name
+
+
+def test_without_a_key_it_does_not_start_and_says_how_to_make_one(image: str) -> None:
+    with volume() as empty:
+        done = run_once(image, data=empty, check=False)
+        assert done.returncode == 1
+        assert "animegan keys add NAME" in done.stderr
+        assert re.fullmatch(r"ag_\S{40,}", run_once(image, "keys", "add", "alice", data=empty).stdout.strip())
+
+
+def test_it_is_ready_without_a_network_and_builds_nothing(serving: Container) -> None:
+    assert serving.health() == (True, "animegan_gateway is ready")
+    log = serving.logs()
+    assert not re.search("Compiling|Tracing|Packing|installing|left out", log), log
+
+
+def test_only_the_data_and_tmp_can_be_written(serving: Container) -> None:
+    folders = "/ /etc /home /opt/animegan /opt/animegan/model_store /run /tmp /usr /var/lib/animegan /var/tmp"
+    tries = f"for f in {folders}; do touch $f/try 2>/dev/null && rm $f/try && echo $f; done; id -u"
+    assert serving.run("sh", "-c", tries).stdout.split() == ["/tmp", "/var/lib/animegan", "10001"]
+
+
+def test_what_is_sized_by_memory_is_sized_by_the_containers(serving: Container) -> None:
+    ask = "import psutil; from animegan import cgroups; print(cgroups.memory().limit >> 20)"
+    ask += "; print(*{w for p in psutil.process_iter() for w in p.cmdline() if w.startswith('-Xmx')})"
+    assert serving.run("python", "-c", ask).stdout.split() == ["2048", "-Xmx512m"]
+
+
+def test_a_role_that_can_not_do_its_work_is_not_healthy(image: str) -> None:
+    with volume() as data:
+        with started_container(image, "1000", data=data, options=["--entrypoint=sleep"]) as container:
+            assert container.health() == (False, "animegan_cli.serve does not run yet.")
+        with started_container(image, "agent", data=data) as alone:
+            wait_until(lambda: "503" in alone.health()[1], "an agent that answers")
+            assert not alone.health()[0]
+            assert alone.stop(GRACE_S) == 0
+
+
+def test_each_role_runs_in_a_container_of_its_own(image: str) -> None:
+    with volume() as data, ExitStack() as stack:
+        key = run_once(image, "keys", "add", "tester", data=data).stdout.strip()
+        torchserve = stack.enter_context(started_container(image, "serve", "--no-gateway", "--no-agent", data=data))
+        beside = f"container:{torchserve.name}"
+        agent = stack.enter_context(started_container(image, "agent", data=data, network=beside))
+        gateway = stack.enter_context(started_container(image, "gateway", data=data, network=beside))
+        for role, name in ((torchserve, "ts.model_server"), (agent, "animegan_agent"), (gateway, "animegan_gateway")):
+            role.wait_until_healthy()
+            assert role.health() == (True, f"{name} is ready")
+        gateway.run("python", "-c", "from PIL import Image; Image.radial_gradient('L').save('/tmp/in.png')")
+        door = ("--server=http://127.0.0.1:8000", f"--key={key}")
+        gateway.run("animegan", "stylize", "/tmp/in.png", "--out=/tmp/out.png", *door)
+        gateway.run("python", "-c", "from PIL import Image; assert Image.open('/tmp/out.png').size == (256, 256)")
+        assert [role.stop(GRACE_S) for role in (gateway, agent, torchserve)] == [0, 0, 0]
+
+
+def test_in_two_gigabytes_nothing_fails_and_no_job_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(result, "FOLDER", tmp_path)
+    benchmark.main(["--pictures", "6", "--callers", "3", "--width", "640", "--height", "360", "--jobs", "4"])
+    stored = json.loads((tmp_path / "container.json").read_text())
+    assert stored["failed"] == stored["lost"] == stored["killed_processes"] == 0
+    assert stored["exit_status"] == 0
