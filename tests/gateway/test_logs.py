@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Iterator
@@ -14,13 +15,15 @@ from animegan_gateway import logs
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Iterator[Path]:
+def file(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    file = Path(getattr(request, "param", tmp_path / "new" / "gateway.log"))
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
-    logs.set_up(tmp_path / "new" / "gateway.log")
-    yield tmp_path / "new" / "gateway.log"
+    logs.set_up(file)
+    yield file
     for handler in root.handlers:
-        handler.close()
+        with contextlib.suppress(OSError):  # a full disk, where what was written last is still in a buffer
+            handler.close()
     root.handlers[:] = before
     root.setLevel(level)
     structlog.reset_defaults()
@@ -52,3 +55,11 @@ def test_libraries_are_in_it_in_the_same_shape(file: Path) -> None:
     assert (mine["event"], mine["job"], mine["level"], mine["logger"]) == ("mine", "12345678", "info", "gateway")
     assert (theirs["event"], theirs["level"], theirs["logger"]) == ("theirs 7", "warning", "uvicorn.error")
     assert mine.keys() - {"job"} == theirs.keys()
+
+
+@pytest.mark.parametrize("file", ["/dev/full"], indirect=True)
+def test_what_a_full_disk_does_not_take_goes_to_standard_error(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(3):
+        structlog.get_logger("gateway").info("mine", number=number)
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [(line["event"], line["number"]) for line in lines] == [("mine", 0), ("mine", 1), ("mine", 2)]
