@@ -19,6 +19,7 @@ from benchmarks import result
 PICTURES = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 ARTICLE, OURS, OTHER = "#8a8f98", "#2f6fb0", "#c2571a"
 CYCLE = (OURS, OTHER, ARTICLE, "#3b8f5a", "#8a5fb0", "#b59a1f")
+SOAK_SPAN_MIB = 40
 MODES = {"whole": ARTICLE, "bands": OURS, "recompute": OTHER}
 
 Result = dict[str, Any]
@@ -181,6 +182,29 @@ def _panel(plot: Axes, minutes: list[float], panel: Result) -> None:
     plot.legend(frameon=False, fontsize=7, loc="best")
 
 
+def soak(stored: Result) -> Figure:
+    """Resident memory of each process, with the line through what follows the warm-up."""
+    series = stored["series"]
+    minutes, warm = series["minutes"], stored["warm_up_s"] / 60
+    figure = Figure(figsize=(9, 5.6), layout=ConstrainedLayoutEngine(rect=(0, 0.03, 1, 0.97)))
+    for plot, row in zip(figure.subplots(2, 2).flat, stored["processes"], strict=True):
+        mib = series[row["process"]]
+        plot.axvspan(0, warm, color="#e3e5e8", lw=0)
+        plot.plot(minutes, mib, color=OURS, lw=1)
+        later = [each for minute, each in zip(minutes, mib, strict=True) if minute >= warm]
+        middle, half = sum(later) / len(later), (minutes[-1] - warm) / 2
+        rise = row["mib_per_hour"] * half / 60
+        plot.plot([warm, minutes[-1]], [middle - rise, middle + rise], color=OTHER, lw=1.2)
+        bounds = f"{row['at_least']:+.1f} to {row['at_most']:+.1f}"
+        plot.set_title(f"{row['process']}: {row['mib_per_hour']:+.1f} ({bounds}) MiB an hour", fontsize=10, loc="left")
+        plot.set_ylim(middle - SOAK_SPAN_MIB, middle + SOAK_SPAN_MIB)
+        plot.set_xlim(0, minutes[-1])
+        plot.set_xlabel("Minutes; grey: warm-up")
+        plot.set_ylabel("Resident, MiB")
+        plot.grid(color="#e5e5e5", lw=0.6)
+    return figure
+
+
 def _measured_devices(rows: list[Result]) -> list[str]:
     return sorted({row["device"] for row in rows if row["not_measured"] is None})
 
@@ -196,6 +220,7 @@ PLOTS: dict[str, Callable[[Result], Figure]] = {
     "memory": memory,
     "day": day,
     "monitoring": monitoring,
+    "soak": soak,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import random
 import select
 import socket
@@ -33,18 +34,19 @@ SIDES_PX = (64, 128)
 OUTSTANDING = 3  # jobs of a caller that have not ended
 SENT_AGAIN = 0.3  # of the accepted ones, as by a caller who did not hear the answer
 ENDS_WITHIN_S = 150.0
-PASSING = {"store_unavailable", "draining"}  # answers of a house that is being repaired
+PASSING = {"store_unavailable", "storage_full", "draining"}  # answers of a house that is being repaired
 
 
 @dataclass
 class Order:
-    """A picture that was accepted; `ended` is the job as it was when its end was first seen."""
+    """A picture that was accepted; `ended` is the job as it was when its end was first seen. Times are monotonic."""
 
     job_id: str
     caller: int
     size: tuple[int, int]
     accepted_at: float
     ended: dict[str, Any] | None = None
+    ended_at: float = 0.0
 
 
 @dataclass
@@ -62,7 +64,7 @@ class Crowd:
 
     def __init__(self, gateways: Sequence[Gateway], callers: int = 4, seed: int = 0) -> None:
         self.orders: list[Order] = []
-        self.answers: Counter[int] = Counter()  # by status; 0: no answer
+        self.answers: Counter[str] = Counter()  # by status and, of an error, its code; "none": no answer
         self._gateways = list(gateways)
         self._callers = callers
         self._seed = seed
@@ -81,6 +83,12 @@ class Crowd:
             for call in calls:
                 call.result()
 
+    def drawn_at(self, since: float = -math.inf) -> list[float]:
+        """When it was seen that a picture is done, of those that were sent since then; monotonic, in order."""
+        with self._lock:
+            done = [order for order in self.orders if order.ended and order.ended["status"] == "done"]
+        return sorted(order.ended_at for order in done if order.accepted_at >= since)
+
     def moved_at(self, since: float, within_s: float = 60) -> float:
         """When the first job that was taken after that time had ended; waits for it."""
         deadline = time.monotonic() + within_s
@@ -93,17 +101,20 @@ class Crowd:
             assert time.monotonic() < deadline, f"no job ended within {within_s} s"
             time.sleep(0.05)
 
-    def audit(self) -> Audit:
-        """See that every accepted job has ended and still is as it ended; done, with a picture of its size."""
+    def audit(self, others: int = 0) -> Audit:
+        """See that every accepted job has ended and still is as it ended; done, with a picture of its size.
+
+        `others`: jobs that the store holds beside the crowd's.
+        """
         gateway, audit = self._gateways[0], Audit()
         for order in self.orders:
             try:
-                audit.ends[_end(gateway, order)] += 1
+                audit.ends[how_it_ended(gateway, order)] += 1
             except (AssertionError, OSError) as error:
                 audit.lost.append(f"{order.job_id}: {error}")
         ids = {order.job_id for order in self.orders}
-        wait_until(lambda: held(gateway) >= len(ids), "a store that holds every job")
-        audit.duplicates = held(gateway) - len(ids) + len(self.orders) - len(ids)
+        wait_until(lambda: held(gateway) >= len(ids) + others, "a store that holds every job")
+        audit.duplicates = held(gateway) - others - len(ids) + len(self.orders) - len(ids)
         return audit
 
     def _call(self, caller: int) -> None:
@@ -125,7 +136,7 @@ class Crowd:
         job = self._sent(session, chance, picture, key)
         if chance.random() < SENT_AGAIN:
             assert self._sent(session, chance, picture, key)["id"] == job["id"]
-        order = Order(job["id"], caller, (width, height), time.time())
+        order = Order(job["id"], caller, (width, height), time.monotonic())
         with self._lock:
             self.orders.append(order)
         return order
@@ -150,7 +161,8 @@ class Crowd:
         job = answer.json()
         if job["status"] not in ENDED:
             return False
-        order.ended = job
+        with self._lock:
+            order.ended, order.ended_at = job, time.monotonic()
         return True
 
     def _answer(self, ask: Callable[[str], requests.Response], chance: random.Random) -> requests.Response | None:
@@ -159,10 +171,10 @@ class Crowd:
             answer = ask(chance.choice(self._gateways).url)
         except requests.RequestException:
             answer = None
-        status = 0 if answer is None else answer.status_code
+        code = "" if answer is None or answer.ok else answer.json()["code"]
         with self._lock:
-            self.answers[status] += 1
-        if answer is None or (status == 503 and answer.json()["code"] in PASSING):
+            self.answers["none" if answer is None else f"{answer.status_code} {code}".strip()] += 1
+        if answer is None or code in PASSING:
             time.sleep(0.1)
             return None
         return answer
@@ -180,7 +192,7 @@ def moment(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def _end(gateway: Gateway, order: Order) -> str:
+def how_it_ended(gateway: Gateway, order: Order) -> str:
     """How it ended. Raises `AssertionError` or `OSError` where it did not, or has no such picture."""
     assert order.ended, "has not ended"
     job = gateway.job(order.job_id)

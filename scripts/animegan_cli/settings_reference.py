@@ -45,8 +45,8 @@ _SERVER = """\
 `config/config.properties`, read at start. `scripts/serve` replaces the ports (`--inference-port`, `--management-port`,
 `--metrics-port`, or `ANIMEGAN_INFERENCE_PORT`, `ANIMEGAN_MANAGEMENT_PORT`, `ANIMEGAN_METRICS_PORT`) and the paths by
 those of its instance. `ANIMEGAN_INFERENCE_HOST` and `ANIMEGAN_METRICS_HOST` move those two off loopback, for a network
-that others can't reach; the management API has no such variable. `ANIMEGAN_JAVA_HEAP_MB` sets Java's heap, which else is
-a quarter of the memory there is, at most 2 GiB.
+that others can't reach; the management API has no such variable. `ANIMEGAN_JAVA_HEAP_MB` sets Java's heap, else a
+quarter of the memory there is, at most 2 GiB.
 """
 _MODEL = """\
 ## The model

@@ -1,0 +1,40 @@
+"""Each fault of the house, as `scripts/benchmark faults` has them: callers see what they may, and nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from faults import QUEUE_JOBS, Fault, House, all_of_them, running_house, suffer
+from overload import overload
+
+pytestmark = pytest.mark.server
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with running_house(tmp_path_factory.mktemp("house")) as running:
+        yield running
+
+
+@pytest.mark.parametrize("fault", all_of_them(redis_s=3), ids=lambda fault: fault.name.replace(" ", "-"))
+def test_nothing_is_lost(fault: Fault, house: House) -> None:
+    outcome = suffer(house, fault)
+    assert outcome.audit.lost == []
+    assert outcome.audit.duplicates == 0
+    assert outcome.audit.ends == {"done": outcome.accepted}
+    assert outcome.errors.keys() == fault.answers
+
+
+def test_too_many_pictures_are_refused_and_the_others_drawn(house: House) -> None:
+    process = house.server.gateway()
+    assert process
+    found = overload(house.gateway, process, seconds=4, times=10, side=192)
+    assert found.answers.keys() == {"202", "429 queue_full"}
+    assert len(found.retry_after_s) == found.answers["429 queue_full"]
+    assert all(1 <= seconds < 60 for seconds in found.retry_after_s)
+    assert found.audit.lost == []
+    assert found.audit.ends == {"done": found.answers["202"]}
+    assert found.wait_s(100) < 3 * QUEUE_JOBS / found.capacity
+    assert found.growth_mib() < 32
