@@ -46,6 +46,7 @@ RUN mkdir -p /usr/share/man/man1 \
   && apt-get update \
   && apt-get install -y --no-install-recommends ca-certificates openjdk-17-jre-headless python3 tini \
   && if [ "$ANIMEGAN_LOCK" = cuda ]; then apt-get install -y --no-install-recommends gcc libc6-dev libpython3-dev; fi \
+  && apt-get clean \
   && rm -rf /var/lib/apt/lists/* /var/log/*.log /var/log/apt /var/cache/debconf/*-old /tmp/* \
   && groupadd --gid 10001 animegan \
   && useradd --uid 10001 --gid animegan --no-log-init --no-create-home --home-dir /var/lib/animegan \

@@ -43,9 +43,6 @@ path-exclude /usr/share/info/*
 path-exclude /usr/share/locale/*
 path-exclude /usr/share/man/*
 """
-NO_CACHE = (
-    'Dir::Cache::pkgcache "";\nDir::Cache::srcpkgcache "";\nBinary::apt::APT::Keep-Downloaded-Packages "false";\n'
-)
 EMPTIED = ("usr/share/doc", "usr/share/info", "usr/share/locale", "usr/share/man", "var/cache/apt", "var/lib/apt/lists")
 
 
@@ -100,7 +97,6 @@ def base_image() -> str:
         root, packed = Path(folder) / "root", Path(folder) / "root.tar"
         run("debootstrap", "--variant=minbase", "bookworm", root)
         (root / "etc/dpkg/dpkg.cfg.d/slim").write_text(SLIM)
-        (root / "etc/apt/apt.conf.d/no-cache").write_text(NO_CACHE)
         for emptied in EMPTIED:
             shutil.rmtree(root / emptied)
             (root / emptied).mkdir()

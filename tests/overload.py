@@ -36,6 +36,7 @@ class Overload:
 
     capacity: float
     rate: float
+    side_px: int
     answers: Counter[str] = field(default_factory=Counter)
     retry_after_s: list[int] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
@@ -58,7 +59,7 @@ def overload(gateway: Gateway, process: psutil.Process, seconds: float, times: f
     """Send so many times the capacity for so long, in squares of `side` px, and wait for what was accepted."""
     pictures = [encoded(photo(side, side, seed), quality=90) for seed in range(CALLERS)]
     capacity = _capacity(gateway, pictures)
-    found = Overload(capacity, times * capacity)
+    found = Overload(capacity, times * capacity, side)
     with _watched(process, found.mib), ThreadPoolExecutor(CALLERS) as pool:
         start = time.monotonic()
         for told in pool.map(
@@ -68,8 +69,9 @@ def overload(gateway: Gateway, process: psutil.Process, seconds: float, times: f
             found.retry_after_s += told.retry_after_s
             found.orders += told.orders
     for order in found.orders:
-        order.size, order.ended = (side, side), gateway.ended(order.job_id, ENDS_WITHIN_S)
+        order.size = (side, side)
         try:
+            order.ended = gateway.ended(order.job_id, ENDS_WITHIN_S)
             found.audit.ends[how_it_ended(gateway, order)] += 1
         except (AssertionError, OSError) as error:
             found.audit.lost.append(f"{order.job_id}: {error}")

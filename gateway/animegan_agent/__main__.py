@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import structlog
 import uvicorn
 from prometheus_client import CollectorRegistry, start_http_server
 from starlette.applications import Starlette
@@ -27,6 +29,8 @@ from animegan_gateway.cancelling import cancelled
 from animegan_gateway.serving import until_stopped
 
 LAST_ANSWERS_S = 2
+
+log = structlog.get_logger(__name__)
 
 
 def main() -> int:
@@ -71,12 +75,7 @@ async def running(configured: Settings) -> AsyncIterator[Starlette]:
         management = Management(configured.management, configured.torchserve_metrics)
         stack.push_async_callback(management.close)
         dispatch = Dispatch(bell.ring)
-
-        def changed() -> None:
-            dispatch.looked(workers.presence)
-            bell.ring()
-
-        workers = Workers(management, changed)
+        workers = Workers(management, looked=dispatch.looked, changed=bell.ring)
         operations = Operations(configured, management, workers, dispatch)
         recycling = Recycling(configured, workers, operations, dispatch)
         registry = CollectorRegistry()
@@ -86,8 +85,17 @@ async def running(configured: Settings) -> AsyncIterator[Starlette]:
         stack.callback(server.server_close)
         stack.callback(server.shutdown)
         tasks = [asyncio.create_task(work) for work in (workers.run(), recycling.run())]
+        for task in tasks:
+            task.add_done_callback(_stop_if_it_failed)
         stack.push_async_callback(cancelled, tasks)
         yield api.app(api.House(workers, dispatch, operations, recycling, bell))
+
+
+def _stop_if_it_failed(task: asyncio.Task[None]) -> None:
+    """Without it the agent would go on telling what was: whoever watches this process is to start it again."""
+    if not task.cancelled() and (error := task.exception()):
+        log.error("task_failed", exc_info=error)
+        signal.raise_signal(signal.SIGTERM)
 
 
 if __name__ == "__main__":

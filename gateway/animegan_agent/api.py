@@ -164,7 +164,7 @@ def _told(house: House) -> dict[str, Any]:
         "torchserve": workers.presence,
         "paused": house.dispatch.paused,
         "draining": house.dispatch.draining,
-        "wanted": workers.target,
+        "wanted": model.wanted if model else None,
         "pending": model.pending if model else None,
         "workers": listed,
     }

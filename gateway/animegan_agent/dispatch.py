@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from animegan_agent.errors import NotIdle
 from animegan_gateway.bell import Bell, wait
-from animegan_gateway.torchserve import Presence
 
 NEWS_WITHIN_S = 5.0  # how long a gateway's question may wait for something new
 GONE_AFTER_S = 2 * NEWS_WITHIN_S + 1  # a gateway that has not asked for this long
@@ -36,8 +35,8 @@ class Dispatch:
         self._gateways: dict[str, Asked] = {}
         self._pauses = 0
         self._turn = 0
-        self._presence = Presence.AWAY
-        self._of_this = self._gone = False
+        self._java: int | None = None
+        self._drained: int | None = None
         self.draining = False
 
     @property
@@ -58,18 +57,14 @@ class Dispatch:
         """No more pictures, until it is taken back or another TorchServe is ready in this one's place."""
         if self.draining != on:
             self.draining = on
-            self._of_this, self._gone = self._presence is not Presence.AWAY, False
+            self._drained = self._java
             self._turned()
 
-    def looked(self, presence: Presence) -> None:
-        """How TorchServe is now; to be called at each change."""
-        self._presence = presence
-        if presence is Presence.AWAY:
-            self._gone = self._of_this
-        elif self.draining and self._gone and presence is Presence.READY:
+    def looked(self, java: int | None) -> None:
+        """The pid of TorchServe's Java, where a worker of it is ready; to be called at each look."""
+        self._java = java or self._java
+        if self.draining and java and java != self._drained:
             self.drain(on=False)
-        else:
-            self._of_this = True
 
     @asynccontextmanager
     async def pause(self) -> AsyncIterator[None]:

@@ -78,9 +78,12 @@ class Management:
         except (httpx2.HTTPError, ValueError, KeyError, TypeError):
             return None
 
-    async def scale(self, workers: int, within_s: float) -> None:
-        """Have so many workers, and return when they are ready. Raises `TorchServeAway`."""
-        query: dict[str, str | int] = {"min_worker": workers, "max_worker": workers, "synchronous": "true"}
+    async def scale(self, workers: int, within_s: float, *, at_most: int) -> None:
+        """Want so many workers, and return when they are ready; those above that, up to `at_most`, stay.
+
+        Raises `TorchServeAway`.
+        """
+        query: dict[str, str | int] = {"min_worker": workers, "max_worker": at_most, "synchronous": "true"}
         try:
             answer = await self._client.put(f"{self._url}/models/{MODEL}", params=query, timeout=within_s)
         except httpx2.HTTPError as error:

@@ -8,7 +8,6 @@ started anew in its slot by TorchServe.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -50,29 +49,23 @@ class Operations:
         if not 1 <= workers <= MOST_WORKERS:
             raise BadOption(f"workers={workers}: use a number from 1 to {MOST_WORKERS}.", option="workers")
         async with self._alone():
-            model = await self._described()
-            if workers >= len(model.workers):
-                await self._scale(workers, model)
-            else:
-                async with self._idle():
-                    await self._scale(workers, model)
-            self._workers.wanted = None
+            await self._scale(await self._described(), workers)
 
     async def recycle(self, worker_id: str) -> None:
         """Replace a worker's process by a new one. Raises `NotIdle`, and `NoWorker` where the new one fails."""
         async with self._alone():
-            await self._without_the_further_one()
             model = await self._described()
             worker = model.worker(worker_id)
             if worker is None or not worker.ready:
                 raise NoWorker(f"No worker {worker_id} is ready, so there is nothing to replace.")
             if self._overlaps(worker):
-                self._workers.wanted = model.wanted
-                await self._scale(model.wanted + 1, model)
+                await self._have(model.wanted + 1, model)
+                # It stays, and is one too many: an agent that starts anew can tell, and ends it (`tidy`).
+                await self._management.scale(model.wanted, model.startup_s, at_most=model.wanted + 1)
                 async with self._idle():
                     await self._end(worker)
                 await self._ready_again(worker, model.startup_s)
-                await self._without_the_further_one()
+                await self._scale(model, model.wanted)
             else:
                 async with self._idle():
                     await self._end(worker)
@@ -80,44 +73,59 @@ class Operations:
             log.info("recycled", worker=worker.id)
 
     async def tidy(self) -> None:
-        """End a further worker that a replacement which failed has left. Raises `NotIdle`."""
-        if self._workers.wanted is not None:
+        """End a further worker that a replacement which did not end well has left. Raises `NotIdle`."""
+        model = self._workers.model
+        if model and len(model.ready) > model.wanted:
             async with self._alone():
-                await self._without_the_further_one()
+                await self._scale(await self._described(), model.wanted)
 
     async def drain(self) -> None:
         """Pause dispatch until `resume`; return once nothing is being drawn. Raises `NotIdle`; it stays paused then."""
         self._dispatch.drain(on=True)
         log.info("draining")
-        await self._settled()
+        try:
+            await self._settled()
+        except NotIdle as error:
+            raise NotIdle(f"{error.detail} It stays drained: `animegan workers resume` takes that back.") from None
 
     def resume(self) -> None:
         """Take `drain` back."""
         self._dispatch.drain(on=False)
 
-    async def _without_the_further_one(self) -> None:
-        wanted, model = self._workers.wanted, await self._described()
-        if wanted is not None and len(model.workers) > wanted:
+    async def _scale(self, model: Model, workers: int) -> None:
+        if workers >= len(model.workers) and workers > model.wanted:
+            await self._have(workers, model)
+        else:
             async with self._idle():
-                await self._scale(wanted, model)
-        self._workers.wanted = None
+                await self._have(workers, model)
 
-    async def _scale(self, workers: int, model: Model) -> None:
-        self._workers.expect(max(0, workers - len(model.workers)))
+    async def _have(self, workers: int, model: Model) -> None:
         log.info("scaling", workers=workers)
-        await self._management.scale(workers, model.startup_s)
+        await self._management.scale(workers, model.startup_s, at_most=workers)
         await self._workers.look()
 
     async def _end(self, worker: Worker) -> None:
-        """End the process; TorchServe notices by itself."""
-        self._workers.expect(1)
+        """End the process, and return when TorchServe has noticed. Raises `NoWorker` where it may not be ended."""
+        self._workers.replaces(worker)
         log.info("ending_worker", worker=worker.id, pid=worker.pid)
-        with contextlib.suppress(psutil.NoSuchProcess):  # it ended by itself
+        try:
             process = psutil.Process(worker.pid)
             process.terminate()
             _, alive = await asyncio.to_thread(psutil.wait_procs, [process], SOONEST_END_S)
             for each in alive:
                 each.kill()
+        except psutil.NoSuchProcess:
+            pass  # it ended by itself
+        except psutil.AccessDenied:
+            raise NoWorker(
+                f"The worker {worker.id} (process {worker.pid}) belongs to another user. Run the agent as TorchServe's."
+            ) from None
+
+        def noticed(model: Model) -> bool:
+            now = model.worker(worker.id)
+            return now is None or not now.ready or now.pid != worker.pid
+
+        await self._until(noticed, SOONEST_END_S * 2, f"TorchServe did not notice the end of its worker {worker.id}")
 
     async def _ready_again(self, worker: Worker, within_s: float) -> None:
         def anew(model: Model) -> bool:

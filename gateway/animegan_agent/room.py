@@ -19,8 +19,7 @@ def for_another(worker: Worker) -> bool:
     taken = resident_bytes(worker.pid)
     if worker.gpu or taken is None or not shares_limits(worker.pid):
         return False
-    group = cgroups.memory()
-    free = min(psutil.virtual_memory().available, group.free if group else 2**63)
+    free = min([psutil.virtual_memory().available, *(group.free for group in cgroups.memories())])
     return free > MARGIN * taken + LEFT_BYTES
 
 

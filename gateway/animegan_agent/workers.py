@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Life:
-    """One worker process: since when it is known, in s of the monotonic clock, and TorchServe's requests then."""
+    """A slot's process: since when it is known, in s of the monotonic clock, and TorchServe's requests then."""
 
     pid: int
     since: float
@@ -30,18 +30,26 @@ class Life:
 
 
 class Workers:
-    """`look` brings it up to date; `changed` is called when presence or width have changed."""
+    """`look` brings it up to date. `looked` is called at each with the pid of TorchServe's Java, where it is known, and
+    `changed` when presence or width have changed.
+    """
 
-    def __init__(self, management: Management, changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        management: Management,
+        looked: Callable[[int | None], None] = lambda _: None,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._management = management
+        self._looked = looked
         self._changed = changed
-        self._lives: dict[int, Life] = {}  # by pid
-        self._expected = 0  # new processes that are no restarts: they were asked for
+        self._lives: dict[str, Life] = {}  # by the slot's id
+        self._replaced: set[int] = set()  # pids of those that the agent ended
+        self._java: int | None = None
         self._told: tuple[Presence, int] | None = None
         self.model: Model | None = None
         self.requests = 0.0
         self.restarts = 0
-        self.wanted: int | None = None  # as it was before a replacement; None: as TorchServe says
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -54,7 +62,9 @@ class Workers:
         self.model = await self._management.describe()
         requests = await self._management.requests() if self.model else None
         self.requests = self.requests if requests is None else requests
-        self._count()
+        if self.model:
+            self._count(self.model, self.java())
+        self._looked(self.java())
         if (now := (self.presence, self.width)) != self._told:
             log.info("torchserve", presence=now[0], width=now[1])
             self._told = now
@@ -68,33 +78,26 @@ class Workers:
         return Presence.READY if self.model.ready else Presence.LOADING
 
     @property
-    def target(self) -> int | None:
-        """Workers that there should be."""
-        return self.wanted or (self.model.wanted if self.model else None)
-
-    @property
     def width(self) -> int:
         """Pictures that may be sent at one time; a worker that only stands in for another adds none."""
-        if self.model is None:
-            return 0
-        return min(len(self.model.ready), self.target or 0) * self.model.batch_size
+        return min(len(self.model.ready), self.model.wanted) * self.model.batch_size if self.model else 0
 
-    def expect(self, processes: int) -> None:
-        """So many new processes are asked for."""
-        self._expected += processes
+    def replaces(self, worker: Worker) -> None:
+        """The agent ends this process, so what comes in its place is no restart."""
+        self._replaced.add(worker.pid)
 
     def age_s(self, worker: Worker) -> float:
         """How long the process has been known."""
-        life = self._lives.get(worker.pid)
+        life = self._lives.get(worker.id)
         return time.monotonic() - life.since if life else 0.0
 
     def requests_of(self, worker: Worker) -> float:
         """Requests it has answered, as an equal share of all: TorchServe does not count for each worker."""
-        life = self._lives.get(worker.pid)
-        return max(0.0, self.requests - life.requests) / (self.target or 1) if life else 0.0
+        life, wanted = self._lives.get(worker.id), self.model.wanted if self.model else 1
+        return max(0.0, self.requests - life.requests) / (wanted or 1) if life else 0.0
 
     def java(self) -> int | None:
-        """The pid of TorchServe's Java, which is the workers' parent."""
+        """The pid of TorchServe's Java, which is the parent of workers that are ready."""
         for worker in self.model.ready if self.model else ():
             try:
                 return psutil.Process(worker.pid).ppid()
@@ -106,7 +109,7 @@ class Workers:
         """Whether nothing waits in TorchServe and no worker works; where it does not answer, the workers alone tell."""
         if self.model and self.model.pending:
             return False
-        pids = [worker.pid for worker in self.model.ready] if self.model else list(self._lives)
+        pids = [life.pid for life in self._lives.values()]
         for _ in range(2):
             before = [_cpu_s(pid) for pid in pids]
             await asyncio.sleep(WATCHED_FOR_S)
@@ -115,22 +118,23 @@ class Workers:
         described = await self._management.describe()
         return described is None or not described.pending
 
-    def _count(self) -> None:
-        if self.model is None:
-            return
-        first = not self._lives
-        if self._lives and self.requests < min(life.requests for life in self._lives.values()):
-            self._lives = {pid: Life(pid, life.since, 0.0) for pid, life in self._lives.items()}  # TorchServe is new
-        known = {worker.pid for worker in self.model.workers}
-        for worker in self.model.ready:
-            if worker.pid not in self._lives:
-                self._lives[worker.pid] = Life(worker.pid, time.monotonic(), self.requests)
-                if self._expected:
-                    self._expected -= 1
-                elif not first:
-                    self.restarts += 1
-                    log.warning("worker_restarted", worker=worker.id)
-        self._lives = {pid: life for pid, life in self._lives.items() if pid in known} or self._lives
+    def _count(self, model: Model, java: int | None) -> None:
+        if java and self._java and java != self._java:  # all of its workers, and its counters, are new
+            self.restarts += len(self._lives)
+            log.warning("torchserve_restarted")
+            self._lives.clear()
+        self._java = java or self._java
+        for worker in model.ready:
+            life = self._lives.get(worker.id)
+            if life and life.pid == worker.pid:
+                continue
+            if life and life.pid not in self._replaced:
+                self.restarts += 1
+                log.warning("worker_restarted", worker=worker.id)
+            self._lives[worker.id] = Life(worker.pid, time.monotonic(), self.requests)
+        there = {worker.id for worker in model.workers}
+        self._lives = {id_: life for id_, life in self._lives.items() if id_ in there}
+        self._replaced &= {life.pid for life in self._lives.values()}
 
 
 def resident_bytes(pid: int | None) -> int | None:

@@ -155,7 +155,7 @@ class TorchServe:
                 await cancelled([looking, cut_short])
             if self._look_now.is_set():
                 self._look_now.clear()
-                self._seen = ""
+                await self.look()  # now, whatever comes meanwhile
             if not self._seen:
                 pause_s = LOOK_EVERY_S if self.presence is Presence.READY else LOOK_EVERY_WHILE_AWAY_S
                 await wait(self._look_now, pause_s)

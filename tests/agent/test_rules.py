@@ -21,8 +21,6 @@ WORKER = Worker("9000", os.getpid(), "READY", gpu=False)
 class Told:
     """What is known of one worker: this process."""
 
-    wanted = None
-
     def __init__(self, requests: float, age_s: float) -> None:
         self.model = Model((WORKER,), wanted=1, batch_size=1, pending=0, startup_s=60)
         self.requests, self.age = requests, age_s

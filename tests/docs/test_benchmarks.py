@@ -6,12 +6,16 @@ import json
 
 import pytest
 
-from benchmarks import plots, report
+from benchmarks import faults, plots, report
 from benchmarks.result import FOLDER
 
 
 def test_the_page_is_generated() -> None:
     assert report.REPORT.read_text() == report.render()
+
+
+def test_the_page_of_faults_is_that_of_the_stored_run() -> None:
+    assert faults.PAGE.read_text() == faults.render()
 
 
 def test_every_result_tells_its_machine() -> None:

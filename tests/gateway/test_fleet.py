@@ -118,3 +118,30 @@ def test_an_address_is_not_looked_up(names: Names, url: str) -> None:
         return hosts
 
     assert asyncio.run(reached()) == [url.removeprefix("http://").removesuffix(":8080")]
+
+
+def test_one_that_is_to_look_now_looks_however_often_it_is_told() -> None:
+    """Each attempt in vain tells it so; the agent must not take it for gone meanwhile."""
+
+    async def looked() -> int:
+        looks = 0
+
+        class Told(TorchServe):
+            async def look(self, seen: str = "") -> Presence:
+                nonlocal looks
+                self.presence, self._seen = Presence.READY, "state"
+                if seen:
+                    await asyncio.Event().wait()  # nothing new
+                looks += 1
+                return self.presence
+
+        member = Told("http://127.0.0.1:1", "http://127.0.0.1:2", 0, 1.0, "test")
+        watching = asyncio.create_task(member.watch())
+        for _ in range(50):
+            member._look_now.set()
+            for _ in range(10):
+                await asyncio.sleep(0)
+        watching.cancel()
+        return looks
+
+    assert asyncio.run(looked()) >= 25

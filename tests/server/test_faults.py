@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from benchmarks.faults import told, told_of_overload
 from faults import QUEUE_JOBS, Fault, House, all_of_them, running_house, suffer
 from overload import overload
 
@@ -21,16 +22,20 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 @pytest.mark.parametrize("fault", all_of_them(redis_s=3), ids=lambda fault: fault.name.replace(" ", "-"))
 def test_nothing_is_lost(fault: Fault, house: House) -> None:
     outcome = suffer(house, fault)
+    row = told(outcome)
     assert outcome.audit.lost == []
     assert outcome.audit.duplicates == 0
     assert outcome.audit.ends == {"done": outcome.accepted}
     assert outcome.errors.keys() == fault.answers
+    assert (row["lost"], row["duplicates"], row["done"]) == (0, 0, row["accepted"])
+    assert all(answer in row["callers_saw"] for answer in fault.answers)
 
 
 def test_too_many_pictures_are_refused_and_the_others_drawn(house: House) -> None:
     process = house.server.gateway()
     assert process
     found = overload(house.gateway, process, seconds=4, times=10, side=192)
+    row = told_of_overload(found, 4)
     assert found.answers.keys() == {"202", "429 queue_full"}
     assert len(found.retry_after_s) == found.answers["429 queue_full"]
     assert all(1 <= seconds < 60 for seconds in found.retry_after_s)
@@ -38,3 +43,5 @@ def test_too_many_pictures_are_refused_and_the_others_drawn(house: House) -> Non
     assert found.audit.ends == {"done": found.answers["202"]}
     assert found.wait_s(100) < 3 * QUEUE_JOBS / found.capacity
     assert found.growth_mib() < 32
+    assert (row["lost"], row["done"]) == (0, row["accepted"])
+    assert f"429 queue_full ×{found.answers['429 queue_full']}, with Retry-After" in row["callers_saw"]
