@@ -44,7 +44,7 @@ SECONDS = 1800.0
 CALLERS, DIRECT_CALLERS = 3, 1
 BURST_S, BURST_CALLERS = 15.0, 12  # as many as fill every pool of threads
 REST_S = 20.0  # longer than connections are kept
-KEEP_S = 60  # pictures expire in the course of it
+KEEP_S = 60  # jobs expire in the course of it, and are forgotten as long after that: the store stays as large as it is
 WARM_UP = 1 / 3
 HEAP_MIB = 512
 VMARGS = (
@@ -111,6 +111,7 @@ def measured(seconds: float) -> Figures:
         "ANIMEGAN_GATEWAY_METRICS_PORT": str(metrics_port),
         "ANIMEGAN_GATEWAY_RATE_PER_MINUTE": "0",
         "ANIMEGAN_GATEWAY_KEEP_S": str(KEEP_S),
+        "ANIMEGAN_GATEWAY_EXPIRED_FOR_S": str(KEEP_S),
     }
     with (
         tempfile.TemporaryDirectory() as folder,

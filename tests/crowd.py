@@ -113,6 +113,8 @@ class Crowd:
             except (AssertionError, OSError) as error:
                 audit.lost.append(f"{order.job_id}: {error}")
         ids = {order.job_id for order in self.orders}
+        # The gauges are set one after another: once none waits or runs, they do not move any more.
+        wait_until(lambda: not held(gateway, "queued", "running"), "gauges that have seen every end")
         wait_until(lambda: held(gateway) >= len(ids) + others, "a store that holds every job")
         audit.duplicates = held(gateway) - others - len(ids) + len(self.orders) - len(ids)
         return audit
@@ -208,9 +210,9 @@ def how_it_ended(gateway: Gateway, order: Order) -> str:
     return "done"
 
 
-def held(gateway: Gateway) -> int:
-    """Jobs in the store, whatever their state; looked at each second."""
-    states = ("queued", "running", *ENDED, "expired")
+def held(gateway: Gateway, *states: str) -> int:
+    """Jobs in the store in these states, or in any; looked at each second."""
+    states = states or ("queued", "running", *ENDED, "expired")
     return int(sum(gateway.metric("animegan_gateway_jobs", state=state) for state in states))
 
 

@@ -102,6 +102,8 @@ async def _readyz(request: Request) -> Response:
 async def _torchserve(request: Request) -> Response:
     """As soon as it differs from what the gateway has seen, or after some seconds."""
     house: House = request.app.state.house
+    if any(name in request.headers for name in BROWSERS):
+        raise NotHere("This is for gateways, and a page in a browser is none.")
     asked = _read(Question, dict(request.query_params))
     house.dispatch.heard(asked.gateway, asked.running, asked.seen.rpartition(".")[2])
     deadline = time.monotonic() + NEWS_WITHIN_S

@@ -30,7 +30,7 @@ class Settings(Rows):
     port: Port = Field(8000, description="Port of the page and the API.")
     metrics_host: str = Field("127.0.0.1", description="Address of the metrics, apart from the API's.")
     metrics_port: Port = Field(8001, description="Port of the metrics.")
-    torchserve: Url = Field(
+    torchserve: Annotated[str, StringConstraints(pattern=r"^http://[^/\s]+$")] = Field(
         "http://127.0.0.1:8080",
         description="TorchServe's inference address. A name that resolves to several addresses stands for as many.",
     )

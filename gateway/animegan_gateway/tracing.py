@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fastapi.telemetry import TelemetryConfig
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+MOST_STATE = 512  # characters of a caller's tracestate: W3C asks for so many; all of a request's headers have 8 KiB
 BRING_JOBS = ("/v1/jobs", "/v1/stylize")  # with POST
 
 _PROPAGATOR = TraceContextTextMapPropagator()
@@ -130,6 +131,8 @@ def _headers() -> dict[str, str]:
     """The current span's context."""
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier)
+    if len(carrier.get("tracestate", "")) > MOST_STATE:
+        del carrier["tracestate"]
     return carrier
 
 

@@ -15,7 +15,7 @@ from animegan_cli.torchserve import Address, address
 PORTS = ("inference", "management", "metrics")
 HOSTS = ("inference", "metrics")  # who reaches the management API commands the server: it stays where it is configured
 GRPC_PORTS = ("grpc_inference", "grpc_management")
-EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - what it means, not where to listen
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - what it means, not where to listen
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,9 @@ def torchserves(options: argparse.Namespace, properties: Mapping[str, str]) -> d
 
 
 def listening(host: str, number: int) -> Address:
-    """The address; port 0 becomes a free one."""
+    """The address; port 0 becomes a free one. Raises `BadSetting`."""
+    if ":" in host:
+        raise BadSetting(f"Nothing here listens on {host}. Use an IPv4 address; 0.0.0.0 is all of them.")
     return Address(host, number or free_port(host))
 
 
@@ -55,12 +57,18 @@ def port(text: str | None, origin: str, default: int) -> int:
 
 def from_here(there: Address) -> Address:
     """The address under which this machine reaches it."""
-    return Address("127.0.0.1", there.port) if there.host in EVERYWHERE else there
+    return Address("127.0.0.1", there.port) if there.host == EVERYWHERE else there
 
 
 def check(places: Mapping[str, Place], properties: Mapping[str, str]) -> None:
     """Raise `BadSetting` unless each port is one of its own and free, gRPC's too."""
     taken: dict[int, str] = {}
+    agent, inference = places.get("agent"), places["inference"]
+    if agent and from_here(agent.address).host != from_here(inference.address).host:
+        raise BadSetting(
+            f"The agent listens on {agent.address.host} and TorchServe's inference API on {inference.address.host}; "
+            "gateways ask both under one name. Set ANIMEGAN_AGENT_HOST and ANIMEGAN_INFERENCE_HOST to the same."
+        )
     for name, place in places.items():
         number = place.address.port
         if number in taken:

@@ -62,7 +62,9 @@ def _ask(method: str, path: str, agent: str | None, body: dict[str, int] | None 
     """The agent's answer. Raises `Refused`, or `ServiceFailed` where there is no agent."""
     url = (agent or f"http://127.0.0.1:{Settings.load().port}").rstrip("/")
     try:
-        answer = requests.request(method, f"{url}{path}", json=body, timeout=(5, PATIENCE_S))
+        with requests.Session() as session:
+            session.trust_env = False  # an agent beside this is not asked through a proxy
+            answer = session.request(method, f"{url}{path}", json=body, timeout=(5, PATIENCE_S))
         told: dict[str, Any] = answer.json()
     except requests.RequestException as error:
         raise ServiceFailed(

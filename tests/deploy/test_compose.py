@@ -75,8 +75,11 @@ def test_ports_are_published_on_loopback_and_three_of_them() -> None:
 
 
 def test_torchserve_and_redis_have_no_way_out() -> None:
-    assert CONFIGURED["networks"]["inside"] == {"internal": True}
-    assert [name for name, service in SERVICES.items() if service["networks"] == ["inside"]] == ["torchserve", "redis"]
+    for network, members in (("inside", {"gateway", "torchserve", "prometheus"}), ("store", {"gateway", "redis"})):
+        assert CONFIGURED["networks"][network] == {"internal": True}
+        assert {name for name, service in SERVICES.items() if network in service["networks"]} == members
+    for name in ("torchserve", "redis"):
+        assert len(SERVICES[name]["networks"]) == 1
 
 
 def test_what_is_mounted_is_there() -> None:

@@ -106,3 +106,14 @@ def test_it_imports_nothing_heavy() -> None:
     code = "import sys, animegan_cli.serve; sys.exit(bool({'torch', 'fastapi', 'uvicorn', 'redis'} & {*sys.modules}))"
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'handler'}:{ROOT / 'gateway'}:{ROOT / 'scripts'}"}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+
+
+@pytest.mark.parametrize("name", ["INFERENCE", "AGENT"])
+def test_gateways_ask_torchserve_and_its_agent_under_one_name(name: str) -> None:
+    said = refused(*FREE, **{f"ANIMEGAN_{name}_HOST": "127.0.0.2"})
+    assert "Set ANIMEGAN_AGENT_HOST and ANIMEGAN_INFERENCE_HOST to the same" in said
+
+
+def test_an_address_of_ipv6() -> None:
+    hosts = {f"ANIMEGAN_{name}_HOST": "::1" for name in ("INFERENCE", "AGENT")}
+    assert "Nothing here listens on ::1" in refused(*FREE, **hosts)
