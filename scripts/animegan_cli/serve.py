@@ -31,6 +31,7 @@ from animegan_gateway import settings as gateway_settings
 from animegan_gateway.settings import Settings as GatewaySettings
 
 ROOT = Path(__file__).resolve().parents[2]
+SAMPLE = ROOT / "docs" / "photos" / "mountain_path.jpg"
 TIDY_WITHIN_S = 5.0
 
 
@@ -286,9 +287,11 @@ def _greet(services: Services) -> None:
     )
     if services.gateway:
         page = services.gateway.address
-        field = shlex.quote(f"image=@{ROOT / 'docs' / 'photos' / 'mountain_path.jpg'}")
+        if not SAMPLE.is_file():  # as in a container
+            say(f"Open {page}/ in a browser")
+            return
         say(f"Open {page}/ in a browser, or try it here (Ctrl-C ends it):\n")
-        say(f"    curl -F {field} {page}/v1/stylize -o anime.jpg\n")
+        say(f"    curl -F {shlex.quote(f'image=@{SAMPLE}')} {page}/v1/stylize -o anime.jpg\n")
 
 
 def say(line: str, stream: TextIO = sys.stdout) -> None:
