@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from animegan_cli.ports import free_port
 from animegan_gateway.bell import Bell
 from animegan_gateway.jobs import Ask, new_id
 from animegan_gateway.redis_store import RedisStore
@@ -58,12 +59,6 @@ async def submitted(store: Store, caller: str = "ann", *, size: int = 100) -> st
     return (await store.submit(new_id(), ask(caller, size=size), AMPLE, None)).id
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @dataclass
 class RedisServer:
     """A redis-server that keeps every write (`appendfsync always`), on a port of its own; to be stopped and started."""
@@ -71,7 +66,7 @@ class RedisServer:
     folder: Path
     settings: dict[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)  # beside the test's own
-    port: int = field(default_factory=_free_port)
+    port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -192,7 +187,7 @@ class S3Server:
 def s3_server(folder: Path) -> Iterator[tuple[S3Server, str]]:
     """The server, and the endpoint to reach it."""
     folder.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
+    port = free_port()
     rclone = Path(sys.executable).with_name("rclone")
     command = [str(rclone), "serve", "s3", "--config", "", "--addr", f"127.0.0.1:{port}"]
     command += ["--dir-cache-time", "1ms", "--auth-key", f"{S3Server.KEY},{S3Server.SECRET}", str(folder)]

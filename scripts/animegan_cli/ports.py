@@ -4,19 +4,48 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import socket
+from pathlib import Path
 
 import psutil
 
 from animegan.errors import BadSetting
 
+CONNECTIONS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+FIRST_PORT = 10_000
+TRIES = 50
+
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nothing listens on now."""
+    """A port that nothing listens on now.
+
+    It is none that an outgoing connection may get, where there are others: such a connection could come by it while a
+    server is being started anew, and would keep it for a minute after its own end.
+    """
+    below = _first_of_connections()
+    for port in random.sample(range(FIRST_PORT, below), TRIES) if below >= FIRST_PORT + TRIES else ():
+        if _bound(host, port):
+            return port
+    return _bound(host, 0) or 0
+
+
+def _bound(host: str, port: int) -> int | None:
     with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return None
+        found: int = probe.getsockname()[1]
+        return found
+
+
+def _first_of_connections() -> int:
+    """The lowest port that Linux gives to outgoing connections; 0: it is not known."""
+    try:
+        return int(CONNECTIONS.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def check_free(host: str, port: int, name: str, way_out: str) -> None:
