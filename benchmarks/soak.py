@@ -5,9 +5,10 @@
 are waited for, watched as event streams, cancelled and deleted, pictures in one request, files that are no picture or
 are cut short; another one asks TorchServe itself. Resident memory is read each second. Its slope is that of a line by
 least squares through twenty equal parts of what follows the first third, with an interval of 95 of 100 that allows for
-autocorrelation (`benchmarks/trend.py`): where zero lies within, it can't be told from none. Open files and threads are
-counted at rest, after a first burst of the same load and at the end. The machine need not be quiet: nothing here is a
-time.
+autocorrelation (`benchmarks/trend.py`). It can't be told from none where zero lies within, or less than a thousandth of
+the process's memory over that time, which is what an allocator's or a compiler's pages do by themselves. Open files and
+threads are counted at rest, after a first burst of the same load and at the end. The machine need not be quiet: nothing
+here is a time.
 """
 
 from __future__ import annotations
@@ -42,10 +43,12 @@ from servers import Server, command, running_server
 
 SECONDS = 1800.0
 CALLERS, DIRECT_CALLERS = 3, 1
-BURST_S, BURST_CALLERS = 15.0, 12  # as many as fill every pool of threads
-REST_S = 20.0  # longer than connections are kept
+BURST_S, BURST_CALLERS = 15.0, 12
+RUSH_CALLERS, RUSH = 64, 640  # requests at one time that fill the gateway's pool of threads
+REST_S = 12.0  # longer than connections are kept
 KEEP_S = 60  # jobs expire in the course of it, and are forgotten as long after that: the store stays as large as it is
 WARM_UP = 1 / 3
+LEAST_PART = 0.001  # of a process's memory; a change of less over the whole time is none
 HEAP_MIB = 512
 VMARGS = (
     f"-Xms{HEAP_MIB}m -Xmx{HEAP_MIB}m -XX:+AlwaysPreTouch -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError "
@@ -66,9 +69,8 @@ GOOD: tuple[tuple[bytes, dict[str, str]], ...] = (
     (encoded(photo(64, 48)), {"quality": "50"}),
 )
 NO_PICTURE = b"not a picture"
-CUT_SHORT = encoded(photo(128, 128))[
-    :1500
-]  # its header is whole: the gateway accepts it, and it fails when it is drawn
+# Its header is whole: the gateway accepts it, and it fails when it is drawn.
+CUT_SHORT = encoded(photo(128, 128))[:1500]
 TOO_SMALL = encoded(photo(8, 8))
 DIRECT: tuple[tuple[bytes, dict[str, str]], ...] = (*GOOD, (NO_PICTURE, {}), (CUT_SHORT, {}), (TOO_SMALL, {}))
 
@@ -121,6 +123,7 @@ def measured(seconds: float) -> Figures:
         assert port
         gateway = Gateway(Path(folder), {}, port, metrics_port)
         processes = parts(server)
+        rush(gateway)
         load(server, gateway, BURST_S, BURST_CALLERS, BURST_CALLERS)
         idle = at_rest(processes)
         minutes: list[float] = []
@@ -138,13 +141,15 @@ def measured(seconds: float) -> Figures:
     for name in PARTS:
         mib = np.array([sample.mib for sample in samples[name]])
         found = trend(at[warm], mib[warm])
+        least = float(LEAST_PART * np.median(mib[warm]) * 60 / (at[-1] * (1 - WARM_UP)))
         rows.append(
             {
                 "process": name,
-                "mib_per_hour": found.per_hour,
-                "at_least": found.low,
-                "at_most": found.high,
-                "told_from_none": not found.none,
+                "mib_per_hour": round(found.per_hour, 3),
+                "at_least": round(found.low, 3),
+                "at_most": round(found.high, 3),
+                "least_that_counts": round(least, 3),
+                "told_from_none": found.told_from_none(least),
                 "mib_after_warm_up": float(np.median(mib[warm][:60])),
                 "mib_at_the_end": float(np.median(mib[-60:])),
                 "files_idle": idle[name].files,
@@ -228,6 +233,13 @@ def watched(
     finally:
         done.set()
         watcher.join()
+
+
+def rush(gateway: Gateway) -> None:
+    """Many callers at one moment, whose pictures are refused."""
+    with ThreadPoolExecutor(RUSH_CALLERS) as pool:
+        answers = pool.map(lambda _: gateway.submit(TOO_SMALL).status_code, range(RUSH))
+    assert {*answers} == {HTTPStatus.UNPROCESSABLE_ENTITY}
 
 
 def load(server: Server, gateway: Gateway, seconds: float, callers: int, direct: int) -> Told:

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 Z = 1.959964  # of the normal distribution, for 95 of 100
 MOST_CORRELATION = 0.95
-ROUNDING = 1e-6
 STEPS = 20
 
 
@@ -21,10 +20,9 @@ class Trend:
     low: float
     high: float
 
-    @property
-    def none(self) -> bool:
-        """Whether the slope can't be told from none."""
-        return self.low <= ROUNDING and self.high >= -ROUNDING
+    def told_from_none(self, least: float) -> bool:
+        """Whether it is surely steeper, up or down, than the least that counts."""
+        return self.low > least or self.high < -least
 
 
 def trend(minutes: NDArray[np.float64], values: NDArray[np.float64]) -> Trend:

@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def ask(server: Server, width: int, height: int) -> dict[str, Any]:
     """One request, with what the server's processes take before and while it runs."""
     data = encoded(photo(width, height), quality=90)
-    idle, peak = taken(server), {"all": 0.0}
+    idle = peak = taken(server)
     done = threading.Event()
 
     def watch() -> None:

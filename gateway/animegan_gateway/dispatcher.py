@@ -23,7 +23,7 @@ from animegan_gateway.jobs import Job, Result, State
 from animegan_gateway.metrics import Metrics
 from animegan_gateway.store import Store
 from animegan_gateway.torchserve import REQUEST_ID, Drawn, Outcome, Refused, TorchServe
-from animegan_gateway.verdicts import Verdict, verdict
+from animegan_gateway.verdicts import Verdict, hopeless, verdict
 
 T = TypeVar("T")
 
@@ -127,6 +127,9 @@ class Dispatcher:
         structlog.contextvars.bind_contextvars(request_id=job.ask.request_id, job=job.id[:8])
         self._metrics.waited(job)
         tracing.waited(job)
+        if given_up := hopeless(job):
+            await self._settle(job, given_up)
+            return
         try:
             outcome = await self._draw(job, place)
             self._leave(job)

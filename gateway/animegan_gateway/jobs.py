@@ -46,7 +46,7 @@ def before(state: State) -> frozenset[State]:
 class Ask(BaseModel):
     """What was asked for; it never changes. Times are seconds since 1970, sizes width and height in px."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, cache_strings="keys")  # the values of one job are no other's
     caller: str
     style: str
     max_side: int
@@ -71,7 +71,7 @@ class Ask(BaseModel):
 class Result(BaseModel):
     """A drawn picture; its bytes lie under `Job.result_key`. `headers` are the handler's that say what was done."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, cache_strings="keys")
     content_type: str
     bytes: int
     run_s: float  # from the request to the answer
@@ -88,6 +88,7 @@ class Job(BaseModel):
     attempt: int = 0  # how often it was taken; whoever reports names the attempt, so a late report changes nothing
     failures: int = 0  # attempts that failed and may be repeated
     crashes: int = 0  # attempts that ended a worker
+    lost: int = 0  # attempts whose gateway was gone before it reported them
     alone: bool = False  # to be drawn while nothing else is
     not_before: float = 0.0
     started_at: float | None = None

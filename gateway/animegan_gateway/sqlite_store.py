@@ -63,6 +63,7 @@ MIGRATIONS = (
     CREATE INDEX runs ON jobs (finished_at) WHERE run_s IS NOT NULL;
     CREATE UNIQUE INDEX idempotency ON jobs (caller, idempotency_key) WHERE idempotency_key IS NOT NULL;
     """,
+    "ALTER TABLE jobs ADD COLUMN lost INTEGER NOT NULL DEFAULT 0",
 )
 
 _HELD = f"({', '.join(repr(state.value) for state in HELD)})"
@@ -263,9 +264,9 @@ class SqliteStore:
 
     @step
     def _recover(self) -> Sequence[Job]:
-        lost = self._all("SELECT * FROM jobs WHERE state = 'running'")
-        self._db.execute("UPDATE jobs SET state = 'queued' WHERE state = 'running'")
-        return [job.model_copy(update={"state": State.QUEUED}) for job in lost]
+        gone = self._all("SELECT * FROM jobs WHERE state = 'running'")
+        self._db.execute("UPDATE jobs SET state = 'queued', lost = lost + 1, alone = 1 WHERE state = 'running'")
+        return [job.model_copy(update={"state": State.QUEUED, "lost": job.lost + 1, "alone": True}) for job in gone]
 
     def _turn(self) -> int:
         """The turn of the job that was taken last."""

@@ -113,7 +113,10 @@ class Store(Protocol):
         """The owner lives: its running jobs are its own for another lease."""
 
     async def recover(self) -> Sequence[Job]:
-        """Put back the running jobs whose owners are gone: those of an earlier process, or without a lease."""
+        """Put back the running jobs whose owners are gone: those of an earlier process, or without a lease.
+
+        Each counts as `lost` once more and is to be drawn alone, as it may be what ended its owner.
+        """
 
     async def ended_before(self, time: float, limit: int) -> Sequence[Job]:
         """Jobs that ended before then and have not expired, the oldest first."""

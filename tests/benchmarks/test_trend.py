@@ -22,13 +22,15 @@ def noise(chance: np.random.Generator, decay: float) -> NDArray[np.float64]:
 def test_a_line_has_its_slope() -> None:
     found = trend(MINUTES, 100 + 3 * MINUTES)
     assert (found.per_hour, found.low, found.high) == pytest.approx((180, 180, 180))
-    assert not found.none
+    assert found.told_from_none(179)
+    assert not found.told_from_none(181)
+    assert trend(MINUTES, -3 * MINUTES).told_from_none(179)
 
 
 def test_what_stays_as_it_is_has_none() -> None:
     found = trend(MINUTES, np.full(len(MINUTES), 7.0))
     assert (found.per_hour, found.low, found.high) == pytest.approx((0, 0, 0), abs=1e-9)
-    assert found.none
+    assert not found.told_from_none(1e-6)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.9, 0.98])
@@ -40,4 +42,4 @@ def test_the_interval_holds_the_slope_nearly_always(decay: float) -> None:
 
 def test_a_leak_is_told_from_none() -> None:
     chance = np.random.default_rng(1)
-    assert not any(trend(MINUTES, noise(chance, 0.9) + MINUTES).none for _ in range(20))
+    assert all(trend(MINUTES, noise(chance, 0.9) + MINUTES).told_from_none(10) for _ in range(20))

@@ -20,6 +20,7 @@ from animegan_gateway.bell import Bell
 from animegan_gateway.jobs import State
 from animegan_gateway.redis_store import RedisStore
 from animegan_gateway.sqlite_store import SqliteStore
+from animegan_gateway.verdicts import MOST_LOST
 from crowd import Audit, Crowd, GatewayVictim, JavaVictim, Mute, RedisVictim, Victim, WorkerVictim, held
 from gateways import Gateway, running_gateway
 from pictures import encoded, photo
@@ -175,6 +176,22 @@ def test_a_picture_that_kills_its_worker_twice_is_failed_and_harms_no_other(
         assert gateway.metric("animegan_gateway_attempts_total", outcome="worker_ended") == 5
         assert gateway.metric("animegan_gateway_attempts_total", outcome="drawn") == 6
         assert gateway.metric("animegan_gateway_jobs_failed_total", reason="worker_killed", status="500") == 1
+
+
+def test_a_picture_over_which_gateways_end_is_given_up_and_harms_no_other(mortal: Server, tmp_path: Path) -> None:
+    with house("sqlite", tmp_path, mortal) as alive:
+        gateway = alive.gateway
+        ends_gateways = gateway.submit(encoded(photo(640, 640))).json()["id"]
+        other = gateway.submit(encoded(photo(64, 48))).json()["id"]
+        for _ in range(MOST_LOST):
+            gateway.until(ends_gateways, "running")
+            gateway.kill()
+            gateway.start()
+        failed = gateway.ended(ends_gateways)
+        assert (failed["status"], failed["error"]["code"]) == ("failed", "drawing_failed")
+        assert f"ended {MOST_LOST} times" in failed["error"]["detail"]
+        assert gateway.ended(other)["status"] == "done"
+        assert gateway.metric("animegan_gateway_attempts_total", outcome="drawn") == 1
 
 
 def test_what_finds_no_memory_is_tried_again(faulty: Server, tmp_path: Path) -> None:

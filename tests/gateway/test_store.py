@@ -362,12 +362,12 @@ async def test_jobs_of_a_gateway_that_is_gone_are_put_back_at_their_places(place
         async with asyncio.timeout(60):
             while not recovered:
                 recovered += await store.recover()
-        assert recovered == [lost.model_copy(update={"state": State.QUEUED})]
+        assert recovered == [lost.model_copy(update={"state": State.QUEUED, "lost": 1, "alone": True})]
         assert await ids(store) == came
         assert (await store.line()).running == []
         assert await store.move(lost.id, State.DONE, attempt=lost.attempt, changes={"result": result()}) is None
         again = await taken(store)
-        assert (again.id, again.attempt, again.failures) == (lost.id, 3, 2)
+        assert (again.id, again.attempt, again.failures, again.lost, again.alone) == (lost.id, 3, 2, 1, True)
 
 
 async def test_nothing_is_lost_between_two_openings(place: Place) -> None:

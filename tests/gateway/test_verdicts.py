@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from animegan.errors import BadImage, OutOfMemory
 from animegan_gateway.jobs import MOST_PAUSE_S, TRANSITIONS, Job, State
 from animegan_gateway.torchserve import Lost, NotTaken, Presence, Refused, WorkerEnded
-from animegan_gateway.verdicts import MOST_CRASHES, Verdict, verdict
+from animegan_gateway.verdicts import MOST_CRASHES, MOST_LOST, Verdict, hopeless, verdict
 from stores import ask
 
 NOW = 1000.0
@@ -81,6 +81,14 @@ def test_a_picture_that_ends_a_worker_is_tried_again_alone_and_the_second_time_f
     second = verdict(after(running(), first), WorkerEnded(), now=NOW, retries=9)
     assert second.to is State.FAILED
     assert second.changes["error"]["code"] == "worker_killed"
+
+
+@given(job=RUNNING, lost=st.integers(0, 2 * MOST_LOST))
+def test_a_job_is_given_up_once_so_many_gateways_ended_over_it(job: Job, lost: int) -> None:
+    given_up = hopeless(job.model_copy(update={"lost": lost}))
+    assert bool(given_up) == (lost >= MOST_LOST)
+    if given_up:
+        assert (given_up.to, given_up.changes["error"]["code"]) == (State.FAILED, "drawing_failed")
 
 
 @pytest.mark.parametrize(

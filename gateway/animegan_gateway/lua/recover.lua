@@ -11,6 +11,8 @@ for _, pending in ipairs(redis.call('XPENDING', LEASES, GROUP, '-', '+', redis.c
     local entry = redis.call('XRANGE', LEASES, lease, lease)[1]
     local id = entry[2][2]
     change(read(id), 'queued')
+    redis.call('HINCRBY', job_key(id), 'lost', 1)
+    redis.call('HSET', job_key(id), 'alone', 1)
     table.insert(jobs, redis.call('HGETALL', job_key(id)))
   end
 end
