@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-import shutil
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import structlog
@@ -19,7 +16,7 @@ from fastapi import FastAPI
 from animegan import __version__
 from animegan.errors import BadSetting, InternalError
 from animegan.settings import Settings as HandlerSettings
-from animegan_gateway import api, problems, site, tracing
+from animegan_gateway import api, problems, site, spool, tracing
 from animegan_gateway.bell import Bell
 from animegan_gateway.blobs import Blobs, FileBlobs, ObjectBlobs, RedisBlobs
 from animegan_gateway.board import Board
@@ -84,8 +81,7 @@ async def running(settings: Settings, drawing: HandlerSettings) -> AsyncIterator
         blobs = _blobs(settings)
         await blobs.open()
         stack.push_async_callback(blobs.close)
-        spool = _spool(settings)
-        stack.callback(shutil.rmtree, spool, ignore_errors=True)
+        folder = stack.enter_context(spool.opened(settings.folder))
         for job in () if settings.store else await store.recover():
             log.warning("recovered", job=job.id[:8], attempt=job.attempt)
         fleet = _fleet(settings, bell)
@@ -101,10 +97,10 @@ async def running(settings: Settings, drawing: HandlerSettings) -> AsyncIterator
             bell,
             rates,
             metrics,
-            spool=spool,
+            spool=folder,
             owned=settings.keys_required,
         )
-        dispatcher = Dispatcher(store, blobs, fleet, bell, metrics, spool=spool, retries=settings.retries)
+        dispatcher = Dispatcher(store, blobs, fleet, bell, metrics, spool=folder, retries=settings.retries)
         housekeeper = Housekeeper(store, blobs, door, dispatcher, fleet, rates, metrics, lost=bool(settings.store))
         callers = Callers(
             Keys(settings.keys_in),
@@ -112,7 +108,7 @@ async def running(settings: Settings, drawing: HandlerSettings) -> AsyncIterator
             required=settings.keys_required,
             path=settings.path_prefix or "/",
         )
-        thumbnails = Thumbnails(door, catalogue, spool)
+        thumbnails = Thumbnails(door, catalogue, folder)
         app = _app(api.House(door, catalogue, callers, thumbnails, fleet, metrics))
         metrics_port = metrics.serve(settings.metrics_host, settings.metrics_port)
         stack.callback(metrics.close)
@@ -163,14 +159,6 @@ def _blobs(settings: Settings) -> Blobs:
     if settings.pictures:
         return ObjectBlobs(settings.pictures)
     return RedisBlobs(settings.store) if settings.store else FileBlobs(settings.folder / "pictures")
-
-
-def _spool(settings: Settings) -> Path:
-    """This gateway's folder beside the pictures, so that a file moves among them in one step; empty at first."""
-    folder = settings.folder / f"spool-{socket.gethostname()}-{settings.port}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700)
-    return folder
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
-from redis.exceptions import RedisError
 
 from animegan_gateway.callers import Caller
-from animegan_gateway.errors import RateLimited, StoreUnavailable
+from animegan_gateway.errors import RateLimited
+from animegan_gateway.redis_store import told
 
 
 class Rates:
@@ -29,17 +27,17 @@ class Rates:
 
     async def forget(self) -> None:
         """Begin anew: after the clock was set back, what was counted before would stay in the last minute for long."""
-        with _told():
+        with told():
             await self._storage.reset()
 
     async def admit(self, caller: Caller) -> None:
-        """Count one job. Raises `RateLimited`, or `StoreUnavailable`."""
+        """Count one job. Raises `RateLimited`, `StoreUnavailable` or `StorageFull`."""
         own = caller.key.rate_per_minute if caller.key else None
         per_minute = self._per_minute if own is None else own
         if not per_minute:
             return
         rate = RateLimitItemPerMinute(per_minute)
-        with _told():
+        with told():
             if await self._limiter.hit(rate, caller.name):
                 return
             stats = await self._limiter.get_window_stats(rate, caller.name)
@@ -48,11 +46,3 @@ class Rates:
             retry_after_s=stats.reset_time - time.time(),
             limit_per_minute=per_minute,
         )
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    try:
-        yield
-    except (RedisError, OSError):
-        raise StoreUnavailable("The queue's store does not answer. Try again soon.") from None

@@ -204,13 +204,10 @@ ROWS = (
         (),
         (
             Panel(
-                "Container",
-                "Its use without what the kernel can drop, and its limit. Above nine tenths a kill is near.",
-                (
-                    Query("animegan_agent_memory_used_bytes", "used, {{instance}}"),
-                    Query("animegan_agent_memory_limit_bytes", "limit, {{instance}}"),
-                ),
-                "bytes",
+                "Containers",
+                "Use without what the kernel can drop, as a part of the limit. Above nine tenths a kill is near.",
+                (Query("animegan:memory_used:ratio", "{{instance}}"),),
+                "percentunit",
             ),
             Panel(
                 "Processes",

@@ -14,6 +14,7 @@ from animegan_cli.ports import free_port
 from gateways import Gateway, code, running_gateway
 from pictures import encoded, photo
 from servers import Server, running_server, wait_until
+from stores import redis_server
 
 pytestmark = pytest.mark.server
 
@@ -92,3 +93,13 @@ def test_what_does_not_finish_in_time_is_drawn_after_the_next_start(server: Serv
         assert gateway.stop() == 0
         gateway.start()
         assert gateway.ended(running["id"])["status"] == "done"
+
+
+def test_a_full_redis_is_told_as_full_and_is_ready(tmp_path: Path) -> None:
+    with redis_server(tmp_path / "redis") as redis, running_gateway(tmp_path, None, store=redis.url) as gateway:
+        redis.do("CONFIG", "SET", "maxmemory", "1")
+        assert code(gateway.submit(encoded(photo(64, 48)))) == (503, "storage_full")
+        assert gateway.metric("animegan_gateway_jobs_rejected_total", reason="storage_full") == 1
+        assert requests.get(f"{gateway.url}/readyz", timeout=30).ok
+        redis.do("CONFIG", "SET", "maxmemory", "0")
+        assert gateway.submit(encoded(photo(64, 48))).status_code == 202
