@@ -5,10 +5,10 @@
 are waited for, watched as event streams, cancelled and deleted, pictures in one request, files that are no picture or
 are cut short; another one asks TorchServe itself. Resident memory is read each second. Its slope is that of a line by
 least squares through twenty equal parts of what follows the first third, with an interval of 95 of 100 that allows for
-autocorrelation (`benchmarks/trend.py`). It can't be told from none where zero lies within, or less than a thousandth of
-the process's memory over that time, which is what an allocator's or a compiler's pages do by themselves. Open files and
-threads are counted at rest, after a first burst of the same load and at the end. The machine need not be quiet: nothing
-here is a time.
+autocorrelation (`benchmarks/trend.py`). It can't be told from none where zero lies within, or where all of it is less
+than a thousandth of the process's memory over that time, which is what an allocator's pages do by themselves. Open
+files and threads are counted at rest, after a first burst of the same load and at the end. The machine need not be
+quiet: nothing here is a time.
 """
 
 from __future__ import annotations

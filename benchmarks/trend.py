@@ -21,8 +21,8 @@ class Trend:
     high: float
 
     def told_from_none(self, least: float) -> bool:
-        """Whether it is surely steeper, up or down, than the least that counts."""
-        return self.low > least or self.high < -least
+        """Whether zero lies without, and not all of it within the least that counts."""
+        return self.low * self.high > 0 and max(abs(self.low), abs(self.high)) > least
 
 
 def trend(minutes: NDArray[np.float64], values: NDArray[np.float64]) -> Trend:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,7 +25,7 @@ from animegan_agent.workers import Workers
 from animegan_gateway import logs
 from animegan_gateway.bell import Bell
 from animegan_gateway.cancelling import cancelled
-from animegan_gateway.serving import until_stopped
+from animegan_gateway.serving import until_stopped, vital
 
 LAST_ANSWERS_S = 2
 
@@ -84,18 +83,8 @@ async def running(configured: Settings) -> AsyncIterator[Starlette]:
         stack.callback(thread.join)
         stack.callback(server.server_close)
         stack.callback(server.shutdown)
-        tasks = [asyncio.create_task(work) for work in (workers.run(), recycling.run())]
-        for task in tasks:
-            task.add_done_callback(_stop_if_it_failed)
-        stack.push_async_callback(cancelled, tasks)
+        stack.push_async_callback(cancelled, [vital(workers.run()), vital(recycling.run())])
         yield api.app(api.House(workers, dispatch, operations, recycling, bell))
-
-
-def _stop_if_it_failed(task: asyncio.Task[None]) -> None:
-    """Without it the agent would go on telling what was: whoever watches this process is to start it again."""
-    if not task.cancelled() and (error := task.exception()):
-        log.error("task_failed", exc_info=error)
-        signal.raise_signal(signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -59,9 +59,10 @@ class Operations:
             if worker is None or not worker.ready:
                 raise NoWorker(f"No worker {worker_id} is ready, so there is nothing to replace.")
             if self._overlaps(worker):
-                await self._have(model.wanted + 1, model)
-                # It stays, and is one too many: an agent that starts anew can tell, and ends it (`tidy`).
-                await self._management.scale(model.wanted, model.startup_s, at_most=model.wanted + 1)
+                try:
+                    await self._have(model.wanted + 1, model)
+                finally:  # it stays, and is one too many, if it came: an agent that starts anew can tell (`tidy`)
+                    await self._management.scale(model.wanted, model.startup_s, at_most=model.wanted + 1)
                 async with self._idle():
                     await self._end(worker)
                 await self._ready_again(worker, model.startup_s)
@@ -106,6 +107,9 @@ class Operations:
 
     async def _end(self, worker: Worker) -> None:
         """End the process, and return when TorchServe has noticed. Raises `NoWorker` where it may not be ended."""
+        now = (await self._described()).worker(worker.id)
+        if now is None or now.pid != worker.pid:
+            return  # it ended by itself meanwhile, and what has its pid may be another's
         self._workers.replaces(worker)
         log.info("ending_worker", worker=worker.id, pid=worker.pid)
         try:

@@ -33,6 +33,7 @@ REDIS_S = 30.0  # for a whole picture
 OBJECT_BYTES = 8 * 1024 * 1024  # in one request, which has 30 s: a slow reader doesn't hold it up
 
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")  # neither a path nor `..`
+_OURS = re.compile(r"[A-Za-z0-9_-]{22}\.(upload|[0-9]+)(\.part)?")  # an id of `jobs.new_id`
 
 
 class Blobs(Protocol):
@@ -105,6 +106,8 @@ class FileBlobs:
             await _sweep(self, await asyncio.to_thread(self._older, time.time() - older_than_s), knows)
 
     def _older(self, at: float) -> list[str]:
+        if not self._folder.is_dir():
+            raise NotADirectoryError(self._folder)
         older = []
         for file in self._folder.iterdir():
             with suppress(FileNotFoundError):  # deleted meanwhile
@@ -189,7 +192,7 @@ class ObjectBlobs:
         pass
 
     async def put(self, key: str, file: Path) -> None:
-        with _objects():  # in one request, as one that breaks off in parts leaves those behind
+        with _objects(), _bucket():  # in one request, as one that breaks off in parts leaves those behind
             await obstore.put_async(self._store, key, file, use_multipart=False)
         await asyncio.to_thread(file.unlink)
 
@@ -214,7 +217,7 @@ class ObjectBlobs:
 
     async def sweep(self, older_than_s: float, knows: Knows) -> None:
         at = time.time() - older_than_s
-        with _objects():
+        with _objects(), _bucket():
             metas = [meta async for metas in obstore.list(self._store) for meta in metas]
         await _sweep(self, [meta["path"] for meta in metas if meta["last_modified"].timestamp() < at], knows)
 
@@ -224,9 +227,10 @@ _AWAY = "The pictures' store does not answer. Try again soon."
 
 
 async def _sweep(blobs: Blobs, keys: Sequence[str], knows: Knows) -> None:
-    """Delete those of the keys that are of no known job."""
-    for at in range(0, len(keys), SWEEP_KEYS):
-        jobs = {key: key.partition(".")[0] for key in keys[at : at + SWEEP_KEYS]}
+    """Delete those of the keys that are of no known job, and nothing that is not ours by its name."""
+    ours = [key for key in keys if _OURS.fullmatch(key)]
+    for at in range(0, len(ours), SWEEP_KEYS):
+        jobs = {key: key.partition(".")[0] for key in ours[at : at + SWEEP_KEYS]}
         known = await knows([*set(jobs.values())])
         await blobs.delete(*(key for key, job_id in jobs.items() if job_id not in known))
 
@@ -246,6 +250,11 @@ def _begin(file: Path, first: int, count: int) -> tuple[BinaryIO, bytes]:
 
 def _keep(file: Path, target: Path) -> None:
     """Move the file, from another disk too; it is there after a power cut."""
+    if not target.parent.is_dir():
+        raise NotADirectoryError(target.parent)
+    if target.exists() and not file.exists():  # moved before, and the folder could not be written to the disk
+        _sync(target.parent)
+        return
     try:
         _sync(file)
         file.replace(target)
@@ -288,4 +297,13 @@ def _objects() -> Iterator[None]:
     try:
         yield
     except BaseError as error:
+        raise StoreUnavailable(_AWAY) from error
+
+
+@contextmanager
+def _bucket() -> Iterator[None]:
+    """Where no object is asked for, it is the bucket that is not there."""
+    try:
+        yield
+    except FileNotFoundError as error:
         raise StoreUnavailable(_AWAY) from error

@@ -89,10 +89,12 @@ class Dispatcher:
 
         The place is held before, so that who asks for a pause is never told of fewer pictures than there will be.
         """
-        place = None if self._draining else self._fleet.hold()
+        # What may end this process is in no other picture's company here, so that it is told from them.
+        suspected = any(job.lost for job in self._tasks.values())
+        place = None if self._draining or suspected else self._fleet.hold()
         if place is None:
             return None
-        job = await self._take(idle=place.held == 1)
+        job = await self._take(idle=not self._tasks)
         if job is None:
             place.leave()
             return None
@@ -125,6 +127,14 @@ class Dispatcher:
 
     async def _process(self, job: Job, place: TorchServe) -> None:
         structlog.contextvars.bind_contextvars(request_id=job.ask.request_id, job=job.id[:8])
+        try:
+            await self._attempt(job, place)
+        except Exception as error:  # not of the attempt, but of what was to be written of it
+            log.error("attempt_lost", exc_info=error)
+            lost = {"lost": job.lost + 1, "alone": True}
+            await _patiently(lambda: self._store.move(job.id, State.QUEUED, attempt=job.attempt, changes=lost))
+
+    async def _attempt(self, job: Job, place: TorchServe) -> None:
         self._metrics.waited(job)
         tracing.waited(job)
         if given_up := hopeless(job):

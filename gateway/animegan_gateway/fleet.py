@@ -87,10 +87,10 @@ async def _addresses(host: str) -> set[str] | None:
         return {str(ipaddress.ip_address(host))}
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:
-        if error.errno in NO_SUCH_NAME:
+    except (OSError, UnicodeError) as error:  # the resolver may lack files or memory, too
+        if isinstance(error, socket.gaierror) and error.errno in NO_SUCH_NAME:
             return set()
-        log.warning("name_not_resolved", host=host, reason=error.strerror)
+        log.warning("name_not_resolved", host=host, reason=str(error))
         return None
     families = [family for family, *_ in found]
     family = socket.AF_INET if socket.AF_INET in families else socket.AF_INET6

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator
@@ -32,6 +31,7 @@ from animegan_gateway.keys import Keys
 from animegan_gateway.metrics import Metrics
 from animegan_gateway.rates import Rates
 from animegan_gateway.redis_store import RedisStore
+from animegan_gateway.serving import vital
 from animegan_gateway.settings import Settings
 from animegan_gateway.sqlite_store import SqliteStore
 from animegan_gateway.store import Store
@@ -101,7 +101,9 @@ async def running(settings: Settings, drawing: HandlerSettings) -> AsyncIterator
             owned=settings.keys_required,
         )
         dispatcher = Dispatcher(store, blobs, fleet, bell, metrics, spool=folder, retries=settings.retries)
-        housekeeper = Housekeeper(store, blobs, door, dispatcher, fleet, rates, metrics, lost=bool(settings.store))
+        housekeeper = Housekeeper(
+            store, blobs, door, dispatcher, fleet, rates, metrics, shared=bool(settings.store), lease_s=settings.lease_s
+        )
         callers = Callers(
             Keys(settings.keys_in),
             await store.secret(),
@@ -112,8 +114,8 @@ async def running(settings: Settings, drawing: HandlerSettings) -> AsyncIterator
         app = _app(api.House(door, catalogue, callers, thumbnails, fleet, metrics))
         metrics_port = metrics.serve(settings.metrics_host, settings.metrics_port)
         stack.callback(metrics.close)
-        for work in (fleet.watch(), dispatcher.run(), housekeeper.run()):
-            stack.push_async_callback(_end, asyncio.create_task(work))
+        for work in (fleet.watch(), dispatcher.run(), housekeeper.renew(), housekeeper.run()):
+            stack.push_async_callback(cancelled, [vital(work)])
         stack.push_async_callback(thumbnails.close)
         yield Gateway(app, door, dispatcher, metrics_port)
 
@@ -159,10 +161,3 @@ def _blobs(settings: Settings) -> Blobs:
     if settings.pictures:
         return ObjectBlobs(settings.pictures)
     return RedisBlobs(settings.store) if settings.store else FileBlobs(settings.folder / "pictures")
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    """Cancel the task; one that failed is in the log."""
-    if task.done() and not task.cancelled() and (error := task.exception()):
-        log.error("task_failed", exc_info=error)
-    await cancelled([task])

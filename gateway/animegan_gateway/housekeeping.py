@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 
 import structlog
@@ -27,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 
 class Housekeeper:
-    """`lost` tells whether jobs of other gateways that died are looked for: where several share the store."""
+    """Where several gateways have a `shared` store, jobs whose leases of `lease_s` seconds ran out are put back."""
 
     def __init__(
         self,
@@ -39,7 +40,8 @@ class Housekeeper:
         rates: Rates,
         metrics: Metrics,
         *,
-        lost: bool,
+        shared: bool,
+        lease_s: float,
     ) -> None:
         self._store = store
         self._blobs = blobs
@@ -48,9 +50,23 @@ class Housekeeper:
         self._fleet = fleet
         self._rates = rates
         self._metrics = metrics
-        self._lost = lost
+        self._shared = shared
+        self._lease_s = lease_s
         self._clock = Clock()
+        self._rates_ahead = False
+        self._there_since = math.inf
         self._sweep_at = 0.0
+
+    async def renew(self) -> None:
+        """Keep the leases, until cancelled; in a task of its own, as what else there is to do may take longer."""
+        while True:
+            try:
+                await self._store.renew(self._dispatcher.owner)
+                self._there_since = min(self._there_since, time.monotonic())
+            except AnimeganError as error:
+                self._there_since = math.inf
+                log.warning("renewal_waits", reason=error.code)
+            await asyncio.sleep(EVERY_S)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -64,8 +80,8 @@ class Housekeeper:
 
     async def _round(self) -> None:
         await self._heed_the_clock()
-        await self._store.renew(self._dispatcher.owner)
-        if self._lost:
+        # After the store was away, every gateway has the time of a lease to say that it lives.
+        if self._shared and time.monotonic() - self._there_since > self._lease_s:
             for job in await self._store.recover():
                 log.warning("recovered", job=job.id[:8], attempt=job.attempt)
         await self._expire()
@@ -81,8 +97,10 @@ class Housekeeper:
             log.warning("clock_was_set", by_s=round(jump_s, 1))
         if jump_s > 0:  # files look older than they are
             self._sweep_at = time.monotonic() + SWEEP_OLDER_THAN_S
-        if jump_s < 0:
+        self._rates_ahead |= jump_s < 0
+        if self._rates_ahead:
             await self._rates.forget()
+            self._rates_ahead = False
 
     async def _expire(self) -> None:
         settings, ago = self._door.settings, self._clock.ago

@@ -1,15 +1,19 @@
-"""An HTTP server until SIGTERM or Ctrl-C."""
+"""An HTTP server until SIGTERM or Ctrl-C, and the tasks without which it had better end."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any
 
+import structlog
 import uvicorn
 
 STOP = (signal.SIGTERM, signal.SIGINT)
+
+log = structlog.get_logger(__name__)
 
 
 class Server(uvicorn.Server):
@@ -35,3 +39,16 @@ async def until_stopped(config: uvicorn.Config, stopping: Callable[[], Awaitable
         server.should_exit = True
     stopped.cancel()
     await serving
+
+
+def vital(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """A task whose failure stops the process, as that would go on telling what was; what watches it starts it again."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(_stop_if_it_failed)
+    return task
+
+
+def _stop_if_it_failed(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.error("task_failed", exc_info=error)
+        signal.raise_signal(signal.SIGTERM)

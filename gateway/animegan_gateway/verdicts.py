@@ -10,7 +10,7 @@
 | not taken, a worker being ready | tried again later; failed as `drawing_failed` after `retries` |
 | drawn, and no room on the disk to receive it | tried again in a while, as often as it takes |
 | not taken, no worker being ready | back to its place, as if it had not been tried |
-| none, its gateway being gone | tried again alone; after the fifth time failed as `drawing_failed` |
+| none, its gateway being gone | tried again alone; after the third time failed as `drawing_failed` |
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from animegan_gateway.jobs import MOST_PAUSE_S, Job, State
 from animegan_gateway.torchserve import Fruitless, Lost, NoRoom, NotTaken, Presence, Refused, WorkerEnded
 
 MOST_CRASHES = 2
-MOST_LOST = 5  # more than of crashes: machines are restarted, and what they were drawing had no part in it
+MOST_LOST = 3  # fewer than the restarts after which `scripts/serve` gives up
 BACKOFF_S = 1.0
 
 
@@ -61,8 +61,8 @@ def hopeless(job: Job) -> Verdict | None:
     if job.lost < MOST_LOST:
         return None
     error = DrawingFailed(
-        f"The gateway ended {job.lost} times while this picture was drawn, so it is not tried again. Send it with a "
-        "smaller max_side, or later."
+        f"This picture was lost {job.lost} times with the gateway that had it, so it is not tried again. Send it with "
+        "a smaller max_side, or later."
     )
     return Verdict(State.FAILED, {"error": error.problem()})
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.trend import trend
+from benchmarks.trend import Trend, trend
 
 MINUTES = np.arange(1200) / 60
 
@@ -25,6 +25,8 @@ def test_a_line_has_its_slope() -> None:
     assert found.told_from_none(179)
     assert not found.told_from_none(181)
     assert trend(MINUTES, -3 * MINUTES).told_from_none(179)
+    assert Trend(2, 1, 3).told_from_none(2)
+    assert not Trend(2, -1, 5).told_from_none(0)
 
 
 def test_what_stays_as_it_is_has_none() -> None:

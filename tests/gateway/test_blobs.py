@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,8 +16,10 @@ from typing import Protocol
 import pytest
 
 from animegan.errors import BadSetting
+from animegan_gateway import blobs as module
 from animegan_gateway.blobs import CHUNK_BYTES, OBJECT_BYTES, SWEEP_KEYS, Blobs, FileBlobs, ObjectBlobs, RedisBlobs
 from animegan_gateway.errors import StorageFull, StoreUnavailable
+from animegan_gateway.jobs import new_id
 from stores import RedisServer, S3Server, redis_server, s3_server
 
 pytestmark = pytest.mark.anyio
@@ -37,6 +40,9 @@ class House(Protocol):
     def age(self, key: str, seconds: int) -> None:
         """As if it had been put that long ago."""
 
+    def clear(self) -> None:
+        """The next test finds nothing."""
+
 
 @dataclass
 class Folder:
@@ -49,6 +55,9 @@ class Folder:
         at = time.time() - seconds
         os.utime(self.folder / key, (at, at))
 
+    def clear(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
 
 @dataclass
 class Redis:
@@ -59,6 +68,9 @@ class Redis:
 
     def age(self, key: str, seconds: int) -> None:
         self.server.do("EVAL", _AGE, 1, "{t}:blob:" + key, seconds)
+
+    def clear(self) -> None:
+        self.server.do("FLUSHALL")
 
 
 _AGE = "redis.call('RESTORE', KEYS[1], 0, redis.call('DUMP', KEYS[1]), 'REPLACE', 'IDLETIME', ARGV[1])"
@@ -73,6 +85,9 @@ class Bucket:
 
     def age(self, key: str, seconds: int) -> None:
         Folder(self.server.folder / "bucket" / "some" / "prefix").age(key, seconds)
+
+    def clear(self) -> None:
+        Folder(self.server.folder / "bucket" / "some").clear()
 
 
 @pytest.fixture(scope="module")
@@ -113,8 +128,8 @@ async def blobs(house: House) -> AsyncIterator[Blobs]:
     opened = house.blobs()
     await opened.open()
     yield opened
-    await opened.sweep(-60, nobody)  # the next test finds nothing
     await opened.close()
+    house.clear()
 
 
 async def nobody(ids: Sequence[str]) -> set[str]:
@@ -194,20 +209,17 @@ async def test_sweeping_deletes_what_is_old_and_of_no_job(blobs: Blobs, house: H
 
     async def knows(ids: Sequence[str]) -> set[str]:
         asked.extend(ids)
-        return {"known"} & set(ids)
+        return {known} & set(ids)
 
-    for key in ("known.upload", "known.1", "lost.upload", "lost.1", "young.upload"):
+    known, lost, young = (new_id() for _ in range(3))
+    keys = [f"{known}.upload", f"{known}.1", f"{lost}.upload", f"{lost}.1", f"{young}.upload", "somebodys.jpg", "notes"]
+    for key in keys:
         await put(blobs, key)
-        if not key.startswith("young"):
+        if not key.startswith(young):
             house.age(key, 7200)
     await blobs.sweep(3600, knows)
-    left = {
-        key
-        for key in ("known.upload", "known.1", "lost.upload", "lost.1", "young.upload")
-        if await blobs.get(key) is not None
-    }
-    assert left == {"known.upload", "known.1", "young.upload"}
-    assert sorted(asked) == ["known", "lost"]
+    assert [key for key in keys if await blobs.get(key) is None] == [f"{lost}.upload", f"{lost}.1"]
+    assert {*asked} == {known, lost}
 
 
 async def test_sweeping_asks_in_batches(blobs: Blobs) -> None:
@@ -217,10 +229,53 @@ async def test_sweeping_asks_in_batches(blobs: Blobs) -> None:
         asked.append(len(ids))
         return set()
 
-    await asyncio.gather(*(put(blobs, f"job{number}.upload") for number in range(SWEEP_KEYS + 5)))
+    keys = [f"{new_id()}.upload" for _ in range(SWEEP_KEYS + 5)]
+    await asyncio.gather(*(put(blobs, key) for key in keys))
     await blobs.sweep(-60, knows)
     assert sorted(asked) == [5, SWEEP_KEYS]
-    assert await blobs.get("job0.upload") is None
+    assert await blobs.get(keys[0]) is None
+
+
+async def test_without_its_folder_or_bucket_the_store_is_away_and_nothing_fails_for_good(
+    blobs: Blobs, house: House, tmp_path: Path
+) -> None:
+    match house:
+        case Folder(folder):
+            pass
+        case Bucket(server):
+            folder = server.folder / "bucket"
+        case _:
+            return  # Redis has neither
+    away, file = folder.with_name("away"), tmp_path / "a.drawn"
+    file.write_bytes(DATA)
+    folder.rename(away)
+    with pytest.raises(StoreUnavailable):
+        await blobs.put("job.1", file)
+    with pytest.raises(StoreUnavailable):
+        await blobs.sweep(-60, nobody)
+    away.rename(folder)
+    await blobs.put("job.1", file)
+    assert await blobs.get("job.1") == DATA
+
+
+async def test_a_file_that_was_moved_but_not_yet_for_good_can_be_put_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs, file = FileBlobs(tmp_path / "pictures"), tmp_path / "a.drawn"
+    await blobs.open()
+    file.write_bytes(DATA)
+
+    def refuses_folders(path: Path, sync: Callable[[Path], None] = module._sync) -> None:
+        if path.is_dir():
+            raise OSError(errno.EIO, "the disk failed")
+        sync(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_sync", refuses_folders)
+        with pytest.raises(StoreUnavailable):
+            await blobs.put("job.1", file)
+    await blobs.put("job.1", file)
+    assert await blobs.get("job.1") == DATA
 
 
 @pytest.mark.parametrize("key", ["../job.1", "..", ".", "", "a/b", ".hidden", "a\0", "é"])

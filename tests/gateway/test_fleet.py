@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from typing import Any
 
@@ -30,7 +31,7 @@ class Names:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.addresses: list[str] = []
-        self.error: socket.gaierror | None = None
+        self.error: Exception | None = None
         monkeypatch.setattr(fleet, "RESOLVE_EVERY_S", 0.001)
         monkeypatch.setattr(socket, "getaddrinfo", self._resolve)
 
@@ -65,9 +66,15 @@ async def scenario(names: Names) -> None:
     assert {member: held.count(member) for member in (first, second)} == {first: 2, second: 2}
     names.addresses = ["10.0.0.2"]
     await until(torchserves, 2)
-    names.error = socket.gaierror(socket.EAI_AGAIN, "later")  # no answer is no news
-    await asyncio.sleep(0.01)
-    assert torchserves.width == 2
+    for error in (
+        socket.gaierror(socket.EAI_AGAIN, "later"),
+        OSError(errno.EMFILE, "Too many open files"),
+        UnicodeError("label too long"),
+    ):
+        names.error = error  # no answer is no news
+        await asyncio.sleep(0.01)
+        assert torchserves.width == 2
+        assert not watching.done()
     names.error = socket.gaierror(socket.EAI_NONAME, "none")
     await until(torchserves, 0)
     for member in (first, second):

@@ -189,7 +189,7 @@ def test_a_picture_over_which_gateways_end_is_given_up_and_harms_no_other(mortal
             gateway.start()
         failed = gateway.ended(ends_gateways)
         assert (failed["status"], failed["error"]["code"]) == ("failed", "drawing_failed")
-        assert f"ended {MOST_LOST} times" in failed["error"]["detail"]
+        assert f"lost {MOST_LOST} times" in failed["error"]["detail"]
         assert gateway.ended(other)["status"] == "done"
         assert gateway.metric("animegan_gateway_attempts_total", outcome="drawn") == 1
 
