@@ -22,7 +22,7 @@ from animegan_gateway.redis_store import RedisStore
 from animegan_gateway.sqlite_store import SqliteStore
 from animegan_gateway.verdicts import MOST_LOST
 from crowd import Audit, Crowd, GatewayVictim, JavaVictim, Mute, RedisVictim, Victim, WorkerVictim, held
-from gateways import Gateway, running_gateway
+from gateways import Gateway, code, running_gateway
 from pictures import encoded, photo
 from servers import Server, running_server, wait_until
 from stores import KINDS, RedisServer, redis_server
@@ -228,14 +228,19 @@ def test_a_step_whose_answer_is_lost_loses_no_job(script: str, mortal: Server, t
             assert held(gateway) == 1
 
 
-def test_a_picture_that_can_not_be_kept_ends_its_job_and_no_other(mortal: Server, tmp_path: Path) -> None:
+def test_a_picture_that_can_not_be_kept_is_kept_once_its_folder_is_back(mortal: Server, tmp_path: Path) -> None:
     with house("sqlite", tmp_path, mortal) as alive:
         gateway, pictures = alive.gateway, tmp_path / "pictures"
         job_id = gateway.submit(encoded(photo(768, 768))).json()["id"]
-        wait_until(lambda: gateway.job(job_id)["status"] == "running", "a running job")
+        gateway.until(job_id, "running")
         time.sleep(0.2)  # its picture is on its way
         shutil.rmtree(pictures)
-        failed = gateway.ended(job_id)
-        assert (failed["status"], failed["error"]["code"]) == ("failed", "internal_error")
+        wait_until(lambda: "store_waited_for" in gateway.log, "a picture that can't be kept")
+        assert code(gateway.submit(encoded(photo(64, 64)))) == (503, "store_unavailable")
+        assert gateway.job(job_id)["status"] == "running"
         pictures.mkdir()
+        job = gateway.ended(job_id)
+        assert job["status"] == "done"
+        result = requests.get(f"{gateway.url}{job['links']['result']}", timeout=30)
+        assert len(result.content) == job["result"]["bytes"]
         assert gateway.ended(gateway.submit(encoded(photo(64, 64))).json()["id"])["status"] == "done"
