@@ -5,10 +5,9 @@
 are waited for, watched as event streams, cancelled and deleted, pictures in one request, files that are no picture or
 are cut short; another one asks TorchServe itself. Resident memory is read each second. Its slope is that of a line by
 least squares through twenty equal parts of what follows the first third, with an interval of 95 of 100 that allows for
-autocorrelation (`benchmarks/trend.py`). It can't be told from none where zero lies within, or where all of it is less
-than a thousandth of the process's memory over that time, which is what an allocator's pages do by themselves. Open
-files and threads are counted at rest, after a first burst of the same load and at the end. The machine need not be
-quiet: nothing here is a time.
+autocorrelation (`benchmarks/trend.py`): where zero lies within, it can't be told from none. Open files and threads are
+counted at rest, after a rush and a first burst of the same load, and at the end. The machine need not be quiet: nothing
+here is a time.
 """
 
 from __future__ import annotations
@@ -48,7 +47,6 @@ RUSH_CALLERS, RUSH = 64, 640  # requests at one time that fill the gateway's poo
 REST_S = 12.0  # longer than connections are kept
 KEEP_S = 60  # jobs expire in the course of it, and are forgotten as long after that: the store stays as large as it is
 WARM_UP = 1 / 3
-LEAST_PART = 0.001  # of a process's memory; a change of less over the whole time is none
 HEAP_MIB = 512
 VMARGS = (
     f"-Xms{HEAP_MIB}m -Xmx{HEAP_MIB}m -XX:+AlwaysPreTouch -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError "
@@ -141,15 +139,13 @@ def measured(seconds: float) -> Figures:
     for name in PARTS:
         mib = np.array([sample.mib for sample in samples[name]])
         found = trend(at[warm], mib[warm])
-        least = float(LEAST_PART * np.median(mib[warm]) * 60 / (at[-1] * (1 - WARM_UP)))
         rows.append(
             {
                 "process": name,
                 "mib_per_hour": round(found.per_hour, 3),
                 "at_least": round(found.low, 3),
                 "at_most": round(found.high, 3),
-                "least_that_counts": round(least, 3),
-                "told_from_none": found.told_from_none(least),
+                "told_from_none": not found.none,
                 "mib_after_warm_up": float(np.median(mib[warm][:60])),
                 "mib_at_the_end": float(np.median(mib[-60:])),
                 "files_idle": idle[name].files,

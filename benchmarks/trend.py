@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 Z = 1.959964  # of the normal distribution, for 95 of 100
 MOST_CORRELATION = 0.95
+ROUNDING = 1e-6
 STEPS = 20
 
 
@@ -20,9 +21,10 @@ class Trend:
     low: float
     high: float
 
-    def told_from_none(self, least: float) -> bool:
-        """Whether zero lies without, and not all of it within the least that counts."""
-        return self.low * self.high > 0 and max(abs(self.low), abs(self.high)) > least
+    @property
+    def none(self) -> bool:
+        """Whether the slope can't be told from none."""
+        return self.low <= ROUNDING and self.high >= -ROUNDING
 
 
 def trend(minutes: NDArray[np.float64], values: NDArray[np.float64]) -> Trend:
