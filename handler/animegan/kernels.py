@@ -141,7 +141,7 @@ def _partial_moments(
         off = tl.where(inside, value - mean, 0)
         mean += off * (1 / tl.maximum(count, 1))
         squares += off * (value - mean)
-    count, mean, squares = _merged(tl.where(lane < channels, count, 0), mean, squares)
+    count, mean, squares = merge(tl.where(lane < channels, count, 0), mean, squares)
     here = partial + picture * 3 * parts + part
     tl.store(here, count)
     tl.store(here + parts, mean)
@@ -155,7 +155,7 @@ def _merged_moments(partial, out, parts, most: tl.constexpr):
     count = tl.load(here, mask=inside, other=0).to(tl.float64)
     mean = tl.load(here + parts, mask=inside, other=0).to(tl.float64)
     squares = tl.load(here + 2 * parts, mask=inside, other=0).to(tl.float64)
-    count, mean, squares = _merged(count, mean, squares)
+    count, mean, squares = merge(count, mean, squares)
     tl.store(out + 2 * picture, mean)
     tl.store(out + 2 * picture + 1, squares / count)
 
@@ -173,9 +173,9 @@ def _norm_act_pad(
     column = _columns(tile - row * blocks, pixels)
     lane = tl.arange(0, lanes)[None, :]
     inside = (column < out_width) & (lane < channels)
-    scale, shift = _affine(moments, weight, bias, picture, lane, channels)
+    scale, shift = affine(moments, weight, bias, picture, lane, channels)
 
-    from_row, from_column = _reflected(top + row, height) - first_row, _reflected(left + column, width)
+    from_row, from_column = reflect(top + row, height) - first_row, reflect(left + column, width)
     place = _place(picture, from_row, from_column, picture_stride, row_stride, column_stride)
     value = _activated(x + place + lane, inside, scale, shift, slope)
     if residual is not None:
@@ -198,16 +198,16 @@ def _upsample_pad(
     column = _columns(tile - strip * blocks, pixels)
     lane = tl.arange(0, lanes)[None, :]
     inside = (column < right - left) & (lane < channels)
-    scale, shift = _affine(moments, weight, bias, picture, lane, channels)
+    scale, shift = affine(moments, weight, bias, picture, lane, channels)
 
-    before, after, across = _between(_reflected(left + column, out_width), width, out_width)
+    before, after, across = _between(reflect(left + column, out_width), width, out_width)
     here = x + lane + _place(picture, -first_row, 0, picture_stride, row_stride, column_stride)
     before, after = here + before * column_stride, here + after * column_stride
     held = tl.full((), -2, tl.int64)  # the row that `above` holds; `below` holds the next
     above = tl.full((pixels, lanes), 0, tl.float32)
     below = tl.full((pixels, lanes), 0, tl.float32)
     for row in range(strip * rows, tl.minimum(strip * rows + rows, bottom - top)):
-        first, second, down = _between(_reflected(top + row, out_height), height, out_height)
+        first, second, down = _between(reflect(top + row, out_height), height, out_height)
         if first != held:
             if first == held + 1:
                 above = below
@@ -236,7 +236,7 @@ def _place(picture, row, column, picture_stride, row_stride, column_stride):
 
 
 @triton.jit
-def _affine(moments, weight, bias, picture, lane, channels):
+def affine(moments, weight, bias, picture, lane, channels):
     mean = tl.load(moments + 2 * picture).to(tl.float32)
     variance = tl.load(moments + 2 * picture + 1) + _EPS
     scale = tl.load(weight + lane, mask=lane < channels) * tl.rsqrt(variance.to(tl.float32))
@@ -250,7 +250,7 @@ def _activated(pointers, inside, scale, shift, slope):
 
 
 @triton.jit
-def _reflected(index, size):
+def reflect(index, size):
     index = tl.abs(index)
     return tl.where(index < size, index, 2 * (size - 1) - index)
 
@@ -265,7 +265,7 @@ def _between(index, size, out_size):
 
 
 @triton.jit
-def _merged(count, mean, squares):
+def merge(count, mean, squares):
     """One count, mean and sum of squares about it, of many: see `plain.plain_moments`."""
     total = tl.sum(count)
     centre = tl.sum(count * mean) / total
