@@ -22,11 +22,10 @@ import torch
 from torch import Tensor
 
 from animegan import graphs, kernels, memory, plain
-from animegan.hardware import DTYPES
 from animegan.layers import LAYERS, Layer
 from animegan.layout import Mode, Shape, below, source_rows
 from animegan.network import Network
-from animegan.plan import banded, plans, whole
+from animegan.plan import plans
 from animegan.stylizer import Stylizer
 from animegan.transfer import download
 from benchmarks import gpu

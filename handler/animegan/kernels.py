@@ -20,7 +20,6 @@ from torch import Tensor
 from animegan.plain import EPS, window_like
 
 
-
 class Launch(NamedTuple):
     """How an operator's programs are cut: elements of a tile, warps of a program, rows of output of one program."""
 

@@ -27,8 +27,8 @@ from animegan.transfer import download, upload, wait
 class Run:
     """Pictures that were drawn, and the plan that was followed.
 
-    `batch`: uint8 (N, H, W, 3) on the device, finished. `recovered`: memory ran out against another plan, was given back,
-    and these are drawn in smaller bands.
+    `batch`: uint8 (N, H, W, 3) on the device, finished. `recovered`: memory ran out against another plan, was given
+    back, and these are drawn in smaller bands.
     """
 
     batch: Tensor
