@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Callable
 from contextlib import closing
 
 import torch
@@ -24,6 +25,7 @@ from animegan.sizes import fit
 from animegan.transfer import download, upload
 from benchmarks import gpu
 from benchmarks.contenders import PHOTOS
+from benchmarks.fresh import NotMeasured
 
 CAMERA = 3264, 2448  # 8 megapixels
 QUALITY = 92
@@ -77,8 +79,8 @@ def throughput(
                     spent[phase] += item.seconds[phase]
             done += group
         seconds = time.perf_counter() - start
-        row |= {"pictures": done, "pictures_per_s": done / seconds}
-        row |= {f"{phase}_ms": 1000 * total / done for phase, total in spent.items()}
+        row.update({"pictures": done, "pictures_per_s": done / seconds})
+        row.update({f"{phase}_ms": 1000 * total / done for phase, total in spent.items()})
         row["encoder"] = "Pillow" if pipeline._jpeg is None else "nvJPEG"
 
 
@@ -105,7 +107,7 @@ def steps(results: gpu.Results, where: torch.device, data: bytes, side: int) -> 
     lanczos, encode = Lanczos(where), device_encoder(where)
     pipeline = Pipeline(Settings(device=where.type), threads=0)
     stylizer = pipeline.stylizer(pipeline.settings.style)
-    cases = {
+    cases: dict[str, Callable[[], object]] = {
         "decode, whole, no scaling": lambda: images.decode(data, max_side=10**5, limits=limits),
         "decode and scale, Pillow": lambda: images.decode(data, max_side=side, limits=limits),
         "scale, Pillow": lambda: pillow_lanczos(image, size, box),
@@ -118,15 +120,15 @@ def steps(results: gpu.Results, where: torch.device, data: bytes, side: int) -> 
     for name, step in cases.items():
         with results.trial("steps", step=name) as row:
             step()
-            row |= gpu.times_ms(step, torch.device("cpu"), most_s=1, runs=RUNS)
+            row.update(gpu.times_ms(step, torch.device("cpu"), most_s=1, runs=RUNS))
     with results.trial("steps", step="encode, device") as row:
         if encode is None and where.type == "cuda":
-            raise gpu.fresh.NotMeasured("torchvision with nvJPEG is not here")
+            raise NotMeasured("torchvision with nvJPEG is not here")
         if encode is None:
             row["instead"] = "Pillow"
         last = (lambda: encode(batch[0], QUALITY)) if encode else cases["encode, Pillow"]
-        row |= {"bytes": len(encode(batch[0], QUALITY))} if encode else {}
-        row |= gpu.times_ms(last, torch.device("cpu"), most_s=1, runs=RUNS)
+        row.update({"bytes": len(encode(batch[0], QUALITY))} if encode else {})
+        row.update(gpu.times_ms(last, torch.device("cpu"), most_s=1, runs=RUNS))
 
 
 if __name__ == "__main__":

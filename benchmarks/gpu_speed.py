@@ -1,9 +1,10 @@
 """How fast and how small on a GPU: `scripts/gpu speed`. The engine in every mode beside other ways to run the network.
 
-Medians between CUDA events, after a warm-up; `peak_mib` is the most above the weights. `times_as_fast` is over the traced
-fp16 reference of the same run and size, `times_whole` the time over that of whole maps. Rows come in the order of their
-worth. Then where the time goes, by kernel and by layer, and last torch.compile, which tunes for minutes. A rehearsal
-takes the CPU and small pictures: a graph is there the run without one, and torch.compile does not compile.
+Medians between CUDA events, after a warm-up; `peak_mib` is the most above the weights. `times_as_fast` is over the
+traced fp16 reference of the same run and size, `times_whole` the time over that of whole maps. Rows come in the order
+of their worth. Then where the time goes, by kernel and by layer, and torch.compile, which tunes for minutes; last what
+takes seconds a run. A rehearsal takes the CPU and small pictures: a graph is there the run without one, and torch.compile
+does not compile.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ def measure(
             contender.draw(picture)
             if size[0] * size[1] < LARGE_PX:
                 contender.draw(picture)  # TorchScript profiles the first run and optimises before the second
-        row |= gpu.times_ms(lambda: contender.draw(picture), where, most_s=0.1 if rehearse else 1.0)
+        row.update(gpu.times_ms(lambda: contender.draw(picture), where, most_s=0.1 if rehearse else 1.0))
         row["peak_mib"] = watch.peak_mib
         if "graph" in name and where.type != "cuda":
             row["instead"] = "the same run without a graph"
@@ -200,7 +201,7 @@ def run_compiler(results: gpu.Results, *, rehearse: bool) -> None:
             raise NotMeasured(f"it did not compile within {COMPILE_S} s") from None
         if done.returncode:
             raise NotMeasured((done.stderr.strip().splitlines() or ["it failed"])[-1][:200])
-        row |= json.loads(done.stdout.strip().splitlines()[-1])
+        row.update(json.loads(done.stdout.strip().splitlines()[-1]))
     compare(results, "animegan2", size)
 
 

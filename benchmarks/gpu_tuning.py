@@ -71,7 +71,7 @@ def tune(
             ):
                 for call in calls:
                     call()
-                row |= gpu.times_ms(lambda: [call() for call in calls], where, most_s=0.3, runs=20)
+                row.update(gpu.times_ms(lambda: [call() for call in calls], where, most_s=0.3, runs=20))
             if row.get("ms", least) < least:
                 best, least = launch, row["ms"]
     return best._asdict()
@@ -105,8 +105,8 @@ def tune_bands(results: gpu.Results, where: torch.device, best: gpu.Row, sides: 
                 with torch.inference_mode(), Watch(where) as watch:
                     network._run(picture, plan)
                 with torch.inference_mode():
-                    row |= gpu.times_ms(lambda: network._run(picture, plan), where, most_s=0.5)  # noqa: B023
-                row |= {"peak_mib": watch.peak_mib, "plan_mib": plan.peak_bytes / MIB}
+                    row.update(gpu.times_ms(lambda: network._run(picture, plan), where, most_s=0.5))  # noqa: B023
+                row.update({"peak_mib": watch.peak_mib, "plan_mib": plan.peak_bytes / MIB})
         rows = [
             row for row in results.figures["bands"] if row["side_px"] == side and row["mode"] == "bands" and "ms" in row
         ]

