@@ -3,8 +3,8 @@
 Medians between CUDA events, after a warm-up; `peak_mib` is the most above the weights. `times_as_fast` is over the
 traced fp16 reference of the same run and size, `times_whole` the time over that of whole maps. Rows come in the order
 of their worth. Then where the time goes, by kernel and by layer, and torch.compile, which tunes for minutes; last what
-takes seconds a run. A rehearsal takes the CPU and small pictures: a graph is there the run without one, and torch.compile
-does not compile.
+takes seconds a run. A rehearsal takes the CPU and small pictures: a graph is there the run without one, and
+torch.compile does not compile.
 """
 
 from __future__ import annotations
