@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Literal
 
 from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401 - so that Image.open imports no other plugins
 
@@ -16,7 +17,9 @@ from animegan.pixels import GAP, Picture, Scale, pillow_lanczos, to_picture
 from animegan.settings import Format
 from animegan.sizes import Limits, check_size, fit, fit_or_refuse, px
 
-__all__ = ["Encoded", "Header", "Limits", "Picture", "decode", "encode", "fit", "inspect", "prepare"]
+__all__ = ["Encoded", "Header", "Limits", "Picture", "chosen_format", "decode", "encode", "fit", "inspect", "prepare"]
+
+FULL_CHROMA_QUALITY = 90  # of a JPEG: from it on chroma stays at full resolution, see `encode`
 
 
 @dataclass(frozen=True)
@@ -67,16 +70,23 @@ def prepare(image: Image.Image, *, max_side: int) -> Picture:
         return to_picture(image, (0, 0, *image.size), image.size, size, frames=1)
 
 
+def chosen_format(format: Format, alpha: Image.Image | None) -> Literal["jpeg", "png", "webp"]:
+    """What `auto` is: JPEG, or PNG with alpha."""
+    if format == "auto":
+        return "jpeg" if alpha is None else "png"
+    return format
+
+
 def encode(rgb: Image.Image, alpha: Image.Image | None, *, format: Format, quality: int) -> Encoded:
     """A JPEG, PNG or WebP file in sRGB and without metadata; `auto` is JPEG, or PNG with alpha. JPEG drops the alpha.
 
     Raises `BadOption` for a side that the format can't hold.
     """
-    chosen = ("jpeg" if alpha is None else "png") if format == "auto" else format
+    chosen = chosen_format(format, alpha)
     limit, options = {
         # Chroma at full resolution from quality 90 on, where halving it shows at the coloured edges that this generator
         # draws. Pillow can't stream optimised or progressive files, so busy pictures would overflow its buffer.
-        "jpeg": (65_500, {"quality": quality, "subsampling": 0 if quality >= 90 else 2}),
+        "jpeg": (65_500, {"quality": quality, "subsampling": 0 if quality >= FULL_CHROMA_QUALITY else 2}),
         "png": (2**31 - 1, {"compress_level": 3}),  # level 6 takes 2 to 3 times as long for at most 8 % fewer bytes
         "webp": (16_383, {"quality": quality, "method": 2}),  # method 4 takes twice as long for the same bytes
     }[chosen]

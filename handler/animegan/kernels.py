@@ -10,6 +10,8 @@ Geometry is not specialised on: a new size of picture compiles nothing anew.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import triton
 import triton.language as tl
@@ -17,11 +19,23 @@ from torch import Tensor
 
 from animegan.plain import EPS, window_like
 
-_TILE = 4096  # elements: 32 a thread, four loads of 16 bytes in flight in fp16, and registers for the statistics
-_PARTS = 4096  # of a picture's statistics at most: many times what runs at once, and still merged in one go
-_ROWS = 4  # of output that one program scales up: it keeps the rows between which it interpolates
 
-_WARPS = 4
+class Launch(NamedTuple):
+    """How an operator's programs are cut: elements of a tile, warps of a program, rows of output of one program."""
+
+    tile: int = 4096  # 32 elements a thread, four loads of 16 bytes in flight in fp16, and registers for the statistics
+    warps: int = 4
+    rows: int = 1
+
+
+# What `benchmarks.gpu_tuning` sweeps: its `best` has the same names.
+LAUNCHES = {
+    "moments": Launch(),
+    "norm_act_pad": Launch(),
+    "upsample_pad": Launch(rows=4),  # a program keeps the rows between which it interpolates
+}
+
+_PARTS = 4096  # of a picture's statistics at most: many times what runs at once, and still merged in one go
 _MERGE_WARPS = 16
 
 _EPS = tl.constexpr(EPS)
@@ -37,16 +51,16 @@ _kernel = triton.jit(do_not_specialize=_GEOMETRY)
 
 def moments(x: Tensor) -> Tensor:
     """See `plain.plain_moments`. A pass over the map in parts, each of which leaves count, mean and squares."""
-    x = _channels_last(x)
+    x, launch = _channels_last(x), LAUNCHES["moments"]
     pictures, channels, height, width = x.shape
-    pixels, lanes = _tile(channels)
+    pixels, lanes = _tile(channels, launch)
     blocks = triton.cdiv(width, pixels)
     parts = min(blocks * height, _PARTS)
     partial = torch.empty((pictures, 3, parts), dtype=torch.float32, device=x.device)
     out = torch.empty((pictures, 2), dtype=torch.float64, device=x.device)
     with torch.cuda.device_of(x):
         _partial_moments[(parts, pictures)](
-            x, *_strides(x), partial, parts, channels, height, width, blocks, pixels, lanes, num_warps=_WARPS
+            x, *_strides(x), partial, parts, channels, height, width, blocks, pixels, lanes, num_warps=launch.warps
         )
         _merged_moments[(pictures,)](partial, out, parts, _PARTS, num_warps=_MERGE_WARPS)
     return out
@@ -64,9 +78,10 @@ def norm_act_pad(
 ) -> Tensor:
     """See `plain.plain_norm_act_pad`. One program a tile of the window, which it reads before it writes."""
     first_row, height, top, bottom, left, right = window
+    launch = LAUNCHES["norm_act_pad"]
     x, residual = _channels_last(x), None if residual is None else _channels_last(residual)
     out = window_like(x, bottom - top, right - left) if out is None else out
-    pixels, lanes = _tile(x.shape[1])
+    pixels, lanes = _tile(x.shape[1], launch)
     blocks = triton.cdiv(right - left, pixels)
     with torch.cuda.device_of(x):
         _norm_act_pad[(blocks * (bottom - top), x.shape[0])](
@@ -74,7 +89,7 @@ def norm_act_pad(
             residual, *_strides(x if residual is None else residual),
             out, *_strides(out), x.shape[1],
             first_row, height, x.shape[3], top, left, right - left, blocks,
-            pixels, lanes, num_warps=_WARPS,
+            pixels, lanes, num_warps=launch.warps,
         )  # fmt: skip
     return out
 
@@ -88,26 +103,26 @@ def upsample_pad(
     *window: int,
     out: Tensor | None = None,
 ) -> Tensor:
-    """See `plain.plain_upsample_pad`. One program `_ROWS` rows of tiles of the window."""
+    """See `plain.plain_upsample_pad`. One program some rows of tiles of the window."""
     first_row, height, out_height, out_width, top, bottom, left, right = window
-    x = _channels_last(x)
+    x, launch = _channels_last(x), LAUNCHES["upsample_pad"]
     out = window_like(x, bottom - top, right - left) if out is None else out
-    pixels, lanes = _tile(x.shape[1])
+    pixels, lanes = _tile(x.shape[1], launch)
     blocks = triton.cdiv(right - left, pixels)
     with torch.cuda.device_of(x):
-        _upsample_pad[(blocks * triton.cdiv(bottom - top, _ROWS), x.shape[0])](
+        _upsample_pad[(blocks * triton.cdiv(bottom - top, launch.rows), x.shape[0])](
             x, *_strides(x), moments, weight, bias, slope,
             out, *_strides(out), x.shape[1],
             first_row, height, x.shape[3], out_height, out_width, top, bottom, left, right, blocks,
-            _ROWS, pixels, lanes, num_warps=_WARPS,
+            launch.rows, pixels, lanes, num_warps=launch.warps,
         )  # fmt: skip
     return out
 
 
-def _tile(channels: int) -> tuple[int, int]:
+def _tile(channels: int, launch: Launch) -> tuple[int, int]:
     """Pixels and channels of a tile, powers of two."""
     lanes: int = triton.next_power_of_2(channels)
-    return max(1, _TILE // lanes), lanes
+    return max(1, launch.tile // lanes), lanes
 
 
 def _channels_last(x: Tensor) -> Tensor:

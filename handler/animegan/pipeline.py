@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
 from PIL import Image
+from torch import Tensor
 from torch.profiler import record_function
 
 from animegan import images, memory
 from animegan.errors import AnimeganError, BadSetting, InternalError, OutOfMemory, PictureTooLarge
 from animegan.gate import Gate
 from animegan.hardware import cpu_count, pick_device
+from animegan.jpeg import device_encoder
 from animegan.lanczos import Lanczos
 from animegan.options import Options, parse
 from animegan.pixels import Scale, pillow_lanczos
@@ -26,6 +28,7 @@ from animegan.report import Report
 from animegan.settings import Settings
 from animegan.styles import styles
 from animegan.stylizer import Stylizer
+from animegan.transfer import download
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +40,7 @@ class Item:
     options: Options | None = None
     picture: images.Picture | None = None
     drawn: Image.Image | None = None
+    pixels: Tensor | None = None  # uint8 (H, W, 3), in place of `drawn` where the device writes the file
     plan: Plan | None = None
     encoded: images.Encoded | None = None
     report: Report | None = None
@@ -67,6 +71,7 @@ class Pipeline:
         self._workers: Executor = ThreadPoolExecutor(threads, "animegan") if threads else _AtOnce()
         self._gate = Gate(self.limits.max_pixels)  # all threads together decode in the memory of the largest picture
         self._scale: Scale = Lanczos(self.device) if on_gpu else pillow_lanczos
+        self._jpeg = device_encoder(self.device)
         self._gpu = gpu
         self._stylizers: dict[str, Stylizer] = {}
 
@@ -128,26 +133,41 @@ class Pipeline:
     def draw(self, items: Sequence[Item]) -> None:
         """Draw the pictures, and begin to encode each. What is decoded is drawn while the rest is still being decoded.
 
-        On a GPU those of one style and one size that are ready at one time are one batch, never padded. A CPU gains
-        nothing from a batch that is worth its memory, so there each is drawn alone.
+        On a GPU those of one style and one size that are ready at one time are batches, never padded, and of no more
+        than fit. A CPU gains nothing from a batch that is worth its memory, so there each is drawn alone.
         """
         waiting = [item for item in items if item.pending]
         while waiting:
             done = wait([item.pending for item in waiting if item.pending], return_when=FIRST_COMPLETED).done
             ready = [item for item in waiting if item.pending in done and item.picture]
             waiting = [item for item in waiting if item.pending not in done]
-            for group in _grouped(ready) if self.device.type == "cuda" else ([item] for item in ready):
+            for group in self._batches(ready) if self.device.type == "cuda" else ([item] for item in ready):
                 self._draw_together(group)
                 for item in group:
                     item.pending = self._workers.submit(self._encode, item)
+
+    def _batches(self, items: Sequence[Item]) -> Iterator[list[Item]]:
+        for group in _grouped(items):
+            most = 1
+            with _phase("run", group):
+                options, picture = group[0].options, group[0].picture
+                assert options
+                assert picture
+                most = self.stylizer(options.style).batch_size(picture.rgb.height, picture.rgb.width)
+            for first in range(0, len(group), most):
+                yield group[first : first + most]
 
     def _draw_together(self, group: list[Item]) -> None:
         with _phase("run", group):
             assert group[0].options
             stylizer = self.stylizer(group[0].options.style)
             run = stylizer.run([item.picture.rgb for item in group if item.picture])
-            for item, picture in zip(group, run.pictures, strict=True):
-                item.drawn, item.plan, item.recovered = picture, run.plan, run.recovered
+            for index, item in enumerate(group):
+                item.plan, item.recovered = run.plan, run.recovered
+                if self._is_encoded_on_the_device(item):
+                    item.pixels = run.batch[index]
+                else:
+                    item.drawn = run.picture(index)
         failed = group[0].error
         if isinstance(failed, (OutOfMemory, PictureTooLarge)):
             self.cleaner.release()
@@ -164,11 +184,15 @@ class Pipeline:
                 item.pending.result()
 
     def _encode(self, item: Item) -> None:
-        if item.error or not (item.options and item.picture and item.drawn and item.plan):
+        if item.error or not (item.options and item.picture and item.plan):
             return
         options, picture, stylizer = item.options, item.picture, self.stylizer(item.options.style)
         with _phase("encode", [item]):
-            item.encoded = images.encode(item.drawn, picture.alpha, format=options.format, quality=options.quality)
+            if item.pixels is not None:
+                item.encoded, item.drawn = self._encode_on_the_device(item.pixels, options.quality)
+                item.pixels = None
+            if item.drawn:
+                item.encoded = images.encode(item.drawn, picture.alpha, format=options.format, quality=options.quality)
             item.report = Report(
                 style=options.style,
                 license=stylizer.style.license,
@@ -179,6 +203,22 @@ class Pipeline:
                 frames=picture.frames,
                 seconds=item.seconds,
             )
+
+    def _is_encoded_on_the_device(self, item: Item) -> bool:
+        """Whether the picture becomes a JPEG with chroma at full resolution, and the device writes such files."""
+        if not (self._jpeg and item.options and item.picture):
+            return False
+        chosen = images.chosen_format(item.options.format, item.picture.alpha)
+        return chosen == "jpeg" and item.options.quality >= images.FULL_CHROMA_QUALITY
+
+    def _encode_on_the_device(self, pixels: Tensor, quality: int) -> tuple[images.Encoded | None, Image.Image | None]:
+        """The file; or the picture, for Pillow to encode, where the device fails."""
+        try:
+            assert self._jpeg
+            return images.Encoded(self._jpeg(pixels, quality), "image/jpeg"), None
+        except RuntimeError as error:  # also torch.OutOfMemoryError
+            logger.warning("A picture is encoded on the CPU, since the device failed: %s", error)
+            return None, download(pixels[None])[0]
 
     def stylize(self, data: bytes, options: Mapping[str, str]) -> tuple[images.Encoded, Report]:
         """One picture, start to end. Raises its `AnimeganError`."""

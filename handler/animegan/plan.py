@@ -28,6 +28,11 @@ WIDEST_BAND_ROWS = 32  # of the traced graph's widest map on the CPU
 SPARE_BYTES = 2**19  # moments and indices; weights that oneDNN orders anew for a band of another size
 MARGIN = 1.05  # what allocators round up, and what the libraries of convolutions take for themselves
 BAND_BYTES = 16 * 2**20  # of a picture that is not large
+MOST_BANDS = 16  # of the widest map on CUDA; on a CPU 64, see `_plans`
+
+# Pictures drawn as one batch on CUDA: one of a megapixel keeps a large GPU busy, small ones only together.
+MOST_TOGETHER = 16
+MOST_TOGETHER_PX = 4 * 2**20
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ def _plans(shape: Shape, *, cuda: bool) -> Iterator[Plan]:
         yield whole(shape, cuda=True)
     widest = shape.map_bytes(LAYERS[-3])
     # Fewer, higher bands: launches cost a GPU more; on a CPU, what a band makes and reads should stay in its cache.
-    least, most_bands = (BAND_BYTES // 2, 16) if cuda else (BAND_BYTES, 64)
+    least, most_bands = (BAND_BYTES // 2, MOST_BANDS) if cuda else (BAND_BYTES, 64)
     yield banded(shape, "bands", max(least, widest // most_bands), cuda=cuda)
     for band_bytes in (max(BAND_BYTES, widest // 24), BAND_BYTES // 2):  # low bands compute more of their halos twice
         yield banded(shape, "recompute", band_bytes, cuda=cuda)
@@ -107,6 +112,19 @@ def banded(shape: Shape, mode: Mode, band_bytes: int, *, cuda: bool) -> Plan:
     peak = laid.arena_bytes + laid.loose_bytes + shape.pixels_bytes + SPARE_BYTES
     again = work(shape.of_one, laid.places) if mode == "recompute" else 1
     return Plan(mode, shape, cuda, int(MARGIN * peak), again, band_bytes)
+
+
+def batch_size(shape: Shape, budget_bytes: int, *, cuda: bool) -> int:
+    """How many pictures of the shape to draw as one batch: as many as fit whole in the budget and gain by it.
+
+    At least 1, which `choose` may still refuse. Bands take the pictures of a batch one by one: they gain nothing by it.
+    """
+    most = min(MOST_TOGETHER, MOST_TOGETHER_PX // (shape.height * shape.width))
+
+    def fits(pictures: int) -> bool:
+        return whole_bytes(replace(shape, batch=pictures), cuda=cuda) <= budget_bytes
+
+    return next((pictures for pictures in range(most, 1, -1) if fits(pictures)), 1)
 
 
 def choose(known: Sequence[Plan], budget_bytes: int) -> Plan:

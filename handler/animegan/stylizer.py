@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from PIL import Image
+from torch import Tensor
 from torch.profiler import record_function
 
 from animegan import budget, graphs, images
@@ -15,23 +16,36 @@ from animegan.errors import PictureTooLarge
 from animegan.hardware import pick_device, pick_precision
 from animegan.layout import Shape
 from animegan.memory import is_out_of_memory, release
-from animegan.plan import Plan, choose, plans
+from animegan.plan import Plan, batch_size, choose, plans
 from animegan.settings import MAX_SIDE_PX, WARMUP_PX, Device, Precision
 from animegan.styles import DEFAULT_STYLE, get_style
 from animegan.tracing import load_network
-from animegan.transfer import download, upload
+from animegan.transfer import download, upload, wait
 
 
 @dataclass(frozen=True)
 class Run:
     """Pictures that were drawn, and the plan that was followed.
 
-    `recovered`: memory ran out against another plan, was given back, and these are drawn in smaller bands.
+    `batch`: uint8 (N, H, W, 3) on the device, finished. `recovered`: memory ran out against another plan, was given
+    back, and these are drawn in smaller bands.
     """
 
-    pictures: list[Image.Image]
+    batch: Tensor
     plan: Plan
     recovered: bool
+
+    def picture(self, index: int) -> Image.Image:
+        """One of them, on the host."""
+        with record_function("transfer"):
+            [drawn] = download(self.batch[index : index + 1])
+        return drawn
+
+    @property
+    def pictures(self) -> list[Image.Image]:
+        """All of them, on the host."""
+        with record_function("transfer"):
+            return download(self.batch)
 
 
 class Stylizer:
@@ -103,12 +117,12 @@ class Stylizer:
         self._release()
         return Run(self._drawn(pictures, smaller), smaller, recovered=True)
 
-    def _drawn(self, pictures: Sequence[Image.Image], plan: Plan) -> list[Image.Image]:
+    def _drawn(self, pictures: Sequence[Image.Image], plan: Plan) -> Tensor:
         with record_function("transfer"):
             batch = upload(pictures, self.device)
         batch = self._network.draw(batch, plan)
-        with record_function("transfer"):
-            return download(batch)
+        wait(self.device)
+        return batch
 
     def plan(self, height: int, width: int, batch: int = 1) -> Plan:
         """How pictures of that size, in px, would be drawn now. Raises `PictureTooLarge`."""
@@ -116,6 +130,11 @@ class Stylizer:
         if not self.memory_mb and known[0].peak_bytes > self.budget_bytes():
             self._release()  # what is held and unused is no reason to go slow, or to refuse
         return choose(known, self.budget_bytes())
+
+    def batch_size(self, height: int, width: int) -> int:
+        """How many pictures of that size, in px, to draw as one batch now: at least 1, which may still be too large."""
+        shape = Shape(height, width, 1, self._network.itemsize)
+        return batch_size(shape, self.budget_bytes(), cuda=self.device.type == "cuda")
 
     def _plans(self, height: int, width: int, batch: int) -> list[Plan]:
         return list(plans(Shape(height, width, batch, self._network.itemsize), cuda=self.device.type == "cuda"))

@@ -33,8 +33,14 @@ def download(batch: torch.Tensor) -> list[Image.Image]:
     """uint8 (N, H, W, 3) on any device as RGB images. On CUDA it waits for the current stream, and for no other."""
     if batch.is_cuda:
         arrived = torch.empty(batch.shape, dtype=torch.uint8, pin_memory=True).copy_(batch, non_blocking=True)
-        done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # the thread sleeps; by default it would keep a CPU busy
-        done.record(torch.cuda.current_stream(batch.device))
-        done.synchronize()
+        wait(batch.device)
         batch = arrived
     return [Image.fromarray(picture.numpy()) for picture in batch.contiguous()]
+
+
+def wait(device: torch.device) -> None:
+    """Wait for what the current stream of the device was given to do, and for no other stream."""
+    if device.type == "cuda":
+        done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # the thread sleeps; by default it would keep a CPU busy
+        done.record(torch.cuda.current_stream(device))
+        done.synchronize()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 
 from animegan import graphs, transfer
+from animegan.jpeg import device_encoder
 from animegan.lanczos import Lanczos
 from animegan.layout import Mode, Shape
 from animegan.memory import Cleaner, usage
@@ -132,3 +134,23 @@ def test_usage_tells_what_is_reserved_and_the_most_that_was() -> None:
     after = usage(device)["device"]
     assert after.held <= during.held - 256 * 2**20
     assert after.peak >= during.held
+
+
+@pytest.mark.parametrize("size", [(512, 384), (333, 217)])
+def test_the_device_writes_the_jpeg_that_pillow_would(size: tuple[int, int]) -> None:
+    encode = device_encoder(torch.device("cuda", 0))
+    if not encode:
+        pytest.skip("torchvision with nvJPEG is not here")
+    picture = photo(*size)
+    batch = transfer.upload([picture], torch.device("cuda", 0))
+    with ThreadPoolExecutor(4) as threads:
+        files = set(threads.map(lambda _: encode(batch[0], 92), range(8)))
+    [file] = files
+    with (
+        Image.open(io.BytesIO(file)) as ours,
+        Image.open(io.BytesIO(encoded(picture, quality=92, subsampling=0))) as its,
+    ):
+        assert (ours.format, ours.size, ours.mode) == ("JPEG", size, "RGB")
+        assert JpegImagePlugin.get_sampling(ours) == 0  # 4:4:4
+        difference = np.abs(np.asarray(ours, dtype=int) - np.asarray(its, dtype=int))
+    assert difference.mean() < 1

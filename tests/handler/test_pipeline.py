@@ -243,3 +243,31 @@ def test_the_library_draws_what_the_pipeline_draws(pipeline: Pipeline) -> None:
     stylizer = Stylizer(device="cpu", precision="fp32", max_side=64, warmup_px=0)
     drawn = np.asarray(stylizer.stylize(picture))
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(through_pipeline))), drawn)
+
+
+def test_a_batch_is_no_larger_than_fits(gpu_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = Batches(monkeypatch)
+    monkeypatch.setattr(Stylizer, "batch_size", lambda *_: 2)
+    items = [gpu_pipeline.decode(encoded(photo(40, 32)), {}) for _ in range(5)]
+    gpu_pipeline.draw(items)
+    assert [size for _, size in batches.sizes] == [2, 2, 1]
+
+
+def test_the_device_writes_jpegs_of_full_chroma(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a GPU's encoder is given, and what stays Pillow's; the encoder itself is tested where there is one."""
+    given: list[tuple[torch.Size, int]] = []
+
+    def encode(pixels: torch.Tensor, quality: int) -> bytes:
+        given.append((pixels.shape, quality))
+        if quality == 95:
+            raise torch.OutOfMemoryError
+        return b"a file"
+
+    monkeypatch.setattr(pipeline, "_jpeg", encode)
+    data = encoded(photo(40, 32))
+    assert pipeline.stylize(data, {"quality": "90"})[0].data == b"a file"
+    for options in ({"quality": "89"}, {"format": "png"}, {"quality": "95"}):
+        file, _ = pipeline.stylize(data, options)
+        with Image.open(io.BytesIO(file.data)) as image:
+            assert image.size == (40, 32)
+    assert given == [((32, 40, 3), 90), ((32, 40, 3), 95)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 
@@ -18,7 +19,7 @@ from animegan.hardware import DTYPES, pick_precision
 from animegan.layout import Mode, Shape, layout
 from animegan.network import Network
 from animegan.operators import Form
-from animegan.plan import Plan, banded, choose, plans, whole
+from animegan.plan import MOST_TOGETHER, Plan, banded, batch_size, choose, plans, whole, whole_bytes
 from animegan.styles import get_style
 from animegan.tracing import load_network
 from benchmarks import fresh
@@ -148,3 +149,11 @@ def test_a_budget_for_nothing_at_all_names_no_side() -> None:
 
 def test_every_precision_has_its_width() -> None:
     assert {name: network(name).itemsize for name in DTYPES} == {"fp32": 4, "fp16": 2, "bf16": 2}
+
+
+def test_a_batch_fits_and_pays() -> None:
+    small, large = Shape(256, 256, 1, 2), Shape(2048, 2048, 1, 2)
+    assert batch_size(small, 2**40, cuda=True) == MOST_TOGETHER
+    assert batch_size(large, 2**40, cuda=True) == 1
+    three = whole_bytes(replace(small, batch=3), cuda=True)
+    assert [batch_size(small, budget, cuda=True) for budget in (three, three - 1, 0)] == [3, 2, 1]
