@@ -157,7 +157,7 @@ def check_graphs(results: gpu.Results, where: torch.device, sizes: list[Size]) -
                 plan = plan_of(Shape(height, width, 1, network.itemsize), mode, cuda=where.type == "cuda")
                 picture = photo(width, height).to(where)
                 expected = network._run(picture, plan)
-                with mock.patch.object(graphs, "MOST_BYTES", 2**40):
+                with mock.patch.object(graphs, "most_bytes", lambda _: 2**40):
                     for _ in range(graphs.OFTEN + 2):
                         drawn = network.draw(picture, plan)
                 most = (drawn.int() - expected.int()).abs().max().item()

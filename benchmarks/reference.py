@@ -61,3 +61,40 @@ def generate(weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
         y = layer(y, "block_e.1", same)
         y = layer(y, "block_e.2", wide)
         return torch.tanh(F.conv2d(y, w["out_layer.0.weight"]))
+
+
+def redraw(weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """Real-ESRGAN's RRDBNet with 6 blocks, ×4: (N, 3, h, w) in 0..1 to (N, 3, 4h, 4w), in x's dtype."""
+    w = {name: tensor.to(x.dtype) for name, tensor in weights.items()}
+
+    def conv(y: Tensor, name: str) -> Tensor:
+        return F.conv2d(y, w[f"{name}.weight"], w[f"{name}.bias"], padding=1)
+
+    def dense(y: Tensor, name: str) -> Tensor:
+        maps = [y]
+        for index in range(4):
+            maps.append(F.leaky_relu(conv(torch.cat(maps, 1), f"{name}.c.{index}"), 0.2))
+        return y + 0.2 * conv(torch.cat(maps, 1), f"{name}.c.4")
+
+    with torch.no_grad():
+        first = y = conv(x, "first")
+        for block in range(6):
+            z = y
+            for index in range(3):
+                z = dense(z, f"body.{block}.r.{index}")
+            y = y + 0.2 * z
+        y = first + conv(y, "cb")
+        for name in ("u1", "u2"):
+            y = F.leaky_relu(conv(F.interpolate(y, scale_factor=2, mode="nearest"), name), 0.2)
+        return conv(F.leaky_relu(conv(y, "hr"), 0.2), "last")
+
+
+def redraw_video(weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """Real-ESRGAN's SRVGGNetCompact with 16 convolutions, ×4: as `redraw`."""
+    w = {name: tensor.to(x.dtype) for name, tensor in weights.items()}
+    with torch.no_grad():
+        y = x
+        for index in range(0, 34, 2):
+            y = F.prelu(F.conv2d(y, w[f"b.{index}.weight"], w[f"b.{index}.bias"], padding=1), w[f"b.{index + 1}.weight"])
+        y = F.conv2d(y, w["b.34.weight"], w["b.34.bias"], padding=1)
+        return F.pixel_shuffle(y, 4) + F.interpolate(x, scale_factor=4, mode="nearest")

@@ -17,7 +17,8 @@ from animegan.plan import Plan
 logger = logging.getLogger(__name__)
 
 MOST_GRAPHS = 4  # of all networks together
-MOST_BYTES = 192 * 2**20  # of a run: above it the kernels are long enough to hide their launches
+MOST_BYTES = 192 * 2**20  # of a run, on any GPU
+MOST_SHARE = 128  # of the GPU's memory: a run of one part in so many may be captured where that is more
 OFTEN = 3  # runs of a plan, before it is captured
 MOST_SEEN = 1000  # plans that are counted at one time
 
@@ -34,9 +35,14 @@ _turn = threading.RLock()  # PyTorch captures one graph at a time
 
 
 def held_bytes() -> int:
-    """What the captured graphs keep of the device's memory: at most `MOST_GRAPHS` × `MOST_BYTES`."""
+    """What the captured graphs keep of the device's memory: at most `MOST_GRAPHS` × `most_bytes`."""
     with _turn:
         return sum(plan.peak_bytes for _, plan in _captured)
+
+
+def most_bytes(device: torch.device) -> int:
+    """Return the largest run, in bytes, whose graph may be kept on the GPU."""
+    return max(MOST_BYTES, torch.cuda.get_device_properties(device).total_memory // MOST_SHARE)
 
 
 def release() -> None:
@@ -57,7 +63,7 @@ class Graphs:
         self._usable = True
 
     def __call__(self, pictures: Tensor, plan: Plan) -> Tensor:
-        if _profiler_enabled() or plan.peak_bytes > MOST_BYTES:  # a replay would tell a profiler no layers
+        if _profiler_enabled() or plan.peak_bytes > most_bytes(pictures.device):  # a replay would tell a profiler no layers
             return self._draw(pictures, plan)
         with _turn:
             captured = self._often(pictures, plan)

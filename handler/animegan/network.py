@@ -12,6 +12,7 @@ from animegan.graphs import Graphs
 from animegan.hardware import DTYPES
 from animegan.layout import layout
 from animegan.plan import Plan
+from animegan.whole import Whole
 
 
 class Network:
@@ -23,6 +24,7 @@ class Network:
         self._traced = traced.to(device)
         tensors = {name.removeprefix("generator."): tensor for name, tensor in traced.state_dict().items()}
         self._weights = bands.Weights(tensors, self.dtype)
+        self._maps = Whole.probe(tensors, self._weights) if device.type == "cuda" else None
         self._graphs = Graphs(self._run)
 
     @property
@@ -36,9 +38,13 @@ class Network:
         return self._graphs(pictures, plan) if self.device.type == "cuda" else self._run(pictures, plan)
 
     def _run(self, pictures: Tensor, plan: Plan) -> Tensor:
-        if plan.mode == "whole":
+        if plan.mode == "whole" and not self._maps:
             return self._whole(pictures)
         out = torch.empty_like(pictures)
+        if plan.mode == "whole" and self._maps:
+            for picture, drawn in zip(pictures, out, strict=True):
+                self._maps.draw(picture, drawn)
+            return out
         shape = plan.shape.of_one
         for picture, drawn in zip(pictures, out, strict=True):
             bands.draw(self._weights, picture, drawn, layout(shape, plan.mode, plan.band_bytes, cuda=plan.cuda))

@@ -1,0 +1,103 @@
+"""The GPU's own convolutions against stock PyTorch: on a GPU where there is one, else in Triton's interpreter."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from animegan.styles import get_style, verify
+from benchmarks.reference import generate, psnr, redraw, redraw_video
+from pictures import photo
+
+pytestmark = pytest.mark.skipif(not importlib.util.find_spec("triton"), reason="Triton is not installed")
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _interpreted() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        if DEVICE.type == "cpu":
+            patch.setenv("TRITON_INTERPRET", "1")
+        yield
+
+
+@pytest.fixture(scope="module")
+def triton(_interpreted: None) -> ModuleType:
+    return importlib.import_module("animegan.convolutions")
+
+
+def channels_last(*shape: int) -> Tensor:
+    channels, height, width = shape
+    return torch.randn(height, width, channels).permute(2, 0, 1).to(DEVICE)
+
+
+@pytest.mark.parametrize(("channels_in", "channels", "side"), [(64, 32, 7), (64, 32, 3), (96, 32, 3), (64, 3, 3), (32, 48, 3)])
+@pytest.mark.parametrize("mirror", [False, True])
+def test_a_convolution_is_pytorchs(triton: ModuleType, channels_in: int, channels: int, side: int, mirror: bool) -> None:
+    torch.manual_seed(0)
+    x, weight, bias = channels_last(channels_in, 9, 37), torch.randn(channels, channels_in, side, side, device=DEVICE), torch.randn(channels, device=DEVICE)
+    pad = (side // 2,) * 4
+    padded = F.pad(x[None], pad, mode="reflect" if mirror else "constant")
+    residual, residual2 = channels_last(channels, 9, 37), channels_last(channels, 9, 37)
+    expected = 0.5 * F.leaky_relu(F.conv2d(padded, weight, bias), 0.2)[0] + 2 * residual - residual2
+    out = channels_last(channels, 9, 37)
+    moments = triton.conv(
+        x, triton.pack(weight), out, before=(side // 2, side // 2), mirror=mirror, bias=bias, slope=0.2, alpha=0.5,
+        residual=residual, beta=2.0, residual2=residual2, gamma=-1.0, moments=True,
+    )  # fmt: skip
+    tolerance = 1e-4 if DEVICE.type == "cpu" else 3e-2  # TF32 on a GPU
+    torch.testing.assert_close(out, expected, rtol=tolerance, atol=20 * tolerance)
+    mean, variance = moments[0].tolist()
+    assert mean == pytest.approx(out.double().mean().item(), abs=1e-4)
+    assert variance == pytest.approx(out.double().var(unbiased=False).item(), rel=1e-4)
+
+
+def test_a_convolution_writes_its_own_place_alone(triton: ModuleType) -> None:
+    x, weight = channels_last(96, 8, 20), torch.randn(32, 64, 3, 3, device=DEVICE)
+    before = x.clone()
+    triton.conv(x[:64], triton.pack(weight), x[64:], before=(1, 1), slope=torch.full((32,), 0.5, device=DEVICE))
+    assert torch.equal(x[:64], before[:64])
+    expected = F.conv2d(before[None, :64], weight, padding=1)
+    tolerance = 1e-3 if DEVICE.type == "cpu" else 0.5
+    torch.testing.assert_close(x[None, 64:], torch.where(expected >= 0, expected, 0.5 * expected), rtol=0.01, atol=tolerance)
+
+
+@pytest.mark.parametrize("size", [(33, 40), (16, 47)])
+def test_the_generator_in_whole_maps(triton: ModuleType, size: tuple[int, int]) -> None:
+    from animegan.bands import Weights
+    from animegan.whole import Whole
+
+    tensors = load_file(verify(get_style("cel")))
+    picture = torch.from_numpy(np.asarray(photo(*size)).copy())
+    weights = Weights({name: tensor.to(DEVICE) for name, tensor in tensors.items()}, torch.float16)
+    out = torch.empty_like(picture, device=DEVICE)
+    tensors = {name: tensor.to(DEVICE) for name, tensor in tensors.items()}
+    Whole(tensors, weights).draw(picture.to(DEVICE), out)
+    expected = generate({name: tensor.cpu() for name, tensor in tensors.items()}, picture.permute(2, 0, 1)[None].double() / 127.5 - 1)[0].permute(1, 2, 0)
+    assert psnr(out.cpu().float() / 127.5 - 1, expected) >= 57
+
+
+@pytest.mark.parametrize("name", ["redraw", "redraw_video"])
+def test_the_networks_that_draw(triton: ModuleType, name: str) -> None:
+    from animegan.networks.redraw import gpu
+
+    make, reference = {"redraw": (gpu.Redraw, redraw), "redraw_video": (gpu.RedrawVideo, redraw_video)}[name]
+    tensors = {key: tensor.float() for key, tensor in load_file(weights_file(name)).items()}
+    small = torch.from_numpy(np.asarray(photo(19, 16)).copy()).permute(2, 0, 1).float() / 255
+    drawn = make(tensors, DEVICE)(small.to(DEVICE)).cpu()
+    assert drawn.shape == (3, 64, 76)
+    assert psnr(2 * drawn.float(), 2 * reference(tensors, small[None].double())[0]) >= 50
+
+
+def weights_file(name: str) -> Path:
+    return Path(__file__).resolve().parents[2] / "model_store" / f"{name}.safetensors"
