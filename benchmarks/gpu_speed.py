@@ -23,7 +23,7 @@ from torch.profiler import ProfilerActivity, profile
 from animegan import graphs
 from animegan.layers import LAYERS
 from animegan.layout import Mode
-from benchmarks import gpu
+from benchmarks import gpu, redrawing
 from benchmarks.contenders import Contender, Ours, Stock, generator, photo, traced_fp32, traced_half
 from benchmarks.fresh import NotMeasured, Watch
 from benchmarks.peers import onnx_runtime
@@ -84,6 +84,15 @@ NETWORKS: dict[str, dict[str, Make]] = {
         "eager fp16": eager,
         "ONNX Runtime": onnx_runtime,
     },
+    **{
+        name: {
+            "ours": redrawing.ours(name, graph=True),
+            REFERENCE: redrawing.traced(name),
+            "ours, no graph": redrawing.ours(name, graph=False),
+            "eager fp16": redrawing.eager(name),
+        }
+        for name in ("redraw", "redraw_video")
+    },
 }
 SIZES: tuple[Size, ...] = ((1024, 1024), (512, 512), (1600, 900), (2048, 2048), (4096, 4096))
 LARGE_PX = 2048 * 2048  # from it on what is not ours waits until everything else is measured: it takes seconds a run
@@ -110,7 +119,7 @@ def main() -> None:
 
 
 def sizes(rehearse: bool) -> tuple[Size, ...]:
-    return ((64, 64), (48, 48)) if rehearse else SIZES
+    return ((48, 48), (32, 32)) if rehearse else SIZES
 
 
 def measure(

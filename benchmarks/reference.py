@@ -64,7 +64,7 @@ def generate(weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
 
 
 def redraw(weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
-    """Real-ESRGAN's RRDBNet with 6 blocks, ×4: (N, 3, h, w) in 0..1 to (N, 3, 4h, 4w), in x's dtype."""
+    """Real-ESRGAN's RRDBNet ×4: (N, 3, h, w) in 0..1 to (N, 3, 4h, 4w), in x's dtype."""
     w = {name: tensor.to(x.dtype) for name, tensor in weights.items()}
 
     def conv(y: Tensor, name: str) -> Tensor:
@@ -78,7 +78,7 @@ def redraw(weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
 
     with torch.no_grad():
         first = y = conv(x, "first")
-        for block in range(6):
+        for block in sorted({key.split(".")[1] for key in w if key.startswith("body.")}):
             z = y
             for index in range(3):
                 z = dense(z, f"body.{block}.r.{index}")
@@ -95,6 +95,8 @@ def redraw_video(weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
     with torch.no_grad():
         y = x
         for index in range(0, 34, 2):
-            y = F.prelu(F.conv2d(y, w[f"b.{index}.weight"], w[f"b.{index}.bias"], padding=1), w[f"b.{index + 1}.weight"])
+            y = F.prelu(
+                F.conv2d(y, w[f"b.{index}.weight"], w[f"b.{index}.bias"], padding=1), w[f"b.{index + 1}.weight"]
+            )
         y = F.conv2d(y, w["b.34.weight"], w["b.34.bias"], padding=1)
         return F.pixel_shuffle(y, 4) + F.interpolate(x, scale_factor=4, mode="nearest")

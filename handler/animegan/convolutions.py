@@ -217,11 +217,15 @@ def _conv(
         if mirror:  # what the tile reads beyond the map's mirrored edge is not written
             from_row = tl.minimum(tl.maximum(reflect(from_row, height), 0), height - 1)
             from_column = tl.minimum(tl.maximum(reflect(from_column, width), 0), width - 1)
-            here = x + tl.cast(from_row, tl.int64) * row_stride + tl.cast(from_column, tl.int64)[:, None] * column_stride
+            here = (
+                x + tl.cast(from_row, tl.int64) * row_stride + tl.cast(from_column, tl.int64)[:, None] * column_stride
+            )
             value = tl.load(here + channel[None, :])
         else:
             inside = (from_row >= 0) & (from_row < height) & (from_column >= 0) & (from_column < width)
-            here = x + tl.cast(from_row, tl.int64) * row_stride + tl.cast(from_column, tl.int64)[:, None] * column_stride
+            here = (
+                x + tl.cast(from_row, tl.int64) * row_stride + tl.cast(from_column, tl.int64)[:, None] * column_stride
+            )
             value = tl.load(here + channel[None, :], mask=inside[:, None], other=0)
         factor = tl.load(weight + (tap * channels_in + channel)[:, None] * (rows * lanes) + lane[None, :])
         total = tl.dot(value, factor, total)

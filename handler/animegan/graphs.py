@@ -63,7 +63,9 @@ class Graphs:
         self._usable = True
 
     def __call__(self, pictures: Tensor, plan: Plan) -> Tensor:
-        if _profiler_enabled() or plan.peak_bytes > most_bytes(pictures.device):  # a replay would tell a profiler no layers
+        if _profiler_enabled() or plan.peak_bytes > most_bytes(
+            pictures.device
+        ):  # a replay would tell a profiler no layers
             return self._draw(pictures, plan)
         with _turn:
             captured = self._often(pictures, plan)

@@ -41,11 +41,19 @@ def channels_last(*shape: int) -> Tensor:
     return torch.randn(height, width, channels).permute(2, 0, 1).to(DEVICE)
 
 
-@pytest.mark.parametrize(("channels_in", "channels", "side"), [(64, 32, 7), (64, 32, 3), (96, 32, 3), (64, 3, 3), (32, 48, 3)])
+@pytest.mark.parametrize(
+    ("channels_in", "channels", "side"), [(64, 32, 7), (64, 32, 3), (96, 32, 3), (64, 3, 3), (32, 48, 3)]
+)
 @pytest.mark.parametrize("mirror", [False, True])
-def test_a_convolution_is_pytorchs(triton: ModuleType, channels_in: int, channels: int, side: int, mirror: bool) -> None:
+def test_a_convolution_is_pytorchs(
+    triton: ModuleType, channels_in: int, channels: int, side: int, mirror: bool
+) -> None:
     torch.manual_seed(0)
-    x, weight, bias = channels_last(channels_in, 9, 37), torch.randn(channels, channels_in, side, side, device=DEVICE), torch.randn(channels, device=DEVICE)
+    x, weight, bias = (
+        channels_last(channels_in, 9, 37),
+        torch.randn(channels, channels_in, side, side, device=DEVICE),
+        torch.randn(channels, device=DEVICE),
+    )
     pad = (side // 2,) * 4
     padded = F.pad(x[None], pad, mode="reflect" if mirror else "constant")
     residual, residual2 = channels_last(channels, 9, 37), channels_last(channels, 9, 37)
@@ -69,7 +77,9 @@ def test_a_convolution_writes_its_own_place_alone(triton: ModuleType) -> None:
     assert torch.equal(x[:64], before[:64])
     expected = F.conv2d(before[None, :64], weight, padding=1)
     tolerance = 1e-3 if DEVICE.type == "cpu" else 0.5
-    torch.testing.assert_close(x[None, 64:], torch.where(expected >= 0, expected, 0.5 * expected), rtol=0.01, atol=tolerance)
+    torch.testing.assert_close(
+        x[None, 64:], torch.where(expected >= 0, expected, 0.5 * expected), rtol=0.01, atol=tolerance
+    )
 
 
 @pytest.mark.parametrize("size", [(33, 40), (16, 47)])
@@ -83,7 +93,9 @@ def test_the_generator_in_whole_maps(triton: ModuleType, size: tuple[int, int]) 
     out = torch.empty_like(picture, device=DEVICE)
     tensors = {name: tensor.to(DEVICE) for name, tensor in tensors.items()}
     Whole(tensors, weights).draw(picture.to(DEVICE), out)
-    expected = generate({name: tensor.cpu() for name, tensor in tensors.items()}, picture.permute(2, 0, 1)[None].double() / 127.5 - 1)[0].permute(1, 2, 0)
+    expected = generate(
+        {name: tensor.cpu() for name, tensor in tensors.items()}, picture.permute(2, 0, 1)[None].double() / 127.5 - 1
+    )[0].permute(1, 2, 0)
     assert psnr(out.cpu().float() / 127.5 - 1, expected) >= 57
 
 

@@ -20,7 +20,6 @@ from animegan.convolutions import Packed
 
 FEATURES = 64
 GROWTH = 32
-BLOCKS = 6
 SLOPE = 0.2  # of every LeakyReLU
 SCALE = 0.2  # of what a dense block, and a block of three, adds to its input
 VIDEO_CONVOLUTIONS = 16
@@ -60,7 +59,7 @@ class Redraw(_Network):
         super().__init__(tensors, device, dtype)
         self._blocks = [
             [[self._pack(f"body.{block}.r.{dense}.c.{index}") for index in range(5)] for dense in range(3)]
-            for block in range(BLOCKS)
+            for block in range(_count(tensors, "body"))
         ]
         self._body, self._hr, self._last = (self._pack(name) for name in ("cb", "hr", "last"))
         self._up = [self._pack_up(name) for name in ("u1", "u2")]
@@ -152,6 +151,11 @@ class RedrawVideo(_Network):
         convolutions.conv(x, packed, shuffled, before=PAD, bias=bias)
         nearest = F.interpolate(photo[None].to(self._dtype), scale_factor=4, mode="nearest")
         return (F.pixel_shuffle(shuffled[None], 4) + nearest)[0]
+
+
+def _count(tensors: Mapping[str, Tensor], name: str) -> int:
+    """How many numbered parts that one has."""
+    return len({key.split(".")[1] for key in tensors if key.startswith(f"{name}.")})
 
 
 def _fold(weight: Tensor, axis: int, *, odd: bool) -> Tensor:
