@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from animegan.bands import Weights
 from animegan.styles import get_style, verify
+from animegan.whole import Whole
 from benchmarks.reference import generate, psnr, redraw, redraw_video
 from pictures import photo
 
@@ -84,9 +87,6 @@ def test_a_convolution_writes_its_own_place_alone(triton: ModuleType) -> None:
 
 @pytest.mark.parametrize("size", [(33, 40), (16, 47)])
 def test_the_generator_in_whole_maps(triton: ModuleType, size: tuple[int, int]) -> None:
-    from animegan.bands import Weights
-    from animegan.whole import Whole
-
     tensors = load_file(verify(get_style("cel")))
     picture = torch.from_numpy(np.asarray(photo(*size)).copy())
     weights = Weights({name: tensor.to(DEVICE) for name, tensor in tensors.items()}, torch.float16)
@@ -101,14 +101,14 @@ def test_the_generator_in_whole_maps(triton: ModuleType, size: tuple[int, int]) 
 
 @pytest.mark.parametrize("name", ["redraw", "redraw_video"])
 def test_the_networks_that_draw(triton: ModuleType, name: str) -> None:
-    from animegan.networks.redraw import gpu
-
-    make, reference = {"redraw": (gpu.Redraw, redraw), "redraw_video": (gpu.RedrawVideo, redraw_video)}[name]
+    networks = importlib.import_module("animegan.networks.redraw.gpu")  # Triton's functions are made when it is imported
+    make, reference = {"redraw": (networks.Redraw, redraw), "redraw_video": (networks.RedrawVideo, redraw_video)}[name]
+    dtype = torch.float16 if DEVICE.type == "cuda" else torch.float32  # which the interpreter multiplies a hundred times as fast
     tensors = {key: tensor.float() for key, tensor in load_file(weights_file(name)).items()}
     small = torch.from_numpy(np.asarray(photo(19, 16)).copy()).permute(2, 0, 1).float() / 255
-    drawn = make(tensors, DEVICE)(small.to(DEVICE)).cpu()
+    drawn = make(tensors, DEVICE, dtype)(small.to(DEVICE)).cpu()
     assert drawn.shape == (3, 64, 76)
-    assert psnr(2 * drawn.float(), 2 * reference(tensors, small[None].double())[0]) >= 50
+    assert psnr(2 * drawn.float(), 2 * reference(tensors, small[None].double())[0]) >= (50 if DEVICE.type == "cuda" else 100)
 
 
 def weights_file(name: str) -> Path:
