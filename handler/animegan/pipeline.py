@@ -19,9 +19,9 @@ from animegan.errors import AnimeganError, BadSetting, InternalError, OutOfMemor
 from animegan.gate import Gate
 from animegan.hardware import cpu_count, pick_device
 from animegan.lanczos import Lanczos
+from animegan.networks.plan import Plan
 from animegan.options import Options, parse
 from animegan.pixels import Scale, pillow_lanczos
-from animegan.plan import Plan
 from animegan.report import Report
 from animegan.settings import Settings
 from animegan.styles import styles

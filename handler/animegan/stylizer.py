@@ -10,15 +10,17 @@ import torch
 from PIL import Image
 from torch.profiler import record_function
 
-from animegan import budget, graphs, images
+from animegan import budget, images
 from animegan.errors import PictureTooLarge
 from animegan.hardware import pick_device, pick_precision
-from animegan.layout import Shape
 from animegan.memory import is_out_of_memory, release
-from animegan.plan import Plan, choose, plans
+from animegan.networks import graphs
+from animegan.networks.animegan2.layout import Shape
+from animegan.networks.animegan2.network import load_network
+from animegan.networks.animegan2.plan import plans
+from animegan.networks.plan import Plan, choose
 from animegan.settings import MAX_SIDE_PX, WARMUP_PX, Device, Precision
 from animegan.styles import DEFAULT_STYLE, get_style
-from animegan.tracing import load_network
 from animegan.transfer import download, upload
 
 
@@ -115,9 +117,9 @@ class Stylizer:
         known = self._plans(height, width, batch)
         if not self.memory_mb and known[0].peak_bytes > self.budget_bytes():
             self._release()  # what is held and unused is no reason to go slow, or to refuse
-        return choose(known, self.budget_bytes())
+        return choose(known, self.budget_bytes(), self._plans)
 
-    def _plans(self, height: int, width: int, batch: int) -> list[Plan]:
+    def _plans(self, height: int, width: int, batch: int = 1) -> list[Plan]:
         return list(plans(Shape(height, width, batch, self._network.itemsize), cuda=self.device.type == "cuda"))
 
     def budget_bytes(self) -> int:

@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from animegan.plain import EPS, window_like
+from animegan.operators.plain import EPS, window_like
 
 _TILE = 4096  # elements: 32 a thread, four loads of 16 bytes in flight in fp16, and registers for the statistics
 _PARTS = 4096  # of a picture's statistics at most: many times what runs at once, and still merged in one go
