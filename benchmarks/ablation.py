@@ -26,8 +26,8 @@ from PIL import Image
 from torch import Tensor
 
 from animegan import memory
-from animegan.graphs import OFTEN
-from animegan.layout import Mode
+from animegan.networks.graphs import OFTEN
+from animegan.networks.plan import Mode
 from animegan.sizes import fit
 from benchmarks import fresh
 from benchmarks.contenders import (

@@ -12,14 +12,16 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
-from animegan import bands
-from animegan.generator import Generator, build
 from animegan.hardware import pick_precision
-from animegan.layout import Mode, Shape, layout
-from animegan.network import Network
-from animegan.plan import BAND_BYTES, Plan, banded, plans, whole
+from animegan.networks.animegan2 import bands
+from animegan.networks.animegan2.fused import trace
+from animegan.networks.animegan2.generator import Generator, build
+from animegan.networks.animegan2.layout import Shape, layout
+from animegan.networks.animegan2.network import Network
+from animegan.networks.animegan2.plan import BAND_BYTES, banded, plans, whole
+from animegan.networks.plan import Mode, Plan
+from animegan.networks.weights import load_weights
 from animegan.styles import DEFAULT_STYLE, get_style, verify
-from animegan.tracing import load_weights, trace
 from benchmarks.fresh import NotMeasured
 
 PHOTOS = Path(__file__).resolve().parents[1] / "docs" / "photos"

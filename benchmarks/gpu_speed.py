@@ -18,11 +18,12 @@ from unittest import mock
 
 import torch
 from torch import Tensor
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from animegan import graphs
-from animegan.layers import LAYERS
-from animegan.layout import Mode
+from animegan.networks import graphs
+from animegan.networks.animegan2.layers import LAYERS
+from animegan.networks.plan import Mode
 from benchmarks import gpu, redrawing
 from benchmarks.contenders import Contender, Ours, Stock, generator, photo, traced_fp32, traced_half
 from benchmarks.fresh import NotMeasured, Watch
@@ -49,7 +50,7 @@ class _Ours(Ours):
         self.warm: set[torch.Size] = set()
 
     def draw(self, picture: Tensor) -> Tensor:
-        with mock.patch.object(graphs, "most_bytes", lambda _: self.most_bytes):
+        with mock.patch.object(graphs, "most_bytes", return_value=self.most_bytes):
             if picture.shape not in self.warm:  # a graph is captured when a plan has come often
                 self.warm.add(picture.shape)
                 for _ in range(graphs.OFTEN):
@@ -182,6 +183,10 @@ def explain(results: gpu.Results, where: torch.device, network: str, size: Size)
         row["layers_us"] = {
             event.key: getattr(event, f"{kind}_time_total") for event in averages if event.key in layers
         }
+        if where.type == "cuda":
+            row["kernels_ms"] = sum(
+                event.self_device_time_total for event in averages if event.device_type == DeviceType.CUDA
+            ) / 1000
         spent = [
             (getattr(event, f"self_{kind}_time_total"), event.key, event.count)
             for event in averages

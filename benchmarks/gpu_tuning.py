@@ -11,10 +11,11 @@ from unittest import mock
 
 import torch
 
-from animegan import graphs, kernels, plain
-from animegan.layers import LAYERS
-from animegan.layout import Shape, below
-from animegan.plan import banded, whole
+from animegan.networks import graphs
+from animegan.networks.animegan2.layers import LAYERS
+from animegan.networks.animegan2.layout import Shape, below
+from animegan.networks.animegan2.plan import banded, whole
+from animegan.operators import kernels, plain
 from benchmarks import gpu
 from benchmarks.contenders import Ours, photo
 from benchmarks.fresh import MIB, Watch
@@ -85,7 +86,7 @@ def tune_graphs(results: gpu.Results, where: torch.device, best: gpu.Row, sides:
             plan = whole(Shape(side, side, 1, network.itemsize), cuda=where.type == "cuda")
             picture, row["plan_mib"] = photo(side, side).to(where), plan.peak_bytes / MIB
             for name, most_bytes in (("ms", -1), ("graph_ms", 2**60)):
-                with mock.patch.object(graphs, "most_bytes", lambda _: most_bytes):
+                with mock.patch.object(graphs, "most_bytes", return_value=most_bytes):
                     for _ in range(graphs.OFTEN + 1):
                         network.draw(picture, plan)
                     row[name] = gpu.times_ms(lambda: network.draw(picture, plan), where, most_s=0.5)["ms"]  # noqa: B023

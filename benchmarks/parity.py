@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from animegan.generator import build
 from animegan.hardware import DTYPES
-from animegan.network import Network
+from animegan.networks.animegan2.fused import trace
+from animegan.networks.animegan2.generator import build
+from animegan.networks.animegan2.network import Network
+from animegan.networks.weights import load_weights
 from animegan.styles import bundled_styles, verify
-from animegan.tracing import load_weights, trace
 from benchmarks.reference import generate, psnr
 from benchmarks.result import store, table
 

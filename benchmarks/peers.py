@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 
 from animegan.hardware import cpu_count
+from animegan.networks.weights import load_weights
 from animegan.styles import DEFAULT_STYLE, get_style, verify
-from animegan.tracing import load_weights
 from benchmarks import fresh
 from benchmarks.contenders import Contender, Ours, Stock, generator, half, photo, precisions, traced_fp32, traced_half
 from benchmarks.fresh import WARMUP_PX, NotMeasured

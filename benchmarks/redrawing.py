@@ -75,7 +75,7 @@ def ours(name: str, *, graph: bool) -> Callable[[torch.device], Redrawing]:
         from animegan.networks.redraw import gpu  # noqa: PLC0415 - Triton comes with PyTorch for CUDA alone
 
         dtype = torch.float16 if device.type == "cuda" else torch.float32
-        net = {"redraw": gpu.Redraw, "redraw_video": gpu.RedrawVideo}[name](tensors(name, device), device, dtype)
+        net: Draw = {"redraw": gpu.Redraw, "redraw_video": gpu.RedrawVideo}[name](tensors(name, device), device, dtype)
         return Redrawing(Captured(net) if graph else net, device)
 
     return make

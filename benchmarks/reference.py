@@ -1,6 +1,6 @@
 """An independent computation of AnimeGANv2's generator, for parity: functions over the state dict, torch's GroupNorm.
 
-Written from the table in the model's documentation, sharing no line with `animegan.generator`.
+Written from the table in the model's documentation, sharing no line with `animegan.networks.animegan2.generator`.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from animegan import images
-from animegan.layout import Shape, layout
-from animegan.plan import banded
+from animegan.networks.animegan2.layout import Shape, layout
+from animegan.networks.animegan2.plan import banded
 from benchmarks.contenders import Ours, Stock, generator, photo
 from benchmarks.reference import psnr
 from benchmarks.result import store, table

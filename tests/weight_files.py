@@ -24,8 +24,8 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import load_file
 from torch import Tensor
 
-from animegan import generator
-from animegan.generator import tensor_shapes
+from animegan.networks.animegan2 import generator
+from animegan.networks.animegan2.generator import tensor_shapes
 from animegan.styles import bundled_dir
 
 SCOPE = "generator/G_MODEL/"

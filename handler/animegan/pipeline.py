@@ -11,19 +11,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
+import torch
 from PIL import Image
 from torch import Tensor
 from torch.profiler import record_function
 
-from animegan import images, memory
+from animegan import budget, images, memory
 from animegan.errors import AnimeganError, BadSetting, InternalError, OutOfMemory, PictureTooLarge
 from animegan.gate import Gate
 from animegan.hardware import cpu_count, pick_device
 from animegan.jpeg import device_encoder
 from animegan.lanczos import Lanczos
+from animegan.networks.plan import Plan
 from animegan.options import Options, parse
 from animegan.pixels import Scale, pillow_lanczos
-from animegan.plan import Plan
 from animegan.report import Report
 from animegan.settings import Settings
 from animegan.styles import styles
@@ -31,6 +32,8 @@ from animegan.stylizer import Stylizer
 from animegan.transfer import download
 
 logger = logging.getLogger(__name__)
+
+DECODED_BYTES = 16  # of a pixel while it is decoded: a WebP's, which takes the most
 
 
 @dataclass
@@ -69,7 +72,7 @@ class Pipeline:
         if threads is None:
             threads = (settings.cpu_threads or cpu_count()) if on_gpu else 0
         self._workers: Executor = ThreadPoolExecutor(threads, "animegan") if threads else _AtOnce()
-        self._gate = Gate(self.limits.max_pixels)  # all threads together decode in the memory of the largest picture
+        self._gate = Gate(_most_decoded(self.limits.max_pixels, self.device))
         self._scale: Scale = Lanczos(self.device) if on_gpu else pillow_lanczos
         self._jpeg = device_encoder(self.device)
         self._gpu = gpu
@@ -234,6 +237,17 @@ class Pipeline:
     def close(self) -> None:
         """End the threads, after what they are at."""
         self._workers.shutdown()
+
+
+def _most_decoded(max_pixels: int, device: torch.device) -> int:
+    """Return how many pixels all threads may decode at once.
+
+    On a CPU those of the largest picture, whose memory it takes. A GPU would wait: there as many as fit in half of what
+    the host has free.
+    """
+    if device.type != "cuda":
+        return max_pixels
+    return max(max_pixels, budget.free_bytes(torch.device("cpu")) // 2 // DECODED_BYTES)
 
 
 P = ParamSpec("P")

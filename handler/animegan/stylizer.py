@@ -11,15 +11,17 @@ from PIL import Image
 from torch import Tensor
 from torch.profiler import record_function
 
-from animegan import budget, graphs, images
+from animegan import budget, images
 from animegan.errors import PictureTooLarge
 from animegan.hardware import pick_device, pick_precision
-from animegan.layout import Shape
 from animegan.memory import is_out_of_memory, release
-from animegan.plan import Plan, batch_size, choose, plans
+from animegan.networks import graphs
+from animegan.networks.animegan2.layout import Shape
+from animegan.networks.animegan2.network import load_network
+from animegan.networks.animegan2.plan import batch_size, plans
+from animegan.networks.plan import Plan, choose
 from animegan.settings import MAX_SIDE_PX, WARMUP_PX, Device, Precision
 from animegan.styles import DEFAULT_STYLE, get_style
-from animegan.tracing import load_network
 from animegan.transfer import download, upload, wait
 
 
@@ -129,14 +131,14 @@ class Stylizer:
         known = self._plans(height, width, batch)
         if not self.memory_mb and known[0].peak_bytes > self.budget_bytes():
             self._release()  # what is held and unused is no reason to go slow, or to refuse
-        return choose(known, self.budget_bytes())
+        return choose(known, self.budget_bytes(), self._plans)
 
     def batch_size(self, height: int, width: int) -> int:
         """How many pictures of that size, in px, to draw as one batch now: at least 1, which may still be too large."""
         shape = Shape(height, width, 1, self._network.itemsize)
         return batch_size(shape, self.budget_bytes(), cuda=self.device.type == "cuda")
 
-    def _plans(self, height: int, width: int, batch: int) -> list[Plan]:
+    def _plans(self, height: int, width: int, batch: int = 1) -> list[Plan]:
         return list(plans(Shape(height, width, batch, self._network.itemsize), cuda=self.device.type == "cuda"))
 
     def budget_bytes(self) -> int:

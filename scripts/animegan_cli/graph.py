@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from animegan.errors import BadWeights
-from animegan.generator import tensor_shapes
+from animegan.networks.animegan2.generator import tensor_shapes
 
 Array = NDArray[np.generic]
 

@@ -9,7 +9,7 @@ import onnx
 from onnx import numpy_helper
 
 from animegan.errors import BadWeights
-from animegan.generator import tensor_shapes
+from animegan.networks.animegan2.generator import tensor_shapes
 from animegan_cli.graph import Array, Graph, tensorflow_names
 
 # A constant's shape matters to a convolution only; Unsqueeze and Squeeze are met on the way to a norm.

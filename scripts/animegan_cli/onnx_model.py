@@ -13,8 +13,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from animegan.layers import LAYERS, Layer
-from animegan.plain import EPS
+from animegan.networks.animegan2.layers import LAYERS, Layer
+from animegan.operators.plain import EPS
 
 INPUT, OUTPUT = "photo", "anime"
 _OPSET = 17  # the last before reductions take their axes as an input: runtimes since 2022 read it

@@ -33,9 +33,9 @@ from torch.profiler import ProfilerActivity, record_function
 
 from animegan import hardware, settings
 from animegan.errors import BadOption, BadSetting
-from animegan.layers import LAYERS
+from animegan.networks.animegan2.layers import LAYERS
+from animegan.networks.plan import Plan, megabytes
 from animegan.pipeline import Item, Pipeline
-from animegan.plan import Plan, megabytes
 from animegan.report import Report
 from animegan_cli.archive import ROOT
 from animegan_cli.replacing import replacing

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from animegan.errors import AnimeganError, BadSetting, BadWeights
-from animegan.generator import check_weights, tensor_shapes
+from animegan.networks.animegan2.generator import check_weights, tensor_shapes
 
 if TYPE_CHECKING:
     from animegan_cli.graph import Array

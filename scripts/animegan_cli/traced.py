@@ -8,9 +8,11 @@ from pathlib import Path
 import torch
 
 from animegan.errors import InternalError
-from animegan.generator import Generator, build
+from animegan.networks.animegan2.fused import trace
+from animegan.networks.animegan2.generator import Generator, build
+from animegan.networks.torchscript import traced_name
+from animegan.networks.weights import load_weights
 from animegan.styles import bundled_styles, verify
-from animegan.tracing import load_weights, trace, traced_name
 from animegan_cli.archive import normalise_zip
 
 CHECKED_SIZES = ((17, 24), (70, 35))  # height, width: not the traced example's, odd somewhere, one above a band

@@ -17,7 +17,7 @@ from ts.metrics.metric_type_enum import MetricTypes
 from ts.model_loader import TsModelLoader
 
 from animegan.errors import BadSetting
-from animegan.plan import Plan
+from animegan.networks.plan import Plan
 from animegan_handler import METRICS as METRIC_TYPES
 from animegan_handler import AnimeganHandler
 from contexts import METRICS, make_context

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from animegan.bands import Weights
+from animegan.networks.animegan2.bands import Weights
+from animegan.networks.animegan2.whole import Whole
 from animegan.styles import get_style, verify
-from animegan.whole import Whole
 from benchmarks.reference import generate, psnr, redraw, redraw_video
 from pictures import photo
 
@@ -36,7 +36,7 @@ def _interpreted() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def triton(_interpreted: None) -> ModuleType:
-    return importlib.import_module("animegan.convolutions")
+    return importlib.import_module("animegan.operators.convolutions")
 
 
 def channels_last(*shape: int) -> Tensor:
@@ -101,14 +101,20 @@ def test_the_generator_in_whole_maps(triton: ModuleType, size: tuple[int, int]) 
 
 @pytest.mark.parametrize("name", ["redraw", "redraw_video"])
 def test_the_networks_that_draw(triton: ModuleType, name: str) -> None:
-    networks = importlib.import_module("animegan.networks.redraw.gpu")  # Triton's functions are made when it is imported
+    networks = importlib.import_module(
+        "animegan.networks.redraw.gpu"
+    )  # Triton's functions are made when it is imported
     make, reference = {"redraw": (networks.Redraw, redraw), "redraw_video": (networks.RedrawVideo, redraw_video)}[name]
-    dtype = torch.float16 if DEVICE.type == "cuda" else torch.float32  # which the interpreter multiplies a hundred times as fast
+    dtype = (
+        torch.float16 if DEVICE.type == "cuda" else torch.float32
+    )  # which the interpreter multiplies a hundred times as fast
     tensors = {key: tensor.float() for key, tensor in load_file(weights_file(name)).items()}
     small = torch.from_numpy(np.asarray(photo(19, 16)).copy()).permute(2, 0, 1).float() / 255
     drawn = make(tensors, DEVICE, dtype)(small.to(DEVICE)).cpu()
     assert drawn.shape == (3, 64, 76)
-    assert psnr(2 * drawn.float(), 2 * reference(tensors, small[None].double())[0]) >= (50 if DEVICE.type == "cuda" else 100)
+    assert psnr(2 * drawn.float(), 2 * reference(tensors, small[None].double())[0]) >= (
+        50 if DEVICE.type == "cuda" else 100
+    )
 
 
 def weights_file(name: str) -> Path:

@@ -12,18 +12,20 @@ import pytest
 import torch
 from PIL import Image, JpegImagePlugin
 
-from animegan import graphs, transfer
+from animegan import transfer
 from animegan.jpeg import device_encoder
 from animegan.lanczos import Lanczos
-from animegan.layout import Mode, Shape
 from animegan.memory import Cleaner, usage
-from animegan.network import Network
+from animegan.networks import graphs
+from animegan.networks.animegan2.layout import Shape
+from animegan.networks.animegan2.network import Network, load_network
+from animegan.networks.animegan2.plan import banded, plans, whole
+from animegan.networks.plan import Mode
+from animegan.networks.weights import load_weights
 from animegan.pipeline import Pipeline
-from animegan.plan import banded, plans, whole
 from animegan.settings import Settings
 from animegan.styles import get_style, verify
 from animegan.stylizer import Stylizer
-from animegan.tracing import load_network, load_weights
 from benchmarks.reference import generate, psnr
 from pictures import encoded, photo
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from animegan.errors import BadWeights
-from animegan.generator import Generator, build, check_weights, tensor_shapes
 from animegan.hardware import DTYPES
+from animegan.networks.animegan2.generator import Generator, build, check_weights, tensor_shapes
+from animegan.networks.weights import load_weights
 from animegan.styles import get_style, verify
-from animegan.tracing import load_weights
 from benchmarks.reference import generate, psnr
 from pictures import photo_tensor
 

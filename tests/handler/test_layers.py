@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from animegan.generator import Generator, tensor_shapes
-from animegan.layers import LAYERS
+from animegan.networks.animegan2.generator import Generator, tensor_shapes
+from animegan.networks.animegan2.layers import LAYERS
 
 
 def test_every_tensor_is_a_layers() -> None:

@@ -16,8 +16,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from animegan import native, plain
+from animegan import native
 from animegan.errors import InternalError
+from animegan.operators import plain
 
 ROOT = Path(__file__).resolve().parents[2]
 every_form = pytest.mark.parametrize("form", native.forms())

@@ -12,17 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from animegan import plain
-from animegan.bands import Weights, draw
-from animegan.fused import Fused
-from animegan.generator import build
 from animegan.hardware import DTYPES
-from animegan.layout import Mode, Shape, layout
-from animegan.network import Network
-from animegan.operators import Form
-from animegan.plan import banded, whole
+from animegan.networks.animegan2.bands import Weights, draw
+from animegan.networks.animegan2.fused import Fused, trace
+from animegan.networks.animegan2.generator import build
+from animegan.networks.animegan2.layout import Shape, layout
+from animegan.networks.animegan2.network import Network
+from animegan.networks.animegan2.plan import banded, whole
+from animegan.networks.plan import Mode
+from animegan.networks.weights import load_weights
+from animegan.operators import Form, plain
 from animegan.styles import get_style, verify
-from animegan.tracing import load_weights, trace
 from benchmarks.reference import generate, psnr
 from pictures import photo, photo_tensor
 
@@ -101,7 +101,7 @@ def test_bands_are_the_whole(height: int, width: int, batch: int, mode: Mode, ba
 def test_bands_are_the_whole_before_they_are_rounded_to_8_bits(
     mode: Mode, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("animegan.bands.to_pixels", lambda values: values)
+    monkeypatch.setattr("animegan.networks.animegan2.bands.to_pixels", lambda values: values)
     given = pixels(131, 77)
     out = torch.empty(given.shape[1:], dtype=torch.float32)
     drawing = network(precision)
@@ -133,7 +133,7 @@ def test_a_cpu_whose_convolutions_cannot_write_into_the_arena_draws_the_same(
 ) -> None:
     given = pixels(70, 50)
     expected = drawn(precision, given, "recompute", 90_000)
-    monkeypatch.setattr("animegan.bands._onednn_takes", lambda *_: False)
+    monkeypatch.setattr("animegan.networks.animegan2.bands._onednn_takes", lambda *_: False)
     network.cache_clear()
     made = drawn(precision, given, "recompute", 90_000)
     network.cache_clear()

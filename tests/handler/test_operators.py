@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import animegan.operators  # noqa: F401 - registers torch.ops.animegan
-from animegan import native, plain
+from animegan import native
+from animegan.operators import plain
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 FP32 = torch.finfo(torch.float32).eps
@@ -69,7 +70,7 @@ def _forms() -> dict[str, Form]:
     found = {"plain": form(plain, "cpu", "plain_"), "registered": form(torch.ops.animegan, "cpu")}
     if importlib.util.find_spec("triton"):
         with interpreter():
-            found["triton"] = form(import_module("animegan.kernels"), gpu)
+            found["triton"] = form(import_module("animegan.operators.kernels"), gpu)
     if gpu == "cuda":
         found |= {"plain-cuda": form(plain, gpu, "plain_"), "registered-cuda": form(torch.ops.animegan, gpu)}
     return found | {f"native-{name}": form(native.load(name), "cpu") for name in native.forms()}
@@ -285,7 +286,7 @@ def test_statistics_that_cancel(form: Form, dtype: torch.dtype) -> None:
 
 @triton_form
 def test_triton_adds_up_many_tiles_in_one_program(form: Form, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("animegan.kernels._PARTS", 4)
+    monkeypatch.setattr("animegan.operators.kernels._PARTS", 4)
     x = torch.randn(2, 256, 7, 37).add_(100).to(form.device).contiguous(memory_format=torch.channels_last)
     agree_on_moments(form.moments(x), x)
 

@@ -13,15 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.profiler import ProfilerActivity, profile
 
-from animegan import plain
 from animegan.errors import PictureTooLarge
 from animegan.hardware import DTYPES, pick_precision
-from animegan.layout import Mode, Shape, layout
-from animegan.network import Network
-from animegan.operators import Form
-from animegan.plan import MOST_TOGETHER, Plan, banded, batch_size, choose, plans, whole, whole_bytes
+from animegan.networks.animegan2.layout import Shape, layout
+from animegan.networks.animegan2.network import Network, load_network
+from animegan.networks.animegan2.plan import MOST_TOGETHER, banded, batch_size, plans, whole, whole_bytes
+from animegan.networks.plan import Mode, Plan, choose
+from animegan.operators import Form, plain
 from animegan.styles import get_style
-from animegan.tracing import load_network
 from benchmarks import fresh
 
 MIB = 2**20
@@ -35,6 +34,10 @@ def network(precision: str) -> Network:
 
 def plan_of(shape: Shape, mode: Mode) -> Plan:
     return whole(shape, cuda=False) if mode == "whole" else banded(shape, mode, 4 * MIB, cuda=False)
+
+
+def replan(height: int, width: int) -> list[Plan]:
+    return list(plans(Shape(height, width, 1, 2), cuda=False))
 
 
 def counted_peak(drawing: Network, plan: Plan) -> int:
@@ -122,27 +125,27 @@ def test_recomputation_says_what_it_costs() -> None:
 
 def test_the_budget_decides() -> None:
     known = list(plans(Shape(2160, 3840, 1, 2), cuda=True))
-    assert [choose(known, plan.peak_bytes) for plan in known] == known
-    assert choose(known, known[1].peak_bytes - 1) == known[2]
+    assert [choose(known, plan.peak_bytes, replan) for plan in known] == known
+    assert choose(known, known[1].peak_bytes - 1, replan) == known[2]
 
 
 def test_what_never_fits_is_refused_with_the_side_that_would() -> None:
     known = list(plans(Shape(3000, 6000, 1, 2), cuda=False))
     with pytest.raises(PictureTooLarge) as caught:
-        choose(known, 300 * MIB)
+        choose(known, 300 * MIB, replan)
     members = caught.value.members
     side = members["fits_side_px"]
     assert isinstance(side, int)
     for part in ("6000×3000 px", f"{members['need_mb']} MiB", "300", f"{side} px"):
         assert part in caught.value.detail
-    assert choose(list(plans(Shape(side // 2, side, 1, 2), cuda=False)), 300 * MIB)
+    assert choose(replan(side // 2, side), 300 * MIB, replan)
     with pytest.raises(PictureTooLarge):
-        choose(list(plans(Shape((side + 8) // 2, side + 8, 1, 2), cuda=False)), 300 * MIB)
+        choose(replan((side + 8) // 2, side + 8), 300 * MIB, replan)
 
 
 def test_a_budget_for_nothing_at_all_names_no_side() -> None:
     with pytest.raises(PictureTooLarge) as caught:
-        choose(list(plans(Shape(64, 64, 1, 2), cuda=False)), 0)
+        choose(replan(64, 64), 0, replan)
     assert caught.value.members["fits_side_px"] == 0
     assert "max_side" not in caught.value.detail
 

@@ -13,8 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from animegan.errors import PictureTooLarge
-from animegan.layout import Shape
-from animegan.plan import Plan, plans
+from animegan.networks.animegan2.layout import Shape
+from animegan.networks.animegan2.plan import plans
+from animegan.networks.plan import Plan
 from animegan.stylizer import Stylizer
 from pictures import photo
 

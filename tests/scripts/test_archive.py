@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from animegan.errors import BadSetting
-from animegan.generator import build
+from animegan.networks.animegan2.fused import trace
+from animegan.networks.animegan2.generator import build
+from animegan.networks.weights import load_weights
 from animegan.styles import get_style, verify
-from animegan.tracing import load_weights, trace
 from animegan_cli import archive
 from animegan_cli.traced import check, save
 
@@ -86,7 +87,7 @@ def test_every_kind_of_source_counts() -> None:
     assert {
         "config/model-config.yaml",
         "handler/animegan_handler.py",
-        "handler/animegan/generator.py",
+        "handler/animegan/networks/animegan2/generator.py",
         "model_store/styles.json",
         "model_store/cel.safetensors",
         "scripts/animegan_cli/traced.py",

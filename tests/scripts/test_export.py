@@ -20,7 +20,7 @@ from torch import Tensor
 import weight_files as files
 from animegan import __version__
 from animegan.errors import BadOption, BadSetting, InternalError, StyleNotInstalled
-from animegan.generator import Generator, build
+from animegan.networks.animegan2.generator import Generator, build
 from animegan.styles import get_style, verify
 from animegan_cli import export as work
 from animegan_cli import install, readers

@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 import weight_files as files
-from animegan.generator import build, tensor_shapes
+from animegan.networks.animegan2.generator import build, tensor_shapes
 from animegan_cli import readers
 from animegan_cli.graph import tensorflow_names
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 import weight_files as files
 from animegan.errors import BadSetting, BadWeights
-from animegan.generator import Generator, tensor_shapes
+from animegan.networks.animegan2.generator import Generator, tensor_shapes
 from animegan_cli import readers
 
 Read = Callable[[bytes], dict[str, Tensor]]

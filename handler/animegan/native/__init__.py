@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from animegan.errors import InternalError
-from animegan.plain import plain_moments, plain_norm_act_pad, plain_upsample_pad, window_like
+from animegan.operators.plain import plain_moments, plain_norm_act_pad, plain_upsample_pad, window_like
 
 FOLDER = Path(__file__).resolve().parent
 FORMS = {  # fastest first; what /proc/cpuinfo lists of a CPU that can run it

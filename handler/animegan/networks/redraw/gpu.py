@@ -8,6 +8,7 @@ shuffle over the nearest pixel. Both pad with zeros.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from itertools import product
 
@@ -15,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from animegan import convolutions
-from animegan.convolutions import Packed
+from animegan.operators import convolutions
+from animegan.operators.convolutions import Packed
 
 FEATURES = 64
 GROWTH = 32
@@ -26,7 +27,7 @@ VIDEO_CONVOLUTIONS = 16
 PAD = (1, 1)  # rows above and columns on the left of a 3×3 convolution's input
 
 
-class _Network:
+class _Network(ABC):
     """Tensors of a state dict, packed for the kernels, in `dtype` on `device`."""
 
     def __init__(self, tensors: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> None:
@@ -36,6 +37,10 @@ class _Network:
         self._first = first.contiguous(memory_format=torch.channels_last), self._bias(self.first).to(dtype)
 
     first: str
+
+    @abstractmethod
+    def __call__(self, photo: Tensor) -> Tensor:
+        """See `Redraw`."""
 
     def _bias(self, name: str) -> Tensor:
         return self._tensors[f"{name}.bias"]

@@ -17,7 +17,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from animegan.kernels import affine, merge, reflect
+from animegan.operators.kernels import affine, merge, reflect
 
 
 class Launch(NamedTuple):
@@ -30,7 +30,7 @@ class Launch(NamedTuple):
     stages: int
 
 
-# Measured on an H200 by `scripts/gpu tuning`; by kernel side and channels in and out.
+# The best of a sweep on an H200; by kernel side and channels in and out.
 LAUNCHES = {
     (7, 64, 32): Launch(2, 128, 64, 4, 3),
     (3, 64, 32): Launch(2, 128, 64, 4, 3),
@@ -155,7 +155,7 @@ def last(
     blocks = triton.cdiv(width, LAST_PIXELS)
     with torch.cuda.device_of(x):
         _last[(blocks * height,)](
-            x, *_strides(x), moments, weight, bias, slope, projection, out, out.stride(0), height, width, blocks,
+            x, *_strides(x), moments, weight, bias, slope, projection, out, out.stride(0), width, blocks,
             channels, triton.next_power_of_2(channels), LAST_PIXELS, num_warps=4,
         )  # fmt: skip
 
@@ -282,7 +282,7 @@ def _first(
 
 @_kernel
 def _last(
-    x, row_stride, column_stride, moments, weight, bias, slope, projection, out, out_row_stride, height, width, blocks,
+    x, row_stride, column_stride, moments, weight, bias, slope, projection, out, out_row_stride, width, blocks,
     channels: tl.constexpr, lanes: tl.constexpr, pixels: tl.constexpr,
 ):  # fmt: skip
     tile = tl.program_id(0)

@@ -11,9 +11,12 @@ from torch.nn import functional as F
 from torch.profiler import record_function
 
 from animegan import operators  # noqa: F401 - registers torch.ops.animegan
-from animegan.generator import Generator
-from animegan.layers import LAYERS, Layer
-from animegan.plan import WIDEST_BAND_ROWS
+from animegan.networks import torchscript
+from animegan.networks.animegan2.generator import Generator
+from animegan.networks.animegan2.layers import LAYERS, Layer
+from animegan.networks.animegan2.plan import WIDEST_BAND_ROWS
+
+EXAMPLE_PX = 32  # any size will do: every size in the graph is read from the input
 
 
 @torch.jit.script
@@ -91,3 +94,9 @@ class Fused(nn.Module):
         conv = self.generator.get_submodule(layer.name)
         assert isinstance(conv, nn.Conv2d)
         return F.conv2d(padded, conv.weight, conv.bias, layer.stride, groups=layer.groups)
+
+
+def trace(generator: Generator, example_px: int = EXAMPLE_PX) -> torch.jit.ScriptModule:
+    """The generator with its passes fused, traced in fp32 for any batch and size; its weights stay parameters."""
+    example = torch.zeros(1, 3, example_px, example_px).to(memory_format=torch.channels_last)
+    return torchscript.trace(Fused(generator), example)

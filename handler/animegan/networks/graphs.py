@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch._C._autograd import _profiler_enabled
 
-from animegan.plan import Plan
+from animegan.networks.plan import Plan
 
 logger = logging.getLogger(__name__)
 

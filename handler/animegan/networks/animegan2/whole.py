@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.profiler import record_function
 
 from animegan import operators
-from animegan.bands import Weights
-from animegan.layers import LAYERS, Layer
+from animegan.networks.animegan2.bands import Weights
+from animegan.networks.animegan2.layers import LAYERS, Layer
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class Whole:
     """Draw uint8 pictures (H, W, 3) on a CUDA device, one at a time. Needs Triton."""
 
     def __init__(self, tensors: Mapping[str, Tensor], weights: Weights) -> None:
-        from animegan import convolutions  # noqa: PLC0415 - Triton comes with PyTorch for CUDA alone
+        from animegan.operators import convolutions  # noqa: PLC0415 - Triton comes with PyTorch for CUDA alone
 
         self._triton = convolutions
         self._weights = weights

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 from torch.library import Library
 
-from animegan import native, plain
+from animegan import native
+from animegan.operators import plain
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ def form(device: torch.device) -> Form:
 
 def _triton(device: torch.device) -> Form | None:
     try:
-        from animegan import kernels  # noqa: PLC0415 - Triton comes with PyTorch for CUDA alone
+        from animegan.operators import kernels  # noqa: PLC0415 - Triton comes with PyTorch for CUDA alone
 
         kernels.moments(torch.zeros(1, 32, 1, 1, device=device))  # what Triton launches with is built now, or never
     except torch.OutOfMemoryError:

@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.profiler import record_function
 
-from animegan import operators, plain
-from animegan.layers import LAYERS, Layer
-from animegan.layout import Layout, Shape, bands, below, needs_no_window, source_rows
+from animegan import operators
+from animegan.networks.animegan2.layers import LAYERS, Layer
+from animegan.networks.animegan2.layout import Layout, Shape, bands, below, needs_no_window, source_rows
+from animegan.operators import plain
 
 CONVOLUTIONS = {layer.name for layer in LAYERS}  # their weights take the network's dtype, the norms' are fp32
 

@@ -17,7 +17,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from animegan.plain import EPS, window_like
+from animegan.operators.plain import EPS, window_like
 
 
 class Launch(NamedTuple):

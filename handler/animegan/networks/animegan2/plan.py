@@ -12,20 +12,19 @@ All three take every norm's statistics over the whole layer: the picture is the 
 
 from __future__ import annotations
 
-import bisect
+import functools
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 
-from animegan.errors import PictureTooLarge
-from animegan.layers import LAYERS
-from animegan.layout import Mode, Shape, layout, needs_no_window, work
-from animegan.settings import SMALLEST_SIDE_PX
-from animegan.sizes import fit
+from animegan.networks.animegan2.layers import LAYERS
+from animegan.networks.animegan2.layout import Shape, layout, needs_no_window, work
+from animegan.networks.plan import Mode, Plan
 
 WIDEST_BAND_ROWS = 32  # of the traced graph's widest map on the CPU
 
 SPARE_BYTES = 2**19  # moments and indices; weights that oneDNN orders anew for a band of another size
+CUDNN_BYTES = 11 * 2**20  # cuDNN's workspace, beside the small buffers of a run that recomputes; on an H200, in fp16
 MARGIN = 1.05  # what allocators round up, and what the libraries of convolutions take for themselves
 BAND_BYTES = 16 * 2**20  # of a picture that is not large
 MOST_BANDS = 16  # of the widest map on CUDA; on a CPU 64, see `_plans`
@@ -33,21 +32,6 @@ MOST_BANDS = 16  # of the widest map on CUDA; on a CPU 64, see `_plans`
 # Pictures drawn as one batch on CUDA: one of a megapixel keeps a large GPU busy, small ones only together.
 MOST_TOGETHER = 16
 MOST_TOGETHER_PX = 4 * 2**20
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a picture runs. `peak_bytes` is what it takes above the weights, pictures in and out included.
-
-    `work` is its arithmetic relative to a run that computes nothing twice. `band_bytes`: what a band may take.
-    """
-
-    mode: Mode
-    shape: Shape
-    cuda: bool
-    peak_bytes: int
-    work: float = 1
-    band_bytes: int = 0
 
 
 def whole_bytes(shape: Shape, *, cuda: bool) -> int:
@@ -73,21 +57,18 @@ def whole_bytes(shape: Shape, *, cuda: bool) -> int:
     return int(MARGIN * (shape.batch * (peak + read) + shape.pixels_bytes + SPARE_BYTES))
 
 
-def megabytes(size: float) -> int:
-    """MiB, rounded up."""
-    return math.ceil(size / 2**20)
-
-
-def plans(shape: Shape, *, cuda: bool) -> Iterator[Plan]:
+@functools.lru_cache(maxsize=256)  # to lay out a large picture's bands takes longer than a GPU takes to draw it
+def plans(shape: Shape, *, cuda: bool) -> tuple[Plan, ...]:
     """The ways to run pictures of one shape, the fastest first, each smaller than the one before it.
 
     On a CPU a band's maps stay in the cache and its buffers are used again, so bands are faster than whole maps there.
     """
-    smallest = math.inf
+    smallest, found = math.inf, []
     for plan in _plans(shape, cuda=cuda):
         if plan.peak_bytes < smallest:
             smallest = plan.peak_bytes
-            yield plan
+            found.append(plan)
+    return tuple(found)
 
 
 def _plans(shape: Shape, *, cuda: bool) -> Iterator[Plan]:
@@ -110,6 +91,8 @@ def banded(shape: Shape, mode: Mode, band_bytes: int, *, cuda: bool) -> Plan:
     """A plan in bands of about `band_bytes`."""
     laid = layout(shape.of_one, mode, band_bytes, cuda=cuda)
     peak = laid.arena_bytes + laid.loose_bytes + shape.pixels_bytes + SPARE_BYTES
+    if cuda and mode == "recompute":
+        peak += CUDNN_BYTES
     again = work(shape.of_one, laid.places) if mode == "recompute" else 1
     return Plan(mode, shape, cuda, int(MARGIN * peak), again, band_bytes)
 
@@ -125,40 +108,3 @@ def batch_size(shape: Shape, budget_bytes: int, *, cuda: bool) -> int:
         return whole_bytes(replace(shape, batch=pictures), cuda=cuda) <= budget_bytes
 
     return next((pictures for pictures in range(most, 1, -1) if fits(pictures)), 1)
-
-
-def choose(known: Sequence[Plan], budget_bytes: int) -> Plan:
-    """The first plan within the budget.
-
-    Raises `PictureTooLarge` with the size, the need, the budget and the longest side that would fit.
-    """
-    for plan in known:
-        if plan.peak_bytes <= budget_bytes:
-            return plan
-    shape, need = known[-1].shape, megabytes(known[-1].peak_bytes)
-    side = _longest_side(known[-1], budget_bytes)
-    way_out = f"Set max_side to {side} px or less, or try again later." if side else "Try again later."
-    budget_mb = budget_bytes // 2**20
-    raise PictureTooLarge(
-        f"The picture is {shape.width}×{shape.height} px and needs {need} MiB; {budget_mb} MiB may be taken. {way_out}",
-        width_px=shape.width,
-        height_px=shape.height,
-        need_mb=need,
-        budget_mb=budget_mb,
-        fits_side_px=side,
-    )
-
-
-def _longest_side(plan: Plan, budget_bytes: int) -> int:
-    """The longest side, in px, at which one such picture fits; 0: none does."""
-    shape = plan.shape
-    longest, shortest = max(shape.height, shape.width), min(shape.height, shape.width)
-
-    def fits(side: int) -> bool:
-        width, height = fit((shape.width, shape.height), side)
-        smaller = replace(shape, height=height, width=width, batch=1)
-        return banded(smaller, plan.mode, plan.band_bytes, cuda=plan.cuda).peak_bytes <= budget_bytes
-
-    sides = range(-(-SMALLEST_SIDE_PX * longest // shortest), longest)
-    fitting = bisect.bisect_left(sides, True, key=lambda side: not fits(side))
-    return sides[fitting - 1] if fitting else 0

@@ -7,12 +7,17 @@ import functools
 import torch
 from torch import Tensor
 
-from animegan import bands
-from animegan.graphs import Graphs
 from animegan.hardware import DTYPES
-from animegan.layout import layout
-from animegan.plan import Plan
-from animegan.whole import Whole
+from animegan.networks.animegan2 import bands
+from animegan.networks.animegan2.fused import trace
+from animegan.networks.animegan2.generator import build
+from animegan.networks.animegan2.layout import layout
+from animegan.networks.animegan2.whole import Whole
+from animegan.networks.graphs import Graphs
+from animegan.networks.plan import Plan
+from animegan.networks.torchscript import load_traced
+from animegan.networks.weights import load_weights
+from animegan.styles import Style, verify
 
 
 class Network:
@@ -68,3 +73,11 @@ class Network:
                 parameter.data = parameter.data.to(self.dtype)
         frozen: torch.jit.ScriptModule = torch.jit.freeze(self._traced.eval())
         return frozen
+
+
+def load_network(style: Style, device: torch.device, precision: str) -> Network:
+    """The archive's traced generator where there is one, else one traced now from the style's weights.
+
+    Raises `StyleNotInstalled` or `BadWeights`.
+    """
+    return Network(load_traced(style) or trace(build(load_weights(verify(style)))), device, precision)

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import starmap
-from typing import Literal
 
-from animegan.layers import LAYERS, Layer
-
-Mode = Literal["whole", "bands", "recompute"]
+from animegan.networks import plan
+from animegan.networks.animegan2.layers import LAYERS, Layer
+from animegan.networks.plan import Mode
 
 FROM_PIXELS_BYTES = 5  # a value as uint8 and as fp32
 TO_PIXELS_BYTES = 8  # a value before tanh and behind it, as fp32
@@ -35,18 +34,8 @@ def needs_no_window(layer: Layer) -> bool:
 
 
 @dataclass(frozen=True)
-class Shape:
-    """What the peak depends on: a picture's height and width in px, pictures in the batch, bytes of one value."""
-
-    height: int
-    width: int
-    batch: int
-    itemsize: int
-
-    @property
-    def of_one(self) -> Shape:
-        """One picture of the batch: bands take them one by one."""
-        return replace(self, batch=1)
+class Shape(plan.Shape):
+    """A picture's shape, with what the generator's maps of it take."""
 
     def row_bytes(self, layer: Layer) -> int:
         """Bytes of one row of the layer's output, of one picture."""
@@ -60,11 +49,6 @@ class Shape:
         """Bytes of the padded window that the layer reads for so many rows of its output, of one picture."""
         across = (layer.size(self.width) - 1) * layer.stride + layer.kernel
         return ((rows - 1) * layer.stride + layer.kernel) * across * layer.channels_in * self.itemsize
-
-    @property
-    def pixels_bytes(self) -> int:
-        """Bytes of the uint8 pictures, in and out."""
-        return 2 * 3 * self.batch * self.height * self.width
 
 
 def reflected(top: int, bottom: int, size: int) -> tuple[int, int]:

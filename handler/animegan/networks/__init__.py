@@ -1,0 +1,1 @@
+"""Networks: a folder for each family, and beside them what the families share. Imports no torch."""

@@ -1,0 +1,1 @@
+"""AnimeGANv2's generator."""
