@@ -195,6 +195,8 @@ def parse(text: str, name: str) -> Look:
     except ValidationError as error:
         first = error.errors()[0]
         path = [part for part in first["loc"] if part not in STEPS]
+        if first["type"].startswith("union_tag"):
+            path.append("step")
         line = line_of(text, path)
         value = "" if first["type"] == "missing" or isinstance(first["input"], dict) else f" = {first['input']!r}"
         message = first["msg"].removeprefix("Value error, ")

@@ -19,7 +19,7 @@ from animegan.finish.paper import Paper
 from animegan.looks import DabsStep, Finish, GradeStep, LevelsStep, LinesStep
 
 SMALL_PX = 256  # longest side of the copy on which steps measure
-CALL_BYTES = 2 * 2**20  # what a chain takes beside its rows: the small copy's, tables, the paper's tile
+CALL_BYTES = 14 * 2**20  # what a chain takes beside its rows: the small copy, tables, a piece of `pointwise`
 
 
 class Step(Protocol):

@@ -25,7 +25,7 @@ class Dabs:
     runs at half the picture's resolution: a dab is larger than a pixel.
     """
 
-    planes = 20
+    planes = 22
 
     def __init__(self, numbers: DabsStep) -> None:
         self.numbers = numbers

@@ -6,11 +6,13 @@ Each reads only the rows that its radius names, so that rows cut from a picture 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+PIECE_PX = 2**16  # pixels that `pointwise` takes at a time, or one row
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, of gamma-encoded values
 
 
@@ -58,6 +60,19 @@ def double(planes: Tensor, height: int, width: int) -> Tensor:
     """Return planes that `halve` made at twice their resolution, bilinear, cut to that size in px."""
     wide = F.interpolate(planes[None], scale_factor=2, mode="bilinear", align_corners=False)[0]
     return wide[:, :height, :width]
+
+
+def pointwise(form: Callable[[Tensor, int], Tensor], picture: Tensor) -> Tensor:
+    """Return what `form` makes of each pixel of (3, H, W), a few rows at a time: what it holds stays small.
+
+    `form` takes (3, rows, W) and the first of those rows, and returns as many.
+    """
+    height, width = picture.shape[1:]
+    rows = max(1, PIECE_PX // width)
+    out = torch.empty_like(picture)
+    for first in range(0, height, rows):
+        out[:, first : first + rows] = form(picture[:, first : first + rows], first)
+    return out
 
 
 class Places:

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from animegan.finish.filters import smoothstep
+from animegan.finish.filters import pointwise, smoothstep
 from animegan.finish.frame import Frame
 from animegan.finish.oklab import from_oklab, to_oklab
 from animegan.looks import Bend, GradeStep
@@ -20,7 +20,7 @@ TABLE = 1024  # entries of the tone curve's table
 class Grade:
     """The step `grade` of a recipe; reads no other rows."""
 
-    planes = 24
+    planes = 7
 
     def __init__(self, numbers: GradeStep) -> None:
         self.numbers = numbers
@@ -37,11 +37,14 @@ class Grade:
 
     def apply(self, picture: Tensor, frame: Frame) -> Tensor:
         """Return the picture graded, (3, H, W)."""
+        return pointwise(lambda piece, _: self._graded(piece, frame.measures[0]), picture)
+
+    def _graded(self, picture: Tensor, weight: float) -> Tensor:
         numbers = self.numbers
         lightness, a, b = to_oklab(picture)
         shade = lightness.clamp(0, 1)
         toned = _curve(numbers.tone, shade)
-        tone = shade + (toned - shade) * frame.measures[0]
+        tone = shade + (toned - shade) * weight
         chroma = (a.square() + b.square()).clamp_(min=1e-9).sqrt_()
         factor = torch.full_like(chroma, numbers.chroma)
         turn = torch.zeros_like(chroma)

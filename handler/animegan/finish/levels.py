@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from animegan.finish.filters import smoothstep
+from animegan.finish.filters import pointwise, smoothstep
 from animegan.finish.frame import Frame
 from animegan.finish.oklab import to_oklab
 from animegan.looks import LevelsStep
@@ -18,7 +18,7 @@ LOW, HIGH = 0.02, 0.97  # quantiles that the tones are stretched between
 class Levels:
     """The step `levels` of a recipe."""
 
-    planes = 20
+    planes = 7
 
     def __init__(self, numbers: LevelsStep) -> None:
         self.numbers = numbers
@@ -54,6 +54,9 @@ class Levels:
 
     def apply(self, picture: Tensor, frame: Frame) -> Tensor:
         """Return the picture in tones, its three channels alike, (3, H, W)."""
+        return pointwise(lambda piece, first: self._levelled(piece, frame, frame.top + first), picture)
+
+    def _levelled(self, picture: Tensor, frame: Frame, top: int) -> Tensor:
         numbers = self.numbers
         low, high, black = frame.measures
         tone = (self.tone(picture) - low) / (high - low)
@@ -61,15 +64,15 @@ class Levels:
         for edge, below, above in zip((black, *numbers.edges[1:]), numbers.tones, numbers.tones[1:], strict=False):
             out.add_(smoothstep((tone - edge) / numbers.softness + 0.5), alpha=above - below)
         if numbers.screen:
-            out = self._screen(out, frame)
-        return out.expand(3, -1, -1).contiguous()
+            out = self._screen(out, frame.scale, top)
+        return out.expand(3, -1, -1)
 
-    def _screen(self, tone: Tensor, frame: Frame) -> Tensor:
+    def _screen(self, tone: Tensor, scale: float, top: int) -> Tensor:
         """Dots in rows at 45°, as large as the tone is dark; they lie where the page says, not the picture."""
         numbers = self.numbers
         height, width = tone.shape
-        pitch = max(3.0, numbers.pitch_px * math.sqrt(frame.scale))
-        y = (torch.arange(height, device=tone.device) + frame.top).to(torch.float32)[:, None]
+        pitch = max(3.0, numbers.pitch_px * math.sqrt(scale))
+        y = (torch.arange(height, device=tone.device) + top).to(torch.float32)[:, None]
         x = torch.arange(width, device=tone.device).to(torch.float32)
         step = math.pi * math.sqrt(2) / pitch
         ripple = ((x + y) * step).cos_().add_(((x - y) * step).cos_()).mul_(0.25).add_(0.5)

@@ -25,7 +25,7 @@ class Lines:
     with it. Where there is no direction the passes stay at the pixel.
     """
 
-    planes = 18
+    planes = 20
 
     def __init__(self, numbers: LinesStep) -> None:
         self.numbers = numbers

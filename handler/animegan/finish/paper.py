@@ -18,7 +18,7 @@ GRAINS = ((1, 0.55), (3, 0.45))  # radius in px of each grain's blur, and its sh
 class Paper:
     """The step `paper` of a recipe: lighter and darker by the page's grain, which depends on a pixel's place alone."""
 
-    planes = 8
+    planes = 11
 
     def __init__(self, numbers: PaperStep) -> None:
         self.numbers = numbers
@@ -38,9 +38,10 @@ class Paper:
         rows = (torch.arange(height, device=picture.device) + frame.top) % TILE
         columns = torch.arange(width, device=picture.device) % TILE
         relief = sheet[rows][:, columns] * self.numbers.amount
-        # Paint hides the sheet where it is thick: in the lights the grain is half as strong.
-        light = picture.mean(0).mul_(-0.5).add_(1)
-        return (picture + relief * light).clamp_(0, 1)
+        # Paint hides the sheet where it is thick: in the lights the grain is half as strong, and in black there is none.
+        tone = picture.mean(0)
+        strength = (tone * 4).clamp_(max=1).mul_(1 - 0.5 * tone)
+        return (picture + relief * strength).clamp_(0, 1)
 
 
 @functools.cache

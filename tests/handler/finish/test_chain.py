@@ -118,14 +118,14 @@ class _Peak(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @pytest.mark.parametrize("name", LOOKS)
 def test_memory_is_within_what_was_predicted(name: str) -> None:
-    height, width, rows = 700, 512, 64
+    height, width, rows = 1400, 512, 512
     picture, finish = photo(height, width), chain(name)
     finish.apply(picture[:64])  # what is cached lies there already
     with _Peak() as peak:
         finish.apply(picture, rows)
     predicted = finish.peak_bytes(height, width, rows) + height * width * 3
     assert peak.most <= predicted
-    assert peak.most >= 0.5 * predicted - CALL_BYTES
+    assert peak.most >= 0.5 * (predicted - CALL_BYTES)
 
 
 def test_rows_fit_the_budget() -> None:

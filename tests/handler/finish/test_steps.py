@@ -238,7 +238,7 @@ def test_paper_lies_where_the_page_says() -> None:
     whole = page.apply(flat, Frame(700, 40))
     part = page.apply(flat[:, :90], Frame(700, 40, top=600))
     assert torch.equal(part, whole[:, 600:690])
-    assert abs(float(whole.mean()) - 0.5) < 1e-3
+    assert abs(float(whole.mean()) - 0.5) < 3e-3
 
 
 def test_a_screentone_stays_put_when_the_picture_shifts() -> None:
