@@ -38,7 +38,7 @@ class Paper:
         rows = (torch.arange(height, device=picture.device) + frame.top) % TILE
         columns = torch.arange(width, device=picture.device) % TILE
         relief = sheet[rows][:, columns] * self.numbers.amount
-        # Paint hides the sheet where it is thick: in the lights the grain is half as strong, and in black there is none.
+        # Paint hides the sheet: in the lights the grain is half as strong, and in black there is none.
         tone = picture.mean(0)
         strength = (tone * 4).clamp_(max=1).mul_(1 - 0.5 * tone)
         return (picture + relief * strength).clamp_(0, 1)

@@ -50,7 +50,8 @@ def at(plane: Array, x: Array, y: Array) -> Array:
     x1, y1 = np.minimum(x0 + 1, plane.shape[1] - 1), np.minimum(y0 + 1, plane.shape[0] - 1)
     fx, fy = x - x0, y - y0
     top = plane[y0, x0] * (1 - fx) + plane[y0, x1] * fx
-    return top * (1 - fy) + (plane[y1, x0] * (1 - fx) + plane[y1, x1] * fx) * fy
+    out: Array = top * (1 - fy) + (plane[y1, x0] * (1 - fx) + plane[y1, x1] * fx) * fy
+    return out
 
 
 def oklab_of(rgb: Array) -> Array:
