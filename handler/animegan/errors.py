@@ -10,6 +10,7 @@
     ├── BadOption          422  bad_option           an option that can't be read or is out of range
     ├── PictureTooSmall    422  picture_too_small    a side under 16 px, as sent or as fitted
     ├── BadWeights         422  bad_weights          a weights file that is not this generator's
+    ├── BadLook            422  bad_look             a recipe that can't be used
     ├── BadSetting         500  bad_setting          an operator's setting that can't be used
     ├── InternalError      500  internal_error       a fault of ours; the log has the details
     ├── OutOfMemory        503  out_of_memory        the picture did not fit now; may fit later
@@ -112,6 +113,12 @@ class BadWeights(AnimeganError):
     code = "bad_weights"
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     title = "Not this generator's weights"
+
+
+class BadLook(AnimeganError):
+    code = "bad_look"
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    title = "A recipe can't be used"
 
 
 class BadSetting(AnimeganError):
