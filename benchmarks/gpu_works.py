@@ -89,7 +89,9 @@ def run_tests(results: gpu.Results, *, rehearse: bool) -> None:
                 if time.perf_counter() - start > TESTS_S:
                     process.terminate()
         if time.perf_counter() - start > TESTS_S:
-            results.add("tests", test="the rest", outcome=f"not run within {TESTS_S} s", not_measured="no time was left")
+            results.add(
+                "tests", test="the rest", outcome=f"not run within {TESTS_S} s", not_measured="no time was left"
+            )
             return
         if len(rows) == len(done) or code in (0, 1):
             break

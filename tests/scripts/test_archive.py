@@ -49,6 +49,7 @@ def test_it_holds_what_the_worker_needs_and_no_more(built: Path) -> None:
         "animegan/model_store/LICENSE.md",
         "animegan/model_store/cel.md",
         "animegan/model_store/gouache.md",
+        "animegan/model_store/redraw.md",
     }
     assert names == generators | modules | native | others
     assert manifest["model"]["handler"] == "animegan_handler.py"
