@@ -15,7 +15,16 @@ from ts.metrics.metric_cache_errors import MetricsCacheKeyError
 from ts.metrics.metric_type_enum import MetricTypes
 
 from animegan import __version__, hardware, memory, settings
-from animegan.errors import CONTENT_TYPE, AnimeganError, BadImage, BadOption, BadSetting, BadWeights, InternalError
+from animegan.errors import (
+    CONTENT_TYPE,
+    AnimeganError,
+    BadImage,
+    BadLook,
+    BadOption,
+    BadSetting,
+    BadWeights,
+    InternalError,
+)
 from animegan.options import MOST_CHARACTERS, NAMES
 from animegan.pipeline import Item, Pipeline
 
@@ -107,7 +116,7 @@ class AnimeganHandler:
             logger.info("request %s: %s%s", request_id, item.error.code if item.error else "ok", traced)
         if item.error or not (item.encoded and item.report):
             error = item.error or AnimeganError("The picture was not drawn.")
-            if isinstance(error, (BadSetting, BadWeights)):  # the operator's affair, and it names files
+            if isinstance(error, (BadSetting, BadWeights, BadLook)):  # the operator's affair, and it names files
                 logger.error("%s", error)
                 error = InternalError("The server can't load this style. Use another one; its log has the details.")
             context.set_response_status(code=int(error.status), phrase=error.title, idx=index)

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
-from animegan.errors import CONTENT_TYPE, AnimeganError, BadOption, BadSetting, BadWeights, InternalError
+from animegan.errors import CONTENT_TYPE, AnimeganError, BadLook, BadOption, BadSetting, BadWeights, InternalError
 from animegan_gateway.errors import BadRequest, Busy, MethodNotAllowed, NotFound, RangeNotSatisfiable, Unauthorized
 
 log = structlog.get_logger(__name__)
@@ -121,7 +121,7 @@ def install(app: FastAPI) -> None:
 
     async def known(_: Request, error: Exception) -> Response:
         assert isinstance(error, AnimeganError)
-        if isinstance(error, (BadSetting, BadWeights)):  # the operator's affair, and it names files
+        if isinstance(error, (BadSetting, BadWeights, BadLook)):  # the operator's affair, and it names files
             log.error("operator_error", reason=str(error))
             error = InternalError("The server is not set up right; its log has the details.")
         return problem_response(error)

@@ -27,7 +27,11 @@ def pick_device(device: Device, gpu: int | None = None) -> torch.device:
 
 
 def pick_precision(precision: Precision, device: torch.device) -> str:
-    """The name of a dtype in `DTYPES`. Raises `BadSetting` for fp16 on a CPU, which computes it slower than fp32."""
+    """The name of a dtype in `DTYPES`.
+
+    Raises `BadSetting` for what a CPU computes slower than fp32: fp16 on any, bf16 on one for which oneDNN has no
+    kernels. There PyTorch's own convolution takes many times the memory that a plan foretells.
+    """
     _check("precision", precision, get_args(Precision))
     if precision == "auto":
         if device.type == "cuda":
@@ -35,7 +39,14 @@ def pick_precision(precision: Precision, device: torch.device) -> str:
         return "bf16" if _cpu_multiplies_bf16() else "fp32"
     if precision == "fp16" and device.type == "cpu":
         raise BadSetting("precision='fp16' is for GPUs only. Use 'bf16', 'fp32' or 'auto' on a CPU.")
+    if precision == "bf16" and device.type == "cpu" and not cpu_convolves_bf16():
+        raise BadSetting("precision='bf16' is slow on this CPU, which has no AVX-512. Use 'fp32' or 'auto'.")
     return precision
+
+
+def cpu_convolves_bf16() -> bool:
+    """Whether oneDNN has convolutions in bf16 for this CPU: it wants AVX-512, or its like on ARM."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _check(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -35,6 +35,17 @@ def test_half_on_a_cpu_is_refused() -> None:
         hardware.pick_precision("fp16", CPU)
 
 
+@pytest.mark.parametrize("kernels", [True, False])
+def test_bfloat_is_refused_where_it_has_no_kernels(monkeypatch: pytest.MonkeyPatch, kernels: bool) -> None:
+    monkeypatch.setattr(hardware, "cpu_convolves_bf16", lambda: kernels)
+    assert hardware.pick_precision("bf16", torch.device("cuda", 0)) == "bf16"
+    if kernels:
+        assert hardware.pick_precision("bf16", CPU) == "bf16"
+    else:
+        with pytest.raises(BadSetting, match=r"precision='bf16' is slow on this CPU.*Use 'fp32' or 'auto'"):
+            hardware.pick_precision("bf16", CPU)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
 def test_cuda_without_a_gpu_is_refused() -> None:
     assert hardware.pick_device("auto") == CPU

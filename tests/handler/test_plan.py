@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch.profiler import ProfilerActivity, profile
 
 from animegan.errors import PictureTooLarge
-from animegan.hardware import DTYPES, pick_precision
+from animegan.hardware import DTYPES, cpu_convolves_bf16, pick_precision
 from animegan.networks.animegan2.layout import Shape, layout
 from animegan.networks.animegan2.network import Network, load_network
 from animegan.networks.animegan2.plan import MOST_TOGETHER, banded, batch_size, plans, whole, whole_bytes
@@ -56,7 +56,12 @@ def counted_peak(drawing: Network, plan: Plan) -> int:
     return peak
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+BF16 = pytest.param(
+    "bf16", marks=pytest.mark.skipif(not cpu_convolves_bf16(), reason="this CPU has no AVX-512: bf16 is refused here")
+)
+
+
+@pytest.mark.parametrize("precision", ["fp32", BF16])
 @pytest.mark.parametrize("mode", ["whole", "bands", "recompute"])
 @pytest.mark.parametrize("size", [(128, 128, 1), (131, 260, 2), (300, 220, 1)])
 @pytest.mark.parametrize("compiled", [True, False])

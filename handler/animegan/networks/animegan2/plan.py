@@ -23,7 +23,7 @@ from animegan.networks.plan import Mode, Plan
 
 WIDEST_BAND_ROWS = 32  # of the traced graph's widest map on the CPU
 
-SPARE_BYTES = 2**19  # moments and indices; weights that oneDNN orders anew for a band of another size
+SPARE_BYTES = 9 * 2**16  # moments and indices; weights that oneDNN orders anew for a band of another size
 CUDNN_BYTES = 11 * 2**20  # cuDNN's workspace, beside the small buffers of a run that recomputes; on an H200, in fp16
 MARGIN = 1.05  # what allocators round up, and what the libraries of convolutions take for themselves
 BAND_BYTES = 16 * 2**20  # of a picture that is not large
