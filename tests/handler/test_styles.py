@@ -71,7 +71,15 @@ def test_nothing_non_commercial_is_bundled() -> None:
         assert (style.weights is None) == style.noncommercial
         assert (style.weights is None) == (style.sha256 is None)
     files = {file.name for file in (ROOT / "model_store").glob("*.safetensors")}
-    assert files == {"cel.safetensors", "gouache.safetensors"}
+    assert files == {"cel.safetensors", "gouache.safetensors", "redraw.safetensors", "redraw_video.safetensors"}
+
+
+@pytest.mark.parametrize("name", ["redraw", "redraw_video"])
+def test_the_networks_that_draw_have_a_card(name: str) -> None:
+    card = (ROOT / "model_store" / "redraw.md").read_text(encoding="utf-8")
+    assert hashlib.sha256((ROOT / "model_store" / f"{name}.safetensors").read_bytes()).hexdigest() in card
+    assert "BSD-3-Clause, Xintao Wang" in card
+    assert "Copyright (c) 2021, Xintao Wang" in (ROOT / "model_store" / "LICENSE.md").read_text(encoding="utf-8")
 
 
 def test_published_checkpoints_are_pinned() -> None:
