@@ -25,10 +25,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from animegan import memory
 from animegan.networks.graphs import OFTEN
 from animegan.networks.plan import Mode
-from animegan.sizes import fit
+from animegan.picture.sizes import fit
+from animegan.resources import memory
 from benchmarks import fresh
 from benchmarks.contenders import (
     EXAMPLE_PX,

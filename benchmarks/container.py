@@ -26,8 +26,8 @@ import psutil
 import requests
 from PIL import Image
 
-from animegan.cgroups import facts
 from animegan.report import Report
+from animegan.resources.cgroups import facts
 from animegan_cli.ports import free_port
 from benchmarks.result import store, table
 from benchmarks.two_gigabytes import UHD, Group

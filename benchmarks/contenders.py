@@ -12,7 +12,6 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
-from animegan.hardware import pick_precision
 from animegan.networks.animegan2 import bands
 from animegan.networks.animegan2.fused import trace
 from animegan.networks.animegan2.generator import Generator, build
@@ -21,6 +20,7 @@ from animegan.networks.animegan2.network import Network
 from animegan.networks.animegan2.plan import BAND_BYTES, banded, plans, whole
 from animegan.networks.plan import Mode, Plan
 from animegan.networks.weights import load_weights
+from animegan.resources.hardware import pick_precision
 from animegan.styles import DEFAULT_STYLE, get_style, verify
 from benchmarks.fresh import NotMeasured
 

@@ -17,8 +17,8 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-from animegan import memory
-from animegan.hardware import cpu_count
+from animegan.resources import memory
+from animegan.resources.hardware import cpu_count
 from animegan_cli.processes import OPENMP
 
 MIB = 2**20

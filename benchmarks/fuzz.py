@@ -12,7 +12,7 @@ import time
 from collections import Counter
 
 from animegan.errors import AnimeganError
-from animegan.images import Limits, decode
+from animegan.picture.images import Limits, decode
 from benchmarks.result import store, table
 from picture_files import files
 

@@ -14,15 +14,15 @@ from contextlib import closing
 import torch
 from PIL import Image, ImageOps
 
-from animegan import images
-from animegan.hardware import cpu_count
-from animegan.jpeg import device_encoder
-from animegan.lanczos import Lanczos
+from animegan.picture import images
+from animegan.picture.jpeg import device_encoder
+from animegan.picture.lanczos import Lanczos
+from animegan.picture.pixels import pillow_lanczos
+from animegan.picture.sizes import fit
+from animegan.picture.transfer import download, upload
 from animegan.pipeline import Item, Pipeline
-from animegan.pixels import pillow_lanczos
+from animegan.resources.hardware import cpu_count
 from animegan.settings import Settings
-from animegan.sizes import fit
-from animegan.transfer import download, upload
 from benchmarks import gpu
 from benchmarks.contenders import PHOTOS
 from benchmarks.fresh import NotMeasured

@@ -22,7 +22,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from animegan import memory
 from animegan.networks import graphs
 from animegan.networks.animegan2.layers import LAYERS, Layer
 from animegan.networks.animegan2.layout import Shape, below, source_rows
@@ -30,13 +29,14 @@ from animegan.networks.animegan2.network import Network
 from animegan.networks.animegan2.plan import plans
 from animegan.networks.plan import Mode
 from animegan.operators import kernels, plain
+from animegan.picture.transfer import download
+from animegan.resources import memory
 from animegan.stylizer import Stylizer
-from animegan.transfer import download
 from benchmarks import gpu
 from benchmarks.contenders import Ours, photo, plan_of
 from benchmarks.fresh import MIB, Watch
 
-TESTS = ("tests/handler/test_cuda.py", "tests/handler/test_operators.py")
+TESTS = ("tests/handler/test_cuda.py", "tests/handler/operators/test_operators.py")
 OF_A_GPU = "test_cuda or cuda or triton"  # of the operators' tests, those whose tensors lie on a GPU
 REHEARSED = "test_cuda or (triton and cancel)"
 OUTCOMES = "ANIMEGAN_OUTCOMES"  # a file that gets a line of JSON for each test

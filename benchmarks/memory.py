@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from animegan import budget
-from animegan.hardware import DTYPES, pick_precision
 from animegan.networks.animegan2.layout import Shape
 from animegan.networks.animegan2.plan import plans
 from animegan.networks.plan import Mode, Plan, megabytes
 from animegan.pipeline import Pipeline
+from animegan.resources import budget
+from animegan.resources.hardware import DTYPES, pick_precision
 from animegan.settings import Settings
 from benchmarks import fresh
 from benchmarks.contenders import Ours, plan_of

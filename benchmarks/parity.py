@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from animegan.hardware import DTYPES
 from animegan.networks.animegan2.fused import trace
 from animegan.networks.animegan2.generator import build
 from animegan.networks.animegan2.network import Network
 from animegan.networks.weights import load_weights
+from animegan.resources.hardware import DTYPES
 from animegan.styles import bundled_styles, verify
 from benchmarks.reference import generate, psnr
 from benchmarks.result import store, table

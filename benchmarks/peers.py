@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from animegan.hardware import cpu_count
 from animegan.networks.weights import load_weights
+from animegan.resources.hardware import cpu_count
 from animegan.styles import DEFAULT_STYLE, get_style, verify
 from benchmarks import fresh
 from benchmarks.contenders import Contender, Ours, Stock, generator, half, photo, precisions, traced_fp32, traced_half

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from animegan import native
-from animegan.hardware import cpu_count
+from animegan.operators import native
+from animegan.resources.hardware import cpu_count
 
 FOLDER = Path(__file__).resolve().parent / "results"
 

@@ -20,9 +20,9 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from animegan import images
 from animegan.networks.animegan2.layout import Shape, layout
 from animegan.networks.animegan2.plan import banded
+from animegan.picture import images
 from benchmarks.contenders import Ours, Stock, generator, photo
 from benchmarks.reference import psnr
 from benchmarks.result import store, table

@@ -14,7 +14,7 @@ import torch
 from ts.metrics.metric_cache_errors import MetricsCacheKeyError
 from ts.metrics.metric_type_enum import MetricTypes
 
-from animegan import __version__, hardware, memory, settings
+from animegan import __version__, settings
 from animegan.errors import (
     CONTENT_TYPE,
     AnimeganError,
@@ -27,6 +27,7 @@ from animegan.errors import (
 )
 from animegan.options import MOST_CHARACTERS, NAMES
 from animegan.pipeline import Item, Pipeline
+from animegan.resources import hardware, memory
 
 if TYPE_CHECKING:
     from animegan_spans import Spans

@@ -24,7 +24,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from animegan.cgroups import CGROUPS
+from animegan.resources.cgroups import CGROUPS
 from servers import wait_until
 
 ROOT = Path(__file__).resolve().parents[1]

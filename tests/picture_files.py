@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from animegan.headers import HEADERS
-from animegan.images import Limits, Picture, decode
+from animegan.picture.headers import HEADERS
+from animegan.picture.images import Limits, Picture, decode
 from pictures import encoded, photo
 
 STORED_AS = {

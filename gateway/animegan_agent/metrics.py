@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
-from animegan import cgroups
+from animegan.resources import cgroups
 from animegan_agent import room
 from animegan_agent.dispatch import Dispatch
 from animegan_agent.recycling import REASONS, RESULTS, Recycling

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from animegan import cgroups
+from animegan.resources import cgroups
 from animegan_agent.management import Worker
 from animegan_agent.workers import resident_bytes
 

@@ -13,8 +13,8 @@ import structlog
 
 from animegan.errors import AnimeganError
 from animegan.options import Options, parse
+from animegan.picture.sizes import Limits, fit_or_refuse
 from animegan.settings import Settings as HandlerSettings
-from animegan.sizes import Limits, fit_or_refuse
 from animegan_gateway import tracing
 from animegan_gateway.bell import Bell, wait
 from animegan_gateway.blobs import Blobs

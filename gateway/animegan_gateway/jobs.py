@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from animegan.picture.sizes import Size
 from animegan.settings import Format
-from animegan.sizes import Size
 
 
 class State(StrEnum):

@@ -11,8 +11,8 @@ from pathlib import Path
 import structlog
 
 from animegan.errors import AnimeganError
-from animegan.headers import inspect
-from animegan.sizes import Limits, fit
+from animegan.picture.headers import inspect
+from animegan.picture.sizes import Limits, fit
 from animegan.styles import Style
 from animegan_gateway.cancelling import cancelled
 from animegan_gateway.catalogue import Catalogue

@@ -18,9 +18,9 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
 from animegan.errors import BadImage, BadOption, TooLarge
-from animegan.headers import Header, inspect
 from animegan.options import MOST_CHARACTERS
-from animegan.sizes import Limits
+from animegan.picture.headers import Header, inspect
+from animegan.picture.sizes import Limits
 from animegan_gateway.errors import BadRequest, StorageFull, UploadTimeout
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ async def receive(
 async def judge(upload: Upload, limits: Limits) -> Header:
     """What the picture's file says of itself; no pixel is decoded, and the file is not read into memory.
 
-    Raises as `animegan.headers.inspect`.
+    Raises as `animegan.picture.headers.inspect`.
     """
 
     def look() -> Header:

@@ -9,9 +9,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from animegan.picture.sizes import Size
 from animegan.report import Report, notes
 from animegan.settings import Format
-from animegan.sizes import Size
 from animegan.styles import Style
 from animegan_gateway.board import Place
 from animegan_gateway.jobs import Job, State

@@ -16,20 +16,21 @@ from PIL import Image
 from torch import Tensor
 from torch.profiler import record_function
 
-from animegan import budget, images, memory
 from animegan.errors import AnimeganError, BadSetting, InternalError, OutOfMemory, PictureTooLarge
-from animegan.gate import Gate
-from animegan.hardware import cpu_count, pick_device
-from animegan.jpeg import device_encoder
-from animegan.lanczos import Lanczos
 from animegan.networks.plan import Plan
 from animegan.options import Options, parse
-from animegan.pixels import Scale, pillow_lanczos
+from animegan.picture import images
+from animegan.picture.jpeg import device_encoder
+from animegan.picture.lanczos import Lanczos
+from animegan.picture.pixels import Scale, pillow_lanczos
+from animegan.picture.transfer import download
 from animegan.report import Report
+from animegan.resources import budget, memory
+from animegan.resources.gate import Gate
+from animegan.resources.hardware import cpu_count, pick_device
 from animegan.settings import Settings
 from animegan.styles import styles
 from animegan.stylizer import Stylizer
-from animegan.transfer import download
 
 logger = logging.getLogger(__name__)
 

@@ -11,18 +11,19 @@ from PIL import Image
 from torch import Tensor
 from torch.profiler import record_function
 
-from animegan import budget, images
 from animegan.errors import PictureTooLarge
-from animegan.hardware import pick_device, pick_precision
-from animegan.memory import is_out_of_memory, release
 from animegan.networks import graphs
 from animegan.networks.animegan2.layout import Shape
 from animegan.networks.animegan2.network import load_network
 from animegan.networks.animegan2.plan import batch_size, plans
 from animegan.networks.plan import Plan, choose
+from animegan.picture import images
+from animegan.picture.transfer import download, upload, wait
+from animegan.resources import budget
+from animegan.resources.hardware import pick_device, pick_precision
+from animegan.resources.memory import is_out_of_memory, release
 from animegan.settings import MAX_SIDE_PX, WARMUP_PX, Device, Precision
 from animegan.styles import DEFAULT_STYLE, get_style
-from animegan.transfer import download, upload, wait
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from animegan import Stylizer, images
+from animegan import Stylizer
 from animegan.errors import AnimeganError
+from animegan.picture import images
 from animegan.settings import MAX_SIDE_PX
 from animegan.styles import bundled_styles, get_style
 

@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 
 from animegan import __version__
 from animegan.errors import BadOption, BadSetting, InternalError
-from animegan.hardware import cpu_count
 from animegan.networks.animegan2.generator import Generator, build
+from animegan.resources.hardware import cpu_count
 from animegan.styles import Style, verify
 from animegan_cli.replacing import replacing
 

@@ -1,8 +1,8 @@
 """Compile the fused operators for this machine's CPU, where a C++ compiler is found. Imports no torch.
 
-Each form becomes `handler/animegan/native/liboperators-FORM.so`: the same bytes wherever it is built with the same
-compiler, and linked to no other library. A library carries what it was built from, so that a change of
-the source, the flags or the compiler builds it again.
+Each form becomes `handler/animegan/operators/native/liboperators-FORM.so`: the same bytes wherever it is built with
+the same compiler, and linked to no other library. A library carries what it was built from, so that a change of the
+source, the flags or the compiler builds it again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import animegan
 
-FOLDER = Path(animegan.__file__).resolve().parent / "native"
+FOLDER = Path(animegan.__file__).resolve().parent / "operators" / "native"
 SOURCE = "operators.cpp"
 COMPILERS = ("c++", "g++", "clang++")
 FLAGS = [

@@ -31,12 +31,13 @@ from rich.table import Table
 from torch._C._autograd import DeviceType, _KinetoEvent
 from torch.profiler import ProfilerActivity, record_function
 
-from animegan import hardware, settings
+from animegan import settings
 from animegan.errors import BadOption, BadSetting
 from animegan.networks.animegan2.layers import LAYERS
 from animegan.networks.plan import Plan, megabytes
 from animegan.pipeline import Item, Pipeline
 from animegan.report import Report
+from animegan.resources import hardware
 from animegan_cli.archive import ROOT
 from animegan_cli.replacing import replacing
 

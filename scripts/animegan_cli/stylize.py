@@ -14,7 +14,7 @@ from typing import Protocol
 import requests
 
 from animegan.errors import AnimeganError, BadOption, InternalError
-from animegan.images import Encoded
+from animegan.picture.images import Encoded
 from animegan.report import Report
 from animegan_cli.language import language
 from animegan_cli.processes import OPENMP
@@ -39,8 +39,9 @@ def local_engine() -> Engine:
     os.environ.update({**OPENMP, **os.environ})
     import torch  # noqa: PLC0415 - seconds that a run through a server does not have to spend
 
-    from animegan import hardware, settings  # noqa: PLC0415
+    from animegan import settings  # noqa: PLC0415
     from animegan.pipeline import Pipeline  # noqa: PLC0415
+    from animegan.resources import hardware  # noqa: PLC0415
 
     configured = settings.load()
     torch.set_num_threads(configured.cpu_threads or hardware.cpu_count())

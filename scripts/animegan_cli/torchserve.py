@@ -17,8 +17,8 @@ from typing import Any, ClassVar
 
 import psutil
 
-from animegan import cgroups
 from animegan.errors import BadSetting
+from animegan.resources import cgroups
 from animegan_cli import processes
 from animegan_cli.java import Java
 from animegan_cli.ports import free_port

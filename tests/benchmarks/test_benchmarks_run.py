@@ -71,7 +71,7 @@ def test_memory_is_predicted_and_measured(folder: Path) -> None:
 def test_what_takes_too_long_or_does_not_fit_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = memory.predicted("cpu", [(64, 64), (128, 128)], most_seconds=0)
     assert all(row["not_measured"].startswith("it would take") for row in rows[1::2])
-    monkeypatch.setattr("animegan.budget.free_bytes", lambda _: 1)
+    monkeypatch.setattr("animegan.resources.budget.free_bytes", lambda _: 1)
     assert {row["not_measured"] for row in memory.predicted("cpu", [(64, 64)], 1)} == {"0 MiB are free"}
 
 

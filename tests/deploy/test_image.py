@@ -88,7 +88,7 @@ def test_it_carries_no_compiler_and_no_installer(files: Path) -> None:
 def test_it_carries_what_is_served_built_and_compiled(files: Path) -> None:
     assert {file.name for file in (files / HOME).iterdir()} == CARRIED
     assert (files / HOME / "model_store" / "animegan.mar").is_file()
-    assert [*(files / HOME).glob("handler/animegan/native/*.so")]
+    assert [*(files / HOME).glob("handler/animegan/operators/native/*.so")]
     assert [*(files / HOME).glob("gateway/animegan_gateway/__pycache__/dispatcher.cpython-*.pyc")]
 
 
@@ -126,7 +126,7 @@ def test_only_the_data_and_tmp_can_be_written(serving: Container) -> None:
 
 @pytest.mark.server
 def test_what_is_sized_by_memory_is_sized_by_the_containers(serving: Container) -> None:
-    ask = "import psutil; from animegan import cgroups; print(cgroups.memory().limit >> 20)"
+    ask = "import psutil; from animegan.resources import cgroups; print(cgroups.memory().limit >> 20)"
     ask += "; print(*{w for p in psutil.process_iter() for w in p.cmdline() if w.startswith('-Xmx')})"
     assert serving.run("python", "-c", ask).stdout.split() == ["2048", "-Xmx512m"]
 

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from animegan.errors import AnimeganError, BadImage, BadOption, TooLarge, UnsupportedImage
-from animegan.headers import Header
-from animegan.sizes import Limits
+from animegan.picture.headers import Header
+from animegan.picture.sizes import Limits
 from animegan_gateway.errors import BadRequest, UploadTimeout
 from animegan_gateway.uploads import (
     MOST_FIELD_BYTES,

@@ -12,17 +12,17 @@ import pytest
 import torch
 from PIL import Image, JpegImagePlugin
 
-from animegan import transfer
-from animegan.jpeg import device_encoder
-from animegan.lanczos import Lanczos
-from animegan.memory import Cleaner, usage
 from animegan.networks import graphs
 from animegan.networks.animegan2.layout import Shape
 from animegan.networks.animegan2.network import Network, load_network
 from animegan.networks.animegan2.plan import banded, plans, whole
 from animegan.networks.plan import Mode
 from animegan.networks.weights import load_weights
+from animegan.picture import transfer
+from animegan.picture.jpeg import device_encoder
+from animegan.picture.lanczos import Lanczos
 from animegan.pipeline import Pipeline
+from animegan.resources.memory import Cleaner, usage
 from animegan.settings import Settings
 from animegan.styles import get_style, verify
 from animegan.stylizer import Stylizer

@@ -37,14 +37,14 @@ def test_it_holds_what_the_worker_needs_and_no_more(built: Path) -> None:
     generators = {f"animegan/model_store/generators/{style}.pt" for style in ("cel", "gouache")}
     handler = archive.ROOT / "handler"
     modules = {str(file.relative_to(handler)) for file in (handler / "animegan").rglob("*.py")}
-    native = {f"animegan/native/{library.name}" for library in (handler / "animegan" / "native").glob("*.so")}
+    native = {f"animegan/operators/native/{library.name}" for library in (handler / "animegan" / "operators" / "native").glob("*.so")}
     others = {
         "MAR-INF/MANIFEST.json",
         "animegan_handler.py",
         "animegan_spans.py",
         "model-config.yaml",
         "animegan/py.typed",
-        "animegan/native/operators.cpp",
+        "animegan/operators/native/operators.cpp",
         "animegan/model_store/styles.json",
         "animegan/model_store/LICENSE.md",
         "animegan/model_store/cel.md",

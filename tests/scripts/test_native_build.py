@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from animegan import native as loader
+from animegan.operators import native as loader
 from animegan_cli import native
 
 compiles = pytest.mark.skipif(native.find_compiler() is None, reason="needs a C++ compiler")

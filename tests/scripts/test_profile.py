@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 import torch
 
-from animegan.memory import release
 from animegan.networks.animegan2.fused import trace
 from animegan.networks.animegan2.generator import build
 from animegan.networks.animegan2.layers import LAYERS
 from animegan.networks.animegan2.layout import Shape
 from animegan.networks.animegan2.plan import plans
 from animegan.networks.plan import megabytes
+from animegan.resources.memory import release
 from animegan_cli import profile as work
 from pictures import encoded, photo, photo_tensor
 from weight_files import bundled

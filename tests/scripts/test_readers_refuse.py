@@ -48,7 +48,7 @@ def test_pickled_code_is_refused_and_not_run(read: Read, cel: dict[str, Tensor],
 
 
 def test_a_pickled_module_is_refused(read: Read) -> None:
-    with pytest.raises(BadWeights, match=r"animegan\.generator\.Generator.*state_dict"):
+    with pytest.raises(BadWeights, match=r"animegan\.networks\.animegan2\.generator\.Generator.*state_dict"):
         read(files.checkpoint(Generator()))
 
 

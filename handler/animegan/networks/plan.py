@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 from animegan.errors import PictureTooLarge
+from animegan.picture.sizes import fit
 from animegan.settings import SMALLEST_SIDE_PX
-from animegan.sizes import fit
 
 Mode = Literal["whole", "bands", "recompute"]
 

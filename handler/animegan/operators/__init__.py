@@ -20,8 +20,7 @@ import torch
 from torch import Tensor
 from torch.library import Library
 
-from animegan import native
-from animegan.operators import plain
+from animegan.operators import native, plain
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,6 @@ import functools
 import torch
 from torch import Tensor
 
-from animegan.hardware import DTYPES
 from animegan.networks.animegan2 import bands
 from animegan.networks.animegan2.fused import trace
 from animegan.networks.animegan2.generator import build
@@ -17,6 +16,7 @@ from animegan.networks.graphs import Graphs
 from animegan.networks.plan import Plan
 from animegan.networks.torchscript import load_traced
 from animegan.networks.weights import load_weights
+from animegan.resources.hardware import DTYPES
 from animegan.styles import Style, verify
 
 

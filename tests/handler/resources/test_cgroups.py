@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from animegan import cgroups
-from animegan.cgroups import Memory
+from animegan.resources import cgroups
+from animegan.resources.cgroups import Memory
 
 MIB = 2**20
 UNLIMITED = "9223372036854771712\n"  # as version 1 says it
@@ -101,5 +101,5 @@ def test_where_nothing_tells_there_is_no_limit(tree: Tree) -> None:
 
 
 def test_it_needs_no_torch() -> None:
-    code = "import sys, animegan.cgroups as c; c.memory(); c.cpus(); sys.exit('torch' in sys.modules)"
+    code = "import sys, animegan.resources.cgroups as c; c.memory(); c.cpus(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

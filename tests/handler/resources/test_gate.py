@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from animegan.gate import Gate
+from animegan.resources.gate import Gate
 
 
 def test_what_is_inside_never_adds_up_to_more_unless_alone() -> None:

@@ -11,11 +11,11 @@ from typing import Literal
 from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401 - so that Image.open imports no other plugins
 
 from animegan.errors import BadOption
-from animegan.headers import Header, inspect, png_essence
-from animegan.pillow_guard import guarded
-from animegan.pixels import GAP, Picture, Scale, pillow_lanczos, to_picture
+from animegan.picture.headers import Header, inspect, png_essence
+from animegan.picture.pillow_guard import guarded
+from animegan.picture.pixels import GAP, Picture, Scale, pillow_lanczos, to_picture
+from animegan.picture.sizes import Limits, check_size, fit, fit_or_refuse, px
 from animegan.settings import Format
-from animegan.sizes import Limits, check_size, fit, fit_or_refuse, px
 
 __all__ = ["Encoded", "Header", "Limits", "Picture", "chosen_format", "decode", "encode", "fit", "inspect", "prepare"]
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from animegan.errors import BadWeights
-from animegan.hardware import DTYPES
 from animegan.networks.animegan2.generator import Generator, build, check_weights, tensor_shapes
 from animegan.networks.weights import load_weights
+from animegan.resources.hardware import DTYPES
 from animegan.styles import get_style, verify
 from benchmarks.reference import generate, psnr
 from pictures import photo_tensor

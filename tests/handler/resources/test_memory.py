@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from animegan import memory
+from animegan.resources import memory
 
 CPU = torch.device("cpu")
 
@@ -18,7 +18,7 @@ glibc = pytest.mark.skipif(memory._glibc() is None, reason="this C library is no
 
 WATERMARK = """
 import ctypes, os, psutil, torch
-from animegan import memory
+from animegan.resources import memory
 
 CPU, MIB = torch.device("cpu"), 2**20
 libc = ctypes.CDLL(None)

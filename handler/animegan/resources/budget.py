@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from animegan import cgroups
+from animegan.resources import cgroups
 
 RESERVE_SHARE = 0.1  # of the limit: the JVM and the encoder grow too
 RESERVE_BYTES = 128 * 2**20  # at least

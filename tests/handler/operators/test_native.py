@@ -16,11 +16,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from animegan import native
 from animegan.errors import InternalError
-from animegan.operators import plain
+from animegan.operators import native, plain
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 every_form = pytest.mark.parametrize("form", native.forms())
 compiled = pytest.mark.skipif(not native.forms(), reason="needs compiled libraries")
 
@@ -75,7 +74,7 @@ def test_what_is_no_library_is_left_out_with_a_warning(
 
 @compiled
 def test_a_library_of_another_source_is_left_out(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    shutil.copy(ROOT / "handler" / "animegan" / "native" / "liboperators-plain.so", folder)
+    shutil.copy(ROOT / "handler" / "animegan" / "operators" / "native" / "liboperators-plain.so", folder)
     (folder / "operators.cpp").write_text("// its functions take other arguments\n")
     assert native.forms() == []
     assert "another operators.cpp" in caplog.text
@@ -83,7 +82,7 @@ def test_a_library_of_another_source_is_left_out(folder: Path, caplog: pytest.Lo
 
 @compiled
 def test_a_cpu_gets_only_what_it_can_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for library in (ROOT / "handler" / "animegan" / "native").glob("*.so"):
+    for library in (ROOT / "handler" / "animegan" / "operators" / "native").glob("*.so"):
         shutil.copy(library, folder)
     monkeypatch.setattr(native, "_cpu_flags", lambda: frozenset({"sse2", "avx2"}))
     assert native.forms() == ["plain"]
@@ -192,7 +191,7 @@ def test_what_is_too_large_for_the_caches_is_written_alike(form: str, dtype: tor
 
 THREADS = """
 import os, sys, torch
-from animegan import native
+from animegan.operators import native
 
 def threads():
     return len(os.listdir("/proc/self/task"))

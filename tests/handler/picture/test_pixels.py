@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 from animegan.errors import (
     BadImage,
 )
-from animegan.images import Picture, fit, prepare
+from animegan.picture.images import Picture, fit, prepare
 from picture_files import (
     PHOTOS,
     PRIMARIES,

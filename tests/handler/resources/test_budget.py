@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from animegan.budget import RESERVE_BYTES, RESERVE_SHARE, free_bytes
+from animegan.resources.budget import RESERVE_BYTES, RESERVE_SHARE, free_bytes
 
 CPU = torch.device("cpu")
 MIB = 2**20

@@ -21,7 +21,7 @@ from animegan.errors import (
     TooLarge,
     UnsupportedImage,
 )
-from animegan.images import Limits, inspect
+from animegan.picture.images import Limits, inspect
 from picture_files import (
     LIMITS,
     bmp,

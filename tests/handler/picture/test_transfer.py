@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from animegan.pixels import BAND_PX
-from animegan.transfer import download, upload
+from animegan.picture.pixels import BAND_PX
+from animegan.picture.transfer import download, upload
 from pictures import photo
 
 CPU = torch.device("cpu")

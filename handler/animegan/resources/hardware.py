@@ -9,8 +9,8 @@ from typing import get_args
 
 import torch
 
-from animegan import cgroups
 from animegan.errors import BadSetting
+from animegan.resources import cgroups
 from animegan.settings import Device, Precision
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}

@@ -22,8 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import animegan.operators  # noqa: F401 - registers torch.ops.animegan
-from animegan import native
-from animegan.operators import plain
+from animegan.operators import native, plain
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 FP32 = torch.finfo(torch.float32).eps

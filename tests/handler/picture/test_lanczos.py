@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from animegan import transfer
-from animegan.lanczos import MOST_CACHED, Lanczos
-from animegan.pixels import pillow_lanczos
-from animegan.sizes import Size, fit
+from animegan.picture import transfer
+from animegan.picture.lanczos import MOST_CACHED, Lanczos
+from animegan.picture.pixels import pillow_lanczos
+from animegan.picture.sizes import Size, fit
 from picture_files import pixels
 from pictures import photo
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from animegan.transfer import wait
+from animegan.picture.transfer import wait
 
 logger = logging.getLogger(__name__)
 

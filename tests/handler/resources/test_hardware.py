@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from animegan import hardware
 from animegan.errors import BadSetting
+from animegan.resources import hardware
 
 CPU = torch.device("cpu")
 

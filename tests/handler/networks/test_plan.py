@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from torch.profiler import ProfilerActivity, profile
 
 from animegan.errors import PictureTooLarge
-from animegan.hardware import DTYPES, cpu_convolves_bf16, pick_precision
 from animegan.networks.animegan2.layout import Shape, layout
 from animegan.networks.animegan2.network import Network, load_network
 from animegan.networks.animegan2.plan import MOST_TOGETHER, banded, batch_size, plans, whole, whole_bytes
 from animegan.networks.plan import Mode, Plan, choose
 from animegan.operators import Form, plain
+from animegan.resources.hardware import DTYPES, cpu_convolves_bf16, pick_precision
 from animegan.styles import get_style
 from benchmarks import fresh
 

@@ -21,7 +21,7 @@ from animegan.errors import (
     OutOfMemory,
     PictureTooSmall,
 )
-from animegan.images import Header, decode, encode, fit, inspect, prepare
+from animegan.picture.images import Header, decode, encode, fit, inspect, prepare
 from animegan.settings import Format
 from picture_files import (
     HANDLER,
@@ -149,7 +149,7 @@ import io, re, resource, sys
 from pathlib import Path
 import numpy as np
 from PIL import Image
-from animegan import images
+from animegan.picture import images
 from animegan.errors import OutOfMemory
 
 def peak():

@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from animegan import transfer
-from animegan.pixels import Box, pillow_lanczos
-from animegan.sizes import Size
+from animegan.picture import transfer
+from animegan.picture.pixels import Box, pillow_lanczos
+from animegan.picture.sizes import Size
 
 logger = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from typing import Any
 from PIL import AvifImagePlugin, Image, features  # noqa: F401 - the plugin registers itself
 
 from animegan.errors import BadImage, TooLarge, UnsupportedImage
-from animegan.pillow_guard import guarded
-from animegan.sizes import Limits, Size, check_size
+from animegan.picture.pillow_guard import guarded
+from animegan.picture.sizes import Limits, Size, check_size
 
 Bytes = bytes | mmap  # in memory, or a file's
 

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from animegan.hardware import DTYPES
 from animegan.networks.animegan2.bands import Weights, draw
 from animegan.networks.animegan2.fused import Fused, trace
 from animegan.networks.animegan2.generator import build
@@ -22,6 +21,7 @@ from animegan.networks.animegan2.plan import banded, whole
 from animegan.networks.plan import Mode
 from animegan.networks.weights import load_weights
 from animegan.operators import Form, plain
+from animegan.resources.hardware import DTYPES
 from animegan.styles import get_style, verify
 from benchmarks.reference import generate, psnr
 from pictures import photo, photo_tensor

@@ -10,7 +10,7 @@ from io import BytesIO
 import numpy as np
 from PIL import ExifTags, Image, ImageChops, ImageCms
 
-from animegan.sizes import Size
+from animegan.picture.sizes import Size
 
 Box = tuple[float, float, float, float]  # left, upper, right, lower in px
 Scale = Callable[[Image.Image, Size, Box], Image.Image]  # that box of the image at that size

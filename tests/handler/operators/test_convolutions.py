@@ -120,4 +120,4 @@ def test_the_networks_that_draw(triton: ModuleType, name: str) -> None:
 
 
 def weights_file(name: str) -> Path:
-    return Path(__file__).resolve().parents[2] / "model_store" / f"{name}.safetensors"
+    return Path(__file__).resolve().parents[3] / "model_store" / f"{name}.safetensors"

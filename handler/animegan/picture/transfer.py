@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from animegan.pixels import bands
+from animegan.picture.pixels import bands
 
 
 def upload(pictures: Sequence[Image.Image], device: torch.device) -> torch.Tensor:
