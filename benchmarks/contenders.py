@@ -21,7 +21,7 @@ from animegan.networks.animegan2.plan import BAND_BYTES, banded, plans, whole
 from animegan.networks.plan import Mode, Plan
 from animegan.networks.weights import load_weights
 from animegan.resources.hardware import pick_precision
-from animegan.styles import DEFAULT_STYLE, get_style, verify
+from animegan.styles import get_style, verify
 from benchmarks.fresh import NotMeasured
 
 PHOTOS = Path(__file__).resolve().parents[1] / "docs" / "photos"
@@ -49,7 +49,7 @@ def photo(width: int, height: int, name: str = "mountain_path") -> Tensor:
 
 def generator() -> Generator:
     """The network's definition with the default style's weights, for inference, laid out as PyTorch does by default."""
-    network = build(load_weights(verify(get_style(DEFAULT_STYLE))))
+    network = build(load_weights(verify(get_style("classic"))))
     return network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload, no-any-return]
 
 

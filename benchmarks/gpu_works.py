@@ -26,7 +26,6 @@ from animegan.networks import graphs
 from animegan.networks.animegan2.layers import LAYERS, Layer
 from animegan.networks.animegan2.layout import Shape, below, source_rows
 from animegan.networks.animegan2.network import Network
-from animegan.networks.animegan2.plan import plans
 from animegan.networks.plan import Mode
 from animegan.operators import kernels, plain
 from animegan.picture.transfer import download
@@ -193,7 +192,7 @@ def check_graphs(results: gpu.Results, where: torch.device, sizes: list[Size]) -
 def exhaust_memory(results: gpu.Results, where: torch.device, side: int) -> None:
     """Pictures for which memory runs out against the plan, and where little is free from the start."""
     picture = download(photo(side, side))
-    stylizer = Stylizer(device="cuda" if where.type == "cuda" else "cpu", warmup_px=64)
+    stylizer = Stylizer("classic", device="cuda" if where.type == "cuda" else "cpu", warmup_px=64)
     expected = stylizer.run(picture)
     for kind, squeeze in (("runs out against the plan", _runs_out), ("little is free", _little_is_free)):
         with results.trial("memory", case=kind, side_px=side) as row:
@@ -210,7 +209,7 @@ def exhaust_memory(results: gpu.Results, where: torch.device, side: int) -> None
 def _runs_out(stylizer: Stylizer, side: int) -> Iterator[None]:
     """The allocator refuses what the driver calls free; on a CPU the first plan that is tried."""
     if stylizer.device.type == "cuda":
-        first, smaller = list(plans(Shape(side, side, 1, stylizer._network.itemsize), cuda=True))[:2]
+        first, smaller = stylizer._drawing.network.plans(side, side, 1)[:2]
         allowed = torch.cuda.memory_reserved() + (first.peak_bytes + smaller.peak_bytes) // 2
         total = torch.cuda.get_device_properties(stylizer.device).total_memory
         torch.cuda.set_per_process_memory_fraction(allowed / total, stylizer.device)
@@ -233,7 +232,7 @@ def _runs_out(stylizer: Stylizer, side: int) -> Iterator[None]:
 @contextmanager
 def _little_is_free(stylizer: Stylizer, side: int) -> Iterator[None]:
     """Another tensor takes the device's memory but for what the second plan needs; on a CPU the budget is told."""
-    known = list(plans(Shape(side, side, 1, stylizer._network.itemsize), cuda=stylizer.device.type == "cuda"))
+    known = stylizer._drawing.network.plans(side, side, 1)
     left = (known[0].peak_bytes + known[1].peak_bytes) // 2
     if stylizer.device.type != "cuda":
         with mock.patch.object(stylizer, "memory_mb", max(1, left // MIB)):

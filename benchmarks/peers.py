@@ -26,7 +26,7 @@ from torch import Tensor
 
 from animegan.networks.weights import load_weights
 from animegan.resources.hardware import cpu_count
-from animegan.styles import DEFAULT_STYLE, get_style, verify
+from animegan.styles import get_style, verify
 from benchmarks import fresh
 from benchmarks.contenders import Contender, Ours, Stock, generator, half, photo, precisions, traced_fp32, traced_half
 from benchmarks.fresh import WARMUP_PX, NotMeasured
@@ -121,7 +121,7 @@ def _onnx() -> bytes:
     _package("onnx")
     from animegan_cli.onnx_model import onnx_model  # noqa: PLC0415 - an optional package
 
-    data: bytes = onnx_model(load_weights(verify(get_style(DEFAULT_STYLE))), {}, "").SerializeToString()
+    data: bytes = onnx_model(load_weights(verify(get_style("classic"))), {}, "").SerializeToString()
     return data
 
 

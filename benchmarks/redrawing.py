@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -10,6 +10,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from animegan.networks.redraw import steps
+from animegan.networks.redraw.network import Network
 from benchmarks import reference
 
 Draw = Callable[[Tensor], Tensor]
@@ -72,13 +74,23 @@ def ours(name: str, *, graph: bool) -> Callable[[torch.device], Redrawing]:
     """The engine's form of `redraw` or `redraw_video`."""
 
     def make(device: torch.device) -> Redrawing:
-        from animegan.networks.redraw import gpu  # noqa: PLC0415 - Triton comes with PyTorch for CUDA alone
+        precision = "fp16" if device.type == "cuda" else "fp32"
+        weights = tensors(name, device)
+        program = steps.redraw(_blocks(weights)) if name == "redraw" else steps.REDRAW_VIDEO
+        network = Network(weights, device, precision, program)
 
-        dtype = torch.float16 if device.type == "cuda" else torch.float32
-        net: Draw = {"redraw": gpu.Redraw, "redraw_video": gpu.RedrawVideo}[name](tensors(name, device), device, dtype)
-        return Redrawing(Captured(net) if graph else net, device)
+        def draw(photo: Tensor) -> Tensor:
+            pixels = photo.permute(1, 2, 0).mul(255).to(torch.uint8)[None]
+            plan = network.plans(pixels.shape[1], pixels.shape[2], 1)[0]
+            return network.run(pixels, plan)[0].permute(2, 0, 1).float().div_(255)
+
+        return Redrawing(Captured(draw) if graph else draw, device)
 
     return make
+
+
+def _blocks(weights: Mapping[str, Tensor]) -> int:
+    return len({key.split(".")[1] for key in weights if key.startswith("body.")})
 
 
 def eager(name: str) -> Callable[[torch.device], Redrawing]:

@@ -8,20 +8,40 @@ from dataclasses import dataclass
 from typing import cast, get_args
 
 from animegan.errors import BadOption
-from animegan.settings import SMALLEST_SIDE_PX, Format, Settings
+from animegan.settings import SMALLEST_SIDE_PX, Color, DetailOption, Format, Settings
 
-NAMES = ("style", "max_side", "format", "quality")
+NAMES = ("style", "max_side", "format", "quality", "detail", "strength", "color")
+FAST = "fast"  # as `quality`
 MOST_CHARACTERS = 100  # of an option: an answer quotes it
 
 
 @dataclass(frozen=True)
+class Wish:
+    """What is asked of a drawing beside its style.
+
+    `detail`: how far the photo is shrunk before it is drawn; auto: by what the photo shows. `strength`: 0 is the fitted
+    photo byte for byte, 1 the drawing. `color`: the style's own, or the photo's hue and chroma under the drawing's
+    lightness.
+    """
+
+    detail: DetailOption = "auto"
+    strength: float = 1.0
+    color: Color = "style"
+
+
+@dataclass(frozen=True)
 class Options:
-    """One request's options, checked: `max_side` in px, `quality` from 1 to 100 (JPEG and WebP)."""
+    """One request's options, checked: `max_side` in px, `quality` from 1 to 100 (JPEG and WebP).
+
+    `fast`: drawn by the small network, which `quality=fast` asks for. `wish`: `detail`, `strength` and `color`.
+    """
 
     style: str
     max_side: int
     format: Format
     quality: int
+    fast: bool = False
+    wish: Wish = Wish()
 
 
 def parse(raw: Mapping[str, str], settings: Settings) -> Options:
@@ -39,28 +59,51 @@ def parse(raw: Mapping[str, str], settings: Settings) -> Options:
                 f"{name} has {len(text):,} characters, over the limit of {MOST_CHARACTERS}. Shorten it.",
                 option=name,
             )
+    fast = raw.get("quality", "").strip().lower() == FAST
     return Options(
         style=raw.get("style", "").strip() or settings.style,
         max_side=_integer(raw, "max_side", settings.max_side_px, SMALLEST_SIDE_PX, settings.max_side_ceiling_px),
-        format=_format(raw.get("format", "").strip().lower(), settings.format),
-        quality=_integer(raw, "quality", settings.quality, 1, 100),
+        format=cast(Format, _choice(raw, "format", settings.format, get_args(Format), {"jpg": "jpeg"})),
+        quality=settings.quality if fast else _integer(raw, "quality", settings.quality, 1, 100, f", or {FAST}"),
+        fast=fast,
+        wish=Wish(
+            detail=cast(DetailOption, _choice(raw, "detail", "auto", get_args(DetailOption))),
+            strength=_share(raw, "strength", 1.0),
+            color=cast(Color, _choice(raw, "color", "style", get_args(Color))),
+        ),
     )
 
 
-def _integer(raw: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+def _integer(raw: Mapping[str, str], name: str, default: int, least: int, most: int, or_word: str = "") -> int:
     text = raw.get(name, "").strip()
     if not text:
         return default
     value = int(text) if re.fullmatch("-?[0-9]{1,9}", text) else None
     if value is None or not least <= value <= most:
         raise BadOption(
-            f"{name}={text[:32]!r}: use a whole number from {least} to {most}.", option=name, least=least, most=most
+            f"{name}={text[:32]!r}: use a whole number from {least} to {most}{or_word}.",
+            option=name,
+            least=least,
+            most=most,
         )
     return value
 
 
-def _format(text: str, default: Format) -> Format:
-    text = {"": default, "jpg": "jpeg"}.get(text, text)
-    if text not in get_args(Format):
-        raise BadOption(f"format={text[:32]!r}: use one of {', '.join(get_args(Format))}.", option="format")
-    return cast(Format, text)
+def _share(raw: Mapping[str, str], name: str, default: float) -> float:
+    text = raw.get(name, "").strip()
+    if not text:
+        return default
+    value = float(text) if re.fullmatch(r"[0-9]{0,3}\.?[0-9]{0,6}", text) and text != "." else None
+    if value is None or not 0 <= value <= 1:
+        raise BadOption(f"{name}={text[:32]!r}: use a number from 0 to 1, as 0.75.", option=name, least=0, most=1)
+    return value
+
+
+def _choice(
+    raw: Mapping[str, str], name: str, default: str, choices: tuple[str, ...], aliases: Mapping[str, str] = {}
+) -> str:
+    text = raw.get(name, "").strip().lower()
+    value = aliases.get(text, text) or default
+    if value not in choices:
+        raise BadOption(f"{name}={text[:32]!r}: use one of {', '.join(choices)}.", option=name)
+    return value

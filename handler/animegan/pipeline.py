@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,8 +16,8 @@ from PIL import Image
 from torch import Tensor
 from torch.profiler import record_function
 
+from animegan.drawing import LookPlan, Photo
 from animegan.errors import AnimeganError, BadSetting, InternalError, OutOfMemory, PictureTooLarge
-from animegan.networks.plan import Plan
 from animegan.options import Options, parse
 from animegan.picture import images
 from animegan.picture.jpeg import device_encoder
@@ -45,7 +45,7 @@ class Item:
     picture: images.Picture | None = None
     drawn: Image.Image | None = None
     pixels: Tensor | None = None  # uint8 (H, W, 3), in place of `drawn` where the device writes the file
-    plan: Plan | None = None
+    plan: LookPlan | None = None
     encoded: images.Encoded | None = None
     report: Report | None = None
     error: AnimeganError | None = None
@@ -77,7 +77,7 @@ class Pipeline:
         self._scale: Scale = Lanczos(self.device) if on_gpu else pillow_lanczos
         self._jpeg = device_encoder(self.device)
         self._gpu = gpu
-        self._stylizers: dict[str, Stylizer] = {}
+        self._stylizers: dict[tuple[str, bool], Stylizer] = {}
 
     def load_styles(self) -> None:
         """Load every style that is on this machine. One that can't be loaded is logged, and fails its own requests.
@@ -101,28 +101,35 @@ class Pipeline:
     @property
     def loaded(self) -> list[str]:
         """The styles that were loaded, each with its precision."""
-        return [f"{id} ({stylizer.precision})" for id, stylizer in self._stylizers.items()]
+        return [f"{id} ({stylizer.precision})" for (id, fast), stylizer in self._stylizers.items() if not fast]
 
-    def stylizer(self, style_id: str) -> Stylizer:
-        """The style, loaded at its first use. Raises `UnknownStyle`, `StyleNotInstalled` or `BadWeights`."""
-        if style_id not in self._stylizers:
+    def stylizer(self, style_id: str, *, fast: bool = False) -> Stylizer:
+        """Return the style, loaded at its first use; `fast`: with its small network.
+
+        Raises `UnknownStyle`, `StyleNotInstalled`, `BadWeights`, `BadLook`, or `BadOption` where it has none such.
+        """
+        if (style_id, fast) not in self._stylizers:
             settings = self.settings
-            self._stylizers[style_id] = Stylizer(
+            self._stylizers[style_id, fast] = Stylizer(
                 style_id,
                 device=settings.device,
                 precision=settings.precision,
                 memory_mb=settings.memory_mb,
                 gpu=self._gpu,
                 warmup_px=settings.warmup_px,
+                fast=fast,
             )
-        return self._stylizers[style_id]
+        return self._stylizers[style_id, fast]
+
+    def _stylizer(self, options: Options) -> Stylizer:
+        return self.stylizer(options.style, fast=options.fast)
 
     def decode(self, data: bytes, options: Mapping[str, str]) -> Item:
         """A picture's options read (see `options.parse`), and the decoding of its bytes, fitted to the limit, begun."""
         item = Item()
         with _phase("decode", [item]):
             item.options = parse(options, self.settings)
-            self.stylizer(item.options.style)
+            self._stylizer(item.options).check(item.options.wish)
         if not item.error:
             item.pending = self._workers.submit(self._decode, item, data)
         return item
@@ -131,7 +138,12 @@ class Pipeline:
         with _phase("decode", [item]):
             assert item.options
             item.picture = images.decode(
-                data, max_side=item.options.max_side, limits=self.limits, scale=self._scale, gate=self._gate
+                data,
+                max_side=item.options.max_side,
+                limits=self.limits,
+                scale=self._scale,
+                gate=self._gate,
+                shrink=self._stylizer(item.options).shrink(item.options.wish),
             )
 
     def draw(self, items: Sequence[Item]) -> None:
@@ -157,15 +169,15 @@ class Pipeline:
                 options, picture = group[0].options, group[0].picture
                 assert options
                 assert picture
-                most = self.stylizer(options.style).batch_size(picture.rgb.height, picture.rgb.width)
+                most = self._stylizer(options).batch_size(picture.rgb.height, picture.rgb.width)
             for first in range(0, len(group), most):
                 yield group[first : first + most]
 
     def _draw_together(self, group: list[Item]) -> None:
         with _phase("run", group):
             assert group[0].options
-            stylizer = self.stylizer(group[0].options.style)
-            run = stylizer.run([item.picture.rgb for item in group if item.picture])
+            photos = [Photo(item.picture.rgb, item.picture.small) for item in group if item.picture]
+            run = self._stylizer(group[0].options).run(photos, group[0].options.wish)
             for index, item in enumerate(group):
                 item.plan, item.recovered = run.plan, run.recovered
                 if self._is_encoded_on_the_device(item):
@@ -190,7 +202,7 @@ class Pipeline:
     def _encode(self, item: Item) -> None:
         if item.error or not (item.options and item.picture and item.plan):
             return
-        options, picture, stylizer = item.options, item.picture, self.stylizer(item.options.style)
+        options, picture, stylizer = item.options, item.picture, self._stylizer(item.options)
         with _phase("encode", [item]):
             if item.pixels is not None:
                 item.encoded, item.drawn = self._encode_on_the_device(item.pixels, options.quality)
@@ -202,6 +214,7 @@ class Pipeline:
                 license=stylizer.style.license,
                 precision=stylizer.precision,
                 plan=item.plan.mode,
+                detail=item.plan.detail,
                 original_size=picture.original_size,
                 size=picture.rgb.size,
                 frames=picture.frames,
@@ -265,10 +278,13 @@ class _AtOnce(Executor):
 
 
 def _grouped(items: Sequence[Item]) -> list[list[Item]]:
-    groups: dict[tuple[str, tuple[int, int]], list[Item]] = defaultdict(list)
+    """The items that may be drawn as one batch: of one style, one wish, and one size, also where it was shrunk."""
+    groups: dict[Hashable, list[Item]] = defaultdict(list)
     for item in items:
         if item.options and item.picture:
-            groups[item.options.style, item.picture.rgb.size].append(item)
+            options, picture = item.options, item.picture
+            small = picture.small and picture.small.size
+            groups[options.style, options.fast, options.wish, picture.rgb.size, small].append(item)
     return list(groups.values())
 
 

@@ -13,7 +13,7 @@ _TIMING = "Server-Timing"  # https://www.w3.org/TR/server-timing/
 class Report:
     """`plan`: whole, bands or recompute. Sizes are (width, height) in px, `seconds` by phase: decode, run, encode.
 
-    The first of `frames` is used.
+    The first of `frames` is used. `detail`: bold, medium or fine; None: the style draws a photo at its own size.
     """
 
     style: str
@@ -24,6 +24,7 @@ class Report:
     size: tuple[int, int]
     frames: int = 1
     seconds: Mapping[str, float] = field(default_factory=dict)
+    detail: str | None = None
 
     @property
     def fitted(self) -> bool:
@@ -41,6 +42,7 @@ class Report:
             f"{_PREFIX}Size": _size(self.size),
             f"{_PREFIX}Fitted": str(self.fitted).lower(),
             f"{_PREFIX}Frames": str(self.frames),
+            **({f"{_PREFIX}Detail": self.detail} if self.detail else {}),
             _TIMING: ", ".join(f"{phase};dur={1000 * seconds:.1f}" for phase, seconds in self.seconds.items()),
         }
 
@@ -56,6 +58,7 @@ class Report:
             original_size=_parse_size(headers[f"{_PREFIX}Original-Size"]),
             size=_parse_size(headers[f"{_PREFIX}Size"]),
             frames=int(headers[f"{_PREFIX}Frames"]),
+            detail=headers.get(f"{_PREFIX}Detail"),
             seconds={phase: float(milliseconds) / 1000 for phase, _, milliseconds in timings},
         )
 

@@ -36,6 +36,9 @@ ROLES = tuple(f"ANIMEGAN_{role}_" for role in ("GATEWAY", "AGENT", "INFERENCE", 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
 Format = Literal["auto", "jpeg", "png", "webp"]
+Detail = Literal["bold", "medium", "fine"]
+DetailOption = Literal["auto", "bold", "medium", "fine"]
+Color = Literal["style", "photo"]
 
 
 class Rows(BaseSettings):

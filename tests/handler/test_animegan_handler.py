@@ -150,7 +150,7 @@ def test_every_metric_begins_with_the_worker(caplog: pytest.LogCaptureFixture, m
 def test_memory_that_ran_out_is_counted(
     handler: AnimeganHandler, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network, tried = handler.pipeline.stylizer("cel")._network, []
+    network, tried = handler.pipeline.stylizer("cel")._drawing.network, []
     really = network.draw
 
     def first_fails(pictures: Tensor, plan: Plan) -> Tensor:

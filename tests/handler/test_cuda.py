@@ -14,7 +14,7 @@ from PIL import Image, JpegImagePlugin
 
 from animegan.networks import graphs
 from animegan.networks.animegan2.layout import Shape
-from animegan.networks.animegan2.network import Network, load_network
+from animegan.networks.animegan2.network import Network, traced
 from animegan.networks.animegan2.plan import banded, plans, whole
 from animegan.networks.plan import Mode
 from animegan.networks.weights import load_weights
@@ -36,7 +36,7 @@ LEAST_DB = {"fp32": 60, "fp16": 65, "bf16": 50}  # fp32: TF32 is allowed in conv
 
 
 def network(precision: str, device: str = "cuda") -> Network:
-    return load_network(get_style("cel"), torch.device(device), precision)
+    return Network(traced(load_weights(verify(get_style("classic")))), torch.device(device), precision)
 
 
 def parity_pixels() -> torch.Tensor:
@@ -46,7 +46,7 @@ def parity_pixels() -> torch.Tensor:
 @functools.cache
 def expected() -> torch.Tensor:
     """What the network draws of `parity_pixels` in fp64, which takes a CPU seconds."""
-    weights = load_weights(verify(get_style("cel")))
+    weights = load_weights(verify(get_style("classic")))
     return generate(weights, parity_pixels().permute(0, 3, 1, 2).double() / 127.5 - 1).permute(0, 2, 3, 1)
 
 

@@ -59,7 +59,7 @@ def test_each_picture_has_its_own_outcome(pipeline: Pipeline) -> None:
 
 
 def test_an_unknown_style_names_those_there_are(pipeline: Pipeline) -> None:
-    with pytest.raises(UnknownStyle, match="cel, gouache"):
+    with pytest.raises(UnknownStyle, match="cel, ink, gouache"):
         pipeline.stylize(encoded(photo(32, 32)), {"style": "monet"})
     with pytest.raises(StyleNotInstalled, match="animegan fetch paprika"):
         pipeline.stylize(encoded(photo(32, 32)), {"style": "paprika"})
@@ -223,7 +223,7 @@ def test_a_broken_installed_style_harms_only_itself(
     pipeline = Pipeline(Settings(device="cpu", warmup_px=0))
     pipeline.load_styles()
     assert "mine is left out" in caplog.text
-    assert [name.split()[0] for name in pipeline.loaded] == ["cel", "gouache"]
+    assert [name.split()[0] for name in pipeline.loaded] == ["cel", "ink", "gouache", "classic"]
     with pytest.raises(AnimeganError, match="SHA-256"):
         pipeline.stylize(encoded(photo(32, 32)), {"style": "mine"})
 

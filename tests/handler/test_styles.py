@@ -43,7 +43,9 @@ def hayao() -> Style:
 def test_the_registry_lists_the_styles_of_the_project() -> None:
     assert list(styles.bundled_styles()) == [
         "cel",
+        "ink",
         "gouache",
+        "classic",
         "hayao",
         "shinkai",
         "paprika",
@@ -54,7 +56,7 @@ def test_the_registry_lists_the_styles_of_the_project() -> None:
     assert styles.DEFAULT_STYLE == "cel"
 
 
-@pytest.mark.parametrize("style_id", ["cel", "gouache"])
+@pytest.mark.parametrize("style_id", ["classic"])
 def test_bundled_weights_are_free_whole_and_described(style_id: str) -> None:
     style = styles.get_style(style_id)
     assert styles.verify(style) == ROOT / "model_store" / f"{style_id}.safetensors"
@@ -71,7 +73,7 @@ def test_nothing_non_commercial_is_bundled() -> None:
         assert (style.weights is None) == style.noncommercial
         assert (style.weights is None) == (style.sha256 is None)
     files = {file.name for file in (ROOT / "model_store").glob("*.safetensors")}
-    assert files == {"cel.safetensors", "gouache.safetensors", "redraw.safetensors", "redraw_video.safetensors"}
+    assert files == {"classic.safetensors", "redraw.safetensors", "redraw_video.safetensors"}
 
 
 @pytest.mark.parametrize("name", ["redraw", "redraw_video"])
@@ -104,7 +106,7 @@ def test_a_published_style_says_how_to_fetch_it() -> None:
 
 @pytest.mark.parametrize("style_id", ["", "CEL", "../cel", "画"])
 def test_an_unknown_style_is_told_the_known_ones(style_id: str) -> None:
-    with pytest.raises(UnknownStyle, match="Use one of: cel, gouache, hayao") as error:
+    with pytest.raises(UnknownStyle, match="Use one of: cel, ink, gouache, classic, hayao") as error:
         styles.get_style(style_id)
     assert error.value.problem()["style"] == style_id
 
@@ -186,7 +188,7 @@ def test_titles_are_in_both_languages() -> None:
         assert not entry["title"]["zh"].isascii()
 
 
-@pytest.mark.parametrize("module", ["errors", "styles", "settings", "images", "report", "options"])
+@pytest.mark.parametrize("module", ["errors", "styles", "settings", "picture.images", "report", "options"])
 def test_light_modules_import_no_torch(module: str) -> None:
     code = f"import sys, animegan.{module}; sys.exit('torch' in sys.modules)"
     environment = os.environ | {"PYTHONPATH": str(ROOT / "handler")}

@@ -55,7 +55,7 @@ def eager(generator: Generator, photo: Floats) -> Floats:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     file = tmp_path_factory.mktemp("export") / "cel.onnx"
-    export(file, get_style("cel"))
+    export(file, get_style("classic"))
     return file.read_bytes()
 
 
@@ -135,7 +135,7 @@ def test_it_uses_plain_operators_and_takes_any_size(data: bytes) -> None:
 
 
 def test_it_names_the_style_and_its_terms(data: bytes) -> None:
-    style = get_style("cel")
+    style = get_style("classic")
     model = onnx.load_model_from_string(data)
     assert {entry.key: entry.value for entry in model.metadata_props} == {
         "style": "cel",
@@ -162,7 +162,7 @@ def test_it_can_be_read_again(data: bytes, cel: dict[str, Tensor], read: Callabl
 
 
 def test_the_same_style_gives_the_same_bytes(data: bytes, tmp_path: Path) -> None:
-    export(tmp_path / "again.onnx", get_style("cel"))
+    export(tmp_path / "again.onnx", get_style("classic"))
     assert (tmp_path / "again.onnx").read_bytes() == data
 
 
@@ -190,13 +190,13 @@ def test_values_that_are_no_numbers_are_noticed(data: bytes, cel: dict[str, Tens
 def test_what_differs_is_not_put_in_place(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work, "TOLERANCE", 0.0)
     with pytest.raises(InternalError, match="Nothing was written"):
-        export(old, get_style("cel"))
+        export(old, get_style("classic"))
     assert is_untouched(old)
 
 
 def test_without_onnxruntime_it_is_written_unheard(data: bytes, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert export(old, get_style("cel")) is None
+    assert export(old, get_style("classic")) is None
     assert old.read_bytes() == data
     assert list(old.parent.iterdir()) == [old]
 
@@ -204,7 +204,7 @@ def test_without_onnxruntime_it_is_written_unheard(data: bytes, old: Path, monke
 def test_without_onnx_the_way_to_it_is_told(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(BadSetting, match=r"needs the package onnx.*animegan-serve\[import\]"):
-        export(old, get_style("cel"))
+        export(old, get_style("classic"))
     assert is_untouched(old)
 
 
@@ -214,7 +214,7 @@ def test_without_onnx_the_way_to_it_is_told(old: Path, monkeypatch: pytest.Monke
 def test_folders_are_made_and_files_replaced(data: bytes, old: Path, tmp_path: Path) -> None:
     deep = tmp_path / "a" / "b" / "cel.ONNX"
     for file in (deep, old):
-        export(file, get_style("cel"))
+        export(file, get_style("classic"))
         assert file.read_bytes() == data
         assert list(file.parent.iterdir()) == [file]
 
@@ -223,12 +223,12 @@ def test_folders_are_made_and_files_replaced(data: bytes, old: Path, tmp_path: P
 def test_a_name_that_is_none_of_an_onnx_file(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder.onnx").mkdir()
     with pytest.raises(BadOption, match=r"name a file that ends in \.onnx"):
-        export(tmp_path / name, get_style("cel"))
+        export(tmp_path / name, get_style("classic"))
 
 
 def test_a_place_that_cannot_be_written(old: Path) -> None:
     with pytest.raises(BadSetting, match=r"can't be written: .*name another place"):
-        export(old / "below" / "a" / "cel.onnx", get_style("cel"))
+        export(old / "below" / "a" / "cel.onnx", get_style("classic"))
     assert is_untouched(old)
 
 

@@ -23,8 +23,6 @@ weights = "redraw.safetensors"
 
 [detail]
 shrink = 0.25
-small_shrink = 0.375
-small_px = 600
 
 [[finish]]
 step = "lines"

@@ -10,7 +10,7 @@ import bisect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
 from animegan.errors import PictureTooLarge
 from animegan.picture.sizes import fit
@@ -43,7 +43,8 @@ class Shape:
 class Plan:
     """How a picture runs. `peak_bytes` is what it takes above the weights, pictures in and out included.
 
-    `work` is its arithmetic relative to a run that computes nothing twice. `band_bytes`: what a band may take.
+    `work` is its arithmetic relative to a run that computes nothing twice. `band_bytes`: what a band may take;
+    `band_rows`: its rows.
     """
 
     mode: Mode
@@ -52,6 +53,7 @@ class Plan:
     peak_bytes: int
     work: float = 1
     band_bytes: int = 0
+    band_rows: int = 0
 
 
 def megabytes(size: float) -> int:
@@ -59,7 +61,10 @@ def megabytes(size: float) -> int:
     return math.ceil(size / 2**20)
 
 
-def choose(plans: Sequence[Plan], budget_bytes: int, replan: Callable[[int, int], Sequence[Plan]]) -> Plan:
+P = TypeVar("P", bound=Plan)
+
+
+def choose(plans: Sequence[P], budget_bytes: int, replan: Callable[[int, int], Sequence[Plan]]) -> P:
     """Return the first of the plans that is within the budget.
 
     `replan` returns the plans of one picture of another height and width, in px. Raises `PictureTooLarge` with the

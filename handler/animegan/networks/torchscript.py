@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
-from animegan.styles import Style, bundled_dir
+from animegan.styles import bundled_dir
 
 
 def trace(module: nn.Module, example: Tensor) -> torch.jit.ScriptModule:
@@ -15,14 +17,14 @@ def trace(module: nn.Module, example: Tensor) -> torch.jit.ScriptModule:
     return traced
 
 
-def traced_name(style_id: str) -> str:
-    """Where a traced network lies below the folder of the bundled styles, in the archive."""
-    return f"generators/{style_id}.pt"
+def traced_name(weights: str) -> str:
+    """Return where the traced network of a weights file lies below the folder of the bundled styles, in the archive."""
+    return f"networks/{Path(weights).stem}.pt"
 
 
-def load_traced(style: Style) -> torch.jit.ScriptModule | None:
-    """Return the archive's traced network of the style; None where there is none."""
-    packed = bundled_dir() / traced_name(style.id)
+def load_traced(weights: str) -> torch.jit.ScriptModule | None:
+    """Return the archive's traced network of a weights file; None where there is none."""
+    packed = bundled_dir() / traced_name(weights)
     if not packed.is_file():
         return None
     traced: torch.jit.ScriptModule = torch.jit.load(packed)  # type: ignore[no-untyped-call]

@@ -14,13 +14,14 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.library import Library
 
-from animegan.operators import native, plain
+from animegan.operators import native, plain, plain_convolutions
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,29 @@ def form(device: torch.device) -> Form:
     if device.type == "cpu" and (compiled := native.best()):
         return Form(compiled.moments, compiled.norm_act_pad, compiled.upsample_pad)
     return Form(plain.plain_moments, plain.plain_norm_act_pad, plain.plain_upsample_pad)
+
+
+class Convolutions(NamedTuple):
+    """Convolutions in one form, see `plain_convolutions`.
+
+    A map may be cut into bands whose first rows are multiples of `alignment`: every pixel is the same. An input has at
+    least `least_channels` channels.
+    """
+
+    pack: Callable[..., Any]
+    conv: Callable[..., Any]
+    scratch_bytes: Callable[..., int]
+    alignment: int
+    least_channels: int
+
+
+@functools.cache
+def convolutions(device: torch.device, dtype: torch.dtype) -> Convolutions:
+    """Return what runs convolutions of that dtype on that device, decided at the first call."""
+    form: ModuleType = plain_convolutions
+    if device.type == "cuda" and dtype != torch.float32 and _triton(device):
+        from animegan.operators import triton_convolutions as form  # noqa: PLC0415 - Triton comes with PyTorch for CUDA alone
+    return Convolutions(form.pack, form.conv, form.scratch_bytes, form.ALIGNMENT, form.LEAST_CHANNELS)
 
 
 def _triton(device: torch.device) -> Form | None:

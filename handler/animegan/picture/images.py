@@ -13,7 +13,7 @@ from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401 - so that 
 from animegan.errors import BadOption
 from animegan.picture.headers import Header, inspect, png_essence
 from animegan.picture.pillow_guard import guarded
-from animegan.picture.pixels import GAP, Picture, Scale, pillow_lanczos, to_picture
+from animegan.picture.pixels import GAP, Picture, Scale, Shrink, pillow_lanczos, to_picture
 from animegan.picture.sizes import Limits, check_size, fit, fit_or_refuse, px
 from animegan.settings import Format
 
@@ -37,8 +37,9 @@ def decode(
     limits: Limits,
     scale: Scale = pillow_lanczos,
     gate: Callable[[int], AbstractContextManager[None]] = lambda _: nullcontext(),
+    shrink: Shrink | None = None,
 ) -> Picture:
-    """The picture in a file, fitted to `max_side` px by `scale` (see `pixels.to_picture`).
+    """The picture in a file, fitted to `max_side` px by `scale`, and shrunk (see `pixels.to_picture`).
 
     A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, to no less than `GAP` times what it is fitted to. The pixels
     are decoded inside `gate(their number)`.
@@ -54,10 +55,11 @@ def decode(
         draft = image.draft(None, (GAP * size[0], GAP * size[1]))
         with gate(image.width * image.height):
             image.load()
-            return to_picture(image, draft[1] if draft else (0, 0, *original), original, size, header.frames, scale)
+            box = draft[1] if draft else (0, 0, *original)
+            return to_picture(image, box, original, size, header.frames, scale, shrink)
 
 
-def prepare(image: Image.Image, *, max_side: int) -> Picture:
+def prepare(image: Image.Image, *, max_side: int, shrink: Shrink | None = None) -> Picture:
     """The picture of a PIL image in any mode, fitted to `max_side` px; EXIF and ICC profile are read from `.info`.
 
     `image` is not changed; of an animated one the current frame is used. Raises `BadImage` or `PictureTooSmall`.
@@ -67,7 +69,7 @@ def prepare(image: Image.Image, *, max_side: int) -> Picture:
         image.load()
         if image.size == size:
             image = image.copy()  # which might become the picture as it is
-        return to_picture(image, (0, 0, *image.size), image.size, size, frames=1)
+        return to_picture(image, (0, 0, *image.size), image.size, size, frames=1, shrink=shrink)
 
 
 def chosen_format(format: Format, alpha: Image.Image | None) -> Literal["jpeg", "png", "webp"]:

@@ -14,6 +14,7 @@ from animegan.picture.sizes import Size
 
 Box = tuple[float, float, float, float]  # left, upper, right, lower in px
 Scale = Callable[[Image.Image, Size, Box], Image.Image]  # that box of the image at that size
+Shrink = Callable[[Image.Image], Size]
 
 BAND_PX = 1 << 20  # pixels that are converted at a time, so that a second full-size copy never exists
 # Lanczos sets in from this many times the size that is wanted; what is larger is first averaged down to that, by whole
@@ -30,6 +31,7 @@ class Picture:
     alpha: Image.Image | None  # L, of the same size; None: the picture is opaque
     original_size: Size  # as sent, upright
     frames: int  # of which the first is used
+    small: Image.Image | None = None  # the same as `rgb`, shrunk once from what was decoded
 
 
 def pillow_lanczos(image: Image.Image, size: Size, box: Box) -> Image.Image:
@@ -40,21 +42,37 @@ def pillow_lanczos(image: Image.Image, size: Size, box: Box) -> Image.Image:
 
 
 def to_picture(
-    image: Image.Image, box: Box, original: Size, size: Size, frames: int, scale: Scale = pillow_lanczos
+    image: Image.Image,
+    box: Box,
+    original: Size,
+    size: Size,
+    frames: int,
+    scale: Scale = pillow_lanczos,
+    shrink: Shrink | None = None,
 ) -> Picture:
     """The picture of a loaded image, `box` of it scaled to `size`. `original` and `size` are as stored, not upright.
 
-    `scale` is for RGB. An image that needs nothing done becomes the picture itself, without a copy, and loses its info.
+    `scale` is for RGB. `shrink` tells, from the fitted photo, the size of the small one.
+
+    An image that needs nothing done becomes the picture itself, without a copy, and loses its info.
     """
     orientation = _orientation(image)
-    rgb, alpha = _srgb(_scaled(image, size, box, scale), image.info.get("icc_profile"))
-    if orientation in TURNS:
-        rgb = rgb.transpose(TURNS[orientation])
-        alpha = None if alpha is None else alpha.transpose(TURNS[orientation])
-    if orientation in (5, 6, 7, 8):
-        original = original[1], original[0]
+    turned = orientation in (5, 6, 7, 8)
+
+    def scaled(size: Size) -> tuple[Image.Image, Image.Image | None]:
+        rgb, alpha = _srgb(_scaled(image, size, box, scale), image.info.get("icc_profile"))
+        if orientation in TURNS:
+            rgb = rgb.transpose(TURNS[orientation])
+            alpha = None if alpha is None else alpha.transpose(TURNS[orientation])
+        return rgb, alpha
+
+    rgb, alpha = scaled(size)
+    small = None
+    if shrink and (small_size := shrink(rgb)) != rgb.size:
+        small, _ = scaled(small_size[::-1] if turned else small_size)
+        small.info.clear()
     rgb.info.clear()  # ImageCms leaves the profile in it
-    return Picture(rgb, alpha, original, frames)
+    return Picture(rgb, alpha, original[::-1] if turned else original, frames, small)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -19,12 +19,12 @@ from pictures import photo_tensor
 
 
 @cache
-def weights(style: str = "cel") -> dict[str, torch.Tensor]:
+def weights(style: str = "classic") -> dict[str, torch.Tensor]:
     return load_weights(verify(get_style(style)))
 
 
 @cache
-def eager(precision: str = "fp32", style: str = "cel") -> Generator:
+def eager(precision: str = "fp32", style: str = "classic") -> Generator:
     return build(weights(style)).to(DTYPES[precision])
 
 

@@ -32,7 +32,7 @@ EIGHT_BITS_DB = 58.5  # rounding to 8 bits leaves 58.9 of an exact picture
 
 @cache
 def weights() -> dict[str, Tensor]:
-    return load_weights(verify(get_style("cel")))
+    return load_weights(verify(get_style("classic")))
 
 
 @cache

@@ -15,12 +15,13 @@ from torch.profiler import ProfilerActivity, profile
 
 from animegan.errors import PictureTooLarge
 from animegan.networks.animegan2.layout import Shape, layout
-from animegan.networks.animegan2.network import Network, load_network
+from animegan.networks.animegan2.network import Network, traced
 from animegan.networks.animegan2.plan import MOST_TOGETHER, banded, batch_size, plans, whole, whole_bytes
 from animegan.networks.plan import Mode, Plan, choose
+from animegan.networks.weights import load_weights
 from animegan.operators import Form, plain
 from animegan.resources.hardware import DTYPES, cpu_convolves_bf16, pick_precision
-from animegan.styles import get_style
+from animegan.styles import get_style, verify
 from benchmarks import fresh
 
 MIB = 2**20
@@ -29,7 +30,7 @@ WITHIN = 1.15
 
 @cache
 def network(precision: str) -> Network:
-    return load_network(get_style("cel"), torch.device("cpu"), precision)
+    return Network(traced(load_weights(verify(get_style("classic")))), torch.device("cpu"), precision)
 
 
 def plan_of(shape: Shape, mode: Mode) -> Plan:

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from animegan.errors import BadWeights
+from animegan.networks import weights
 
+NAME = "AnimeGANv2's generator"
 SLOPE = 0.2  # of every LeakyReLU, as published
 
 
@@ -95,24 +96,11 @@ def tensor_shapes() -> dict[str, tuple[int, ...]]:
 
 def check_weights(tensors: Mapping[str, Tensor]) -> None:
     """Raise `BadWeights`, naming each tensor that is missing, unexpected, of the wrong shape, or not finite."""
-    shapes = tensor_shapes()
-    wrong = [f"{name} is missing" for name in shapes if name not in tensors]
-    wrong += [f"{name} is unexpected" for name in tensors if name not in shapes]
-    for name, shape in shapes.items():
-        if name in tensors and tuple(tensors[name].shape) != shape:
-            wrong.append(f"{name} has the shape {tuple(tensors[name].shape)}, not {shape}")
-        elif name in tensors and not torch.isfinite(tensors[name].float()).all():
-            wrong.append(f"{name} holds values that are not finite")
-    if wrong:
-        more = f" and {len(wrong) - 8} more" if len(wrong) > 8 else ""
-        raise BadWeights(f"Not the weights of AnimeGANv2's generator: {'; '.join(wrong[:8])}{more}.")
+    weights.check_weights(tensors, tensor_shapes(), NAME)
 
 
 def build(tensors: Mapping[str, Tensor]) -> Generator:
-    """The generator with those weights, in fp32 and channels-last, ready for inference. Raises `BadWeights`."""
-    check_weights(tensors)
+    """Return the generator with those weights, in fp32 and channels-last, ready for inference. Raises `BadWeights`."""
     generator = Generator()
-    generator.load_state_dict(dict(tensors))
-    generator.float().eval().requires_grad_(False)
-    generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    weights.fill(generator, tensors, NAME)
     return generator

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -10,18 +11,18 @@ from torch import Tensor
 from animegan.networks.animegan2 import bands
 from animegan.networks.animegan2.fused import trace
 from animegan.networks.animegan2.generator import build
-from animegan.networks.animegan2.layout import layout
+from animegan.networks.animegan2.layout import Shape, layout
+from animegan.networks.animegan2.plan import batch_size, plans
 from animegan.networks.animegan2.whole import Whole
 from animegan.networks.graphs import Graphs
 from animegan.networks.plan import Plan
-from animegan.networks.torchscript import load_traced
-from animegan.networks.weights import load_weights
 from animegan.resources.hardware import DTYPES
-from animegan.styles import Style, verify
 
 
 class Network:
-    """A traced `fused.Fused`, in `precision` on `device`."""
+    """A traced `fused.Fused`, in `precision` on `device`; see `families.Network`."""
+
+    enlarges = 1
 
     def __init__(self, traced: torch.jit.ScriptModule, device: torch.device, precision: str) -> None:
         self.device = device
@@ -36,6 +37,15 @@ class Network:
     def itemsize(self) -> int:
         """Bytes of one value of a map."""
         return self.dtype.itemsize
+
+    def plans(self, height: int, width: int, batch: int) -> tuple[Plan, ...]:
+        """Return the ways to draw pictures of that size in px, the fastest first."""
+        return plans(Shape(height, width, batch, self.itemsize), cuda=self.device.type == "cuda")
+
+    def batch_size(self, height: int, width: int, budget_bytes: int) -> int:
+        """Return how many pictures of that size in px to draw as one batch: at least 1, which may be too large."""
+        shape = Shape(height, width, 1, self.itemsize)
+        return batch_size(shape, budget_bytes, cuda=self.device.type == "cuda")
 
     @torch.inference_mode()
     def draw(self, pictures: Tensor, plan: Plan) -> Tensor:
@@ -75,9 +85,13 @@ class Network:
         return frozen
 
 
-def load_network(style: Style, device: torch.device, precision: str) -> Network:
-    """The archive's traced generator where there is one, else one traced now from the style's weights.
+def load(
+    tensors: Callable[[], Mapping[str, Tensor]], packed: torch.jit.ScriptModule | None, device: torch.device, dtype: str
+) -> Network:
+    """Return the archive's traced generator where there is one, else one traced now. Raises `BadWeights`."""
+    return Network(packed or traced(tensors()), device, dtype)
 
-    Raises `StyleNotInstalled` or `BadWeights`.
-    """
-    return Network(load_traced(style) or trace(build(load_weights(verify(style)))), device, precision)
+
+def traced(tensors: Mapping[str, Tensor]) -> torch.jit.ScriptModule:
+    """Return the generator traced, in fp32: (N, 3, H, W) in [-1, 1] to the same. Raises `BadWeights`."""
+    return trace(build(tensors))

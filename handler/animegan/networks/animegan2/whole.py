@@ -27,7 +27,7 @@ class Whole:
     """Draw uint8 pictures (H, W, 3) on a CUDA device, one at a time. Needs Triton."""
 
     def __init__(self, tensors: Mapping[str, Tensor], weights: Weights) -> None:
-        from animegan.operators import convolutions  # noqa: PLC0415 - Triton comes with PyTorch for CUDA alone
+        from animegan.operators import triton_convolutions as convolutions  # noqa: PLC0415 - Triton comes with PyTorch for CUDA alone
 
         self._triton = convolutions
         self._weights = weights

@@ -19,6 +19,9 @@ from torch import Tensor
 
 from animegan.operators.kernels import affine, merge, reflect
 
+ALIGNMENT = 1  # rows: a map may be cut anywhere
+LEAST_CHANNELS = 16  # of the input: what a matrix product of Triton's takes
+
 
 class Launch(NamedTuple):
     """How a convolution is launched: output rows of a program, pixels of a tile, channels of a step, warps, stages."""
@@ -74,6 +77,11 @@ def pack(weight: Tensor) -> Packed:
     for row in range(launch.rows):
         packed[row : row + side, :, :, row, :channels] = weight.permute(2, 3, 1, 0)
     return Packed(packed.flatten(3).contiguous(), channels, side, launch)
+
+
+def scratch_bytes(rows: int, width: int, channels: int, itemsize: int, *, prelu: bool) -> int:  # noqa: ARG001
+    """Return 0: the kernels take nothing beside their arguments."""
+    return 0
 
 
 def conv(

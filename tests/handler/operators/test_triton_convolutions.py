@@ -17,6 +17,9 @@ from torch.nn import functional as F
 
 from animegan.networks.animegan2.bands import Weights
 from animegan.networks.animegan2.whole import Whole
+from animegan.networks.redraw import steps, stream
+from animegan.networks.redraw.schedule import schedule
+from animegan.operators import Convolutions
 from animegan.styles import get_style, verify
 from benchmarks.reference import generate, psnr, redraw, redraw_video
 from pictures import photo
@@ -36,7 +39,7 @@ def _interpreted() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def triton(_interpreted: None) -> ModuleType:
-    return importlib.import_module("animegan.operators.convolutions")
+    return importlib.import_module("animegan.operators.triton_convolutions")
 
 
 def channels_last(*shape: int) -> Tensor:
@@ -87,7 +90,7 @@ def test_a_convolution_writes_its_own_place_alone(triton: ModuleType) -> None:
 
 @pytest.mark.parametrize("size", [(33, 40), (16, 47)])
 def test_the_generator_in_whole_maps(triton: ModuleType, size: tuple[int, int]) -> None:
-    tensors = load_file(verify(get_style("cel")))
+    tensors = load_file(verify(get_style("classic")))
     picture = torch.from_numpy(np.asarray(photo(*size)).copy())
     weights = Weights({name: tensor.to(DEVICE) for name, tensor in tensors.items()}, torch.float16)
     out = torch.empty_like(picture, device=DEVICE)
@@ -101,22 +104,23 @@ def test_the_generator_in_whole_maps(triton: ModuleType, size: tuple[int, int]) 
 
 @pytest.mark.parametrize("name", ["redraw", "redraw_video"])
 def test_the_networks_that_draw(triton: ModuleType, name: str) -> None:
-    networks = importlib.import_module(
-        "animegan.networks.redraw.gpu"
-    )  # Triton's functions are made when it is imported
-    make, reference = {"redraw": (networks.Redraw, redraw), "redraw_video": (networks.RedrawVideo, redraw_video)}[name]
-    dtype = (
-        torch.float16 if DEVICE.type == "cuda" else torch.float32
-    )  # which the interpreter multiplies a hundred times as fast
+    # The interpreter is slow: fewer blocks, and fp32, which it multiplies a hundred times as fast.
+    cuda = DEVICE.type == "cuda"
+    dtype = torch.float16 if cuda else torch.float32
+    left = [f"body.{block}." for block in range(1, 6)] if not cuda else []
     loaded = load_file(weights_file(name)).items()
-    left = [f"body.{block}." for block in range(1, 6)] if DEVICE.type == "cpu" else []  # the interpreter is slow
-    tensors = {key: tensor.float() for key, tensor in loaded if not key.startswith(tuple(left))}
-    small = torch.from_numpy(np.asarray(photo(9, 8)).copy()).permute(2, 0, 1).float() / 255
-    drawn = make(tensors, DEVICE, dtype)(small.to(DEVICE)).cpu()
-    assert drawn.shape == (3, 32, 36)
-    assert psnr(2 * drawn.float(), 2 * reference(tensors, small[None].double())[0]) >= (
-        50 if DEVICE.type == "cuda" else 100
-    )
+    tensors = {key: tensor.float().to(DEVICE) for key, tensor in loaded if not key.startswith(tuple(left))}
+    program = steps.redraw(6 if cuda else 1) if name == "redraw" else steps.REDRAW_VIDEO
+    form = Convolutions(triton.pack, triton.conv, triton.scratch_bytes, triton.ALIGNMENT, triton.LEAST_CHANNELS)
+    weights = stream.Weights(tensors, program, form, dtype)
+    small = torch.from_numpy(np.asarray(photo(9, 8)).copy()).float() / 255
+    given = F.pad(small, (0, triton.LEAST_CHANNELS - 3)).to(DEVICE, dtype).permute(2, 0, 1)
+    out = torch.empty(32, 36, 3, dtype=torch.uint8, device=DEVICE)
+    stream.draw(weights, given, program, schedule(program, 8, 9, 4, 1, 4), out)
+    network = redraw if name == "redraw" else redraw_video
+    expected = network({key: tensor.cpu() for key, tensor in tensors.items()}, small.permute(2, 0, 1)[None].double())
+    pixels = expected[0].permute(1, 2, 0).mul(255).round().clamp(0, 255)
+    assert (out.cpu() - pixels).abs().max() <= (4 if cuda else 1)
 
 
 def weights_file(name: str) -> Path:

@@ -1,0 +1,170 @@
+"""A look on one device: the photo shrunk, drawn by the network, scaled to its size, and finished."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+from torch.profiler import record_function
+
+from animegan.finish.blend import with_photo_color, with_strength
+from animegan.finish.chain import Chain
+from animegan.looks import Look
+from animegan.networks.families import Network
+from animegan.networks.plan import Plan, Shape
+from animegan.options import Wish
+from animegan.picture.detail import FACTORS, choose_detail, shrunk_size
+from animegan.picture.pixels import pillow_lanczos
+from animegan.picture.sizes import Size
+from animegan.picture.transfer import upload
+from animegan.settings import Detail, DetailOption
+
+FINISH_ROWS = 128  # of a band of the finish, at the least
+BLEND_PX = 2**18  # pixels that are blended with their photo at a time
+BLEND_BYTES = 64 * BLEND_PX  # what that takes
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A fitted photo, RGB; `small` is the same, shrunk once from what was decoded."""
+
+    fitted: Image.Image
+    small: Image.Image | None = None
+
+
+@dataclass(frozen=True)
+class LookPlan(Plan):
+    """How a picture runs through a look; `shape` and `peak_bytes` are the whole's, `network` is the network's part."""
+
+    network: Plan | None = None
+    detail: Detail | None = None
+    finish_rows: int = 0
+
+
+class Drawing:
+    """A look's network and finish. Pictures are uint8 (N, H, W, 3), RGB, on the network's device."""
+
+    def __init__(self, look: Look, network: Network, device: torch.device, itemsize: int) -> None:
+        self.look = look
+        self.network = network
+        self.device = device
+        self.itemsize = itemsize
+        self.chain = Chain(look.finish)
+
+    def details(self, wish: DetailOption, photo: Image.Image | None = None) -> tuple[Detail | None, ...]:
+        """Return the details to try, the best first; None where the look has no such choice.
+
+        `auto` is what the photo shows, or less where memory is short; `bold` where there is no photo to look at.
+        """
+        if self.look.detail is None:
+            return (None,)
+        if wish != "auto":
+            return (wish,)
+        return self.up_to(choose_detail(photo) if photo else "bold")
+
+    def up_to(self, best: Detail) -> tuple[Detail | None, ...]:
+        """Return that detail and the ones below it, the best first."""
+        return tuple(detail for detail in reversed(FACTORS) if FACTORS[detail] <= FACTORS[best])
+
+    def small_size(self, size: Size, detail: Detail | None) -> Size:
+        """Return the size at which the network takes a photo that is fitted to `size`, in px."""
+        if self.look.detail is None or detail is None:
+            return size
+        return shrunk_size(size, min(1.0, self.look.detail.shrink * FACTORS[detail]))
+
+    def batch_size(self, size: Size, budget_bytes: int) -> int:
+        """Return how many photos of that size to draw as one batch: at least 1, which may be too large."""
+        width, height = self.small_size(size, "bold")
+        return self.network.batch_size(height, width, budget_bytes)
+
+    def plans(self, size: Size, batch: int, details: Sequence[Detail | None]) -> list[LookPlan]:
+        """Return the ways to draw photos of that size, the first choice first, each smaller than the one before it."""
+        smallest, out = math.inf, []
+        for plan in self._plans(size, batch, details):
+            if plan.peak_bytes < smallest:
+                smallest = plan.peak_bytes
+                out.append(plan)
+        return out
+
+    def _plans(self, size: Size, batch: int, details: Sequence[Detail | None]) -> Iterator[LookPlan]:
+        width, height = size
+        shape = Shape(height, width, batch, self.itemsize)
+        rows = self._finish_rows(height, width)
+        for detail in details:
+            small_width, small_height = self.small_size(size, detail)
+            for network in self.network.plans(small_height, small_width, batch):
+                peak = network.peak_bytes
+                if self.look.detail:
+                    drawing = batch * 3 * small_width * small_height * self.network.enlarges**2
+                    fitted = batch * 3 * width * height
+                    # Scaling works on the rows first, and on a GPU in fp32.
+                    scaling = drawing + fitted + 3 * max(width * small_height * self.network.enlarges, width * height)
+                    peak = max(peak, scaling * (3 if network.cuda else 1))
+                    peak = max(peak, 3 * fitted + self.chain.peak_bytes(height, width, rows), 3 * fitted + BLEND_BYTES)
+                yield LookPlan(
+                    network.mode, shape, network.cuda, peak, network.work,
+                    network=network, detail=detail, finish_rows=rows,
+                )  # fmt: skip
+
+    def _finish_rows(self, height: int, width: int) -> int:
+        """Rows of a band of the finish: its halo, which is made twice, is not to be most of it."""
+        rows = max(FINISH_ROWS, 2 * self.chain.halo(height, width))
+        return min(height, rows)
+
+    @torch.inference_mode()
+    def draw(self, photos: Sequence[Photo], plan: LookPlan, wish: Wish) -> Tensor:
+        """Draw photos of one size."""
+        assert plan.network
+        size = photos[0].fitted.size
+        if wish.strength <= 0:
+            return upload([photo.fitted for photo in photos], self.device)
+        with record_function("transfer"):
+            small = upload([self._small(photo, plan) for photo in photos], self.device)
+        drawing = self.network.draw(small, plan.network)
+        with record_function("finish"):
+            if self.look.detail:
+                drawing = torch.stack([self._scaled(picture, size) for picture in drawing])
+            if self.chain.steps:
+                drawing = torch.stack([self.chain.apply(picture, plan.finish_rows) for picture in drawing])
+        if wish.strength < 1 or wish.color == "photo":
+            with record_function("blend"):
+                fitted = upload([photo.fitted for photo in photos], self.device)
+                for photo, picture in zip(fitted, drawing, strict=True):
+                    _blend(photo, picture, wish)
+        return drawing
+
+    def _small(self, photo: Photo, plan: LookPlan) -> Image.Image:
+        size = self.small_size(photo.fitted.size, plan.detail)
+        if photo.small and photo.small.size == size:
+            return photo.small
+        return pillow_lanczos(photo.fitted, size, (0, 0, *photo.fitted.size))
+
+    def _scaled(self, drawing: Tensor, size: Size) -> Tensor:
+        """Return (H, W, 3) at that size: of a drawing that is larger by less than a pixel of the photo, the middle."""
+        width, height = size
+        above, left = drawing.shape[0] - height, drawing.shape[1] - width
+        if 0 <= above < self.network.enlarges and 0 <= left < self.network.enlarges:
+            return drawing[above // 2 : above // 2 + height, left // 2 : left // 2 + width]
+        planes = drawing.permute(2, 0, 1)[None]
+        if planes.is_cuda:
+            planes = planes.float()
+        scaled = F.interpolate(planes, (height, width), mode="bicubic", antialias=True)
+        return (
+            scaled.round_().clamp_(0, 255).to(torch.uint8)[0].permute(1, 2, 0)
+            if planes.is_cuda
+            else (scaled[0].permute(1, 2, 0))
+        )
+
+
+def _blend(photo: Tensor, drawing: Tensor, wish: Wish) -> None:
+    """Blend a drawing with its photo, in place, a few rows at a time."""
+    rows = max(1, BLEND_PX // drawing.shape[1])
+    for first in range(0, len(drawing), rows):
+        part, source = drawing[first : first + rows], photo[first : first + rows]
+        colored = with_photo_color(source, part) if wish.color == "photo" else part
+        drawing[first : first + rows] = with_strength(source, colored, wish.strength)

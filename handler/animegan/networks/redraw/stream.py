@@ -1,0 +1,136 @@
+"""A network as a stream of rows: the same drawing as the whole network's, in the memory that the schedule keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import product
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.profiler import record_function
+
+from animegan.networks.redraw.schedule import Schedule, Work
+from animegan.networks.redraw.steps import DRAWING, PHOTO, Map, Program, Step
+from animegan.operators import Convolutions
+
+
+class Weights:
+    """A network's weights in `dtype`, packed for the convolutions of its device."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], program: Program, form: Convolutions, dtype: torch.dtype) -> None:
+        self.form, self.dtype = form, dtype
+        self.device = next(iter(tensors.values())).device
+        self.bias = {step.name: tensors[f"{step.name}.bias"].float() for step in program.steps}
+        self.prelu = {step.prelu: tensors[step.prelu].float() for step in program.steps if step.prelu}
+        self.packed = {
+            step.name: [
+                (down, across, form.pack(part.to(dtype)))
+                for down, across, part in _parts(tensors[f"{step.name}.weight"].float(), step, form.least_channels)
+            ]
+            for step in program.steps
+        }
+
+
+def _parts(weight: Tensor, step: Step, least_channels: int) -> list[tuple[int, int, Tensor]]:
+    """A step's convolutions, each with the output row and column that it begins at.
+
+    A 3×3 convolution of the nearest pixel at twice the size is four 2×2 ones, for output rows and columns that are even
+    or odd: of three neighbours that it reads two are the same pixel, so their weights add up.
+    """
+    if not step.up:
+        return [(0, 0, F.pad(weight, (0, 0, 0, 0, 0, max(0, least_channels - weight.shape[1]))))]
+    halves = [(down, _fold(weight, 2, odd=bool(down))) for down in (0, 1)]
+    return [(down, across, _fold(half, 3, odd=bool(across))) for (down, half), across in product(halves, (0, 1))]
+
+
+def _fold(weight: Tensor, axis: int, *, odd: bool) -> Tensor:
+    """Three taps on that axis as two: an even output reads one pixel and the next twice, an odd one twice and once."""
+    first, middle, last = weight.unbind(axis)
+    return torch.stack([first + middle, last] if odd else [first, middle + last], axis)
+
+
+class Rows:
+    """The rows of a map that are kept, channels-last."""
+
+    def __init__(self, map: Map, capacity: int, width: int, like: Tensor) -> None:
+        self._rows = torch.empty(capacity, width * map.scale, map.channels, dtype=like.dtype, device=like.device)
+        self._first = 0
+
+    def make_room(self, stop: int, keep: int) -> None:
+        """Let go what lies before row `keep`, unless there is room up to row `stop` as it is."""
+        if stop - self._first > len(self._rows):
+            kept = self._rows[keep - self._first :].clone()
+            self._rows[: len(kept)] = kept
+            self._first = keep
+
+    def view(self, first: int, last: int, channels: slice) -> Tensor:
+        """Return rows [first, last), (channels, rows, width)."""
+        return self._rows[first - self._first : last - self._first, :, channels].permute(2, 0, 1)
+
+
+@torch.inference_mode()
+def draw(weights: Weights, photo: Tensor, program: Program, schedule: Schedule, out: Tensor) -> None:
+    """Draw a photo (channels, h, w), RGB in 0..1 and zero beyond, into `out`: uint8 (4h', 4w', 3), the middle of it."""
+    run = _Run(weights, photo, program, schedule, out)
+    for work in schedule.work:
+        with record_function(work.step.name):
+            run.work(work)
+
+
+class _Run:
+    def __init__(self, weights: Weights, photo: Tensor, program: Program, schedule: Schedule, out: Tensor) -> None:
+        self.weights, self.photo, self.program, self.out = weights, photo, program, out
+        self.capacity = schedule.capacity
+        self.height, self.width = photo.shape[1:]
+        self.maps: dict[str, Rows] = {}
+
+    def work(self, work: Work) -> None:
+        step, first, last = work.step, work.first, work.last
+        scale = 2 if step.up else 1
+        if step.target not in self.maps:
+            map, rows = self.program.maps[step.target], self.capacity[step.target]
+            self.maps[step.target] = Rows(map, rows, self.width, self.photo)
+        target = self.maps[step.target]
+        target.make_room(scale * last, work.keep)
+        made = target.view(scale * first, scale * last, slice(step.at, step.at + step.channels))
+        for down, across, packed in self.weights.packed[step.name]:
+            x, above = self._read(step, first, last, down)
+            self.weights.form.conv(
+                x, packed, made[:, down::2, across::2] if step.up else made,
+                before=(above, 1 - across), bias=self.weights.bias[step.name],
+                slope=self.weights.prelu[step.prelu] if step.prelu else step.slope,
+                alpha=step.alpha, residual=self._residual(step.residual, work), beta=step.beta,
+                residual2=self._residual(step.residual2, work), gamma=step.gamma,
+            )  # fmt: skip
+        if step.target == DRAWING:
+            self._emit(made, first, last)
+        for name in work.finished:
+            del self.maps[name]
+
+    def _read(self, step: Step, first: int, last: int, down: int) -> tuple[Tensor, int]:
+        """What a convolution reads for its rows, as far as the map has rows; and how many lie above the map."""
+        total = self.height * self.program.maps[step.source].scale
+        top = first - 1 + down
+        bottom = last + down if step.up else last + 1
+        start, stop = max(0, top), min(total, bottom)
+        if step.source == PHOTO:
+            return self.photo[:, start:stop], start - top
+        return self.maps[step.source].view(start, stop, slice(step.channels_in)), start - top
+
+    def _residual(self, name: str, work: Work) -> Tensor | None:
+        return self.maps[name].view(work.first, work.last, slice(work.step.channels)) if name else None
+
+    def _emit(self, drawing: Tensor, first: int, last: int) -> None:
+        """Rows of the drawing as pixels, without what lies beyond the photo."""
+        if self.program.maps[DRAWING].scale == 1:
+            drawing = F.pixel_shuffle(drawing, 4)
+            photo = self.photo[:3, first:last]
+            drawing = drawing.add_(photo.repeat_interleave(4, 1).repeat_interleave(4, 2))
+            first, last = 4 * first, 4 * last
+        height, width = self.out.shape[:2]
+        above, left = (4 * self.height - height) // 2, (4 * self.width - width) // 2
+        start, stop = max(first, above), min(last, above + height)
+        if start < stop:
+            pixels = drawing[:, start - first : stop - first, left : left + width].permute(1, 2, 0).float()
+            self.out[start - above : stop - above] = pixels.mul_(255).round_().clamp_(0, 255).to(torch.uint8)

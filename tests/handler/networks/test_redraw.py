@@ -1,0 +1,153 @@
+"""Real-ESRGAN's networks: as an independent computation draws, whole or in bands, in the memory that the plan says."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+
+from animegan import operators
+from animegan.errors import BadWeights
+from animegan.networks.plan import Plan, Shape
+from animegan.networks.redraw import model, steps
+from animegan.networks.redraw.network import Network, load, traced
+from animegan.networks.redraw.plan import lay_out
+from animegan.networks.weights import load_weights
+from animegan.styles import bundled_dir
+from benchmarks import reference
+from pictures import photo
+
+CPU = torch.device("cpu")
+NAMES = ("redraw", "redraw_video")
+SIZES = ((1, 1), (3, 2), (16, 16), (41, 70))  # height, width
+WITHIN = 1.15
+
+
+@cache
+def weights(name: str) -> dict[str, Tensor]:
+    return load_weights(bundled_dir() / f"{name}.safetensors")
+
+
+@cache
+def network(name: str) -> Network:
+    return load(lambda: weights(name), None, CPU, "fp32")
+
+
+def pixels(height: int, width: int) -> Tensor:
+    return torch.from_numpy(np.array(photo(width, height)))[None]
+
+
+def expected(name: str, picture: Tensor) -> Tensor:
+    """uint8 (4h, 4w, 3), by the reference in fp64, the photo's edges mirrored by hand."""
+    values = picture[0].double() / 255
+    for axis in (0, 1):
+        index = np.pad(np.arange(values.shape[axis]), 4, mode="reflect")
+        values = values.index_select(axis, torch.from_numpy(index))
+    run = {"redraw": reference.redraw, "redraw_video": reference.redraw_video}[name]
+    drawing = run(weights(name), values.permute(2, 0, 1)[None])[0].permute(1, 2, 0)
+    return drawing[16:-16, 16:-16].mul(255).round().clamp(0, 255).to(torch.uint8)
+
+
+def difference(a: Tensor, b: Tensor) -> int:
+    return int((a.int() - b.int()).abs().max())
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("size", SIZES)
+def test_it_draws_what_an_independent_computation_draws(name: str, size: tuple[int, int]) -> None:
+    picture = pixels(*size)
+    drawing = network(name).draw(picture, network(name).plans(*size, 1)[0])
+    assert drawing.shape == (1, 4 * size[0], 4 * size[1], 3)
+    assert difference(drawing[0], expected(name, picture)) <= 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bands_are_the_whole(name: str) -> None:
+    picture = pixels(96, 64)
+    plans = network(name).plans(96, 64, 1)
+    assert [plan.mode for plan in plans][:2] == ["whole", "bands"]
+    whole, *banded = (network(name).draw(picture, plan) for plan in plans)
+    for drawing in banded:
+        assert difference(drawing, whole) <= 1
+        assert (drawing != whole).float().mean() < 1e-4
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_batch_is_its_pictures(name: str) -> None:
+    pictures = torch.cat([pixels(20, 33), pixels(20, 33).flip(1)])
+    net = network(name)
+    together = net.draw(pictures, net.plans(20, 33, 2)[0])
+    alone = [net.draw(picture[None], net.plans(20, 33, 1)[0]) for picture in pictures]
+    assert torch.equal(together, torch.cat(alone))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_traced_is_eager(name: str) -> None:
+    graph, eager = traced(weights(name)), model.build(weights(name))
+    for height, width in ((17, 24), (5, 3)):
+        x = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            assert (graph(x) - eager(x)).abs().max() <= 1e-4
+    again = load(lambda: {}, graph, CPU, "fp32")
+    picture = pixels(9, 12)
+    plan = again.plans(9, 12, 1)[0]
+    assert torch.equal(again.draw(picture, plan), network(name).draw(picture, plan))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_steps_are_the_model(name: str) -> None:
+    program = steps.REDRAW if name == "redraw" else steps.REDRAW_VIDEO
+    names = {step.name for step in program.steps} | {step.prelu.removesuffix(".weight") for step in program.steps} - {
+        ""
+    }
+    assert {key.rpartition(".")[0] for key in model.build(weights(name)).state_dict()} == names - {""}
+
+
+def test_white_stays_white_and_night_stays_dark() -> None:
+    for value in (0, 18, 128, 255):
+        flat = torch.full((1, 24, 24, 3), value, dtype=torch.uint8)
+        drawing = network("redraw").draw(flat, network("redraw").plans(24, 24, 1)[0])
+        assert abs(float(drawing.float().mean()) - value) <= 2
+
+
+def counted_peak(net: Network, plan: Plan) -> int:
+    """The most bytes that PyTorch's allocator had given out at one time, the pictures included."""
+    given = torch.zeros(plan.shape.batch, plan.shape.height, plan.shape.width, 3, dtype=torch.uint8)
+    net.draw(given, plan)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        net.draw(given, plan)
+    assert profiled.profiler
+    events = profiled.profiler.kineto_results.events()
+    held = peak = given.nbytes
+    for _, size in sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"):
+        held += size
+        peak = max(peak, held)
+    return peak
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_peak_is_within_15_percent_and_never_under(name: str) -> None:
+    net = network(name)
+    for plan in net.plans(128, 96, 1):
+        peak = counted_peak(net, plan)
+        assert peak <= plan.peak_bytes <= WITHIN * peak, (plan.mode, plan.band_rows, peak / plan.peak_bytes)
+
+
+def test_memory_grows_with_the_width_alone() -> None:
+    """What 16 megapixels at a quarter, and 3840×2160, take at the least, in fp32: in any form of the convolutions."""
+    form = operators.convolutions(CPU, torch.float32)
+    for height, width, most_mib in ((1024, 1024, 600), (540, 960, 1200)):
+        laid = lay_out(Shape(height, width, 1, 4), steps.REDRAW, 4, form.alignment)
+        assert laid.peak_bytes + 51 * height * width <= most_mib * 2**20
+        taller = lay_out(Shape(4 * height, width, 1, 4), steps.REDRAW, 4, form.alignment)
+        assert taller.peak_bytes == laid.peak_bytes
+
+
+def test_weights_of_another_network_are_refused() -> None:
+    wrong = {key: tensor for key, tensor in weights("redraw").items() if key != "hr.bias"}
+    with pytest.raises(BadWeights, match=r"Not the weights of Real-ESRGAN's network Redraw: hr\.bias is missing"):
+        load(lambda: wrong, None, CPU, "fp32")
