@@ -22,10 +22,10 @@ from animegan_agent.operations import Operations
 from animegan_agent.recycling import Recycling
 from animegan_agent.settings import Settings
 from animegan_agent.workers import Workers
-from animegan_gateway import logs
-from animegan_gateway.bell import Bell
-from animegan_gateway.cancelling import cancelled
-from animegan_gateway.serving import until_stopped, vital
+from animegan_service import logs
+from animegan_service.bell import Bell
+from animegan_service.cancellation import cancelled
+from animegan_service.server import until_stopped, vital
 
 LAST_ANSWERS_S = 2
 

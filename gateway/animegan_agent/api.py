@@ -8,30 +8,26 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from animegan.errors import CONTENT_TYPE, AnimeganError, BadOption, InternalError
+from animegan.errors import BadOption
 from animegan_agent.dispatch import NEWS_WITHIN_S, Dispatch
-from animegan_agent.errors import NotHere
 from animegan_agent.metrics import is_ready
 from animegan_agent.operations import Operations
 from animegan_agent.recycling import Recycling
 from animegan_agent.workers import Workers, resident_bytes
-from animegan_gateway.bell import Bell, wait
-from animegan_gateway.errors import MethodNotAllowed, NotFound
+from animegan_service import problems
+from animegan_service.bell import Bell, wait
+from animegan_service.errors import Forbidden
 
 ASK_AGAIN_S = 0.1  # while it is paused: the next question tells what a gateway still has here
 BROWSERS = ("origin", "sec-fetch-site")  # a page that the operator happens to look at is not the operator
 
 T = TypeVar("T", bound=BaseModel)
-
-log = structlog.get_logger(__name__)
 
 
 class Question(BaseModel):
@@ -81,9 +77,9 @@ def app(house: House) -> Starlette:
             Route("/v1/workers/recycle", _recycle, methods=["POST"]),
             Route("/v1/drain", _drain, methods=["POST"]),
             Route("/v1/resume", _resume, methods=["POST"]),
-        ],
-        exception_handlers={AnimeganError: _known, HTTPException: _http, Exception: _unexpected},
+        ]
     )
+    problems.install(made, directory="GET /v1/workers tells most.")
     made.state.house = house
     return made
 
@@ -103,7 +99,7 @@ async def _torchserve(request: Request) -> Response:
     """As soon as it differs from what the gateway has seen, or after some seconds."""
     house: House = request.app.state.house
     if any(name in request.headers for name in BROWSERS):
-        raise NotHere("This is for gateways, and a page in a browser is none.")
+        raise Forbidden("This is for gateways, and a page in a browser is none.")
     asked = _read(Question, dict(request.query_params))
     house.dispatch.heard(asked.gateway, asked.running, asked.seen.rpartition(".")[2])
     deadline = time.monotonic() + NEWS_WITHIN_S
@@ -173,14 +169,14 @@ def _told(house: House) -> dict[str, Any]:
 
 
 def _commanded(request: Request) -> House:
-    """Raise `NotHere` unless the command comes from this machine, and from no page in a browser."""
+    """Raise `Forbidden` unless the command comes from this machine, and from no page in a browser."""
     client = request.client.host if request.client else ""
     try:
         here = ipaddress.ip_address(client).is_loopback
     except ValueError:
         here = False
     if not here or any(name in request.headers for name in BROWSERS):
-        raise NotHere(
+        raise Forbidden(
             f"Commands are taken from this machine alone, and this one came from {client or 'nowhere'}. "
             "Run `animegan workers` beside TorchServe."
         )
@@ -195,24 +191,3 @@ def _read(model: type[T], values: Any) -> T:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))[:64] or "the body"
         raise BadOption(f"{name}={str(first['input'])[:32]!r}: {first['msg']}.", option=name) from None
-
-
-async def _known(_: Request, error: Exception) -> Response:
-    assert isinstance(error, AnimeganError)
-    return JSONResponse(error.problem(), int(error.status), {"Cache-Control": "no-store"}, media_type=CONTENT_TYPE)
-
-
-async def _http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        answer = await _known(request, MethodNotAllowed(f"{request.method} is not possible here."))
-        answer.headers.update(error.headers or {})
-        return answer
-    return await _known(
-        request, NotFound(f"There is nothing at {request.url.path[:64]!r}. GET /v1/workers tells most.")
-    )
-
-
-async def _unexpected(request: Request, error: Exception) -> Response:
-    log.error("request_failed", exc_info=error)
-    return await _known(request, InternalError("A fault of the agent; its log has the details."))

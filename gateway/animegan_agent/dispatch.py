@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from animegan_agent.errors import NotIdle
-from animegan_gateway.bell import Bell, wait
+from animegan_service.bell import Bell, wait
 
 NEWS_WITHIN_S = 5.0  # how long a gateway's question may wait for something new
 GONE_AFTER_S = 2 * NEWS_WITHIN_S + 1  # a gateway that has not asked for this long

@@ -9,8 +9,8 @@ import httpx2
 from prometheus_client.parser import text_string_to_metric_families
 
 from animegan_agent.errors import TorchServeAway
+from animegan_service.protocol import MODEL
 
-MODEL = "animegan"
 ANSWER_WITHIN_S = 5.0
 REQUESTS = "ts_inference_requests_total"
 

@@ -12,7 +12,7 @@ from animegan_agent import room
 from animegan_agent.dispatch import Dispatch
 from animegan_agent.recycling import REASONS, RESULTS, Recycling
 from animegan_agent.workers import Workers, resident_bytes
-from animegan_gateway.torchserve import Presence
+from animegan_service.protocol import Presence
 
 STATES = ("ready", "loading")
 

@@ -11,7 +11,7 @@ import psutil
 import structlog
 
 from animegan_agent.management import Management, Model, Worker
-from animegan_gateway.torchserve import Presence
+from animegan_service.protocol import Presence
 
 LOOK_EVERY_S = 0.5
 WATCHED_FOR_S = 0.1  # a worker that takes no CPU time for this long, twice, is idle

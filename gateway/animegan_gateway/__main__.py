@@ -12,12 +12,13 @@ import uvicorn
 
 from animegan import settings as handler_settings
 from animegan.errors import AnimeganError
-from animegan_gateway import logs, settings, tracing
+from animegan_gateway import settings, tracing
 from animegan_gateway.gateway import running
-from animegan_gateway.patience import patient_protocol
-from animegan_gateway.serving import until_stopped
+from animegan_gateway.http.http_protocol import patient_protocol
+from animegan_gateway.http.middleware import Shell
 from animegan_gateway.settings import Settings
-from animegan_gateway.shell import Shell
+from animegan_service import logs
+from animegan_service.server import until_stopped
 
 BACKLOG = 2048
 LAST_ANSWERS_S = 5  # for answers under way once everything is drained

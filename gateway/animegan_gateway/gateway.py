@@ -15,28 +15,31 @@ from fastapi import FastAPI
 from animegan import __version__
 from animegan.errors import BadSetting, InternalError
 from animegan.settings import Settings as HandlerSettings
-from animegan_gateway import api, problems, site, spool, tracing
-from animegan_gateway.bell import Bell
-from animegan_gateway.blobs import Blobs, FileBlobs, ObjectBlobs, RedisBlobs
-from animegan_gateway.board import Board
-from animegan_gateway.callers import Callers
-from animegan_gateway.cancelling import cancelled
-from animegan_gateway.catalogue import Catalogue
-from animegan_gateway.dispatcher import Dispatcher
-from animegan_gateway.door import Door
+from animegan_gateway import tracing
+from animegan_gateway.drawing.dispatcher import Dispatcher
+from animegan_gateway.drawing.fleet import Fleet
+from animegan_gateway.drawing.torchserve import TorchServe
 from animegan_gateway.errors import WrongHost
-from animegan_gateway.fleet import Fleet
-from animegan_gateway.housekeeping import Housekeeper
-from animegan_gateway.keys import Keys
+from animegan_gateway.http import problems, routes, site
+from animegan_gateway.http.access.callers import Callers
+from animegan_gateway.http.access.keys import Keys
+from animegan_gateway.http.door import Door
+from animegan_gateway.http.openapi import App
+from animegan_gateway.http.styles.catalogue import Catalogue
+from animegan_gateway.http.styles.thumbnails import Thumbnails
 from animegan_gateway.metrics import Metrics
-from animegan_gateway.rates import Rates
-from animegan_gateway.redis_store import RedisStore
-from animegan_gateway.serving import vital
+from animegan_gateway.queue import spool
+from animegan_gateway.queue.blobs import Blobs, FileBlobs, ObjectBlobs, RedisBlobs
+from animegan_gateway.queue.board import Board
+from animegan_gateway.queue.housekeeping import Housekeeper
+from animegan_gateway.queue.rates import Rates
+from animegan_gateway.queue.redis_store import RedisStore
+from animegan_gateway.queue.sqlite_store import SqliteStore
+from animegan_gateway.queue.store import Store
 from animegan_gateway.settings import Settings
-from animegan_gateway.sqlite_store import SqliteStore
-from animegan_gateway.store import Store
-from animegan_gateway.thumbnails import Thumbnails
-from animegan_gateway.torchserve import TorchServe
+from animegan_service.bell import Bell
+from animegan_service.cancellation import cancelled
+from animegan_service.server import vital
 
 DESCRIPTION = """\
 Photo in, anime picture out. Send a photo with `POST v1/jobs`, follow its place in the queue, fetch the picture; or have
@@ -111,7 +114,7 @@ async def running(settings: Settings, drawing: HandlerSettings) -> AsyncIterator
             path=settings.path_prefix or "/",
         )
         thumbnails = Thumbnails(door, catalogue, folder)
-        app = _app(api.House(door, catalogue, callers, thumbnails, fleet, metrics))
+        app = _app(routes.House(door, catalogue, callers, thumbnails, fleet, metrics))
         metrics_port = metrics.serve(settings.metrics_host, settings.metrics_port)
         stack.callback(metrics.close)
         for work in (fleet.watch(), dispatcher.run(), housekeeper.renew(), housekeeper.run()):
@@ -120,8 +123,8 @@ async def running(settings: Settings, drawing: HandlerSettings) -> AsyncIterator
         yield Gateway(app, door, dispatcher, metrics_port)
 
 
-def _app(house: api.House) -> FastAPI:
-    app = problems.App(
+def _app(house: routes.House) -> FastAPI:
+    app = App(
         title="AnimeGAN Serve",
         version=__version__,
         description=DESCRIPTION,
@@ -134,7 +137,7 @@ def _app(house: api.House) -> FastAPI:
     )
     app.state.house = house
     problems.install(app)
-    app.include_router(api.router)
+    app.include_router(routes.router)
     site.install(app)
     return app
 

@@ -12,10 +12,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from animegan.errors import InternalError, OutOfMemory
 from animegan_gateway import errors
-from animegan_gateway.fleet import Fleet
-from animegan_gateway.jobs import ENDED, Job, State
-from animegan_gateway.store import Tally
-from animegan_gateway.torchserve import Drawn, Outcome, Presence
+from animegan_gateway.drawing.fleet import Fleet
+from animegan_gateway.drawing.torchserve import Drawn, Outcome
+from animegan_gateway.queue.jobs import ENDED, Job, State
+from animegan_gateway.queue.store import Tally
+from animegan_service.protocol import Presence
 
 WAIT_BUCKETS_S = (0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 RUN_BUCKETS_S = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)

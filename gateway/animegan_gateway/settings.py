@@ -15,7 +15,7 @@ from pydantic_settings import SettingsConfigDict
 from animegan.errors import BadSetting
 from animegan.settings import Rows
 from animegan.styles import home
-from animegan_gateway.keys import Keys
+from animegan_gateway.http.access.keys import Keys
 
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^/\s]+$")]
 Port = Annotated[int, Field(ge=0, le=65535)]

@@ -20,12 +20,12 @@ from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from animegan import __version__
-from animegan_gateway.jobs import Job
+from animegan_gateway.queue.jobs import Job
+from animegan_service.protocol import TRACE_ENDPOINTS
 
 if TYPE_CHECKING:
     from fastapi.telemetry import TelemetryConfig
 
-ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 MOST_STATE = 512  # characters of a caller's tracestate: W3C asks for so many; all of a request's headers have 8 KiB
 BRING_JOBS = ("/v1/jobs", "/v1/stylize")  # with POST
 
@@ -35,7 +35,7 @@ _TRACER = trace.get_tracer("animegan_gateway", __version__)
 
 def exporting() -> AbstractContextManager[None]:
     """Traces go to the endpoint meanwhile, if there is one."""
-    if not any(os.environ.get(name) for name in ENDPOINTS):
+    if not any(os.environ.get(name) for name in TRACE_ENDPOINTS):
         return nullcontext()
     from animegan_gateway import exporter  # noqa: PLC0415
 

@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from animegan_cli.screen import screen
-from animegan_gateway.keys import Keys
+from animegan_gateway.http.access.keys import Keys
 from animegan_gateway.settings import Settings
 
 app = typer.Typer(no_args_is_help=True)

@@ -11,7 +11,7 @@ import pytest
 
 from animegan.errors import BadSetting
 from animegan_gateway import settings
-from animegan_gateway.keys import Keys
+from animegan_gateway.http.access.keys import Keys
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import pytest
 
 from animegan.errors import BadOption
 from animegan_cli.main import app
-from animegan_gateway.keys import Keys
+from animegan_gateway.http.access.keys import Keys
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import requests
 from PIL import Image
 
 from animegan_client import Client, ServerError
-from animegan_gateway.keys import Keys
+from animegan_gateway.http.access.keys import Keys
 from pictures import encoded, photo
 from servers import Server, alive, running_server, started_server, wait_until
 

@@ -1,0 +1,95 @@
+"""What surrounds every request: its id, the host it names, security headers, one line of log."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from animegan_gateway.errors import WrongHost
+from animegan_service.problems import problem_response
+from animegan_service.protocol import REQUEST_ID
+
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "form-action 'none'; base-uri 'none'; frame-ancestors 'none'; manifest-src 'self'"
+)
+HEADERS = {
+    "Content-Security-Policy": PAGE_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+}
+HEALTH = ("/healthz", "/readyz")
+HSTS = "max-age=31536000"
+ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
+JOB = re.compile(r"(?<=/jobs/)([\w-]{8})[\w-]+")  # a job's id opens it: no log has the whole of one
+
+log = structlog.get_logger("access")
+
+
+class Shell:
+    """ASGI middleware. `hosts` are the names that are answered, without ports; none: all.
+
+    `prefix` is the path under which a proxy serves the app, which may take it away or leave it.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: list[str], prefix: str = "") -> None:
+        self._app = app
+        self._prefix = prefix
+        self._hosts = {host.lower() for host in hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers, path = Headers(scope=scope), scope["path"]
+        if not path.startswith(f"{self._prefix}/"):
+            path = self._prefix + path
+        scope.update(path=path, root_path=self._prefix)
+        given = headers.get(REQUEST_ID, "")
+        request_id = given if ID.fullmatch(given) else secrets.token_hex(8)
+        scope["state"]["request_id"] = request_id
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        start, status = time.perf_counter(), 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                sent = MutableHeaders(scope=message)
+                sent[REQUEST_ID] = request_id
+                for name, value in HEADERS.items():
+                    sent.setdefault(name, value)
+                if scope["scheme"] == "https":
+                    sent["Strict-Transport-Security"] = HSTS
+            await send(message)
+
+        try:
+            probed = path.removeprefix(self._prefix) in HEALTH  # under whatever address the prober knows
+            app = self._app if probed or self._knows(headers.get("host", "")) else _elsewhere
+            # A HEAD is answered as a GET would be; uvicorn keeps the body back.
+            asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+            await app(asked, receive, answer)
+        finally:
+            seconds = round(time.perf_counter() - start, 4)
+            log.info("request", method=scope["method"], path=JOB.sub(r"\1…", path), status=status, seconds=seconds)
+
+    def _knows(self, host: str) -> bool:
+        name = re.sub(r":\d+$", "", host).lower()
+        return not self._hosts or name in self._hosts
+
+
+async def _elsewhere(scope: Scope, receive: Receive, send: Send) -> None:
+    """A page of another name that resolves to this address would share its origin (DNS rebinding)."""
+    host = Headers(scope=scope).get("host", "")[:100]
+    error = WrongHost(f"This server does not go by the name {host!r}. The setting hosts lists the names it goes by.")
+    await problem_response(error)(scope, receive, send)

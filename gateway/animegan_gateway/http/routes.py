@@ -1,0 +1,370 @@
+"""The HTTP API: what each address takes and answers. What it means is in `door`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from http import HTTPStatus
+from typing import Annotated, Any, NoReturn, cast
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Request
+from pydantic import WithJsonSchema
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from animegan.errors import (
+    AnimeganError,
+    BadImage,
+    BadOption,
+    InternalError,
+    PictureTooSmall,
+    StyleNotInstalled,
+    UnknownStyle,
+)
+from animegan_gateway.drawing.fleet import Fleet
+from animegan_gateway.errors import JobCancelled, JobExpired, NotReady, RangeNotSatisfiable, StoreUnavailable
+from animegan_gateway.http import ranges, views
+from animegan_gateway.http.access.callers import Caller, Callers
+from animegan_gateway.http.door import Door
+from animegan_gateway.http.messages import Language, language
+from animegan_gateway.http.openapi import ACCEPTED, ASKED, DRAWN, EVENT, EVENTS, FORM, FOUND, JPEG, PICTURE
+from animegan_gateway.http.problems import documented
+from animegan_gateway.http.styles.catalogue import Catalogue
+from animegan_gateway.http.styles.thumbnails import Thumbnails
+from animegan_gateway.metrics import Metrics
+from animegan_gateway.queue.board import Place
+from animegan_gateway.queue.jobs import Job, State
+from animegan_service.errors import Forbidden
+from animegan_service.problems import stored_problem_response
+
+MOST_WAIT_S = 60
+MOST_KEY_CHARACTERS = 255
+EVENTS_RETRY_MS = 2000
+
+
+@dataclass(frozen=True)
+class House:
+    """What the routes need."""
+
+    door: Door
+    catalogue: Catalogue
+    callers: Callers
+    thumbnails: Thumbnails
+    fleet: Fleet
+    metrics: Metrics
+
+
+# Dependencies are coroutines, as FastAPI would send plain functions through a thread.
+async def house(request: Request) -> House:
+    return cast(House, request.app.state.house)
+
+
+async def caller(request: Request) -> Caller:
+    parts = await house(request)
+    try:
+        return parts.callers.identify(request)
+    except AnimeganError as error:
+        parts.metrics.rejected.labels(error.code).inc()
+        raise
+
+
+async def spoken(request: Request) -> Language:
+    return language(request.headers.get("accept-language"))
+
+
+In = Annotated[House, Depends(house)]
+By = Annotated[Caller, Depends(caller)]
+Spoken = Annotated[Language, Depends(spoken)]
+JobId = Annotated[str, Path(description="The job's id.", examples=["3q2-7wAAAAAAAAAAAAAAAA"])]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        description="A request that is repeated with the same key, picture and options makes no second job.",
+        max_length=MOST_KEY_CHARACTERS,
+        min_length=1,
+    ),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MOST_KEY_CHARACTERS}),  # a header is never null
+]
+
+router = APIRouter(prefix="/v1")
+
+
+@router.post(
+    "/jobs",
+    status_code=HTTPStatus.ACCEPTED,
+    response_model=views.JobView,
+    responses=documented(*ACCEPTED),
+    openapi_extra=FORM,
+    summary="Send a photo",
+)
+async def submit(
+    request: Request, house: In, caller: By, spoken: Spoken, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Queue a photo. The answer says where to ask for it; nothing that was accepted is lost."""
+    job = await _accept(request, house, caller, idempotency_key)
+    return await _accepted(house, job, spoken)
+
+
+@router.post(
+    "/stylize",
+    responses={
+        200: PICTURE,
+        202: {"model": views.JobView, "description": "It takes longer than this waits: ask for the job."},
+        **documented(*ACCEPTED, *DRAWN),
+    },
+    response_class=Response,
+    openapi_extra=FORM,
+    summary="Send a photo and wait for the picture",
+)
+async def stylize(
+    request: Request, house: In, caller: By, spoken: Spoken, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """As POST v1/jobs, and the answer is the picture. A caller who hangs up takes the photo out of the queue.
+
+    With an Idempotency-Key it stays there: the same request can be made again.
+    """
+    job = await _accept(request, house, caller, idempotency_key)
+    gone = asyncio.create_task(_hang_up(request))
+    ended = asyncio.create_task(house.door.ended(job))
+    try:
+        await asyncio.wait(
+            {gone, ended}, timeout=house.door.settings.stylize_timeout_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        if ended.done():
+            job = await ended
+        elif gone.done() and idempotency_key is None:
+            return _removed(house, await house.door.remove(caller, job.id), spoken)
+        if not job.ended:
+            return await _accepted(house, job, spoken)
+        return await _picture(request, house, job, download=False)
+    finally:
+        gone.cancel()
+        ended.cancel()
+
+
+@router.get(
+    "/jobs/{job_id}",
+    response_model=views.JobView,
+    responses={304: {"description": "Nothing changed."}, **documented(*FOUND, BadOption)},
+    summary="Where a job stands",
+)
+async def job(
+    request: Request,
+    house: In,
+    caller: By,
+    spoken: Spoken,
+    job_id: JobId,
+    wait: Annotated[
+        float,
+        Query(ge=0, le=MOST_WAIT_S, description="Seconds to wait for its end, or with If-None-Match for a change."),
+    ] = 0,
+) -> Response:
+    """The job. With `wait` the answer comes when it has ended, or differs from what If-None-Match names."""
+    known = request.headers.get("if-none-match")
+    job = await house.door.find(caller, job_id)
+    place = await house.door.place(job)
+
+    def news() -> bool:
+        return job.ended if known is None else _etag(house, job, place, spoken) not in known
+
+    if wait and not news():
+        try:
+            async with asyncio.timeout(wait), aclosing(house.door.follow(job)) as updates:
+                async for update in updates:
+                    if update:
+                        job, place = update
+                    if news():
+                        break
+        except TimeoutError:
+            pass
+        if job.state is State.EXPIRED:
+            await house.door.find(caller, job_id)
+    etag = _etag(house, job, place, spoken)
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": "Accept-Language"}
+    if known is not None and etag in known:
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return JSONResponse(_view(house, job, place, spoken), headers=headers)
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    responses={
+        200: {
+            "description": "Events position, running, done, failed, cancelled and expired, each with the whole job.",
+            "content": {"text/event-stream": {"schema": EVENT}},
+        },
+        **documented(*FOUND),
+    },
+    response_class=StreamingResponse,
+    summary="Watch a job",
+)
+async def events(house: In, caller: By, spoken: Spoken, job_id: JobId) -> Response:
+    """Server-sent events: one at once, one for each change; the stream ends when the job has."""
+    job = await house.door.find(caller, job_id)
+
+    async def stream() -> AsyncIterator[str]:
+        with house.metrics.events.track_inprogress():
+            yield f"retry: {EVENTS_RETRY_MS}\n\n"
+            with suppress(StoreUnavailable):  # the browser asks again
+                async with aclosing(house.door.follow(job)) as updates:
+                    async for update in updates:
+                        yield _event(house, *update, spoken) if update else ": still here\n\n"
+
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(stream(), media_type="text/event-stream", headers=headers)
+
+
+@router.get(
+    "/jobs/{job_id}/result",
+    responses={
+        200: PICTURE,
+        206: {**PICTURE, "description": "The part that Range asked for."},
+        304: {"description": "It is what If-None-Match names."},
+        **documented(*FOUND, *DRAWN, BadImage, BadOption, NotReady, PictureTooSmall, RangeNotSatisfiable, UnknownStyle),
+    },
+    response_class=StreamingResponse,
+    summary="The picture",
+)
+async def result(
+    request: Request,
+    house: In,
+    caller: By,
+    job_id: JobId,
+    download: Annotated[bool, Query(description="Have a browser save it instead of showing it.")] = False,
+) -> Response:
+    """The drawn picture; of a failed job its problem."""
+    return await _picture(request, house, await house.door.find(caller, job_id), download=download)
+
+
+@router.delete(
+    "/jobs/{job_id}",
+    response_model=views.JobView,
+    responses=documented(*FOUND, Forbidden),
+    summary="Cancel a job, or delete its picture",
+)
+async def remove(house: In, caller: By, spoken: Spoken, job_id: JobId) -> Response:
+    """A job that has not ended is cancelled; the picture of one that has is deleted now."""
+    return _removed(house, await house.door.remove(caller, job_id), spoken)
+
+
+@router.get("/styles", response_model=views.StylesView, responses=documented(*ASKED), summary="The styles there are")
+async def list_styles(house: In, _: By, spoken: Spoken) -> Response:
+    """Every style with its licence; what is not installed can't be drawn."""
+    shown = views.styles_view(house.catalogue.styles(), house.door.drawing.style, spoken, _base(house))
+    return JSONResponse(shown.model_dump(mode="json"), headers={"Cache-Control": "no-cache", "Vary": "Accept-Language"})
+
+
+@router.get(
+    "/styles/{style_id}/thumbnail",
+    responses={
+        200: {"description": "A small JPEG.", "content": {JPEG: {"schema": {"type": "string", "format": "binary"}}}},
+        **documented(*ASKED, NotReady, StyleNotInstalled, UnknownStyle),
+    },
+    response_class=Response,
+    summary="A sample in a style",
+)
+async def thumbnail(house: In, _: By, style_id: str) -> Response:
+    """A sample photo, drawn by this server when it is first asked for."""
+    return Response(
+        await house.thumbnails.get(style_id), media_type=JPEG, headers={"Cache-Control": "private, max-age=3600"}
+    )
+
+
+async def _accept(request: Request, house: House, caller: Caller, idempotency_key: str | None) -> Job:
+    return await house.door.accept(
+        caller,
+        request.stream(),
+        request.headers,
+        idempotency_key=idempotency_key,
+        request_id=request.state.request_id,
+    )
+
+
+async def _accepted(house: House, job: Job, spoken: Language) -> Response:
+    if job.state is State.EXPIRED:  # sent again with its key, after its picture was deleted
+        _expired(job)
+    shown = _view(house, job, await house.door.place(job), spoken)
+    headers = {"Location": shown["links"]["self"], "Cache-Control": "no-store"}
+    return JSONResponse(shown, HTTPStatus.ACCEPTED, headers=headers)
+
+
+def _removed(house: House, job: Job, spoken: Language) -> Response:
+    return JSONResponse(_view(house, job, Place(None, None), spoken), headers={"Cache-Control": "no-store"})
+
+
+async def _hang_up(request: Request) -> None:
+    """Return when the caller has gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _picture(request: Request, house: House, job: Job, *, download: bool) -> Response:
+    if job.state in (State.QUEUED, State.RUNNING):
+        raise NotReady("The picture is not drawn yet. Ask for the job, or wait for it.", job_status=job.state.value)
+    if job.state is State.CANCELLED:
+        raise JobCancelled("This job was cancelled, so there is no picture. Send the photo again.")
+    if job.state is State.FAILED:
+        problem = job.error or InternalError("The picture was not drawn.").problem()
+        return stored_problem_response({**problem, "job_status": job.state.value})
+    if job.state is State.EXPIRED or job.result is None:
+        _expired(job)
+    etag = f'"{job.result_key}"'
+    ending = job.result.content_type.partition("/")[2].replace("jpeg", "jpg")
+    headers = {
+        **job.result.headers,
+        "ETag": etag,
+        "Cache-Control": "private, no-cache",
+        "Accept-Ranges": "bytes",
+        "Last-Modified": format_datetime(datetime.fromtimestamp(job.finished_at or 0, UTC), usegmt=True),
+        "Content-Disposition": f'{"attachment" if download else "inline"}; filename="anime-{job.id[:8]}.{ending}"',
+        "X-Animegan-Job": job.id,
+    }
+    if request.method == "GET" and etag in request.headers.get("if-none-match", ""):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    size, status = job.result.bytes, HTTPStatus.OK
+    if_range = request.headers.get("if-range")
+    part = None
+    if request.method == "GET" and if_range in (None, etag):
+        part = ranges.asked(request.headers.get("range"), size)
+    first, last = part or (0, size - 1)
+    if part:
+        status = HTTPStatus.PARTIAL_CONTENT
+        headers["Content-Range"] = f"bytes {first}-{last}/{size}"
+    headers["Content-Length"] = str(last - first + 1)
+    return StreamingResponse(
+        house.door.read(job, first, last), status, headers=headers, media_type=job.result.content_type
+    )
+
+
+def _expired(job: Job) -> NoReturn:
+    raise JobExpired(f"The picture of the job {job.id!r} is deleted. Send the photo again for another.")
+
+
+def _event(house: House, job: Job, place: Place, spoken: Language) -> str:
+    shown = json.dumps(_view(house, job, place, spoken), ensure_ascii=False)
+    return f"event: {EVENTS.get(job.state, job.state.value)}\ndata: {shown}\n\n"
+
+
+def _etag(house: House, job: Job, place: Place, spoken: Language) -> str:
+    return views.etag(job, place, house.fleet.presence, spoken)
+
+
+def _view(house: House, job: Job, place: Place, spoken: Language) -> dict[str, Any]:
+    shown = views.job_view(
+        job,
+        place,
+        house.fleet.presence,
+        spoken=spoken,
+        base=_base(house),
+        keep_s=house.door.settings.keep_s,
+        style=house.catalogue.styles().get(job.ask.style),
+    )
+    return shown.model_dump(mode="json")
+
+
+def _base(house: House) -> str:
+    return house.door.settings.path_prefix
