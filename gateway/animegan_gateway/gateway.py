@@ -29,13 +29,9 @@ from animegan_gateway.http.styles.catalogue import Catalogue
 from animegan_gateway.http.styles.thumbnails import Thumbnails
 from animegan_gateway.metrics import Metrics
 from animegan_gateway.queue import spool
-from animegan_gateway.queue.blobs import Blobs, FileBlobs, ObjectBlobs, RedisBlobs
+from animegan_gateway.queue.backend import open_backend
 from animegan_gateway.queue.board import Board
 from animegan_gateway.queue.housekeeping import Housekeeper
-from animegan_gateway.queue.rates import Rates
-from animegan_gateway.queue.redis_store import RedisStore
-from animegan_gateway.queue.sqlite_store import SqliteStore
-from animegan_gateway.queue.store import Store
 from animegan_gateway.settings import Settings
 from animegan_service.bell import Bell
 from animegan_service.cancellation import cancelled
@@ -78,38 +74,19 @@ async def running(settings: Settings, drawing: HandlerSettings) -> AsyncIterator
     bell, metrics = Bell(), Metrics(settings.folder)
     settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     async with contextlib.AsyncExitStack() as stack:
-        store = _store(settings, bell)
-        await store.open()
-        stack.push_async_callback(store.close)
-        blobs = _blobs(settings)
-        await blobs.open()
-        stack.push_async_callback(blobs.close)
+        backend = await stack.enter_async_context(open_backend(settings, bell))
         folder = stack.enter_context(spool.opened(settings.folder))
-        for job in () if settings.store else await store.recover():
-            log.warning("recovered", job=job.id[:8], attempt=job.attempt)
         fleet = _fleet(settings, bell)
         catalogue = Catalogue()
-        rates = Rates(settings.rate_per_minute, settings.store)
-        door = Door(
-            settings,
-            drawing,
-            store,
-            blobs,
-            Board(store, fleet),
-            catalogue,
-            bell,
-            rates,
-            metrics,
-            spool=folder,
-            owned=settings.keys_required,
+        board = Board(backend.store, fleet)
+        door = Door(settings, drawing, backend, board, catalogue, bell, metrics, folder)
+        dispatcher = Dispatcher(
+            backend.store, backend.blobs, fleet, bell, metrics, spool=folder, retries=settings.retries
         )
-        dispatcher = Dispatcher(store, blobs, fleet, bell, metrics, spool=folder, retries=settings.retries)
-        housekeeper = Housekeeper(
-            store, blobs, door, dispatcher, fleet, rates, metrics, shared=bool(settings.store), lease_s=settings.lease_s
-        )
+        housekeeper = Housekeeper(settings, backend, fleet, metrics, owner=dispatcher.owner)
         callers = Callers(
             Keys(settings.keys_in),
-            await store.secret(),
+            await backend.store.secret(),
             required=settings.keys_required,
             path=settings.path_prefix or "/",
         )
@@ -142,12 +119,6 @@ def _app(house: routes.House) -> FastAPI:
     return app
 
 
-def _store(settings: Settings, bell: Bell) -> Store:
-    if settings.store:
-        return RedisStore(settings.store, bell, lease_s=settings.lease_s)
-    return SqliteStore(settings.folder / "queue.sqlite", bell)
-
-
 def _fleet(settings: Settings, bell: Bell) -> Fleet:
     name = secrets.token_hex(8)
     port = urlsplit(settings.torchserve).port or 80
@@ -158,9 +129,3 @@ def _fleet(settings: Settings, bell: Bell) -> Fleet:
         return TorchServe(url, agent, settings.width, settings.draw_timeout_s, name, changed=bell.ring_all)
 
     return Fleet(settings.torchserve, reach)
-
-
-def _blobs(settings: Settings) -> Blobs:
-    if settings.pictures:
-        return ObjectBlobs(settings.pictures)
-    return RedisBlobs(settings.store) if settings.store else FileBlobs(settings.folder / "pictures")

@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from animegan.errors import InternalError, OutOfMemory
 from animegan_gateway import errors
-from animegan_gateway.drawing.fleet import Fleet
 from animegan_gateway.drawing.torchserve import Drawn, Outcome
+from animegan_gateway.queue.board import Capacity
 from animegan_gateway.queue.jobs import ENDED, Job, State
 from animegan_gateway.queue.store import Tally
 from animegan_service.protocol import Presence
@@ -96,7 +96,7 @@ class Metrics:
         """The other gauges stay at what was last known."""
         self._store_up.set(0)
 
-    def show(self, tally: Tally, oldest_s: float, fleet: Fleet) -> None:
+    def show(self, tally: Tally, oldest_s: float, capacity: Capacity) -> None:
         """Set the gauges to how things are now; `oldest_s` is the age of the job that waits longest, 0: none waits."""
         self._store_up.set(1)
         for state, count in tally.jobs.items():
@@ -105,8 +105,8 @@ class Metrics:
         self._oldest.set(oldest_s)
         self._bytes.set(tally.bytes)
         for presence in Presence:
-            self._presence.labels(presence).set(presence is fleet.presence)
-        self._width.set(fleet.width)
+            self._presence.labels(presence).set(presence is capacity.presence)
+        self._width.set(capacity.width)
 
     def _begin(self) -> None:
         """Show at zero what alerts ask for, so that a rate sees the first time."""

@@ -29,11 +29,10 @@ from animegan_gateway.http.access.callers import Caller
 from animegan_gateway.http.styles.catalogue import Catalogue
 from animegan_gateway.http.uploads import Upload, judge, receive, spooled
 from animegan_gateway.metrics import Metrics
-from animegan_gateway.queue.blobs import Blobs
+from animegan_gateway.queue.backend import Backend
 from animegan_gateway.queue.board import Board, Place
 from animegan_gateway.queue.jobs import HELD, Ask, Job, State, new_id, upload_key
-from animegan_gateway.queue.rates import Rates
-from animegan_gateway.queue.store import Bounds, Full, Mismatch, Store
+from animegan_gateway.queue.store import Bounds, Full, Mismatch
 from animegan_gateway.settings import Settings
 from animegan_service.bell import Bell, wait
 
@@ -52,29 +51,24 @@ class Door:
         self,
         settings: Settings,
         drawing: HandlerSettings,
-        store: Store,
-        blobs: Blobs,
+        backend: Backend,
         board: Board,
         catalogue: Catalogue,
         bell: Bell,
-        rates: Rates,
         metrics: Metrics,
-        *,
         spool: Path,
-        owned: bool,
     ) -> None:
         self.settings = settings
         self.drawing = drawing
         self.draining = False
-        self._store = store
-        self._blobs = blobs
+        self._backend = backend
+        self._store = backend.store
+        self._blobs = backend.blobs
         self._board = board
         self._catalogue = catalogue
         self._bell = bell
-        self._rates = rates
         self._metrics = metrics
         self._spool = spool
-        self._owned = owned  # a job is its caller's alone
         self._limits = Limits(drawing.max_upload_mb * MIB, drawing.max_pixels_mpx * 1_000_000)
 
     async def accept(
@@ -90,7 +84,7 @@ class Door:
         try:
             if self.draining:
                 raise Draining("This server is about to stop and takes no new pictures. Try again in a minute.")
-            await self._rates.admit(caller.name, caller.key.rate_per_minute if caller.key else None)
+            await self._backend.rates.admit(caller.name, caller.key.rate_per_minute if caller.key else None)
             if idempotency_key is None and await self._board.holds(self.settings.queue_jobs):
                 await self._refuse(Full("jobs"), caller)  # before the picture is sent in vain
             with spooled(self._spool) as file:
@@ -130,7 +124,7 @@ class Door:
     async def find(self, caller: Caller, job_id: str) -> Job:
         """The caller's job. Raises `JobNotFound` or `JobExpired`."""
         job = await self._store.get(job_id) if re.fullmatch(r"[\w-]{22}", job_id, re.ASCII) else None
-        if job is None or (self._owned and job.ask.caller != caller.name):
+        if job is None or (self.settings.keys_required and job.ask.caller != caller.name):
             raise JobNotFound(f"There is no job {job_id[:32]!r} of yours. It may have ended long ago.")
         if job.state is State.EXPIRED:
             raise JobExpired(f"The picture of the job {job_id!r} is deleted. Send the photo again for another.")
@@ -147,14 +141,10 @@ class Door:
                 return job  # asked for once more
             to = State.CANCELLED if job.state in HELD else State.EXPIRED
             if moved := await self._store.move(job.id, to):
-                await self.clear(moved)
+                await self._backend.delete_pictures(moved)
                 if to is State.CANCELLED:
                     self._metrics.ended(moved)
                 return moved
-
-    async def clear(self, job: Job) -> None:
-        """Delete the pictures of a job that was cancelled or has expired."""
-        await self._blobs.delete(job.upload_key, *([job.result_key] if job.result else []))
 
     async def follow(self, job: Job) -> AsyncGenerator[tuple[Job, Place] | None, None]:
         """The job and its place, now and whenever they may have changed, until it has ended; None as a heartbeat.

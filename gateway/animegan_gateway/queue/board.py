@@ -6,8 +6,8 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from animegan_gateway.drawing.fleet import Fleet
 from animegan_gateway.queue.jobs import Job, State
 from animegan_gateway.queue.store import Line, Run, Store
 from animegan_service.protocol import Presence
@@ -23,6 +23,16 @@ class Place:
     eta_s: float | None
 
 
+class Capacity(Protocol):
+    """All that draws: whether it is there, and how many pictures it takes at one time."""
+
+    @property
+    def presence(self) -> Presence: ...
+
+    @property
+    def width(self) -> int: ...
+
+
 class Board:
     """A snapshot of the line, no older than `FRESH_S`, for everyone who asks.
 
@@ -30,9 +40,9 @@ class Board:
     runs as half done.
     """
 
-    def __init__(self, store: Store, fleet: Fleet) -> None:
+    def __init__(self, store: Store, capacity: Capacity) -> None:
         self._store = store
-        self._fleet = fleet
+        self._capacity = capacity
         self._lock = asyncio.Lock()
         self._looked_at = float("-inf")
         self._line = Line()
@@ -72,10 +82,10 @@ class Board:
 
     def _seconds(self, work_px: float) -> float | None:
         """How long that many pixels take with all that draws."""
-        if self._seconds_per_px is None or self._fleet.presence is not Presence.READY:
+        if self._seconds_per_px is None or self._capacity.presence is not Presence.READY:
             return None
         # Other gateways' pictures run too: what runs at one time is the width there is.
-        width = max(1, self._fleet.width, len(self._line.running))
+        width = max(1, self._capacity.width, len(self._line.running))
         return work_px * self._seconds_per_px / width
 
     async def _look(self, for_job: str | None = None, fresh_s: float = FRESH_S) -> None:

@@ -9,15 +9,12 @@ import time
 import structlog
 
 from animegan.errors import AnimeganError
-from animegan_gateway.drawing.dispatcher import Dispatcher
-from animegan_gateway.drawing.fleet import Fleet
-from animegan_gateway.http.door import Door
 from animegan_gateway.metrics import Metrics
-from animegan_gateway.queue.blobs import Blobs
+from animegan_gateway.queue.backend import Backend
+from animegan_gateway.queue.board import Capacity
 from animegan_gateway.queue.clock import Clock
 from animegan_gateway.queue.jobs import State
-from animegan_gateway.queue.rates import Rates
-from animegan_gateway.queue.store import Store
+from animegan_gateway.settings import Settings
 
 EVERY_S = 1.0
 SWEEP_EVERY_S = 600.0
@@ -28,30 +25,17 @@ log = structlog.get_logger(__name__)
 
 
 class Housekeeper:
-    """Where several gateways have a `shared` store, jobs whose leases of `lease_s` seconds ran out are put back."""
+    """Keeps the leases of `owner`, and on a shared backend recovers the jobs of owners whose leases ran out."""
 
     def __init__(
-        self,
-        store: Store,
-        blobs: Blobs,
-        door: Door,
-        dispatcher: Dispatcher,
-        fleet: Fleet,
-        rates: Rates,
-        metrics: Metrics,
-        *,
-        shared: bool,
-        lease_s: float,
+        self, settings: Settings, backend: Backend, capacity: Capacity, metrics: Metrics, *, owner: str
     ) -> None:
-        self._store = store
-        self._blobs = blobs
-        self._door = door
-        self._dispatcher = dispatcher
-        self._fleet = fleet
-        self._rates = rates
+        self._settings = settings
+        self._backend = backend
+        self._store = backend.store
+        self._capacity = capacity
         self._metrics = metrics
-        self._shared = shared
-        self._lease_s = lease_s
+        self._owner = owner
         self._clock = Clock()
         self._rates_ahead = False
         self._there_since = math.inf
@@ -61,7 +45,7 @@ class Housekeeper:
         """Keep the leases, until cancelled; in a task of its own, as what else there is to do may take longer."""
         while True:
             try:
-                await self._store.renew(self._dispatcher.owner)
+                await self._store.renew(self._owner)
                 self._there_since = min(self._there_since, time.monotonic())
             except AnimeganError as error:
                 self._there_since = math.inf
@@ -81,16 +65,15 @@ class Housekeeper:
     async def _round(self) -> None:
         await self._heed_the_clock()
         # After the store was away, every gateway has the time of a lease to say that it lives.
-        if self._shared and time.monotonic() - self._there_since > self._lease_s:
-            for job in await self._store.recover():
-                log.warning("recovered", job=job.id[:8], attempt=job.attempt)
+        if self._backend.shared and time.monotonic() - self._there_since > self._settings.lease_s:
+            await self._backend.recover()
         await self._expire()
         tally = await self._store.tally()
         oldest_s = 0.0 if tally.oldest_accepted_at is None else self._clock.age(tally.oldest_accepted_at)
-        self._metrics.show(tally, oldest_s, self._fleet)
+        self._metrics.show(tally, oldest_s, self._capacity)
         if time.monotonic() >= self._sweep_at:
             self._sweep_at = time.monotonic() + SWEEP_EVERY_S
-            await self._blobs.sweep(SWEEP_OLDER_THAN_S, self._store.knows)
+            await self._backend.blobs.sweep(SWEEP_OLDER_THAN_S, self._store.knows)
 
     async def _heed_the_clock(self) -> None:
         if jump_s := self._clock.look():
@@ -99,12 +82,12 @@ class Housekeeper:
             self._sweep_at = time.monotonic() + SWEEP_OLDER_THAN_S
         self._rates_ahead |= jump_s < 0
         if self._rates_ahead:
-            await self._rates.forget()
+            await self._backend.rates.forget()
             self._rates_ahead = False
 
     async def _expire(self) -> None:
-        settings, ago = self._door.settings, self._clock.ago
+        settings, ago = self._settings, self._clock.ago
         for job in await self._store.ended_before(ago(settings.keep_s), AT_ONCE):
             if expired := await self._store.move(job.id, State.EXPIRED):
-                await self._door.clear(expired)
+                await self._backend.delete_pictures(expired)
         await self._store.forget(ago(settings.expired_for_s))
