@@ -24,8 +24,8 @@ from animegan_agent.settings import Settings
 from animegan_agent.workers import Workers
 from animegan_service import logs
 from animegan_service.bell import Bell
-from animegan_service.cancellation import cancelled
-from animegan_service.server import until_stopped, vital
+from animegan_service.cancellation import cancel
+from animegan_service.server import serve_until_stopped, start_vital_task
 
 LAST_ANSWERS_S = 2
 
@@ -39,14 +39,14 @@ def main() -> int:
     except AnimeganError as error:
         sys.stderr.write(f"agent: {error}\n")
         return 1
-    logs.set_up(configured.log_file)
+    logs.configure(configured.log_file)
     asyncio.run(serve(configured))
     return 0
 
 
 async def serve(configured: Settings) -> None:
     """Serve until a signal."""
-    async with running(configured) as app:
+    async with open_agent(configured) as app:
         config = uvicorn.Config(
             app,
             host=configured.host,
@@ -59,7 +59,7 @@ async def serve(configured: Settings) -> None:
             proxy_headers=False,  # commands are told by the address they come from
             timeout_graceful_shutdown=LAST_ANSWERS_S,
         )
-        await until_stopped(config, _nothing_to_finish)
+        await serve_until_stopped(config, _nothing_to_finish)
 
 
 async def _nothing_to_finish() -> None:
@@ -67,7 +67,7 @@ async def _nothing_to_finish() -> None:
 
 
 @asynccontextmanager
-async def running(configured: Settings) -> AsyncIterator[Starlette]:
+async def open_agent(configured: Settings) -> AsyncIterator[Starlette]:
     """The agent without its HTTP server."""
     bell = Bell()
     async with contextlib.AsyncExitStack() as stack:
@@ -83,8 +83,8 @@ async def running(configured: Settings) -> AsyncIterator[Starlette]:
         stack.callback(thread.join)
         stack.callback(server.server_close)
         stack.callback(server.shutdown)
-        stack.push_async_callback(cancelled, [vital(workers.run()), vital(recycling.run())])
-        yield api.app(api.House(workers, dispatch, operations, recycling, bell))
+        stack.push_async_callback(cancel, [start_vital_task(workers.run()), start_vital_task(recycling.run())])
+        yield api.app(api.Services(workers, dispatch, operations, recycling, bell))
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ class Scale(BaseModel):
 
 
 @dataclass(frozen=True)
-class House:
+class Services:
     """What the answers are made of. `bell` rings when presence, width or pauses change."""
 
     workers: Workers
@@ -65,9 +65,9 @@ class House:
         return {"presence": presence, "width": width, "paused": paused, "seen": seen}
 
 
-def app(house: House) -> Starlette:
+def app(services: Services) -> Starlette:
     """The agent's HTTP server."""
-    made = Starlette(
+    server = Starlette(
         routes=[
             Route("/healthz", _healthz),
             Route("/readyz", _readyz),
@@ -79,9 +79,9 @@ def app(house: House) -> Starlette:
             Route("/v1/resume", _resume, methods=["POST"]),
         ]
     )
-    problems.install(made, directory="GET /v1/workers tells most.")
-    made.state.house = house
-    return made
+    problems.install(server, directory="GET /v1/workers tells most.")
+    server.state.services = services
+    return server
 
 
 async def _healthz(_: Request) -> Response:
@@ -89,65 +89,65 @@ async def _healthz(_: Request) -> Response:
 
 
 async def _readyz(request: Request) -> Response:
-    house: House = request.app.state.house
-    ready = is_ready(house.workers, house.dispatch)
-    told = {"ready": ready, "torchserve": house.workers.presence, "draining": house.dispatch.draining}
-    return JSONResponse(told, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
+    services: Services = request.app.state.services
+    ready = is_ready(services.workers, services.dispatch)
+    view = {"ready": ready, "torchserve": services.workers.presence, "draining": services.dispatch.draining}
+    return JSONResponse(view, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 async def _torchserve(request: Request) -> Response:
     """As soon as it differs from what the gateway has seen, or after some seconds."""
-    house: House = request.app.state.house
+    services: Services = request.app.state.services
     if any(name in request.headers for name in BROWSERS):
         raise Forbidden("This is for gateways, and a page in a browser is none.")
-    asked = _read(Question, dict(request.query_params))
-    house.dispatch.heard(asked.gateway, asked.running, asked.seen.rpartition(".")[2])
+    question = _read(Question, dict(request.query_params))
+    services.dispatch.heard(question.gateway, question.running, question.seen.rpartition(".")[2])
     deadline = time.monotonic() + NEWS_WITHIN_S
-    with house.bell.listening() as changed:
-        while (state := house.state())["seen"] == asked.seen:
+    with services.bell.listening() as changed:
+        while (state := services.state())["seen"] == question.seen:
             paused = state["paused"]
             changed.clear()
             if not await wait(changed, ASK_AGAIN_S if paused else deadline - time.monotonic()):
                 break
-    return JSONResponse(house.state())
+    return JSONResponse(services.state())
 
 
 async def _workers(request: Request) -> Response:
-    house: House = request.app.state.house
-    return JSONResponse(_told(house))
+    services: Services = request.app.state.services
+    return JSONResponse(_workers_view(services))
 
 
 async def _scale(request: Request) -> Response:
-    house = _commanded(request)
+    services = _authorize(request)
     try:
         body = await request.json()
     except ValueError:
         raise BadOption('The body is not JSON. Send {"workers": NUMBER}.') from None
-    await house.operations.scale(_read(Scale, body).workers)
-    return JSONResponse(_told(house))
+    await services.operations.scale(_read(Scale, body).workers)
+    return JSONResponse(_workers_view(services))
 
 
 async def _recycle(request: Request) -> Response:
-    house = _commanded(request)
-    await house.recycling.all()
-    return JSONResponse(_told(house))
+    services = _authorize(request)
+    await services.recycling.all()
+    return JSONResponse(_workers_view(services))
 
 
 async def _drain(request: Request) -> Response:
-    house = _commanded(request)
-    await house.operations.drain()
-    return JSONResponse(_told(house))
+    services = _authorize(request)
+    await services.operations.drain()
+    return JSONResponse(_workers_view(services))
 
 
 async def _resume(request: Request) -> Response:
-    house = _commanded(request)
-    house.operations.resume()
-    return JSONResponse(_told(house))
+    services = _authorize(request)
+    services.operations.resume()
+    return JSONResponse(_workers_view(services))
 
 
-def _told(house: House) -> dict[str, Any]:
-    workers, model = house.workers, house.workers.model
-    listed = [
+def _workers_view(services: Services) -> dict[str, Any]:
+    workers, model = services.workers, services.workers.model
+    slots = [
         {
             "id": worker.id,
             "pid": worker.pid,
@@ -160,15 +160,15 @@ def _told(house: House) -> dict[str, Any]:
     ]
     return {
         "torchserve": workers.presence,
-        "paused": house.dispatch.paused,
-        "draining": house.dispatch.draining,
+        "paused": services.dispatch.paused,
+        "draining": services.dispatch.draining,
         "wanted": model.wanted if model else None,
         "pending": model.pending if model else None,
-        "workers": listed,
+        "workers": slots,
     }
 
 
-def _commanded(request: Request) -> House:
+def _authorize(request: Request) -> Services:
     """Raise `Forbidden` unless the command comes from this machine, and from no page in a browser."""
     client = request.client.host if request.client else ""
     try:
@@ -180,8 +180,8 @@ def _commanded(request: Request) -> House:
             f"Commands are taken from this machine alone, and this one came from {client or 'nowhere'}. "
             "Run `animegan workers` beside TorchServe."
         )
-    house: House = request.app.state.house
-    return house
+    services: Services = request.app.state.services
+    return services
 
 
 def _read(model: type[T], values: Any) -> T:

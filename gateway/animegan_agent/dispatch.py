@@ -15,7 +15,7 @@ GONE_AFTER_S = 2 * NEWS_WITHIN_S + 1  # a gateway that has not asked for this lo
 
 
 @dataclass(frozen=True)
-class Asked:
+class Question:
     """A gateway's last question: when, what it has at TorchServe, and which state it knew."""
 
     at: float
@@ -32,7 +32,7 @@ class Dispatch:
     def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
         self._changed = changed
         self._heard = Bell()
-        self._gateways: dict[str, Asked] = {}
+        self._gateways: dict[str, Question] = {}
         self._pauses = 0
         self._turn = 0
         self._java: int | None = None
@@ -49,8 +49,8 @@ class Dispatch:
 
     def heard(self, gateway: str, running: int, seen: str) -> None:
         """A gateway asks: it knows the state with that tag and has so many pictures at TorchServe."""
-        self._gateways = {name: asked for name, asked in self._gateways.items() if _is_there(asked)}
-        self._gateways[gateway] = Asked(time.monotonic(), running, seen)
+        self._gateways = {name: question for name, question in self._gateways.items() if _is_there(question)}
+        self._gateways[gateway] = Question(time.monotonic(), running, seen)
         self._heard.ring()
 
     def drain(self, *, on: bool) -> None:
@@ -58,7 +58,7 @@ class Dispatch:
         if self.draining != on:
             self.draining = on
             self._drained = self._java
-            self._turned()
+            self._announce()
 
     def looked(self, java: int | None) -> None:
         """The pid of TorchServe's Java, where a worker of it is ready; to be called at each look."""
@@ -70,12 +70,12 @@ class Dispatch:
     async def pause(self) -> AsyncIterator[None]:
         """No more pictures meanwhile."""
         self._pauses += 1
-        self._turned()
+        self._announce()
         try:
             yield
         finally:
             self._pauses -= 1
-            self._turned()
+            self._announce()
 
     async def settled(self, within_s: float) -> None:
         """Return once every gateway knows of the pause and has nothing left at TorchServe. Raises `NotIdle`."""
@@ -91,17 +91,17 @@ class Dispatch:
                 heard.clear()
                 await wait(heard, min(left_s, 1.0))
 
-    def gateways(self) -> list[Asked]:
+    def gateways(self) -> list[Question]:
         """The last questions of those that are there; for any thread."""
-        return [asked for asked in list(self._gateways.values()) if _is_there(asked)]
+        return [question for question in list(self._gateways.values()) if _is_there(question)]
 
-    def _busy(self) -> list[Asked]:
-        return [asked for asked in self.gateways() if asked.running or asked.seen != self.tag]
+    def _busy(self) -> list[Question]:
+        return [question for question in self.gateways() if question.running or question.seen != self.tag]
 
-    def _turned(self) -> None:
+    def _announce(self) -> None:
         self._turn += 1
         self._changed()
 
 
-def _is_there(asked: Asked) -> bool:
-    return time.monotonic() - asked.at < GONE_AFTER_S
+def _is_there(question: Question) -> bool:
+    return time.monotonic() - question.at < GONE_AFTER_S

@@ -64,16 +64,16 @@ class Management:
             answer = await self._client.get(f"{self._url}/models/{MODEL}")
             if answer.status_code != HTTPStatus.OK:
                 return None
-            [told] = answer.json()
+            [description] = answer.json()
             return Model(
                 workers=tuple(
                     Worker(str(worker["id"]), int(worker["pid"]), str(worker["status"]), bool(worker["gpu"]))
-                    for worker in told["workers"]
+                    for worker in description["workers"]
                 ),
-                wanted=int(told["minWorkers"]),
-                batch_size=int(told["batchSize"]),
-                pending=int(told["jobQueueStatus"]["pendingRequests"]),
-                startup_s=float(told["startupTimeout"]),
+                wanted=int(description["minWorkers"]),
+                batch_size=int(description["batchSize"]),
+                pending=int(description["jobQueueStatus"]["pendingRequests"]),
+                startup_s=float(description["startupTimeout"]),
             )
         except (httpx2.HTTPError, ValueError, KeyError, TypeError):
             return None

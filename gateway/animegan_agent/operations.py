@@ -49,12 +49,12 @@ class Operations:
         if not 1 <= workers <= MOST_WORKERS:
             raise BadOption(f"workers={workers}: use a number from 1 to {MOST_WORKERS}.", option="workers")
         async with self._alone():
-            await self._scale(await self._described(), workers)
+            await self._scale(await self._model(), workers)
 
     async def recycle(self, worker_id: str) -> None:
         """Replace a worker's process by a new one. Raises `NotIdle`, and `NoWorker` where the new one fails."""
         async with self._alone():
-            model = await self._described()
+            model = await self._model()
             worker = model.worker(worker_id)
             if worker is None or not worker.ready:
                 raise NoWorker(f"No worker {worker_id} is ready, so there is nothing to replace.")
@@ -65,12 +65,12 @@ class Operations:
                     await self._management.scale(model.wanted, model.startup_s, at_most=model.wanted + 1)
                 async with self._idle():
                     await self._end(worker)
-                await self._ready_again(worker, model.startup_s)
+                await self._wait_until_ready(worker, model.startup_s)
                 await self._scale(model, model.wanted)
             else:
                 async with self._idle():
                     await self._end(worker)
-                    await self._ready_again(worker, model.startup_s)
+                    await self._wait_until_ready(worker, model.startup_s)
             log.info("recycled", worker=worker.id)
 
     async def tidy(self) -> None:
@@ -78,14 +78,14 @@ class Operations:
         model = self._workers.model
         if model and len(model.ready) > model.wanted:
             async with self._alone():
-                await self._scale(await self._described(), model.wanted)
+                await self._scale(await self._model(), model.wanted)
 
     async def drain(self) -> None:
         """Pause dispatch until `resume`; return once nothing is being drawn. Raises `NotIdle`; it stays paused then."""
         self._dispatch.drain(on=True)
         log.info("draining")
         try:
-            await self._settled()
+            await self._wait_until_idle()
         except NotIdle as error:
             raise NotIdle(f"{error.detail} It stays drained: `animegan workers resume` takes that back.") from None
 
@@ -107,7 +107,7 @@ class Operations:
 
     async def _end(self, worker: Worker) -> None:
         """End the process, and return when TorchServe has noticed. Raises `NoWorker` where it may not be ended."""
-        now = (await self._described()).worker(worker.id)
+        now = (await self._model()).worker(worker.id)
         if now is None or now.pid != worker.pid:
             return  # it ended by itself meanwhile, and what has its pid may be another's
         self._workers.replaces(worker)
@@ -125,18 +125,18 @@ class Operations:
                 f"The worker {worker.id} (process {worker.pid}) belongs to another user. Run the agent as TorchServe's."
             ) from None
 
-        def noticed(model: Model) -> bool:
+        def is_gone(model: Model) -> bool:
             now = model.worker(worker.id)
             return now is None or not now.ready or now.pid != worker.pid
 
-        await self._until(noticed, SOONEST_END_S * 2, f"TorchServe did not notice the end of its worker {worker.id}")
+        await self._until(is_gone, SOONEST_END_S * 2, f"TorchServe did not notice the end of its worker {worker.id}")
 
-    async def _ready_again(self, worker: Worker, within_s: float) -> None:
-        def anew(model: Model) -> bool:
+    async def _wait_until_ready(self, worker: Worker, within_s: float) -> None:
+        def is_new(model: Model) -> bool:
             now = model.worker(worker.id)
             return now is not None and now.ready and now.pid != worker.pid
 
-        await self._until(anew, within_s, f"The worker {worker.id} did not become ready again")
+        await self._until(is_new, within_s, f"The worker {worker.id} did not become ready again")
 
     async def _until(self, holds: Callable[[Model], bool], within_s: float, otherwise: str) -> None:
         deadline = time.monotonic() + within_s
@@ -146,17 +146,17 @@ class Operations:
             await asyncio.sleep(LOOK_EVERY_S)
 
     def _overlaps(self, worker: Worker) -> bool:
-        asked = self._settings.recycle_overlap
-        return asked == "always" or (asked == "auto" and room.for_another(worker))
+        overlap = self._settings.recycle_overlap
+        return overlap == "always" or (overlap == "auto" and room.for_another(worker))
 
     @asynccontextmanager
     async def _idle(self) -> AsyncIterator[None]:
         """Dispatch is paused and nothing is being drawn. Raises `NotIdle`."""
         async with self._dispatch.pause():
-            await self._settled()
+            await self._wait_until_idle()
             yield
 
-    async def _settled(self) -> None:
+    async def _wait_until_idle(self) -> None:
         within_s = self._settings.idle_within_s
         start = time.monotonic()
         await self._dispatch.settled(within_s)
@@ -172,7 +172,7 @@ class Operations:
         async with self._lock:
             yield
 
-    async def _described(self) -> Model:
+    async def _model(self) -> Model:
         model = await self._workers.look()
         if model is None:
             raise TorchServeAway("TorchServe does not answer on its management address. Look at its log.")

@@ -76,8 +76,8 @@ class Recycling:
 
     def _due(self) -> list[tuple[Worker, str]]:
         model = self._workers.model
-        found = [(worker, self._reason(worker)) for worker in (model.ready if model else ())]
-        return [(worker, reason) for worker, reason in found if reason]
+        due = [(worker, self._reason(worker)) for worker in (model.ready if model else ())]
+        return [(worker, reason) for worker, reason in due if reason]
 
     def _reason(self, worker: Worker) -> str | None:
         settings = self._settings

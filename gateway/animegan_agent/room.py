@@ -16,11 +16,11 @@ LEFT_BYTES = 256 * 2**20
 
 def for_another(worker: Worker) -> bool:
     """Whether a worker like this one fits beside it. On a GPU that can't be told from here, so: no."""
-    taken = resident_bytes(worker.pid)
-    if worker.gpu or taken is None or not shares_limits(worker.pid):
+    size = resident_bytes(worker.pid)
+    if worker.gpu or size is None or not shares_limits(worker.pid):
         return False
     free = min([psutil.virtual_memory().available, *(group.free for group in cgroups.memories())])
-    return free > MARGIN * taken + LEFT_BYTES
+    return free > MARGIN * size + LEFT_BYTES
 
 
 def shares_limits(pid: int) -> bool:

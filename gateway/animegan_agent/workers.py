@@ -46,7 +46,7 @@ class Workers:
         self._lives: dict[str, Life] = {}  # by the slot's id
         self._replaced: set[int] = set()  # pids of those that the agent ended
         self._java: int | None = None
-        self._told: tuple[Presence, int] | None = None
+        self._last: tuple[Presence, int] | None = None
         self.model: Model | None = None
         self.requests = 0.0
         self.restarts = 0
@@ -65,9 +65,9 @@ class Workers:
         if self.model:
             self._count(self.model, self.java())
         self._looked(self.java())
-        if (now := (self.presence, self.width)) != self._told:
+        if (now := (self.presence, self.width)) != self._last:
             log.info("torchserve", presence=now[0], width=now[1])
-            self._told = now
+            self._last = now
             self._changed()
         return self.model
 
@@ -115,8 +115,8 @@ class Workers:
             await asyncio.sleep(WATCHED_FOR_S)
             if any(_cpu_s(pid) - start > BUSY_S for pid, start in zip(pids, before, strict=True)):
                 return False
-        described = await self._management.describe()
-        return described is None or not described.pending
+        model = await self._management.describe()
+        return model is None or not model.pending
 
     def _count(self, model: Model, java: int | None) -> None:
         if java and self._java and java != self._java:  # all of its workers, and its counters, are new

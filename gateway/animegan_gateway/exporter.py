@@ -27,12 +27,12 @@ log = structlog.get_logger(__name__)
 
 
 @contextmanager
-def running() -> Iterator[None]:
+def export() -> Iterator[None]:
     """Spans are sent meanwhile; at the end those that are left, for `FLUSH_WITHIN_S` whatever the collector does."""
-    asked = OTELResourceDetector().detect().attributes
-    resource = Resource.create({SERVICE_NAME: SERVICE, SERVICE_VERSION: __version__, **asked})
+    own = OTELResourceDetector().detect().attributes
+    resource = Resource.create({SERVICE_NAME: SERVICE, SERVICE_VERSION: __version__, **own})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(_Beginning())
+    provider.add_span_processor(_SpanSetup())
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     logging.getLogger("opentelemetry.exporter").setLevel(logging.ERROR)  # that it gave up, not each try before
     trace.set_tracer_provider(provider)
@@ -46,7 +46,7 @@ def running() -> Iterator[None]:
             log.warning("traces_not_sent")
 
 
-class _Beginning(SpanProcessor):
+class _SpanSetup(SpanProcessor):
     """What is done to every span that is recorded, as it begins."""
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002 - SpanProcessor's own

@@ -34,8 +34,8 @@ from animegan_gateway.queue.board import Board
 from animegan_gateway.queue.housekeeping import Housekeeper
 from animegan_gateway.settings import Settings
 from animegan_service.bell import Bell
-from animegan_service.cancellation import cancelled
-from animegan_service.server import vital
+from animegan_service.cancellation import cancel
+from animegan_service.server import start_vital_task
 
 DESCRIPTION = """\
 Photo in, anime picture out. Send a photo with `POST v1/jobs`, follow its place in the queue, fetch the picture; or have
@@ -64,7 +64,7 @@ class Gateway:
 
 
 @asynccontextmanager
-async def running(settings: Settings, drawing: HandlerSettings) -> AsyncIterator[Gateway]:
+async def open_gateway(settings: Settings, drawing: HandlerSettings) -> AsyncIterator[Gateway]:
     """The gateway without its HTTP server. Raises `BadSetting` or `StoreUnavailable`."""
     if settings.queue_mb < drawing.max_upload_mb:
         raise BadSetting(
@@ -75,7 +75,7 @@ async def running(settings: Settings, drawing: HandlerSettings) -> AsyncIterator
     settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     async with contextlib.AsyncExitStack() as stack:
         backend = await stack.enter_async_context(open_backend(settings, bell))
-        folder = stack.enter_context(spool.opened(settings.folder))
+        folder = stack.enter_context(spool.open_spool(settings.folder))
         fleet = _fleet(settings, bell)
         catalogue = Catalogue()
         board = Board(backend.store, fleet)
@@ -85,22 +85,22 @@ async def running(settings: Settings, drawing: HandlerSettings) -> AsyncIterator
         )
         housekeeper = Housekeeper(settings, backend, fleet, metrics, owner=dispatcher.owner)
         callers = Callers(
-            Keys(settings.keys_in),
+            Keys(settings.keys_directory),
             await backend.store.secret(),
             required=settings.keys_required,
             path=settings.path_prefix or "/",
         )
         thumbnails = Thumbnails(door, catalogue, folder)
-        app = _app(routes.House(door, catalogue, callers, thumbnails, fleet, metrics))
+        app = _app(routes.Services(door, catalogue, callers, thumbnails, fleet, metrics))
         metrics_port = metrics.serve(settings.metrics_host, settings.metrics_port)
         stack.callback(metrics.close)
         for work in (fleet.watch(), dispatcher.run(), housekeeper.renew(), housekeeper.run()):
-            stack.push_async_callback(cancelled, [vital(work)])
+            stack.push_async_callback(cancel, [start_vital_task(work)])
         stack.push_async_callback(thumbnails.close)
         yield Gateway(app, door, dispatcher, metrics_port)
 
 
-def _app(house: routes.House) -> FastAPI:
+def _app(services: routes.Services) -> FastAPI:
     app = App(
         title="AnimeGAN Serve",
         version=__version__,
@@ -108,11 +108,11 @@ def _app(house: routes.House) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        responses=problems.documented(InternalError, WrongHost),
+        responses=problems.document_errors(InternalError, WrongHost),
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         telemetry=tracing.REQUESTS,
     )
-    app.state.house = house
+    app.state.services = services
     problems.install(app)
     app.include_router(routes.router)
     site.install(app)

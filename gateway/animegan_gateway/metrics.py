@@ -60,7 +60,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         disk_free.set_function(lambda: _disk_bytes(folder)[0])
         disk_size.set_function(lambda: _disk_bytes(folder)[1])
-        self._begin()
+        self._show_zeros()
 
     def serve(self, host: str, port: int) -> int:
         """Show them at that address; returns the port, which is a free one for 0."""
@@ -77,26 +77,26 @@ class Metrics:
     def close(self) -> None:
         self._stop()
 
-    def waited(self, job: Job) -> None:
+    def record_wait(self, job: Job) -> None:
         """The job goes to TorchServe."""
         if job.attempt == 1 and job.started_at is not None:
             self._wait.observe(max(0.0, job.started_at - job.ask.accepted_at))
 
-    def attempted(self, outcome: Outcome) -> None:
+    def record_attempt(self, outcome: Outcome) -> None:
         self._attempts.labels(outcome.name).inc()
         if isinstance(outcome, Drawn):
             self._run.observe(outcome.seconds)
 
-    def ended(self, job: Job) -> None:
+    def record_end(self, job: Job) -> None:
         self._ended.labels(job.state).inc()
         if job.error:
             self._failed.labels(job.error["code"], job.error["status"]).inc()
 
-    def store_away(self) -> None:
+    def mark_store_away(self) -> None:
         """The other gauges stay at what was last known."""
         self._store_up.set(0)
 
-    def show(self, tally: Tally, oldest_s: float, capacity: Capacity) -> None:
+    def update(self, tally: Tally, oldest_s: float, capacity: Capacity) -> None:
         """Set the gauges to how things are now; `oldest_s` is the age of the job that waits longest, 0: none waits."""
         self._store_up.set(1)
         for state, count in tally.jobs.items():
@@ -108,7 +108,7 @@ class Metrics:
             self._presence.labels(presence).set(presence is capacity.presence)
         self._width.set(capacity.width)
 
-    def _begin(self) -> None:
+    def _show_zeros(self) -> None:
         """Show at zero what alerts ask for, so that a rate sees the first time."""
         for state in ENDED - {State.EXPIRED}:
             self._ended.labels(state)

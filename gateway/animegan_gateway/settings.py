@@ -103,7 +103,7 @@ class Settings(Rows):
         return self.data or home() / "gateway"
 
     @property
-    def keys_in(self) -> Path:
+    def keys_directory(self) -> Path:
         """The folder of `keys.json`."""
         return self.keys_folder or self.folder
 
@@ -130,8 +130,10 @@ def load() -> Settings:
     way_out = "Add one with `animegan keys add NAME`, or listen on 127.0.0.1."
     if not settings.on_loopback and settings.keys == "off":
         raise BadSetting(f"host={settings.host} is reachable from elsewhere, and keys=off. {way_out}")
-    if settings.keys_required and not Keys(settings.keys_in).listed():
-        raise BadSetting(f"host={settings.host} needs API keys, and there is none in {settings.keys_in}. {way_out}")
+    if settings.keys_required and not Keys(settings.keys_directory).list_keys():
+        raise BadSetting(
+            f"host={settings.host} needs API keys, and there is none in {settings.keys_directory}. {way_out}"
+        )
     if not settings.width and not settings.agent_port:
         raise BadSetting(
             "width=0 asks the agent beside TorchServe, and agent_port=0 says there is none. Set one of them."

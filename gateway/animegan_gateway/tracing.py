@@ -33,13 +33,13 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 _TRACER = trace.get_tracer("animegan_gateway", __version__)
 
 
-def exporting() -> AbstractContextManager[None]:
+def export() -> AbstractContextManager[None]:
     """Traces go to the endpoint meanwhile, if there is one."""
     if not any(os.environ.get(name) for name in TRACE_ENDPOINTS):
         return nullcontext()
     from animegan_gateway import exporter  # noqa: PLC0415
 
-    return exporter.running()
+    return exporter.export()
 
 
 def _brings_no_job(scope: MutableMapping[str, Any]) -> bool:
@@ -57,13 +57,13 @@ REQUESTS: TelemetryConfig = {
 }
 
 
-def begun(request_id: str) -> dict[str, str]:
+def trace_context(request_id: str) -> dict[str, str]:
     """The context of the request that is answered now, for its job to carry: W3C's headers; none: not traced."""
     trace.get_current_span().set_attribute("animegan.request_id", request_id)
     return _headers()
 
 
-def waited(job: Job) -> None:
+def record_wait(job: Job) -> None:
     """The job's wait in the queue is over; what it waits between attempts has no span."""
     if job.attempt == 1 and job.started_at is not None:
         start_s = job.ask.accepted_at
@@ -76,21 +76,21 @@ def attempt(job: Job) -> Iterator[Callable[[str, bool], None]]:
     span = _begin(job, "POST /predictions/animegan", SpanKind.CLIENT)
     span.set_attributes({"animegan.attempt": job.attempt, "http.request.method": "POST"})
 
-    def became(outcome: str, drawn: bool) -> None:
+    def record_outcome(outcome: str, drawn: bool) -> None:
         span.set_attribute("animegan.outcome", outcome)
         if not drawn:
             _fail(span, outcome)
 
-    with _until_the_end(span):
-        yield became
+    with _current_span(span):
+        yield record_outcome
 
 
-def keeping(job: Job) -> AbstractContextManager[None]:
+def store_span(job: Job) -> AbstractContextManager[None]:
     """The drawn picture goes into the store."""
-    return _until_the_end(_begin(job, "keep"))
+    return _current_span(_begin(job, "keep"))
 
 
-def sent_to(url: str) -> dict[str, str]:
+def trace_headers(url: str) -> dict[str, str]:
     """The attempt that is made now goes there; the headers that it takes along."""
     parts = urlsplit(url)
     span = trace.get_current_span()
@@ -98,7 +98,7 @@ def sent_to(url: str) -> dict[str, str]:
     return _headers()
 
 
-def answered(status: int) -> None:
+def record_status(status: int) -> None:
     """The attempt that is made now has that answer."""
     trace.get_current_span().set_attribute("http.response.status_code", status)
 
@@ -112,7 +112,7 @@ def _begin(job: Job, name: str, kind: SpanKind = SpanKind.INTERNAL, *, start_s: 
 
 
 @contextmanager
-def _until_the_end(span: Span) -> Iterator[None]:
+def _current_span(span: Span) -> Iterator[None]:
     """The span is the current one; what is raised, a cancellation too, fails it, by its name alone."""
     with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
         try:

@@ -9,7 +9,7 @@ from typing import Any
 ONCE_MORE_AFTER_S = 0.5
 
 
-async def cancelled(tasks: Collection[asyncio.Task[Any]]) -> None:
+async def cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
     """Return when all of them have ended.
 
     Once is not enough: up to Python 3.11 `asyncio.wait_for` can lose a cancellation (python/cpython#86296), and

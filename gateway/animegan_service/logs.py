@@ -24,7 +24,7 @@ class _File(logging.handlers.RotatingFileHandler):
             super().handleError(record)
 
 
-def set_up(file: Path | None) -> None:
+def configure(file: Path | None) -> None:
     """Send every logger of the process there."""
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,

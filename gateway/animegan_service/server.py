@@ -24,8 +24,8 @@ class Server(uvicorn.Server):
         yield
 
 
-async def until_stopped(config: uvicorn.Config, stopping: Callable[[], Awaitable[None]]) -> None:
-    """Serve until a signal; it still answers while `stopping` runs, and ends then."""
+async def serve_until_stopped(config: uvicorn.Config, finish: Callable[[], Awaitable[None]]) -> None:
+    """Serve until a signal; it still answers while `finish` runs, and ends then."""
     server = Server(config)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -35,20 +35,20 @@ async def until_stopped(config: uvicorn.Config, stopping: Callable[[], Awaitable
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if not serving.done():
-        await stopping()
+        await finish()
         server.should_exit = True
     stopped.cancel()
     await serving
 
 
-def vital(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+def start_vital_task(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     """A task whose failure stops the process, as that would go on telling what was; what watches it starts it again."""
     task = asyncio.create_task(work)
-    task.add_done_callback(_stop_if_it_failed)
+    task.add_done_callback(_stop_on_failure)
     return task
 
 
-def _stop_if_it_failed(task: asyncio.Task[None]) -> None:
+def _stop_on_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()):
         log.error("task_failed", exc_info=error)
         signal.raise_signal(signal.SIGTERM)

@@ -19,7 +19,7 @@ def file(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     file = Path(getattr(request, "param", tmp_path / "new" / "gateway.log"))
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
-    logs.set_up(file)
+    logs.configure(file)
     yield file
     for handler in root.handlers:
         with contextlib.suppress(OSError):  # a full disk, where what was written last is still in a buffer

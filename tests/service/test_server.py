@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from animegan_service.server import vital
+from animegan_service.server import start_vital_task
 
 
 @pytest.mark.parametrize("failing", [True, False])
@@ -22,7 +22,7 @@ def test_a_vital_task_that_fails_asks_the_process_to_stop_and_one_that_is_cancel
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, asked.set)
         loop.add_signal_handler(signal.SIGUSR1, seen.set)
-        task = vital(work())
+        task = start_vital_task(work())
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait([task])

@@ -16,14 +16,14 @@ from animegan.errors import AnimeganError, InternalError
 from animegan_gateway import tracing
 from animegan_gateway.drawing.fleet import Fleet
 from animegan_gateway.drawing.torchserve import Drawn, Outcome, Refused, TorchServe
-from animegan_gateway.drawing.verdicts import Verdict, hopeless, verdict
+from animegan_gateway.drawing.verdicts import Verdict, give_up, verdict
 from animegan_gateway.errors import StorageFull, StoreUnavailable
 from animegan_gateway.metrics import Metrics
 from animegan_gateway.queue.blobs import Blobs
 from animegan_gateway.queue.jobs import Job, Result, State
 from animegan_gateway.queue.store import Store
 from animegan_service.bell import Bell, wait
-from animegan_service.cancellation import cancelled
+from animegan_service.cancellation import cancel
 from animegan_service.protocol import REQUEST_ID
 
 T = TypeVar("T")
@@ -79,9 +79,9 @@ class Dispatcher:
             pass  # what is being taken is among the tasks then
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_s)
-        left = dict(self._tasks)
-        await cancelled(left)
-        for job in left.values():
+        unfinished = dict(self._tasks)
+        await cancel(unfinished)
+        for job in unfinished.values():
             with contextlib.suppress(AnimeganError):  # whoever recovers the lease will
                 await self._store.move(job.id, State.QUEUED, attempt=job.attempt)
 
@@ -92,12 +92,12 @@ class Dispatcher:
         """
         # What may end this process is in no other picture's company here, so that it is told from them.
         suspected = any(job.lost for job in self._tasks.values())
-        place = None if self._draining or suspected else self._fleet.hold()
+        place = None if self._draining or suspected else self._fleet.reserve()
         if place is None:
             return None
         job = await self._take(idle=not self._tasks)
         if job is None:
-            place.leave()
+            place.release()
             return None
         place.alone = job.alone
         self._drawing[job.id] = place
@@ -123,7 +123,7 @@ class Dispatcher:
     def _leave(self, job: Job) -> None:
         """TorchServe has room again; what is left to do for this job is not its affair."""
         if place := self._drawing.pop(job.id, None):
-            place.leave()
+            place.release()
             self._bell.ring()
 
     async def _process(self, job: Job, place: TorchServe) -> None:
@@ -133,20 +133,20 @@ class Dispatcher:
         except Exception as error:  # not of the attempt, but of what was to be written of it
             log.error("attempt_lost", exc_info=error)
             lost = {"lost": job.lost + 1, "alone": True}
-            await _patiently(lambda: self._store.move(job.id, State.QUEUED, attempt=job.attempt, changes=lost))
+            await _retry_while_away(lambda: self._store.move(job.id, State.QUEUED, attempt=job.attempt, changes=lost))
 
     async def _attempt(self, job: Job, place: TorchServe) -> None:
-        self._metrics.waited(job)
-        tracing.waited(job)
-        if given_up := hopeless(job):
-            await self._settle(job, given_up)
+        self._metrics.record_wait(job)
+        tracing.record_wait(job)
+        if final := give_up(job):
+            await self._settle(job, final)
             return
         try:
             outcome = await self._draw(job, place)
             self._leave(job)
-            self._metrics.attempted(outcome)
+            self._metrics.record_attempt(outcome)
             if isinstance(outcome, Drawn):
-                with tracing.keeping(job):
+                with tracing.store_span(job):
                     await self._keep(job, outcome)
                 return
         except Exception as error:
@@ -155,13 +155,13 @@ class Dispatcher:
         await self._settle(job, verdict(job, outcome, now=time.time(), retries=self._retries))
 
     async def _draw(self, job: Job, place: TorchServe) -> Outcome:
-        picture = await _patiently(lambda: self._blobs.get(job.upload_key))
+        picture = await _retry_while_away(lambda: self._blobs.get(job.upload_key))
         if picture is None:
             return Refused(InternalError("The uploaded picture is gone from the store. Send it again.").problem())
         file = self._spool / f"{job.result_key}.drawn"
-        with tracing.attempt(job) as became:
+        with tracing.attempt(job) as record_outcome:
             outcome = await place.draw(job.ask, picture, file)
-            became(outcome.name, isinstance(outcome, Drawn))
+            record_outcome(outcome.name, isinstance(outcome, Drawn))
         if not isinstance(outcome, Drawn):
             file.unlink(missing_ok=True)
         return outcome
@@ -169,30 +169,32 @@ class Dispatcher:
     async def _keep(self, job: Job, drawn: Drawn) -> None:
         size = drawn.file.stat().st_size
         try:
-            await _patiently(lambda: self._blobs.put(job.result_key, drawn.file))
+            await _retry_while_away(lambda: self._blobs.put(job.result_key, drawn.file))
         finally:
             drawn.file.unlink(missing_ok=True)
         headers = {name: value for name, value in drawn.headers.items() if name != REQUEST_ID.lower()}
         result = Result(content_type=drawn.content_type, bytes=size, run_s=drawn.seconds, headers=headers)
         if not await self._settle(job, Verdict(State.DONE, {"result": result})):
-            await _patiently(lambda: self._blobs.delete(job.result_key))  # cancelled, or another's by now
+            await _retry_while_away(lambda: self._blobs.delete(job.result_key))  # cancelled, or another's by now
 
     async def _settle(self, job: Job, next_: Verdict) -> bool:
-        moved = await _patiently(lambda: self._store.move(job.id, next_.to, attempt=job.attempt, changes=next_.changes))
+        moved = await _retry_while_away(
+            lambda: self._store.move(job.id, next_.to, attempt=job.attempt, changes=next_.changes)
+        )
         if moved is None:  # or it was, and the answer to that was lost
-            known = await _patiently(lambda: self._store.get(job.id))
-            moved = known if known and (known.state, known.attempt) == (next_.to, job.attempt) else None
+            current = await _retry_while_away(lambda: self._store.get(job.id))
+            moved = current if current and (current.state, current.attempt) == (next_.to, job.attempt) else None
         code = (next_.changes.get("error") or {}).get("code")
         log.info("attempt", attempt=job.attempt, to=next_.to, code=code, counted=moved is not None)
         if moved is None:
             return False
         if moved.ended:
-            self._metrics.ended(moved)
-            await _patiently(lambda: self._blobs.delete(job.upload_key))
+            self._metrics.record_end(moved)
+            await _retry_while_away(lambda: self._blobs.delete(job.upload_key))
         return True
 
 
-async def _patiently(call: Callable[[], Awaitable[T]]) -> T:
+async def _retry_while_away(call: Callable[[], Awaitable[T]]) -> T:
     """Again and again while the store is away or full: what was drawn is not thrown away."""
     while True:
         try:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from animegan_gateway.drawing.torchserve import TorchServe
-from animegan_service.cancellation import cancelled
+from animegan_service.cancellation import cancel
 from animegan_service.protocol import Presence
 
 RESOLVE_EVERY_S = 2.0
@@ -41,7 +41,7 @@ class Fleet:
                 await self._resolve()
                 await asyncio.sleep(RESOLVE_EVERY_S)
         finally:
-            await cancelled(self._watching.values())
+            await cancel(self._watching.values())
             for member in self._members.values():
                 await member.close()
 
@@ -56,14 +56,14 @@ class Fleet:
         """Pictures that all of them take at one time."""
         return sum(member.width for name, member in self._members.items() if name not in self._leaving)
 
-    def hold(self) -> TorchServe | None:
-        """A place at the least busy of those that have one; to be given back with `leave`."""
+    def reserve(self) -> TorchServe | None:
+        """A place at the least busy of those that have one; to be given back with `release`."""
         free = [member for name, member in self._members.items() if name not in self._leaving and member.free > 0]
         if not free:
             return None
-        chosen = min(free, key=lambda member: member.held / member.width)
-        chosen.held += 1
-        return chosen
+        member = min(free, key=lambda member: member.in_flight / member.width)
+        member.in_flight += 1
+        return member
 
     async def _resolve(self) -> None:
         hosts = await _addresses(self._host)
@@ -76,8 +76,8 @@ class Fleet:
             log.info("torchserve_found", host=host)
         self._leaving = self._members.keys() - hosts
         for host in self._leaving:
-            if not self._members[host].held:
-                await cancelled([self._watching.pop(host)])
+            if not self._members[host].in_flight:
+                await cancel([self._watching.pop(host)])
                 await self._members.pop(host).close()
                 log.info("torchserve_left", host=host)
 
@@ -87,12 +87,12 @@ async def _addresses(host: str) -> set[str] | None:
     with contextlib.suppress(ValueError):
         return {str(ipaddress.ip_address(host))}
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        infos = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:  # the resolver may lack files or memory, too
         if isinstance(error, socket.gaierror) and error.errno in NO_SUCH_NAME:
             return set()
         log.warning("name_not_resolved", host=host, reason=str(error))
         return None
-    families = [family for family, *_ in found]
+    families = [family for family, *_ in infos]
     family = socket.AF_INET if socket.AF_INET in families else socket.AF_INET6
-    return {str(at[0]) for each, *_, at in found if each == family}
+    return {str(at[0]) for each, *_, at in infos if each == family}

@@ -19,7 +19,7 @@ from animegan.errors import CONTENT_TYPE
 from animegan_gateway import tracing
 from animegan_gateway.queue.jobs import Ask
 from animegan_service.bell import wait
-from animegan_service.cancellation import cancelled
+from animegan_service.cancellation import cancel
 from animegan_service.protocol import MODEL, REQUEST_ID, Presence
 
 LOOK_EVERY_S = 5.0  # where there is no agent that tells
@@ -91,7 +91,7 @@ class TorchServe:
 
     `url` is the address of its inference API and `agent` that of the agent beside it, which tells how many pictures it
     takes at one time; where there is no agent, `width` does. A `width` above 0 is believed before the agent.
-    `gateway` is this gateway's name, by which the agent knows whose pictures are here: `held` places of them.
+    `gateway` is this gateway's name, by which the agent knows whose pictures are here: `in_flight` places of them.
     """
 
     def __init__(
@@ -110,10 +110,10 @@ class TorchServe:
         self._gateway = gateway
         self._changed = changed
         self._look_now = asyncio.Event()
-        self._seen = ""  # the state that the agent told last
+        self._state = ""  # the state that the agent told last
         self.presence = Presence.AWAY
         self.width = 0
-        self.held = 0
+        self.in_flight = 0
         self.alone = False  # what is here is to be drawn alone
         self._client = httpx2.AsyncClient(
             timeout=httpx2.Timeout(ANSWER_WITHIN_S, read=timeout_s, write=timeout_s),
@@ -127,36 +127,36 @@ class TorchServe:
     @property
     def free(self) -> int:
         """Pictures that may be sent now."""
-        return 0 if self.alone else self.width - self.held
+        return 0 if self.alone else self.width - self.in_flight
 
-    def leave(self) -> None:
-        """Give back a place that was `held`."""
-        self.held -= 1
+    def release(self) -> None:
+        """Give back a place that was `in_flight`."""
+        self.in_flight -= 1
         self.alone = False
 
     async def watch(self) -> None:
         """Look again and again, until cancelled. The agent's answer waits until there is something new."""
         while True:
-            looking = asyncio.create_task(self.look(self._seen))
+            looking = asyncio.create_task(self.look(self._state))
             cut_short = asyncio.create_task(self._look_now.wait())
             try:
                 await asyncio.wait({looking, cut_short}, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                await cancelled([looking, cut_short])
+                await cancel([looking, cut_short])
             if self._look_now.is_set():
                 self._look_now.clear()
                 await self.look()  # now, whatever comes meanwhile
-            if not self._seen:
+            if not self._state:
                 pause_s = LOOK_EVERY_S if self.presence is Presence.READY else LOOK_EVERY_WHILE_AWAY_S
                 await wait(self._look_now, pause_s)
 
     async def look(self, seen: str = "") -> Presence:
         """See how it is now, or as soon as it is no longer as `seen`."""
         try:
-            presence, width, self._seen = await (self._told(seen) if self._agent else self._pinged())
+            presence, width, self._state = await (self._ask_agent(seen) if self._agent else self._ping())
             self._set(presence, width)
         except (httpx2.HTTPError, ValueError, KeyError, TypeError):
-            self._seen = ""
+            self._state = ""
             self._set(Presence.AWAY, 0)
         return self.presence
 
@@ -164,7 +164,7 @@ class TorchServe:
         """Have it draw the picture into the file."""
         url = f"{self._url}/predictions/{MODEL}"
         headers = {
-            **tracing.sent_to(url),
+            **tracing.trace_headers(url),
             "Content-Type": ask.content_type,
             REQUEST_ID: ask.request_id,
             "X-Animegan-Style": ask.style,
@@ -178,7 +178,7 @@ class TorchServe:
                 asyncio.timeout(self._timeout_s),
                 self._client.stream("POST", url, content=picture, headers=headers) as answer,
             ):
-                tracing.answered(answer.status_code)
+                tracing.record_status(answer.status_code)
                 if answer.status_code != HTTPStatus.OK:
                     return await self._refusal(answer.status_code, await answer.aread(), answer.headers)
                 with into.open("wb") as file:
@@ -197,12 +197,12 @@ class TorchServe:
         except httpx2.HTTPError:
             self._look_now.set()
             return Lost()
-        told = {
+        headers = {
             name: value
             for name, value in answer.headers.items()
             if name.startswith("x-animegan-") or name == "server-timing"
         }
-        return Drawn(into, answer.headers["content-type"], told, time.monotonic() - start)
+        return Drawn(into, answer.headers["content-type"], headers, time.monotonic() - start)
 
     async def _refusal(self, status: int, body: bytes, headers: httpx2.Headers) -> Outcome:
         if headers.get("content-type") == CONTENT_TYPE:
@@ -213,19 +213,19 @@ class TorchServe:
             return WorkerEnded()
         return NotTaken(await self.look())
 
-    async def _told(self, seen: str) -> tuple[Presence, int, str]:
+    async def _ask_agent(self, seen: str) -> tuple[Presence, int, str]:
         """By the agent. While it is paused nothing is to be sent; the next question tells it that this is known."""
-        question: dict[str, str | int] = {"gateway": self._gateway, "running": self.held, "seen": seen}
+        question: dict[str, str | int] = {"gateway": self._gateway, "running": self.in_flight, "seen": seen}
         answer = await self._client.get(
             f"{self._agent}/v1/torchserve", params=question, timeout=AGENT_WITHIN_S + ANSWER_WITHIN_S
         )
         answer.raise_for_status()
-        told = answer.json()
-        presence = Presence(told["presence"])
-        width = 0 if told["paused"] or presence is not Presence.READY else self._fixed_width or int(told["width"])
-        return presence, width, str(told["seen"])
+        state = answer.json()
+        presence = Presence(state["presence"])
+        width = 0 if state["paused"] or presence is not Presence.READY else self._fixed_width or int(state["width"])
+        return presence, width, str(state["seen"])
 
-    async def _pinged(self) -> tuple[Presence, int, str]:
+    async def _ping(self) -> tuple[Presence, int, str]:
         answer = await self._client.get(f"{self._url}/ping", timeout=ANSWER_WITHIN_S)
         healthy = answer.status_code == HTTPStatus.OK
         return (Presence.READY, self._fixed_width, "") if healthy else (Presence.LOADING, 0, "")

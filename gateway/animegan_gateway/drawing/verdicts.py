@@ -57,7 +57,7 @@ def verdict(job: Job, outcome: Fruitless, *, now: float, retries: int) -> Verdic
             return _again(job, error.problem(), now, retries, alone=isinstance(outcome, Lost))
 
 
-def hopeless(job: Job) -> Verdict | None:
+def give_up(job: Job) -> Verdict | None:
     """What becomes of a job that is not drawn any more, as gateways ended over it again and again."""
     if job.lost < MOST_LOST:
         return None

@@ -27,7 +27,7 @@ from animegan_gateway.errors import (
 )
 from animegan_gateway.http.access.callers import Caller
 from animegan_gateway.http.styles.catalogue import Catalogue
-from animegan_gateway.http.uploads import Upload, judge, receive, spooled
+from animegan_gateway.http.uploads import Upload, judge, receive, temporary_file
 from animegan_gateway.metrics import Metrics
 from animegan_gateway.queue.backend import Backend
 from animegan_gateway.queue.board import Board, Place
@@ -39,7 +39,7 @@ from animegan_service.bell import Bell, wait
 MIB = 2**20
 HEARTBEAT_S = 15.0
 PLACE_EVERY_S = 1.0  # how often a place in the queue is looked up for one who watches it
-HOUSE = Caller("house")  # the gateway itself, for its thumbnails
+GATEWAY = Caller("gateway")  # the gateway itself, for its thumbnails
 
 log = structlog.get_logger(__name__)
 
@@ -87,7 +87,7 @@ class Door:
             await self._backend.rates.admit(caller.name, caller.key.rate_per_minute if caller.key else None)
             if idempotency_key is None and await self._board.holds(self.settings.queue_jobs):
                 await self._refuse(Full("jobs"), caller)  # before the picture is sent in vain
-            with spooled(self._spool) as file:
+            with temporary_file(self._spool) as file:
                 upload = await receive(stream, headers, file, self._limits, self.settings.upload_timeout_s)
                 ask = await self._ask(caller, upload, request_id)
                 return await self.submit(ask, file, caller, idempotency_key)
@@ -143,7 +143,7 @@ class Door:
             if moved := await self._store.move(job.id, to):
                 await self._backend.delete_pictures(moved)
                 if to is State.CANCELLED:
-                    self._metrics.ended(moved)
+                    self._metrics.record_end(moved)
                 return moved
 
     async def follow(self, job: Job) -> AsyncGenerator[tuple[Job, Place] | None, None]:
@@ -152,15 +152,15 @@ class Door:
         It ends early where the gateway is about to stop.
         """
         with self._bell.listening(job.id) as changed:
-            told_at, last = time.monotonic(), None
+            sent_at, last = time.monotonic(), None
             while True:
                 place = await self._board.place(job)
-                if (seen := (job, place)) != last:
-                    yield seen
-                    told_at, last = time.monotonic(), seen
-                elif time.monotonic() - told_at >= HEARTBEAT_S:
+                if (update := (job, place)) != last:
+                    yield update
+                    sent_at, last = time.monotonic(), update
+                elif time.monotonic() - sent_at >= HEARTBEAT_S:
                     yield None
-                    told_at = time.monotonic()
+                    sent_at = time.monotonic()
                 if job.ended or self.draining:
                     return
                 waits = job.state is State.QUEUED
@@ -169,7 +169,7 @@ class Door:
                 if rung or not waits or place.position is None:
                     job = await self._store.get(job.id) or job.model_copy(update={"state": State.EXPIRED})
 
-    async def ended(self, job: Job) -> Job:
+    async def wait_until_ended(self, job: Job) -> Job:
         """The job once it has ended, or the gateway is about to stop."""
         with self._bell.listening(job.id) as changed:
             while not (job.ended or self.draining):
@@ -210,7 +210,7 @@ class Door:
             fingerprint=_fingerprint(upload, options),
             request_id=request_id,
             accepted_at=time.time(),
-            trace=tracing.begun(request_id),
+            trace=tracing.trace_context(request_id),
         )
 
     def _bounds(self, caller: Caller) -> Bounds:

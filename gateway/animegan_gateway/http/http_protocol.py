@@ -10,50 +10,51 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 MOST_HEAD_BYTES = 64 * 1024  # of a request's line and headers, and of a chunked body's trailers
 
 
-def patient_protocol(header_timeout_s: float, body_timeout_s: float) -> type[HttpToolsProtocol]:
+def limited_protocol(header_timeout_s: float, body_timeout_s: float) -> type[HttpToolsProtocol]:
     """The protocol with these two limits, on a request's headers and on its body; and headers of bounded length.
 
     An upload's own limits (`uploads.receive`) are answered; these are for those who don't even listen.
     """
 
-    class Patient(HttpToolsProtocol):
+    class LimitedProtocol(HttpToolsProtocol):
         _deadline: asyncio.TimerHandle | None = None
         _head_bytes = 0  # received in a row without a request's beginning, a part of its body or its end
-        _got_on = False
+        _progress = False
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self._within(header_timeout_s)
+            self._set_deadline(header_timeout_s)
 
         def data_received(self, data: bytes) -> None:
-            self._got_on = False
+            self._progress = False
             super().data_received(data)
-            self._head_bytes = 0 if self._got_on else self._head_bytes + len(data)
+            self._head_bytes = 0 if self._progress else self._head_bytes + len(data)
             if self._head_bytes > MOST_HEAD_BYTES:
                 self._refuse_head()
             elif self._deadline is None and self.timeout_keep_alive_task is None and self._is_idle():
-                self._within(header_timeout_s)  # the rest of a request that was answered before its end, or blank lines
+                # The rest of a request that was answered before its end, or blank lines.
+                self._set_deadline(header_timeout_s)
 
         def on_message_begin(self) -> None:
-            self._got_on = True
-            self._within(header_timeout_s)
+            self._progress = True
+            self._set_deadline(header_timeout_s)
             super().on_message_begin()
 
         def on_headers_complete(self) -> None:
-            self._within(body_timeout_s)
+            self._set_deadline(body_timeout_s)
             super().on_headers_complete()
 
         def on_body(self, body: bytes) -> None:
-            self._got_on = True
+            self._progress = True
             super().on_body(body)
 
         def on_message_complete(self) -> None:
-            self._got_on = True
-            self._within(None)
+            self._progress = True
+            self._set_deadline(None)
             super().on_message_complete()
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self._within(None)
+            self._set_deadline(None)
             super().connection_lost(exc)
 
         def _is_idle(self) -> bool:
@@ -63,14 +64,14 @@ def patient_protocol(header_timeout_s: float, body_timeout_s: float) -> type[Htt
             if self._is_idle() and not self.transport.is_closing():
                 self.send_400_response(f"The request's headers are longer than {MOST_HEAD_BYTES} bytes.")
             else:
-                self._give_up()
+                self._abort()
 
-        def _within(self, seconds: float | None) -> None:
+        def _set_deadline(self, seconds: float | None) -> None:
             if self._deadline:
                 self._deadline.cancel()
-            self._deadline = None if seconds is None else self.loop.call_later(seconds, self._give_up)
+            self._deadline = None if seconds is None else self.loop.call_later(seconds, self._abort)
 
-        def _give_up(self) -> Any:
+        def _abort(self) -> Any:
             self.transport.abort()
 
-    return Patient
+    return LimitedProtocol

@@ -20,7 +20,7 @@ _STATES = {
 }
 
 
-def language(accept_language: str | None) -> Language:
+def preferred_language(accept_language: str | None) -> Language:
     """The one of the two that an Accept-Language header (RFC 9110, 12.5.4) prefers; English where it wants neither."""
     wanted: dict[str, float] = {}
     for entry in (accept_language or "").split(","):
@@ -37,10 +37,10 @@ def language(accept_language: str | None) -> Language:
     return "zh" if wanted.get("zh", other) > wanted.get("en", other) else "en"
 
 
-def message(job: Job, place: Place, presence: Presence, spoken: Language) -> str:
+def message(job: Job, place: Place, presence: Presence, language: Language) -> str:
     """Where the job stands, in a few words."""
     english, chinese = _message(job, place, presence)
-    return chinese if spoken == "zh" else english
+    return chinese if language == "zh" else english
 
 
 def _message(job: Job, place: Place, presence: Presence) -> tuple[str, str]:

@@ -35,7 +35,7 @@ JOB = re.compile(r"(?<=/jobs/)([\w-]{8})[\w-]+")  # a job's id opens it: no log 
 log = structlog.get_logger("access")
 
 
-class Shell:
+class RequestMiddleware:
     """ASGI middleware. `hosts` are the names that are answered, without ports; none: all.
 
     `prefix` is the path under which a proxy serves the app, which may take it away or leave it.
@@ -54,8 +54,8 @@ class Shell:
         if not path.startswith(f"{self._prefix}/"):
             path = self._prefix + path
         scope.update(path=path, root_path=self._prefix)
-        given = headers.get(REQUEST_ID, "")
-        request_id = given if ID.fullmatch(given) else secrets.token_hex(8)
+        request_id_header = headers.get(REQUEST_ID, "")
+        request_id = request_id_header if ID.fullmatch(request_id_header) else secrets.token_hex(8)
         scope["state"]["request_id"] = request_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
@@ -65,30 +65,30 @@ class Shell:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                sent = MutableHeaders(scope=message)
-                sent[REQUEST_ID] = request_id
+                response_headers = MutableHeaders(scope=message)
+                response_headers[REQUEST_ID] = request_id
                 for name, value in HEADERS.items():
-                    sent.setdefault(name, value)
+                    response_headers.setdefault(name, value)
                 if scope["scheme"] == "https":
-                    sent["Strict-Transport-Security"] = HSTS
+                    response_headers["Strict-Transport-Security"] = HSTS
             await send(message)
 
         try:
             probed = path.removeprefix(self._prefix) in HEALTH  # under whatever address the prober knows
-            app = self._app if probed or self._knows(headers.get("host", "")) else _elsewhere
+            app = self._app if probed or self._is_own_host(headers.get("host", "")) else _refuse_host
             # A HEAD is answered as a GET would be; uvicorn keeps the body back.
-            asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
-            await app(asked, receive, answer)
+            scope_as_get = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+            await app(scope_as_get, receive, answer)
         finally:
             seconds = round(time.perf_counter() - start, 4)
             log.info("request", method=scope["method"], path=JOB.sub(r"\1…", path), status=status, seconds=seconds)
 
-    def _knows(self, host: str) -> bool:
+    def _is_own_host(self, host: str) -> bool:
         name = re.sub(r":\d+$", "", host).lower()
         return not self._hosts or name in self._hosts
 
 
-async def _elsewhere(scope: Scope, receive: Receive, send: Send) -> None:
+async def _refuse_host(scope: Scope, receive: Receive, send: Send) -> None:
     """A page of another name that resolves to this address would share its origin (DNS rebinding)."""
     host = Headers(scope=scope).get("host", "")[:100]
     error = WrongHost(f"This server does not go by the name {host!r}. The setting hosts lists the names it goes by.")

@@ -45,10 +45,10 @@ JPEG = "image/jpeg"
 EVENTS = {State.QUEUED: "position"}  # the others are named as their states
 
 # What may be raised: of any request, of one for a job, of one that brings a picture, of one for what was drawn.
-ASKED = (Unauthorized, StoreUnavailable, InternalError)
-FOUND = (*ASKED, JobNotFound, JobExpired)
-ACCEPTED = (
-    *ASKED,
+REQUEST_ERRORS = (Unauthorized, StoreUnavailable, InternalError)
+JOB_ERRORS = (*REQUEST_ERRORS, JobNotFound, JobExpired)
+SUBMIT_ERRORS = (
+    *REQUEST_ERRORS,
     BadImage,
     BadOption,
     BadRequest,
@@ -67,7 +67,7 @@ ACCEPTED = (
     UnsupportedImage,
     UploadTimeout,
 )
-DRAWN = (BadWeights, DrawingFailed, JobCancelled, OutOfMemory, PictureTooLarge, WorkerKilled)
+DRAWING_ERRORS = (BadWeights, DrawingFailed, JobCancelled, OutOfMemory, PictureTooLarge, WorkerKilled)
 PICTURE: dict[str, Any] = {
     "description": "The picture; X-Animegan-… headers say what was done to it.",
     "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in (JPEG, "image/png", "image/webp")},

@@ -39,23 +39,23 @@ class Problem(BaseModel):
     retryable: bool = Field(description="Whether the same request can succeed later.")
 
 
-def documented(*errors: type[AnimeganError]) -> dict[int | str, dict[str, Any]]:
+def document_errors(*errors: type[AnimeganError]) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that may raise these."""
     by_status: defaultdict[int, list[type[AnimeganError]]] = defaultdict(list)
     for error in errors:
         by_status[int(error.status)].append(error)
-    return {status: _described(those) for status, those in sorted(by_status.items())}
+    return {status: _document_status(those) for status, those in sorted(by_status.items())}
 
 
-def _described(errors: list[type[AnimeganError]]) -> dict[str, Any]:
+def _document_status(errors: list[type[AnimeganError]]) -> dict[str, Any]:
     examples = {error.code: {"summary": error.title, "value": _example(error)} for error in errors}
-    described: dict[str, Any] = {
+    response: dict[str, Any] = {
         "description": "; ".join(f"`{error.code}`: {error.title}" for error in errors) + ".",
         "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}},
     }
     if any(issubclass(error, Busy) for error in errors):
-        described["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
-    return described
+        response["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
+    return response
 
 
 def _example(error: type[AnimeganError]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import re
 from animegan_gateway.errors import RangeNotSatisfiable
 
 
-def asked(header: str | None, size: int) -> tuple[int, int] | None:
+def parse(header: str | None, size: int) -> tuple[int, int] | None:
     """First and last byte of the part; None for the whole. Raises `RangeNotSatisfiable`."""
     match = re.fullmatch(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", header or "", re.ASCII)
     if not match or not (match[1] or match[2]):

@@ -30,9 +30,19 @@ from animegan_gateway.errors import JobCancelled, JobExpired, NotReady, RangeNot
 from animegan_gateway.http import ranges, views
 from animegan_gateway.http.access.callers import Caller, Callers
 from animegan_gateway.http.door import Door
-from animegan_gateway.http.messages import Language, language
-from animegan_gateway.http.openapi import ACCEPTED, ASKED, DRAWN, EVENT, EVENTS, FORM, FOUND, JPEG, PICTURE
-from animegan_gateway.http.problems import documented
+from animegan_gateway.http.messages import Language, preferred_language
+from animegan_gateway.http.openapi import (
+    DRAWING_ERRORS,
+    EVENT,
+    EVENTS,
+    FORM,
+    JOB_ERRORS,
+    JPEG,
+    PICTURE,
+    REQUEST_ERRORS,
+    SUBMIT_ERRORS,
+)
+from animegan_gateway.http.problems import document_errors
 from animegan_gateway.http.styles.catalogue import Catalogue
 from animegan_gateway.http.styles.thumbnails import Thumbnails
 from animegan_gateway.metrics import Metrics
@@ -47,7 +57,7 @@ EVENTS_RETRY_MS = 2000
 
 
 @dataclass(frozen=True)
-class House:
+class Services:
     """What the routes need."""
 
     door: Door
@@ -59,26 +69,26 @@ class House:
 
 
 # Dependencies are coroutines, as FastAPI would send plain functions through a thread.
-async def house(request: Request) -> House:
-    return cast(House, request.app.state.house)
+async def find_services(request: Request) -> Services:
+    return cast(Services, request.app.state.services)
 
 
-async def caller(request: Request) -> Caller:
-    parts = await house(request)
+async def identify_caller(request: Request) -> Caller:
+    services = await find_services(request)
     try:
-        return parts.callers.identify(request)
+        return services.callers.identify(request)
     except AnimeganError as error:
-        parts.metrics.rejected.labels(error.code).inc()
+        services.metrics.rejected.labels(error.code).inc()
         raise
 
 
-async def spoken(request: Request) -> Language:
-    return language(request.headers.get("accept-language"))
+async def find_language(request: Request) -> Language:
+    return preferred_language(request.headers.get("accept-language"))
 
 
-In = Annotated[House, Depends(house)]
-By = Annotated[Caller, Depends(caller)]
-Spoken = Annotated[Language, Depends(spoken)]
+ServicesDep = Annotated[Services, Depends(find_services)]
+CallerDep = Annotated[Caller, Depends(identify_caller)]
+LanguageDep = Annotated[Language, Depends(find_language)]
 JobId = Annotated[str, Path(description="The job's id.", examples=["3q2-7wAAAAAAAAAAAAAAAA"])]
 IdempotencyKey = Annotated[
     str | None,
@@ -97,16 +107,20 @@ router = APIRouter(prefix="/v1")
     "/jobs",
     status_code=HTTPStatus.ACCEPTED,
     response_model=views.JobView,
-    responses=documented(*ACCEPTED),
+    responses=document_errors(*SUBMIT_ERRORS),
     openapi_extra=FORM,
     summary="Send a photo",
 )
 async def submit(
-    request: Request, house: In, caller: By, spoken: Spoken, idempotency_key: IdempotencyKey = None
+    request: Request,
+    services: ServicesDep,
+    caller: CallerDep,
+    language: LanguageDep,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Queue a photo. The answer says where to ask for it; nothing that was accepted is lost."""
-    job = await _accept(request, house, caller, idempotency_key)
-    return await _accepted(house, job, spoken)
+    job = await _accept(request, services, caller, idempotency_key)
+    return await _accepted_response(services, job, language)
 
 
 @router.post(
@@ -114,49 +128,53 @@ async def submit(
     responses={
         200: PICTURE,
         202: {"model": views.JobView, "description": "It takes longer than this waits: ask for the job."},
-        **documented(*ACCEPTED, *DRAWN),
+        **document_errors(*SUBMIT_ERRORS, *DRAWING_ERRORS),
     },
     response_class=Response,
     openapi_extra=FORM,
     summary="Send a photo and wait for the picture",
 )
 async def stylize(
-    request: Request, house: In, caller: By, spoken: Spoken, idempotency_key: IdempotencyKey = None
+    request: Request,
+    services: ServicesDep,
+    caller: CallerDep,
+    language: LanguageDep,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """As POST v1/jobs, and the answer is the picture. A caller who hangs up takes the photo out of the queue.
 
     With an Idempotency-Key it stays there: the same request can be made again.
     """
-    job = await _accept(request, house, caller, idempotency_key)
-    gone = asyncio.create_task(_hang_up(request))
-    ended = asyncio.create_task(house.door.ended(job))
+    job = await _accept(request, services, caller, idempotency_key)
+    disconnect = asyncio.create_task(_wait_for_disconnect(request))
+    end = asyncio.create_task(services.door.wait_until_ended(job))
     try:
         await asyncio.wait(
-            {gone, ended}, timeout=house.door.settings.stylize_timeout_s, return_when=asyncio.FIRST_COMPLETED
+            {disconnect, end}, timeout=services.door.settings.stylize_timeout_s, return_when=asyncio.FIRST_COMPLETED
         )
-        if ended.done():
-            job = await ended
-        elif gone.done() and idempotency_key is None:
-            return _removed(house, await house.door.remove(caller, job.id), spoken)
+        if end.done():
+            job = await end
+        elif disconnect.done() and idempotency_key is None:
+            return _removal_response(services, await services.door.remove(caller, job.id), language)
         if not job.ended:
-            return await _accepted(house, job, spoken)
-        return await _picture(request, house, job, download=False)
+            return await _accepted_response(services, job, language)
+        return await _picture_response(request, services, job, download=False)
     finally:
-        gone.cancel()
-        ended.cancel()
+        disconnect.cancel()
+        end.cancel()
 
 
 @router.get(
     "/jobs/{job_id}",
     response_model=views.JobView,
-    responses={304: {"description": "Nothing changed."}, **documented(*FOUND, BadOption)},
+    responses={304: {"description": "Nothing changed."}, **document_errors(*JOB_ERRORS, BadOption)},
     summary="Where a job stands",
 )
 async def job(
     request: Request,
-    house: In,
-    caller: By,
-    spoken: Spoken,
+    services: ServicesDep,
+    caller: CallerDep,
+    language: LanguageDep,
     job_id: JobId,
     wait: Annotated[
         float,
@@ -164,30 +182,30 @@ async def job(
     ] = 0,
 ) -> Response:
     """The job. With `wait` the answer comes when it has ended, or differs from what If-None-Match names."""
-    known = request.headers.get("if-none-match")
-    job = await house.door.find(caller, job_id)
-    place = await house.door.place(job)
+    if_none_match = request.headers.get("if-none-match")
+    job = await services.door.find(caller, job_id)
+    place = await services.door.place(job)
 
-    def news() -> bool:
-        return job.ended if known is None else _etag(house, job, place, spoken) not in known
+    def has_news() -> bool:
+        return job.ended if if_none_match is None else _etag(services, job, place, language) not in if_none_match
 
-    if wait and not news():
+    if wait and not has_news():
         try:
-            async with asyncio.timeout(wait), aclosing(house.door.follow(job)) as updates:
+            async with asyncio.timeout(wait), aclosing(services.door.follow(job)) as updates:
                 async for update in updates:
                     if update:
                         job, place = update
-                    if news():
+                    if has_news():
                         break
         except TimeoutError:
             pass
         if job.state is State.EXPIRED:
-            await house.door.find(caller, job_id)
-    etag = _etag(house, job, place, spoken)
+            await services.door.find(caller, job_id)
+    etag = _etag(services, job, place, language)
     headers = {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": "Accept-Language"}
-    if known is not None and etag in known:
+    if if_none_match is not None and etag in if_none_match:
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    return JSONResponse(_view(house, job, place, spoken), headers=headers)
+    return JSONResponse(_view(services, job, place, language), headers=headers)
 
 
 @router.get(
@@ -197,22 +215,22 @@ async def job(
             "description": "Events position, running, done, failed, cancelled and expired, each with the whole job.",
             "content": {"text/event-stream": {"schema": EVENT}},
         },
-        **documented(*FOUND),
+        **document_errors(*JOB_ERRORS),
     },
     response_class=StreamingResponse,
     summary="Watch a job",
 )
-async def events(house: In, caller: By, spoken: Spoken, job_id: JobId) -> Response:
+async def events(services: ServicesDep, caller: CallerDep, language: LanguageDep, job_id: JobId) -> Response:
     """Server-sent events: one at once, one for each change; the stream ends when the job has."""
-    job = await house.door.find(caller, job_id)
+    job = await services.door.find(caller, job_id)
 
     async def stream() -> AsyncIterator[str]:
-        with house.metrics.events.track_inprogress():
+        with services.metrics.events.track_inprogress():
             yield f"retry: {EVENTS_RETRY_MS}\n\n"
             with suppress(StoreUnavailable):  # the browser asks again
-                async with aclosing(house.door.follow(job)) as updates:
+                async with aclosing(services.door.follow(job)) as updates:
                     async for update in updates:
-                        yield _event(house, *update, spoken) if update else ": still here\n\n"
+                        yield _event(services, *update, language) if update else ": still here\n\n"
 
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(stream(), media_type="text/event-stream", headers=headers)
@@ -224,58 +242,72 @@ async def events(house: In, caller: By, spoken: Spoken, job_id: JobId) -> Respon
         200: PICTURE,
         206: {**PICTURE, "description": "The part that Range asked for."},
         304: {"description": "It is what If-None-Match names."},
-        **documented(*FOUND, *DRAWN, BadImage, BadOption, NotReady, PictureTooSmall, RangeNotSatisfiable, UnknownStyle),
+        **document_errors(
+            *JOB_ERRORS,
+            *DRAWING_ERRORS,
+            BadImage,
+            BadOption,
+            NotReady,
+            PictureTooSmall,
+            RangeNotSatisfiable,
+            UnknownStyle,
+        ),
     },
     response_class=StreamingResponse,
     summary="The picture",
 )
 async def result(
     request: Request,
-    house: In,
-    caller: By,
+    services: ServicesDep,
+    caller: CallerDep,
     job_id: JobId,
     download: Annotated[bool, Query(description="Have a browser save it instead of showing it.")] = False,
 ) -> Response:
     """The drawn picture; of a failed job its problem."""
-    return await _picture(request, house, await house.door.find(caller, job_id), download=download)
+    return await _picture_response(request, services, await services.door.find(caller, job_id), download=download)
 
 
 @router.delete(
     "/jobs/{job_id}",
     response_model=views.JobView,
-    responses=documented(*FOUND, Forbidden),
+    responses=document_errors(*JOB_ERRORS, Forbidden),
     summary="Cancel a job, or delete its picture",
 )
-async def remove(house: In, caller: By, spoken: Spoken, job_id: JobId) -> Response:
+async def remove(services: ServicesDep, caller: CallerDep, language: LanguageDep, job_id: JobId) -> Response:
     """A job that has not ended is cancelled; the picture of one that has is deleted now."""
-    return _removed(house, await house.door.remove(caller, job_id), spoken)
+    return _removal_response(services, await services.door.remove(caller, job_id), language)
 
 
-@router.get("/styles", response_model=views.StylesView, responses=documented(*ASKED), summary="The styles there are")
-async def list_styles(house: In, _: By, spoken: Spoken) -> Response:
+@router.get(
+    "/styles",
+    response_model=views.StylesView,
+    responses=document_errors(*REQUEST_ERRORS),
+    summary="The styles there are",
+)
+async def list_styles(services: ServicesDep, _: CallerDep, language: LanguageDep) -> Response:
     """Every style with its licence; what is not installed can't be drawn."""
-    shown = views.styles_view(house.catalogue.styles(), house.door.drawing.style, spoken, _base(house))
-    return JSONResponse(shown.model_dump(mode="json"), headers={"Cache-Control": "no-cache", "Vary": "Accept-Language"})
+    view = views.styles_view(services.catalogue.styles(), services.door.drawing.style, language, _base(services))
+    return JSONResponse(view.model_dump(mode="json"), headers={"Cache-Control": "no-cache", "Vary": "Accept-Language"})
 
 
 @router.get(
     "/styles/{style_id}/thumbnail",
     responses={
         200: {"description": "A small JPEG.", "content": {JPEG: {"schema": {"type": "string", "format": "binary"}}}},
-        **documented(*ASKED, NotReady, StyleNotInstalled, UnknownStyle),
+        **document_errors(*REQUEST_ERRORS, NotReady, StyleNotInstalled, UnknownStyle),
     },
     response_class=Response,
     summary="A sample in a style",
 )
-async def thumbnail(house: In, _: By, style_id: str) -> Response:
+async def thumbnail(services: ServicesDep, _: CallerDep, style_id: str) -> Response:
     """A sample photo, drawn by this server when it is first asked for."""
     return Response(
-        await house.thumbnails.get(style_id), media_type=JPEG, headers={"Cache-Control": "private, max-age=3600"}
+        await services.thumbnails.get(style_id), media_type=JPEG, headers={"Cache-Control": "private, max-age=3600"}
     )
 
 
-async def _accept(request: Request, house: House, caller: Caller, idempotency_key: str | None) -> Job:
-    return await house.door.accept(
+async def _accept(request: Request, services: Services, caller: Caller, idempotency_key: str | None) -> Job:
+    return await services.door.accept(
         caller,
         request.stream(),
         request.headers,
@@ -284,25 +316,25 @@ async def _accept(request: Request, house: House, caller: Caller, idempotency_ke
     )
 
 
-async def _accepted(house: House, job: Job, spoken: Language) -> Response:
+async def _accepted_response(services: Services, job: Job, language: Language) -> Response:
     if job.state is State.EXPIRED:  # sent again with its key, after its picture was deleted
-        _expired(job)
-    shown = _view(house, job, await house.door.place(job), spoken)
-    headers = {"Location": shown["links"]["self"], "Cache-Control": "no-store"}
-    return JSONResponse(shown, HTTPStatus.ACCEPTED, headers=headers)
+        _raise_expired(job)
+    view = _view(services, job, await services.door.place(job), language)
+    headers = {"Location": view["links"]["self"], "Cache-Control": "no-store"}
+    return JSONResponse(view, HTTPStatus.ACCEPTED, headers=headers)
 
 
-def _removed(house: House, job: Job, spoken: Language) -> Response:
-    return JSONResponse(_view(house, job, Place(None, None), spoken), headers={"Cache-Control": "no-store"})
+def _removal_response(services: Services, job: Job, language: Language) -> Response:
+    return JSONResponse(_view(services, job, Place(None, None), language), headers={"Cache-Control": "no-store"})
 
 
-async def _hang_up(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     """Return when the caller has gone."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
-async def _picture(request: Request, house: House, job: Job, *, download: bool) -> Response:
+async def _picture_response(request: Request, services: Services, job: Job, *, download: bool) -> Response:
     if job.state in (State.QUEUED, State.RUNNING):
         raise NotReady("The picture is not drawn yet. Ask for the job, or wait for it.", job_status=job.state.value)
     if job.state is State.CANCELLED:
@@ -311,7 +343,7 @@ async def _picture(request: Request, house: House, job: Job, *, download: bool) 
         problem = job.error or InternalError("The picture was not drawn.").problem()
         return stored_problem_response({**problem, "job_status": job.state.value})
     if job.state is State.EXPIRED or job.result is None:
-        _expired(job)
+        _raise_expired(job)
     etag = f'"{job.result_key}"'
     ending = job.result.content_type.partition("/")[2].replace("jpeg", "jpg")
     headers = {
@@ -329,42 +361,42 @@ async def _picture(request: Request, house: House, job: Job, *, download: bool) 
     if_range = request.headers.get("if-range")
     part = None
     if request.method == "GET" and if_range in (None, etag):
-        part = ranges.asked(request.headers.get("range"), size)
+        part = ranges.parse(request.headers.get("range"), size)
     first, last = part or (0, size - 1)
     if part:
         status = HTTPStatus.PARTIAL_CONTENT
         headers["Content-Range"] = f"bytes {first}-{last}/{size}"
     headers["Content-Length"] = str(last - first + 1)
     return StreamingResponse(
-        house.door.read(job, first, last), status, headers=headers, media_type=job.result.content_type
+        services.door.read(job, first, last), status, headers=headers, media_type=job.result.content_type
     )
 
 
-def _expired(job: Job) -> NoReturn:
+def _raise_expired(job: Job) -> NoReturn:
     raise JobExpired(f"The picture of the job {job.id!r} is deleted. Send the photo again for another.")
 
 
-def _event(house: House, job: Job, place: Place, spoken: Language) -> str:
-    shown = json.dumps(_view(house, job, place, spoken), ensure_ascii=False)
-    return f"event: {EVENTS.get(job.state, job.state.value)}\ndata: {shown}\n\n"
+def _event(services: Services, job: Job, place: Place, language: Language) -> str:
+    view = json.dumps(_view(services, job, place, language), ensure_ascii=False)
+    return f"event: {EVENTS.get(job.state, job.state.value)}\ndata: {view}\n\n"
 
 
-def _etag(house: House, job: Job, place: Place, spoken: Language) -> str:
-    return views.etag(job, place, house.fleet.presence, spoken)
+def _etag(services: Services, job: Job, place: Place, language: Language) -> str:
+    return views.etag(job, place, services.fleet.presence, language)
 
 
-def _view(house: House, job: Job, place: Place, spoken: Language) -> dict[str, Any]:
-    shown = views.job_view(
+def _view(services: Services, job: Job, place: Place, language: Language) -> dict[str, Any]:
+    view = views.job_view(
         job,
         place,
-        house.fleet.presence,
-        spoken=spoken,
-        base=_base(house),
-        keep_s=house.door.settings.keep_s,
-        style=house.catalogue.styles().get(job.ask.style),
+        services.fleet.presence,
+        language=language,
+        base=_base(services),
+        keep_s=services.door.settings.keep_s,
+        style=services.catalogue.styles().get(job.ask.style),
     )
-    return shown.model_dump(mode="json")
+    return view.model_dump(mode="json")
 
 
-def _base(house: House) -> str:
-    return house.door.settings.path_prefix
+def _base(services: Services) -> str:
+    return services.door.settings.path_prefix

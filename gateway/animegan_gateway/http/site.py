@@ -20,8 +20,8 @@ from starlette.types import Message
 from animegan.errors import BadOption
 from animegan.settings import SMALLEST_SIDE_PX, Format
 from animegan_gateway.errors import StoreUnavailable, Unauthorized
-from animegan_gateway.http.problems import documented
-from animegan_gateway.http.routes import House, In
+from animegan_gateway.http.problems import document_errors
+from animegan_gateway.http.routes import Services, ServicesDep
 from animegan_service.errors import BadRequest, Forbidden
 
 PAGE = Path(str(resources.files(__package__).joinpath("page")))
@@ -39,7 +39,7 @@ class Bounded(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
-        async def bounded(request: Request) -> Response:
+        async def limited(request: Request) -> Response:
             body = b""
             async for chunk in request.stream():
                 body += chunk
@@ -48,12 +48,12 @@ class Bounded(APIRoute):
                         f"The request's body is over {MOST_BODY_BYTES} bytes. Send what is asked for alone."
                     )
 
-            async def again() -> Message:
+            async def replay() -> Message:
                 return {"type": "http.request", "body": body}
 
-            return await handle(Request(request.scope, again))
+            return await handle(Request(request.scope, replay))
 
-        return bounded
+        return limited
 
 
 router = APIRouter()
@@ -90,29 +90,33 @@ class Readiness(Health):
 
 
 @router.get("/v1/session", response_model=SessionView, summary="Whether this browser has a session")
-async def session(request: Request, house: In) -> Response:
+async def session(request: Request, services: ServicesDep) -> Response:
     """Whether keys are required and this browser is signed in, and what a picture may be."""
-    return _session(house, signed_in=house.callers.session(request) is not None)
+    return _session(services, signed_in=services.callers.session(request) is not None)
 
 
 @bounded.post(
     "/v1/session",
     response_model=SessionView,
-    responses=documented(BadOption, BadRequest, Forbidden, Unauthorized),
+    responses=document_errors(BadOption, BadRequest, Forbidden, Unauthorized),
     summary="Open a session",
 )
-async def sign_in(request: Request, house: In, credentials: Annotated[Credentials | None, Body()] = None) -> Response:
+async def sign_in(
+    request: Request, services: ServicesDep, credentials: Annotated[Credentials | None, Body()] = None
+) -> Response:
     """Exchange an API key for an HttpOnly cookie: a page's pictures and event streams can't carry a header."""
-    response = _session(house, signed_in=True)
-    house.callers.sign_in(request, response, credentials.key if credentials else "")
+    response = _session(services, signed_in=True)
+    services.callers.sign_in(request, response, credentials.key if credentials else "")
     return response
 
 
-@router.delete("/v1/session", response_model=SessionView, responses=documented(Forbidden), summary="End the session")
-async def sign_out(request: Request, house: In) -> Response:
+@router.delete(
+    "/v1/session", response_model=SessionView, responses=document_errors(Forbidden), summary="End the session"
+)
+async def sign_out(request: Request, services: ServicesDep) -> Response:
     """The browser forgets its cookie."""
-    response = _session(house, signed_in=False)
-    house.callers.sign_out(request, response)
+    response = _session(services, signed_in=False)
+    services.callers.sign_out(request, response)
     return response
 
 
@@ -127,15 +131,15 @@ async def healthz() -> Health:
     responses={503: {"model": Readiness, "description": "Draining, or the store does not answer."}},
     summary="It takes jobs",
 )
-async def readyz(house: In) -> Response:
+async def readyz(services: ServicesDep) -> Response:
     """Whether jobs are taken. TorchServe may be away meanwhile: then they wait."""
-    status = "draining" if house.door.draining else "ready"
+    status = "draining" if services.door.draining else "ready"
     if status == "ready":
         try:
-            await house.door.ping()
+            await services.door.ping()
         except StoreUnavailable:
             status = "store_unavailable"
-    answer = Readiness(status=status, torchserve=house.fleet.presence)
+    answer = Readiness(status=status, torchserve=services.fleet.presence)
     return JSONResponse(
         answer.model_dump(), HTTPStatus.OK if status == "ready" else HTTPStatus.SERVICE_UNAVAILABLE, _NO_STORE
     )
@@ -176,10 +180,10 @@ def _file(file: Path, headers: dict[str, str]) -> Callable[[], Awaitable[Respons
     return answer
 
 
-def _session(house: House, *, signed_in: bool) -> Response:
-    drawing, settings = house.door.drawing, house.door.settings
-    shown = SessionView(
-        keys_required=house.callers.required,
+def _session(services: Services, *, signed_in: bool) -> Response:
+    drawing, settings = services.door.drawing, services.door.settings
+    view = SessionView(
+        keys_required=services.callers.required,
         signed_in=signed_in,
         limits=LimitsView(
             max_upload_mb=drawing.max_upload_mb,
@@ -192,4 +196,4 @@ def _session(house: House, *, signed_in: bool) -> Response:
         ),
         keep_s=settings.keep_s,
     )
-    return JSONResponse(shown.model_dump(), headers=_NO_STORE)
+    return JSONResponse(view.model_dump(), headers=_NO_STORE)

@@ -45,7 +45,7 @@ class Upload:
 
 
 @contextmanager
-def spooled(folder: Path) -> Iterator[Path]:
+def temporary_file(folder: Path) -> Iterator[Path]:
     """A file to receive into, gone afterwards unless it was moved."""
     file = folder / f"{secrets.token_hex(16)}.upload"
     try:

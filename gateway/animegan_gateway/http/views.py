@@ -133,10 +133,10 @@ class StylesView(BaseModel):
 
 
 def job_view(
-    job: Job, place: Place, presence: Presence, *, spoken: Language, base: str, keep_s: float, style: Style | None
+    job: Job, place: Place, presence: Presence, *, language: Language, base: str, keep_s: float, style: Style | None
 ) -> JobView:
     """The job in that language; `base` is the path prefix, `style` its registry entry while there is one."""
-    drawn = _report(job)
+    report = _report(job)
     url = f"{base}/v1/jobs/{job.id}"
     finished = job.finished_at
     return JobView(
@@ -145,18 +145,18 @@ def job_view(
         position=place.position,
         ahead=None if place.position is None else place.position - 1,
         eta_s=None if place.eta_s is None else round(place.eta_s, 1),
-        message=message(job, place, presence, spoken),
-        notes=notes(drawn, spoken),
+        message=message(job, place, presence, language),
+        notes=notes(report, language),
         style=job.ask.style,
-        license=drawn.license or (style.license if style else ""),
+        license=report.license or (style.license if style else ""),
         noncommercial=style.noncommercial if style else True,  # of a style that is gone nothing better is known
         max_side=job.ask.max_side,
         format=job.ask.format,
         quality=job.ask.quality,
-        original_size=_size(drawn.original_size),
-        size=_size(drawn.size),
-        fitted=drawn.fitted,
-        frames=drawn.frames,
+        original_size=_size(report.original_size),
+        size=_size(report.size),
+        fitted=report.fitted,
+        frames=report.frames,
         accepted_at=_time(job.ask.accepted_at),
         started_at=_time(job.started_at) if job.started_at else None,
         finished_at=_time(finished) if finished else None,
@@ -169,18 +169,18 @@ def job_view(
     )
 
 
-def etag(job: Job, place: Place, presence: Presence, spoken: Language) -> str:
+def etag(job: Job, place: Place, presence: Presence, language: Language) -> str:
     """Weak, as the estimate may differ: it changes with the state, the place and what is said."""
-    parts = (job.id, job.state, job.attempt, place.position, presence, spoken)
+    parts = (job.id, job.state, job.attempt, place.position, presence, language)
     return f'W/"{hashlib.sha256(repr(parts).encode()).hexdigest()[:20]}"'
 
 
-def styles_view(known: Mapping[str, Style], default: str, spoken: Language, base: str) -> StylesView:
+def styles_view(styles: Mapping[str, Style], default: str, language: Language, base: str) -> StylesView:
     """The styles, for people who speak that language."""
-    listed = [
+    views = [
         StyleView(
             id=style.id,
-            title=style.title.zh if spoken == "zh" else style.title.en,
+            title=style.title.zh if language == "zh" else style.title.en,
             license=style.license,
             license_url=style.license_url,
             noncommercial=style.noncommercial,
@@ -190,9 +190,9 @@ def styles_view(known: Mapping[str, Style], default: str, spoken: Language, base
             default=style.id == default,
             thumbnail=f"{base}/v1/styles/{style.id}/thumbnail" if style.weights else None,
         )
-        for style in known.values()
+        for style in styles.values()
     ]
-    return StylesView(default=default, styles=listed)
+    return StylesView(default=default, styles=views)
 
 
 def _report(job: Job) -> Report:

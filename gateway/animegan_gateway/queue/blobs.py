@@ -22,7 +22,7 @@ from obstore.store import S3Store
 
 from animegan.errors import BadSetting
 from animegan_gateway.errors import StorageFull, StoreUnavailable
-from animegan_gateway.queue.redis_store import connect, told
+from animegan_gateway.queue.redis_store import connect, translate_errors
 
 Knows = Callable[[Sequence[str]], Awaitable[set[str]]]
 
@@ -77,11 +77,11 @@ class FileBlobs:
         pass
 
     async def put(self, key: str, file: Path) -> None:
-        with _disk():
-            await asyncio.to_thread(_keep, file, self._path(key))
+        with _translate_disk_errors():
+            await asyncio.to_thread(_move, file, self._path(key))
 
     async def get(self, key: str) -> bytes | None:
-        with _disk():
+        with _translate_disk_errors():
             try:
                 return await asyncio.to_thread(self._path(key).read_bytes)
             except FileNotFoundError:
@@ -89,20 +89,20 @@ class FileBlobs:
 
     async def read(self, key: str, first: int, last: int) -> AsyncIterator[bytes]:
         (_, count), *parts = _parts(first, last, CHUNK_BYTES)
-        with _disk():
-            stream, chunk = await asyncio.to_thread(_begin, self._path(key), first, count)
+        with _translate_disk_errors():
+            stream, chunk = await asyncio.to_thread(_open_part, self._path(key), first, count)
             with stream:
                 yield chunk
                 for _, count in parts:
                     yield await asyncio.to_thread(stream.read, count)
 
     async def delete(self, *keys: str) -> None:
-        with _disk():
+        with _translate_disk_errors():
             for key in keys:
                 await asyncio.to_thread(self._path(key).unlink, missing_ok=True)
 
     async def sweep(self, older_than_s: float, knows: Knows) -> None:
-        with _disk():
+        with _translate_disk_errors():
             await _sweep(self, await asyncio.to_thread(self._older, time.time() - older_than_s), knows)
 
     def _older(self, at: float) -> list[str]:
@@ -129,25 +129,25 @@ class RedisBlobs:
         self._prefix = prefix
 
     async def open(self) -> None:
-        with told():
+        with translate_errors():
             await self._redis.ping()
 
     async def close(self) -> None:
         await self._redis.aclose()
 
     async def put(self, key: str, file: Path) -> None:
-        with told():
+        with translate_errors():
             await self._redis.set(self._prefix + key, await asyncio.to_thread(file.read_bytes))
         await asyncio.to_thread(file.unlink)
 
     async def get(self, key: str) -> bytes | None:
-        with told():
-            found: Any = await self._redis.get(self._prefix + key)
-            return found if found is None else bytes(found)
+        with translate_errors():
+            value: Any = await self._redis.get(self._prefix + key)
+            return value if value is None else bytes(value)
 
     async def read(self, key: str, first: int, last: int) -> AsyncIterator[bytes]:
         for start, count in _parts(first, last, CHUNK_BYTES):
-            with told():
+            with translate_errors():
                 chunk: Any = await self._redis.getrange(self._prefix + key, start, start + count - 1)
             if not chunk:
                 raise FileNotFoundError(key)
@@ -155,12 +155,12 @@ class RedisBlobs:
 
     async def delete(self, *keys: str) -> None:
         if keys:
-            with told():
+            with translate_errors():
                 await self._redis.unlink(*(self._prefix + key for key in keys))
 
     async def sweep(self, older_than_s: float, knows: Knows) -> None:
         """See `Blobs`. Older is what nobody wrote or read for so long, or since Redis started."""
-        with told():
+        with translate_errors():
             keys = [key async for key in self._redis.scan_iter(match=f"{self._prefix}*", count=SWEEP_KEYS)]
             older = []
             for key in keys:
@@ -181,7 +181,7 @@ class ObjectBlobs:
             raise BadSetting(f"The object store can't be used: {error}. {_CORRECT}") from None
 
     async def open(self) -> None:
-        with _objects():
+        with _translate_object_errors():
             try:
                 await obstore.put_async(self._store, PROBE, b"")
                 await obstore.delete_async(self._store, PROBE)
@@ -192,12 +192,13 @@ class ObjectBlobs:
         pass
 
     async def put(self, key: str, file: Path) -> None:
-        with _objects(), _bucket():  # in one request, as one that breaks off in parts leaves those behind
+        with _translate_object_errors(), _translate_bucket_errors():
+            # In one request: an upload in parts that breaks off leaves those parts behind.
             await obstore.put_async(self._store, key, file, use_multipart=False)
         await asyncio.to_thread(file.unlink)
 
     async def get(self, key: str) -> bytes | None:
-        with _objects():
+        with _translate_object_errors():
             try:
                 return bytes(await (await obstore.get_async(self._store, key)).bytes_async())
             except FileNotFoundError:
@@ -205,19 +206,19 @@ class ObjectBlobs:
 
     async def read(self, key: str, first: int, last: int) -> AsyncIterator[bytes]:
         for start, count in _parts(first, last, OBJECT_BYTES):
-            with _objects():
+            with _translate_object_errors():
                 part = bytes(await obstore.get_range_async(self._store, key, start=start, length=count))
             for at in range(0, len(part), CHUNK_BYTES):
                 yield part[at : at + CHUNK_BYTES]
 
     async def delete(self, *keys: str) -> None:
         if keys:
-            with _objects():
+            with _translate_object_errors():
                 await obstore.delete_async(self._store, keys)
 
     async def sweep(self, older_than_s: float, knows: Knows) -> None:
         at = time.time() - older_than_s
-        with _objects(), _bucket():
+        with _translate_object_errors(), _translate_bucket_errors():
             metas = [meta async for metas in obstore.list(self._store) for meta in metas]
         await _sweep(self, [meta["path"] for meta in metas if meta["last_modified"].timestamp() < at], knows)
 
@@ -231,8 +232,8 @@ async def _sweep(blobs: Blobs, keys: Sequence[str], knows: Knows) -> None:
     ours = [key for key in keys if _OURS.fullmatch(key)]
     for at in range(0, len(ours), SWEEP_KEYS):
         jobs = {key: key.partition(".")[0] for key in ours[at : at + SWEEP_KEYS]}
-        known = await knows([*set(jobs.values())])
-        await blobs.delete(*(key for key, job_id in jobs.items() if job_id not in known))
+        existing = await knows([*set(jobs.values())])
+        await blobs.delete(*(key for key, job_id in jobs.items() if job_id not in existing))
 
 
 def _parts(first: int, last: int, most: int) -> Iterator[tuple[int, int]]:
@@ -241,14 +242,14 @@ def _parts(first: int, last: int, most: int) -> Iterator[tuple[int, int]]:
         yield start, min(most, last + 1 - start)
 
 
-def _begin(file: Path, first: int, count: int) -> tuple[BinaryIO, bytes]:
+def _open_part(file: Path, first: int, count: int) -> tuple[BinaryIO, bytes]:
     """The file, and what it has from `first` on: most pictures are read whole with that."""
     stream = file.open("rb")
     stream.seek(first)
     return stream, stream.read(count)
 
 
-def _keep(file: Path, target: Path) -> None:
+def _move(file: Path, target: Path) -> None:
     """Move the file, from another disk too; it is there after a power cut."""
     if not target.parent.is_dir():
         raise NotADirectoryError(target.parent)
@@ -281,7 +282,7 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def _disk() -> Iterator[None]:
+def _translate_disk_errors() -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
@@ -293,7 +294,7 @@ def _disk() -> Iterator[None]:
 
 
 @contextmanager
-def _objects() -> Iterator[None]:
+def _translate_object_errors() -> Iterator[None]:
     try:
         yield
     except BaseError as error:
@@ -301,7 +302,7 @@ def _objects() -> Iterator[None]:
 
 
 @contextmanager
-def _bucket() -> Iterator[None]:
+def _translate_bucket_errors() -> Iterator[None]:
     """Where no object is asked for, it is the bucket that is not there."""
     try:
         yield

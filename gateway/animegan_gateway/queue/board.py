@@ -57,10 +57,10 @@ class Board:
         if job.state is not State.QUEUED:
             return Place(None, None)
         await self._look(for_job=job.id)
-        found = self._places.get(job.id)
-        if found is None:
+        entry = self._places.get(job.id)
+        if entry is None:
             return Place(None, None)  # taken a moment ago
-        position, work_px = found
+        position, work_px = entry
         return Place(position, self._seconds(work_px + sum(each.work_px for each in self._line.running) / 2))
 
     async def holds(self, jobs: int) -> bool:

@@ -58,24 +58,24 @@ class Housekeeper:
             try:
                 await self._round()
             except AnimeganError as error:
-                self._metrics.store_away()
+                self._metrics.mark_store_away()
                 log.warning("housekeeping_waits", reason=error.code)
             await asyncio.sleep(EVERY_S)
 
     async def _round(self) -> None:
-        await self._heed_the_clock()
+        await self._check_clock()
         # After the store was away, every gateway has the time of a lease to say that it lives.
         if self._backend.shared and time.monotonic() - self._there_since > self._settings.lease_s:
             await self._backend.recover()
         await self._expire()
         tally = await self._store.tally()
         oldest_s = 0.0 if tally.oldest_accepted_at is None else self._clock.age(tally.oldest_accepted_at)
-        self._metrics.show(tally, oldest_s, self._capacity)
+        self._metrics.update(tally, oldest_s, self._capacity)
         if time.monotonic() >= self._sweep_at:
             self._sweep_at = time.monotonic() + SWEEP_EVERY_S
             await self._backend.blobs.sweep(SWEEP_OLDER_THAN_S, self._store.knows)
 
-    async def _heed_the_clock(self) -> None:
+    async def _check_clock(self) -> None:
         if jump_s := self._clock.look():
             log.warning("clock_was_set", by_s=round(jump_s, 1))
         if jump_s > 0:  # files look older than they are

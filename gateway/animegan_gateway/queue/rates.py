@@ -9,7 +9,7 @@ from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
 from animegan_gateway.errors import RateLimited
-from animegan_gateway.queue.redis_store import told
+from animegan_gateway.queue.redis_store import translate_errors
 
 
 class Rates:
@@ -26,7 +26,7 @@ class Rates:
 
     async def forget(self) -> None:
         """Begin anew: after the clock was set back, what was counted before would stay in the last minute for long."""
-        with told():
+        with translate_errors():
             await self._storage.reset()
 
     async def admit(self, caller: str, own_per_minute: int | None = None) -> None:
@@ -38,7 +38,7 @@ class Rates:
         if not per_minute:
             return
         rate = RateLimitItemPerMinute(per_minute)
-        with told():
+        with translate_errors():
             if await self._limiter.hit(rate, caller):
                 return
             stats = await self._limiter.get_window_stats(rate, caller)

@@ -41,7 +41,7 @@ from animegan_gateway.errors import StorageFull, StoreUnavailable
 from animegan_gateway.queue.jobs import MOST_PAUSE_S, Ask, Job, Result, State, before
 from animegan_gateway.queue.store import RUNS, Bounds, Full, Line, Mismatch, Run, Tally, Waiting
 from animegan_service.bell import Bell
-from animegan_service.cancellation import cancelled
+from animegan_service.cancellation import cancel
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -77,7 +77,7 @@ def connect(url: str, *, answer_s: float = ANSWER_S, decode: bool = True) -> Red
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Redis's errors as the gateway's own; what they tell a caller names no address."""
     try:
         yield
@@ -90,11 +90,11 @@ def told() -> Iterator[None]:
 def step(
     method: Callable[Concatenate[RedisStore, P], Awaitable[T]],
 ) -> Callable[Concatenate[RedisStore, P], Coroutine[Any, Any, T]]:
-    """Run the method, again where nothing was sent, with errors as `told`."""
+    """Run the method, again where nothing was sent, with errors as `translate_errors` has them."""
 
     @functools.wraps(method)
     async def run(self: RedisStore, /, *arguments: P.args, **named: P.kwargs) -> T:
-        with told():
+        with translate_errors():
             for pause_s in PAUSES_S:
                 try:
                     return await method(self, *arguments, **named)
@@ -108,7 +108,7 @@ def step(
     return run
 
 
-async def check_keeping(redis: Redis) -> None:
+async def check_persistence(redis: Redis) -> None:
     """Raise `BadSetting` where Redis may drop what it holds; warn where a crash may lose it. Some won't tell."""
     try:
         found = {
@@ -160,7 +160,7 @@ class RedisStore:
         self._listener = asyncio.create_task(self._listen())
 
     async def close(self) -> None:
-        await cancelled([self._listener] if self._listener else [])
+        await cancel([self._listener] if self._listener else [])
         await self._redis.aclose()
 
     @step
@@ -175,14 +175,14 @@ class RedisStore:
 
     @step
     async def submit(self, job_id: str, ask: Ask, bounds: Bounds, idempotency_key: str | None) -> Job:
-        bound, *found = await self._run(
+        bound, *fields = await self._run(
             "submit",
             job_id, ask.caller, idempotency_key or "", ask.model_dump_json(), ask.bytes, ask.work_px, ask.accepted_at,
             bounds.jobs, bounds.bytes, bounds.caller_jobs,
         )  # fmt: skip
         if bound:
             raise Full(bound)
-        job = _job(_pairs(found[0]))
+        job = _job(_pairs(fields[0]))
         if job.ask.fingerprint != ask.fingerprint:
             raise Mismatch
         return job
@@ -194,10 +194,10 @@ class RedisStore:
 
     @step
     async def take(self, owner: str, *, idle: bool) -> Job | None:
-        found = await self._run("take", owner, int(idle), time.time(), MOST_PAUSE_S)
-        if not found:
+        flat = await self._run("take", owner, int(idle), time.time(), MOST_PAUSE_S)
+        if not flat:
             return None
-        fields = _pairs(found)
+        fields = _pairs(flat)
         self._leases[owner].add(fields["lease"])
         return _job(fields)
 
@@ -210,7 +210,7 @@ class RedisStore:
         fields = dict(changes or {})
         if result := fields.get("result"):
             fields |= {"result_bytes": result.bytes, "run_s": result.run_s}
-        found = await self._run(
+        flat = await self._run(
             "move",
             job_id,
             to,
@@ -220,7 +220,7 @@ class RedisStore:
             RUNS,
             *(text for name, value in fields.items() for text in (name, _text(value))),
         )
-        return _job(_pairs(found)) if found else None
+        return _job(_pairs(flat)) if flat else None
 
     @step
     async def renew(self, owner: str) -> None:
@@ -277,7 +277,7 @@ class RedisStore:
     @step
     async def _prepare(self) -> None:
         try:
-            await check_keeping(self._redis)
+            await check_persistence(self._redis)
             await self._migrate()
         except (AuthenticationError, NoPermissionError) as error:
             raise BadSetting(f"Redis refuses the user of ANIMEGAN_GATEWAY_STORE: {error}") from None

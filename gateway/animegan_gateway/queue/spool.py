@@ -14,7 +14,7 @@ PREFIX = "spool-"
 
 
 @contextmanager
-def opened(parent: Path) -> Iterator[Path]:
+def open_spool(parent: Path) -> Iterator[Path]:
     """A new one beside the pictures, so that a file moves among them in one step; gone afterwards.
 
     Those of gateways that were killed are removed first, whatever host or container they ran in.

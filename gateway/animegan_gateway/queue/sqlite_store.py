@@ -77,7 +77,7 @@ def step(
     @functools.wraps(method)
     async def run(self: SqliteStore, /, *arguments: P.args, **named: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(
-            self._thread, lambda: self._whole(lambda: method(self, *arguments, **named))
+            self._thread, lambda: self._run_step(lambda: method(self, *arguments, **named))
         )
 
     return run
@@ -99,7 +99,7 @@ class SqliteStore:
             raise
 
     async def close(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._held.close)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._resources.close)
         self._thread.shutdown()
 
     async def submit(self, job_id: str, ask: Ask, bounds: Bounds, idempotency_key: str | None) -> Job:
@@ -165,19 +165,19 @@ class SqliteStore:
 
     @step
     def line(self) -> Line:
-        def listed(state: State) -> list[Waiting]:
+        def jobs_in(state: State) -> list[Waiting]:
             rows = self._db.execute("SELECT id, work_px FROM jobs WHERE state = ? ORDER BY turn, arrival", (state,))
             return [Waiting(*row) for row in rows]
 
-        return Line(listed(State.QUEUED), listed(State.RUNNING))
+        return Line(jobs_in(State.QUEUED), jobs_in(State.RUNNING))
 
     @step
     def tally(self) -> Tally:
-        counted = dict(self._db.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())
+        counts = dict(self._db.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())
         (held,) = self._db.execute(f"SELECT total(bytes) FROM jobs WHERE state IN {_HELD}").fetchone()
         (kept,) = self._db.execute("SELECT total(result_bytes) FROM jobs WHERE state = 'done'").fetchone()
         (oldest,) = self._db.execute("SELECT min(accepted_at) FROM jobs WHERE state = 'queued'").fetchone()
-        return Tally({state: counted.get(state, 0) for state in State}, int(held + kept), oldest)
+        return Tally({state: counts.get(state, 0) for state in State}, int(held + kept), oldest)
 
     @step
     def runs(self) -> Sequence[Run]:
@@ -191,13 +191,13 @@ class SqliteStore:
     @step
     def _submit(self, job_id: str, ask: Ask, bounds: Bounds, idempotency_key: str | None) -> Job:
         if idempotency_key is not None:
-            known = self._one(
+            earlier = self._one(
                 "SELECT * FROM jobs WHERE caller = ? AND idempotency_key = ?", ask.caller, idempotency_key
             )
-            if known and known.ask.fingerprint != ask.fingerprint:
+            if earlier and earlier.ask.fingerprint != ask.fingerprint:
                 raise Mismatch
-            if known:
-                return known
+            if earlier:
+                return earlier
         jobs, held, own, last = self._db.execute(
             f"SELECT count(*), total(bytes), total(caller = :caller), max(iif(caller = :caller, turn, 0)) "
             f"FROM jobs WHERE state IN {_HELD}",
@@ -279,8 +279,8 @@ class SqliteStore:
     def _all(self, query: str, *values: object) -> list[Job]:
         return [_job(row) for row in self._db.execute(query, values)]
 
-    def _whole(self, work: Callable[[], T]) -> T:
-        with _told(), self._transaction():
+    def _run_step(self, work: Callable[[], T]) -> T:
+        with _translate_errors(), self._transaction():
             return work()
 
     @contextmanager
@@ -316,7 +316,7 @@ class SqliteStore:
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute("PRAGMA journal_size_limit = 16777216")
             self._migrate()
-            self._held = stack.pop_all()
+            self._resources = stack.pop_all()
 
     def _migrate(self) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
@@ -330,7 +330,7 @@ class SqliteStore:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     """SQLite's errors as the gateway's own."""
     try:
         yield

@@ -33,11 +33,11 @@ class Place:
     """A TorchServe that refuses each picture once it may."""
 
     def __init__(self) -> None:
-        self.held, self.alone = 0, False
+        self.in_flight, self.alone = 0, False
         self.may_answer = asyncio.Event()
 
-    def leave(self) -> None:
-        self.held -= 1
+    def release(self) -> None:
+        self.in_flight -= 1
 
     async def draw(self, *_: object) -> Outcome:
         await self.may_answer.wait()
@@ -50,10 +50,10 @@ class Places:
     def __init__(self, count: int) -> None:
         self.all = [Place() for _ in range(count)]
 
-    def hold(self) -> Place | None:
-        free = next((place for place in self.all if not place.held), None)
+    def reserve(self) -> Place | None:
+        free = next((place for place in self.all if not place.in_flight), None)
         if free:
-            free.held += 1
+            free.in_flight += 1
         return free
 
 

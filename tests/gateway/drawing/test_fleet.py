@@ -57,11 +57,11 @@ async def until(fleet_: Fleet, width: int) -> None:
 async def scenario(names: Names) -> None:
     torchserves = Fleet("http://torchserve:8080", There)
     watching = asyncio.create_task(torchserves.watch())
-    assert torchserves.hold() is None
+    assert torchserves.reserve() is None
     assert torchserves.presence is Presence.AWAY
     names.addresses = ["10.0.0.1", "10.0.0.2", "fd00::1", "fd00::2"]  # the same two, by either family
     await until(torchserves, 4)
-    held = [torchserves.hold() for _ in range(5)]
+    held = [torchserves.reserve() for _ in range(5)]
     assert held[-1] is None
     first, second, *_ = (member for member in held if member)
     assert {member: held.count(member) for member in (first, second)} == {first: 2, second: 2}
@@ -79,10 +79,10 @@ async def scenario(names: Names) -> None:
     names.error = socket.gaierror(socket.EAI_NONAME, "none")
     await until(torchserves, 0)
     for member in (first, second):
-        assert member.held == 2
-        member.leave()
-        assert torchserves.hold() is None  # no new pictures
-        member.leave()
+        assert member.in_flight == 2
+        member.release()
+        assert torchserves.reserve() is None  # no new pictures
+        member.release()
     watching.cancel()
 
 
@@ -96,14 +96,14 @@ def test_one_that_draws_something_alone_gets_nothing_else(names: Names) -> None:
         watching = asyncio.create_task(torchserves.watch())
         names.addresses = ["10.0.0.1", "10.0.0.2"]
         await until(torchserves, 4)
-        first = torchserves.hold()
+        first = torchserves.reserve()
         assert first
         first.alone = True
-        others = [torchserves.hold() for _ in range(3)]
+        others = [torchserves.reserve() for _ in range(3)]
         assert first not in others
         assert others[-1] is None
-        first.leave()
-        assert torchserves.hold() is first
+        first.release()
+        assert torchserves.reserve() is first
         watching.cancel()
 
     asyncio.run(alone())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from animegan.errors import BadImage, OutOfMemory
 from animegan_gateway.drawing.torchserve import Lost, NotTaken, Refused, WorkerEnded
-from animegan_gateway.drawing.verdicts import MOST_CRASHES, MOST_LOST, Verdict, hopeless, verdict
+from animegan_gateway.drawing.verdicts import MOST_CRASHES, MOST_LOST, Verdict, give_up, verdict
 from animegan_gateway.queue.jobs import MOST_PAUSE_S, TRANSITIONS, Job, State
 from animegan_service.protocol import Presence
 from stores import ask
@@ -86,10 +86,10 @@ def test_a_picture_that_ends_a_worker_is_tried_again_alone_and_the_second_time_f
 
 @given(job=RUNNING, lost=st.integers(0, 2 * MOST_LOST))
 def test_a_job_is_given_up_once_so_many_gateways_ended_over_it(job: Job, lost: int) -> None:
-    given_up = hopeless(job.model_copy(update={"lost": lost}))
-    assert bool(given_up) == (lost >= MOST_LOST)
-    if given_up:
-        assert (given_up.to, given_up.changes["error"]["code"]) == (State.FAILED, "drawing_failed")
+    final = give_up(job.model_copy(update={"lost": lost}))
+    assert bool(final) == (lost >= MOST_LOST)
+    if final:
+        assert (final.to, final.changes["error"]["code"]) == (State.FAILED, "drawing_failed")
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_a_revoked_key_is_gone_at_once_also_for_those_who_read_before(keys: Keys
     found = reader.find(other)
     assert found
     assert keys.revoke(found.id).name == "bob"  # by its id as well
-    assert reader.listed() == keys.listed() == []
+    assert reader.list_keys() == keys.list_keys() == []
 
 
 def test_names_are_unique_and_a_wrong_one_says_where_to_look(keys: Keys) -> None:
@@ -61,7 +61,7 @@ def test_names_are_unique_and_a_wrong_one_says_where_to_look(keys: Keys) -> None
         keys.add("ann")
     with pytest.raises(BadOption, match="animegan keys list"):
         keys.revoke("bob")
-    assert [key.name for key in keys.listed()] == ["ann"]
+    assert [key.name for key in keys.list_keys()] == ["ann"]
 
 
 def test_keys_that_are_added_at_one_time_are_all_kept(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_keys_that_are_added_at_one_time_are_all_kept(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         texts = list(pool.map(lambda name: Keys(tmp_path).add(name), names))
     keys = Keys(tmp_path)
-    assert sorted(key.name for key in keys.listed()) == sorted(names)
+    assert sorted(key.name for key in keys.list_keys()) == sorted(names)
     assert all(keys.find(text) for text in texts)
 
 
@@ -95,7 +95,7 @@ def test_keys_of_a_mounted_secret_are_read_anew_when_it_changes(tmp_path: Path) 
     (mounted / "..data").symlink_to(tmp_path / "one")
     (mounted / "keys.json").symlink_to("..data/keys.json")
     keys = Keys(mounted)
-    assert [key.name for key in keys.listed()] == ["one"]
+    assert [key.name for key in keys.list_keys()] == ["one"]
     (mounted / "new").symlink_to(tmp_path / "two")
     (mounted / "new").replace(mounted / "..data")
-    assert [key.name for key in keys.listed()] == ["two"]
+    assert [key.name for key in keys.list_keys()] == ["two"]

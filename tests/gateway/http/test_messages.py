@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from animegan_gateway.http.messages import language, message
+from animegan_gateway.http.messages import message, preferred_language
 from animegan_gateway.queue.board import Place
 from animegan_gateway.queue.jobs import Job, State
 from animegan_service.protocol import Presence
@@ -46,12 +46,12 @@ from stores import ask
     ],
 )
 def test_the_language_that_is_preferred(header: str | None, spoken: str) -> None:
-    assert language(header) == spoken
+    assert preferred_language(header) == spoken
 
 
 @given(header=st.text(st.sampled_from("zhen*-;q=.,0159 \t\xff")))
 def test_a_malformed_header_is_a_language_too(header: str) -> None:
-    assert language(header) in ("en", "zh")
+    assert preferred_language(header) in ("en", "zh")
 
 
 @pytest.mark.parametrize(

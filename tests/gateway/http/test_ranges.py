@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from animegan_gateway.errors import RangeNotSatisfiable
-from animegan_gateway.http.ranges import asked
+from animegan_gateway.http.ranges import parse
 
 
 @pytest.mark.parametrize(
@@ -39,20 +39,20 @@ from animegan_gateway.http.ranges import asked
     ],
 )
 def test_the_part_that_is_asked_for(header: str | None, part: tuple[int, int] | None) -> None:
-    assert asked(header, 100) == part
+    assert parse(header, 100) == part
 
 
 @pytest.mark.parametrize("header", ["bytes=100-", "bytes=100-200", "bytes=-0"])
 def test_a_part_past_the_end_is_refused(header: str) -> None:
     with pytest.raises(RangeNotSatisfiable) as refused:
-        asked(header, 100)
+        parse(header, 100)
     assert refused.value.members == {"bytes": 100}
 
 
 @given(header=st.text(st.sampled_from("bytes=-0129, ")), size=st.integers(1, 200))
 def test_a_part_lies_within_the_picture(header: str, size: int) -> None:
     try:
-        part = asked(f"bytes={header}", size)
+        part = parse(f"bytes={header}", size)
     except RangeNotSatisfiable:
         return
     assert part is None or 0 <= part[0] <= part[1] < size

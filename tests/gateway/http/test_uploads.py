@@ -23,7 +23,7 @@ from animegan_gateway.http.uploads import (
     Upload,
     judge,
     receive,
-    spooled,
+    temporary_file,
 )
 from animegan_service.errors import BadRequest
 from picture_files import png_bomb
@@ -59,7 +59,7 @@ def received(folder: Path, chunks: Iterator[bytes], headers: Mapping[str, str] =
             yield chunk
 
     try:
-        with spooled(folder) as file:
+        with temporary_file(folder) as file:
             upload = asyncio.run(receive(stream(), headers, file, LIMITS, 60))
             return upload, file.read_bytes()
     finally:
@@ -239,14 +239,14 @@ def test_an_upload_that_does_not_come(tmp_path: Path) -> None:
         yield body(picture(), end=b"")
         await asyncio.Event().wait()
 
-    with spooled(tmp_path) as file, pytest.raises(UploadTimeout, match=r"after 0\.01 s"):
+    with temporary_file(tmp_path) as file, pytest.raises(UploadTimeout, match=r"after 0\.01 s"):
         asyncio.run(receive(stream(), HEADERS, file, LIMITS, 0.01))
     assert not [*tmp_path.iterdir()]
 
 
 def test_a_file_that_was_moved_stays(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
-    with spooled(tmp_path) as file:
+    with temporary_file(tmp_path) as file:
         file.write_bytes(b"1")
         file.rename(kept)
     assert [*tmp_path.iterdir()] == [kept]

@@ -31,7 +31,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         yield running
 
 
-def spooled(gateway: Gateway) -> list[Path]:
+def uploads_under_way(gateway: Gateway) -> list[Path]:
     """Uploads on their way in."""
     return [*gateway.folder.glob("spool*/**/*.upload")]
 
@@ -173,7 +173,7 @@ def test_what_can_not_be_drawn_is_refused_at_the_door(
         assert code(answer) == (status, expected)
         assert answer.json()["retryable"] is False
     assert queued(gateway) == 0
-    assert not spooled(gateway)
+    assert not uploads_under_way(gateway)
     assert gateway.metric("animegan_gateway_jobs_rejected_total", reason=expected) >= 2
 
 
@@ -230,9 +230,9 @@ def test_who_hangs_up_in_the_middle_of_an_upload_leaves_nothing(gateway: Gateway
     head = "".join(f"{name}: {value}\r\n" for name, value in {"Host": "127.0.0.1", **form.headers}.items())
     with socket.create_connection(("127.0.0.1", gateway.port)) as connection:
         connection.sendall(f"POST /v1/jobs HTTP/1.1\r\n{head}\r\n".encode() + form.body[:200_000])
-        wait_until(lambda: spooled(gateway), "the upload to begin")
+        wait_until(lambda: uploads_under_way(gateway), "the upload to begin")
     wait_until(lambda: gateway.log.count('"path": "/v1/jobs"') > before, "the end of the request")
-    assert not spooled(gateway)
+    assert not uploads_under_way(gateway)
     assert '"level": "error"' not in gateway.log  # it is nobody's fault
 
 

@@ -46,7 +46,7 @@ class Keys:
         self._lock = threading.Lock()
         self._read: tuple[tuple[int, int, int] | None, Mapping[str, Key]] = (None, {})
 
-    def listed(self) -> list[Key]:
+    def list_keys(self) -> list[Key]:
         """All keys, the oldest first. Raises `BadSetting` for a file that can't be read."""
         return [*self._keys().values()]
 
@@ -58,13 +58,13 @@ class Keys:
         prefix, _, rest = text.partition("_")
         key_id, _, _ = rest.partition("_")
         key = self.get(key_id)
-        known = key.sha256 if key else hashlib.sha256(b"").hexdigest()
-        same = hmac.compare_digest(known, _digest(text))
+        expected = key.sha256 if key else hashlib.sha256(b"").hexdigest()
+        same = hmac.compare_digest(expected, _digest(text))
         return key if key and same and prefix == PREFIX else None
 
     def add(self, name: str, rate_per_minute: int | None = None, share_percent: int | None = None) -> str:
         """Make a key; its text, which is shown this once and kept nowhere. Raises `BadOption` for a name in use."""
-        with self._changed() as keys:
+        with self._change() as keys:
             if any(key.name == name for key in keys.values()):
                 raise BadOption(f"There is a key named {name!r}. Revoke it first, or take another name.")
             key_id = secrets.token_hex(4)
@@ -81,7 +81,7 @@ class Keys:
 
     def revoke(self, name: str) -> Key:
         """End the key of that name or id, at once in every gateway. Raises `BadOption` where there is none."""
-        with self._changed() as keys:
+        with self._change() as keys:
             for key in keys.values():
                 if name in (key.name, key.id):
                     return keys.pop(key.id)
@@ -101,7 +101,7 @@ class Keys:
             return self._read[1]
 
     @contextmanager
-    def _changed(self) -> Iterator[dict[str, Key]]:
+    def _change(self) -> Iterator[dict[str, Key]]:
         """The keys, to be changed; written in one step. Two commands take turns. Raises `BadSetting`."""
         folder, lock_file = self._file.parent, self._file.with_suffix(".lock")
         try:

@@ -28,11 +28,11 @@ class Catalogue:
 
     def require(self, style_id: str) -> Style:
         """A style that can be drawn. Raises `UnknownStyle` or `StyleNotInstalled`."""
-        known = self.styles()
-        if style_id not in known:
-            installed = ", ".join(style.id for style in known.values() if style.weights)
+        registry = self.styles()
+        if style_id not in registry:
+            installed = ", ".join(style.id for style in registry.values() if style.weights)
             raise UnknownStyle(f"There is no style {style_id!r}. Use one of: {installed}.", style=style_id)
-        style = known[style_id]
+        style = registry[style_id]
         if not style.weights:
             styles.weights_file(style)  # raises, with the command that installs it
         return style

@@ -15,11 +15,11 @@ from animegan.picture.headers import inspect
 from animegan.picture.sizes import Limits, fit
 from animegan.styles import Style
 from animegan_gateway.errors import NotReady
-from animegan_gateway.http.door import HOUSE, Door
+from animegan_gateway.http.door import GATEWAY, Door
 from animegan_gateway.http.styles.catalogue import Catalogue
-from animegan_gateway.http.uploads import spooled
+from animegan_gateway.http.uploads import temporary_file
 from animegan_gateway.queue.jobs import Ask, State
-from animegan_service.cancellation import cancelled
+from animegan_service.cancellation import cancel
 
 SIDE_PX = 448  # smaller, the strokes are too broad to tell the styles apart; a page shows it smaller
 QUALITY = 85
@@ -35,7 +35,7 @@ class Thumbnails:
         self._door = door
         self._catalogue = catalogue
         self._spool = spool
-        self._drawn: dict[tuple[str, str | None], bytes] = {}
+        self._pictures: dict[tuple[str, str | None], bytes] = {}
         self._tasks: dict[tuple[str, str | None], asyncio.Task[None]] = {}
         self._photo = resources.files("animegan_gateway.http").joinpath("page/sample.jpg").read_bytes()
 
@@ -44,13 +44,13 @@ class Thumbnails:
         takes longer than `DRAWN_WITHIN_S`."""
         style = self._catalogue.require(style_id)
         key = (style.id, style.sha256)
-        if key not in self._drawn:
-            await asyncio.wait({self._begun(style)}, timeout=DRAWN_WITHIN_S)
-        if key not in self._drawn:
+        if key not in self._pictures:
+            await asyncio.wait({self._task(style)}, timeout=DRAWN_WITHIN_S)
+        if key not in self._pictures:
             raise NotReady("This thumbnail is being drawn. Ask again soon.")
-        return self._drawn[key]
+        return self._pictures[key]
 
-    def _begun(self, style: Style) -> asyncio.Task[None]:
+    def _task(self, style: Style) -> asyncio.Task[None]:
         """The one task that draws it."""
         key = (style.id, style.sha256)
         if key not in self._tasks:
@@ -60,12 +60,12 @@ class Thumbnails:
         return self._tasks[key]
 
     async def close(self) -> None:
-        await cancelled([*self._tasks.values()])
+        await cancel([*self._tasks.values()])
 
     async def _draw(self, style: Style) -> None:
         size = inspect(self._photo, Limits(len(self._photo), 10**8)).size
         ask = Ask(
-            caller=HOUSE.name,
+            caller=GATEWAY.name,
             style=style.id,
             max_side=SIDE_PX,
             format="jpeg",
@@ -80,15 +80,15 @@ class Thumbnails:
             accepted_at=time.time(),
         )
         try:
-            with spooled(self._spool) as file:
+            with temporary_file(self._spool) as file:
                 await asyncio.to_thread(file.write_bytes, self._photo)
-                job = await self._door.submit(ask, file, HOUSE)
+                job = await self._door.submit(ask, file, GATEWAY)
             try:
-                job = await self._door.ended(job)
+                job = await self._door.wait_until_ended(job)
                 if job.state is State.DONE and job.result:
                     parts = [part async for part in self._door.read(job, 0, job.result.bytes - 1)]
-                    self._drawn[style.id, style.sha256] = b"".join(parts)
+                    self._pictures[style.id, style.sha256] = b"".join(parts)
             finally:
-                await self._door.remove(HOUSE, job.id)
+                await self._door.remove(GATEWAY, job.id)
         except AnimeganError as error:
             log.info("thumbnail_failed", style=style.id, reason=error.code)
