@@ -56,25 +56,25 @@ async def serve(configured: Settings) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
-            proxy_headers=False,  # commands are told by the address they come from
+            proxy_headers=False,  # a command is trusted by the address it comes from
             timeout_graceful_shutdown=LAST_ANSWERS_S,
         )
         await serve_until_stopped(config, _nothing_to_finish)
 
 
 async def _nothing_to_finish() -> None:
-    """Gateways ask another time."""
+    """Return at once: the gateways ask again, wherever the agent is then."""
 
 
 @asynccontextmanager
 async def open_agent(configured: Settings) -> AsyncIterator[Starlette]:
-    """The agent without its HTTP server."""
+    """Yield the agent's app, with everything behind it running."""
     bell = Bell()
     async with contextlib.AsyncExitStack() as stack:
         management = Management(configured.management, configured.torchserve_metrics)
         stack.push_async_callback(management.close)
         dispatch = Dispatch(bell.ring)
-        workers = Workers(management, looked=dispatch.looked, changed=bell.ring)
+        workers = Workers(management, on_look=dispatch.record_java, changed=bell.ring)
         operations = Operations(configured, management, workers, dispatch)
         recycling = Recycling(configured, workers, operations, dispatch)
         registry = CollectorRegistry()

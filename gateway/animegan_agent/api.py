@@ -1,4 +1,4 @@
-"""What the agent answers over HTTP. Gateways and probes ask from anywhere; commands come from this machine alone."""
+"""The agent's HTTP API. Gateways and probes ask from anywhere; commands are taken from this machine alone."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from animegan_service import problems
 from animegan_service.bell import Bell, wait
 from animegan_service.errors import Forbidden
 
-ASK_AGAIN_S = 0.1  # while it is paused: the next question tells what a gateway still has here
+ASK_AGAIN_S = 0.1  # during a pause, as each question tells how many pictures a gateway still has here
 BROWSERS = ("origin", "sec-fetch-site")  # a page that the operator happens to look at is not the operator
 
 T = TypeVar("T", bound=BaseModel)
 
 
 class Question(BaseModel):
-    """Of a gateway: who it is, how many pictures it has here, and the state that it knows."""
+    """A gateway's question: its name, its number of pictures here, and the state it knows."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -50,7 +50,7 @@ class Scale(BaseModel):
 
 @dataclass(frozen=True)
 class Services:
-    """What the answers are made of. `bell` rings when presence, width or pauses change."""
+    """The parts that the routes use. `bell` rings when presence, width or pauses change."""
 
     workers: Workers
     dispatch: Dispatch
@@ -59,14 +59,14 @@ class Services:
     bell: Bell
 
     def state(self) -> dict[str, Any]:
-        """What a gateway is told; `seen` is what it says the next time."""
+        """Return the state for gateways; a gateway sends `seen` back with its next question."""
         presence, width, paused = self.workers.presence, self.workers.width, self.dispatch.paused
         seen = f"{presence}.{width}.{self.dispatch.tag}"
         return {"presence": presence, "width": width, "paused": paused, "seen": seen}
 
 
 def app(services: Services) -> Starlette:
-    """The agent's HTTP server."""
+    """Return the agent's app."""
     server = Starlette(
         routes=[
             Route("/healthz", _healthz),
@@ -96,12 +96,12 @@ async def _readyz(request: Request) -> Response:
 
 
 async def _torchserve(request: Request) -> Response:
-    """As soon as it differs from what the gateway has seen, or after some seconds."""
+    """Answer as soon as the state differs from the one that the gateway has seen, or after `NEWS_WITHIN_S`."""
     services: Services = request.app.state.services
     if any(name in request.headers for name in BROWSERS):
         raise Forbidden("This is for gateways, and a page in a browser is none.")
     question = _read(Question, dict(request.query_params))
-    services.dispatch.heard(question.gateway, question.running, question.seen.rpartition(".")[2])
+    services.dispatch.record_question(question.gateway, question.running, question.seen.rpartition(".")[2])
     deadline = time.monotonic() + NEWS_WITHIN_S
     with services.bell.listening() as changed:
         while (state := services.state())["seen"] == question.seen:

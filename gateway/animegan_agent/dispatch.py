@@ -1,4 +1,4 @@
-"""Whether pictures may be sent to this TorchServe, and what the gateways that send them have there."""
+"""Pauses of dispatch to this TorchServe, and what each gateway has there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GONE_AFTER_S = 2 * NEWS_WITHIN_S + 1  # a gateway that has not asked for this lo
 
 @dataclass(frozen=True)
 class Question:
-    """A gateway's last question: when, what it has at TorchServe, and which state it knew."""
+    """A gateway's last question: its time, its number of pictures at TorchServe, and the state it knew."""
 
     at: float
     running: int
@@ -24,14 +24,14 @@ class Question:
 
 
 class Dispatch:
-    """`tag` changes with each pause and each end of one, so that a gateway's question tells whether it knows.
+    """Pauses and the gateways' questions. `tag` changes with each pause, so that a question shows who knows of it.
 
     `changed` is called at each change.
     """
 
     def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
         self._changed = changed
-        self._heard = Bell()
+        self._questions = Bell()
         self._gateways: dict[str, Question] = {}
         self._pauses = 0
         self._turn = 0
@@ -47,28 +47,28 @@ class Dispatch:
     def tag(self) -> str:
         return f"{self._turn}{'p' if self.paused else ''}"
 
-    def heard(self, gateway: str, running: int, seen: str) -> None:
-        """A gateway asks: it knows the state with that tag and has so many pictures at TorchServe."""
+    def record_question(self, gateway: str, running: int, seen: str) -> None:
+        """Record a gateway's question: the tag of the state it knows, and its number of pictures at TorchServe."""
         self._gateways = {name: question for name, question in self._gateways.items() if _is_there(question)}
         self._gateways[gateway] = Question(time.monotonic(), running, seen)
-        self._heard.ring()
+        self._questions.ring()
 
     def drain(self, *, on: bool) -> None:
-        """No more pictures, until it is taken back or another TorchServe is ready in this one's place."""
+        """Stop new pictures, until it is called with `on=False` or another TorchServe is ready in this one's place."""
         if self.draining != on:
             self.draining = on
             self._drained = self._java
             self._announce()
 
-    def looked(self, java: int | None) -> None:
-        """The pid of TorchServe's Java, where a worker of it is ready; to be called at each look."""
+    def record_java(self, java: int | None) -> None:
+        """Record the pid of TorchServe's Java, or None where no worker is ready; to be called at each look."""
         self._java = java or self._java
         if self.draining and java and java != self._drained:
             self.drain(on=False)
 
     @asynccontextmanager
     async def pause(self) -> AsyncIterator[None]:
-        """No more pictures meanwhile."""
+        """Stop new pictures while the context is open."""
         self._pauses += 1
         self._announce()
         try:
@@ -77,10 +77,10 @@ class Dispatch:
             self._pauses -= 1
             self._announce()
 
-    async def settled(self, within_s: float) -> None:
-        """Return once every gateway knows of the pause and has nothing left at TorchServe. Raises `NotIdle`."""
+    async def wait_until_idle(self, within_s: float) -> None:
+        """Return once every gateway knows of the pause and has nothing left at TorchServe. Raise `NotIdle`."""
         deadline = time.monotonic() + within_s
-        with self._heard.listening() as heard:
+        with self._questions.listening() as changed:
             while busy := self._busy():
                 left_s = deadline - time.monotonic()
                 if left_s <= 0:
@@ -88,11 +88,11 @@ class Dispatch:
                         f"{len(busy)} gateways still had pictures there after {within_s:g} s. Try again, or raise "
                         "idle_within_s."
                     )
-                heard.clear()
-                await wait(heard, min(left_s, 1.0))
+                changed.clear()
+                await wait(changed, min(left_s, 1.0))
 
     def gateways(self) -> list[Question]:
-        """The last questions of those that are there; for any thread."""
+        """Return the last question of each gateway that is there. Safe in any thread."""
         return [question for question in list(self._gateways.values()) if _is_there(question)]
 
     def _busy(self) -> list[Question]:

@@ -77,7 +77,7 @@ class Metrics(Collector):
 
 
 def is_ready(workers: Workers, dispatch: Dispatch) -> bool:
-    """Whether a picture sent now will be drawn."""
+    """Return whether a picture that is sent now will be drawn."""
     return workers.presence is Presence.READY and not dispatch.draining
 
 

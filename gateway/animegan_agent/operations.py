@@ -1,4 +1,4 @@
-"""What changes the workers: scaling, replacing one by a new process, draining. One at a time, and no picture is lost.
+"""Scaling, replacing and draining workers, one at a time, without a picture lost.
 
 TorchServe itself ends a worker whether or not it draws, and takes the newest when it scales down. So dispatch is paused
 first, and a process is ended once every gateway has nothing left here and no worker works. A process that ends is
@@ -45,14 +45,14 @@ class Operations:
         return self._lock.locked()
 
     async def scale(self, workers: int) -> None:
-        """Have so many workers from now on. Raises `BadOption`, and `NotIdle` where fewer are asked for."""
+        """Have so many workers from now on. Raise `BadOption`, and `NotIdle` where fewer are asked for."""
         if not 1 <= workers <= MOST_WORKERS:
             raise BadOption(f"workers={workers}: use a number from 1 to {MOST_WORKERS}.", option="workers")
         async with self._alone():
             await self._scale(await self._model(), workers)
 
     async def recycle(self, worker_id: str) -> None:
-        """Replace a worker's process by a new one. Raises `NotIdle`, and `NoWorker` where the new one fails."""
+        """Replace a worker's process by a new one. Raise `NotIdle`, and `NoWorker` where the new one fails."""
         async with self._alone():
             model = await self._model()
             worker = model.worker(worker_id)
@@ -61,7 +61,7 @@ class Operations:
             if self._overlaps(worker):
                 try:
                     await self._have(model.wanted + 1, model)
-                finally:  # it stays, and is one too many, if it came: an agent that starts anew can tell (`tidy`)
+                finally:  # the surplus worker stays, so that an agent that starts anew can end it (`tidy`)
                     await self._management.scale(model.wanted, model.startup_s, at_most=model.wanted + 1)
                 async with self._idle():
                     await self._end(worker)
@@ -74,14 +74,14 @@ class Operations:
             log.info("recycled", worker=worker.id)
 
     async def tidy(self) -> None:
-        """End a further worker that a replacement which did not end well has left. Raises `NotIdle`."""
+        """End the surplus worker that a failed replacement has left. Raise `NotIdle`."""
         model = self._workers.model
         if model and len(model.ready) > model.wanted:
             async with self._alone():
                 await self._scale(await self._model(), model.wanted)
 
     async def drain(self) -> None:
-        """Pause dispatch until `resume`; return once nothing is being drawn. Raises `NotIdle`; it stays paused then."""
+        """Pause dispatch until `resume`; return once nothing is being drawn. Raise `NotIdle`, and stay paused then."""
         self._dispatch.drain(on=True)
         log.info("draining")
         try:
@@ -106,11 +106,11 @@ class Operations:
         await self._workers.look()
 
     async def _end(self, worker: Worker) -> None:
-        """End the process, and return when TorchServe has noticed. Raises `NoWorker` where it may not be ended."""
+        """End the process and return when TorchServe has noticed. Raise `NoWorker` where it may not be ended."""
         now = (await self._model()).worker(worker.id)
         if now is None or now.pid != worker.pid:
-            return  # it ended by itself meanwhile, and what has its pid may be another's
-        self._workers.replaces(worker)
+            return  # it ended by itself, and another process may have its pid now
+        self._workers.expect_end(worker)
         log.info("ending_worker", worker=worker.id, pid=worker.pid)
         try:
             process = psutil.Process(worker.pid)
@@ -147,11 +147,11 @@ class Operations:
 
     def _overlaps(self, worker: Worker) -> bool:
         overlap = self._settings.recycle_overlap
-        return overlap == "always" or (overlap == "auto" and room.for_another(worker))
+        return overlap == "always" or (overlap == "auto" and room.fits_another(worker))
 
     @asynccontextmanager
     async def _idle(self) -> AsyncIterator[None]:
-        """Dispatch is paused and nothing is being drawn. Raises `NotIdle`."""
+        """Pause dispatch while the context is open, which it is once nothing is being drawn. Raise `NotIdle`."""
         async with self._dispatch.pause():
             await self._wait_until_idle()
             yield
@@ -159,8 +159,8 @@ class Operations:
     async def _wait_until_idle(self) -> None:
         within_s = self._settings.idle_within_s
         start = time.monotonic()
-        await self._dispatch.settled(within_s)
-        while not await self._workers.idle():  # those who ask TorchServe itself know of no pause
+        await self._dispatch.wait_until_idle(within_s)
+        while not await self._workers.idle():  # direct clients of TorchServe know of no pause
             if time.monotonic() - start > within_s:
                 raise NotIdle(f"TorchServe was drawing after {within_s:g} s still. Try again, or raise idle_within_s.")
             await asyncio.sleep(LOOK_EVERY_S)

@@ -41,7 +41,7 @@ def main() -> int:
 
 
 async def serve(configured: Settings) -> None:
-    """Serve until a signal. Raises `BadSetting` or `StoreUnavailable` where it can't start."""
+    """Serve until a signal. Raise `BadSetting` or `StoreUnavailable` where it can't start."""
     async with open_gateway(configured, handler_settings.load()) as gateway:
         config = uvicorn.Config(
             RequestMiddleware(gateway.app, configured.allowed_hosts, configured.path_prefix),

@@ -95,7 +95,7 @@ class IdempotencyMismatch(AnimeganError):
 
 
 class Busy(ServiceError):
-    """Too much at once; `retry_after_s` whole seconds from now it is worth another try."""
+    """Too much at once; worth another try after `retry_after_s`, which is rounded up to whole seconds."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
     retryable = True

@@ -1,4 +1,4 @@
-"""The gateway, put together: its parts in the order in which they start, and how they end."""
+"""The gateway's parts put together, in the order in which they start and, reversed, end."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Gateway:
-    """What runs."""
+    """The parts of a gateway that its process needs."""
 
     app: FastAPI
     door: Door
@@ -56,7 +56,7 @@ class Gateway:
     metrics_port: int
 
     async def drain(self, grace_s: float) -> None:
-        """No new jobs; what runs finishes within the grace; what waits stays for the next start."""
+        """Take no new jobs, finish running ones within the grace, and leave waiting ones for the next start."""
         log.info("draining")
         self.door.stop_accepting()
         await self.dispatcher.drain(grace_s)
@@ -65,7 +65,7 @@ class Gateway:
 
 @asynccontextmanager
 async def open_gateway(settings: Settings, drawing: HandlerSettings) -> AsyncIterator[Gateway]:
-    """The gateway without its HTTP server. Raises `BadSetting` or `StoreUnavailable`."""
+    """Yield the gateway, with everything behind its app running. Raise `BadSetting` or `StoreUnavailable`."""
     if settings.queue_mb < drawing.max_upload_mb:
         raise BadSetting(
             f"queue_mb={settings.queue_mb} is under max_upload_mb={drawing.max_upload_mb}, so a large picture "

@@ -23,7 +23,7 @@ RUN_BUCKETS_S = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
 
 
 class Metrics:
-    """What is counted, and the server that shows it. `folder` is that of the queue and of pictures (`data`)."""
+    """The metrics and their server. `folder` is that of the queue and of pictures (`data`)."""
 
     def __init__(self, folder: Path) -> None:
         self.registry = CollectorRegistry()
@@ -78,7 +78,7 @@ class Metrics:
         self._stop()
 
     def record_wait(self, job: Job) -> None:
-        """The job goes to TorchServe."""
+        """Record how long the job waited for its first attempt."""
         if job.attempt == 1 and job.started_at is not None:
             self._wait.observe(max(0.0, job.started_at - job.ask.accepted_at))
 
@@ -93,7 +93,7 @@ class Metrics:
             self._failed.labels(job.error["code"], job.error["status"]).inc()
 
     def mark_store_away(self) -> None:
-        """The other gauges stay at what was last known."""
+        """Show that the store is away; the other gauges keep their last values."""
         self._store_up.set(0)
 
     def update(self, tally: Tally, oldest_s: float, capacity: Capacity) -> None:
@@ -127,7 +127,7 @@ class Metrics:
 
 
 def _disk_bytes(folder: Path) -> tuple[float, float]:
-    """Free bytes and size; NaN where the folder can't be looked at, as nothing raised may end a scrape."""
+    """Return free bytes and size; NaN where the folder can't be looked at, as an error would end the scrape."""
     try:
         disk = shutil.disk_usage(folder)
     except OSError:

@@ -104,7 +104,7 @@ class Settings(Rows):
 
     @property
     def keys_directory(self) -> Path:
-        """The folder of `keys.json`."""
+        """Return the folder of `keys.json`."""
         return self.keys_folder or self.folder
 
     @property
@@ -120,12 +120,12 @@ class Settings(Rows):
 
     @property
     def allowed_hosts(self) -> list[str]:
-        """Host names that are answered, without ports; empty: all."""
+        """Return the host names that are answered, without ports; empty: all."""
         return self.hosts or (["localhost", "127.0.0.1", "[::1]"] if self.on_loopback else [])
 
 
 def load() -> Settings:
-    """The gateway's settings in this process. Raises `BadSetting`, also where it would serve strangers without keys."""
+    """Return the gateway's settings in this process. Raise `BadSetting`, also for strangers served without keys."""
     settings = Settings.load()
     way_out = "Add one with `animegan keys add NAME`, or listen on 127.0.0.1."
     if not settings.on_loopback and settings.keys == "off":

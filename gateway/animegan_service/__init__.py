@@ -1,1 +1,1 @@
-"""What the gateway and the agent share as HTTP services: logs, the server, wake-ups, errors. Imports neither."""
+"""Shared by the gateway and the agent: server, logs, errors, events, names. Imports neither."""

@@ -1,4 +1,4 @@
-"""Wakes those who wait for a job to change, or for any change at all, in this process."""
+"""Events for tasks of this process that wait for a job, or anything, to change."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-ANY = ""  # in place of a job's id: whatever changes
+ANY = ""  # instead of a job's id: every change
 
 
 class Bell:
@@ -18,7 +18,7 @@ class Bell:
 
     @contextmanager
     def listening(self, job_id: str = ANY) -> Iterator[asyncio.Event]:
-        """An event that is set by changes from now on; clear it before you look."""
+        """Yield an event that is set by changes from now on; clear it before you look."""
         event = asyncio.Event()
         self._events[job_id].add(event)
         try:
@@ -41,7 +41,7 @@ class Bell:
 
 
 async def wait(event: asyncio.Event, timeout_s: float) -> bool:
-    """Wait until the event is set, or that long; whether it was."""
+    """Wait for the event, at most that long, and return whether it was set."""
     try:
         async with asyncio.timeout(max(0.0, timeout_s)):
             await event.wait()

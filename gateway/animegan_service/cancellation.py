@@ -1,4 +1,4 @@
-"""Ends tasks for certain."""
+"""Reliable cancellation of tasks."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ ONCE_MORE_AFTER_S = 0.5
 
 
 async def cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
-    """Return when all of them have ended.
+    """Cancel the tasks and return when all of them have ended.
 
     Once is not enough: up to Python 3.11 `asyncio.wait_for` can lose a cancellation (python/cpython#86296), and
     libraries wait with it.
     """
-    left = {task for task in tasks if not task.done()}
-    while left:
-        for task in left:
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
             task.cancel()
-        _, left = await asyncio.wait(left, timeout=ONCE_MORE_AFTER_S)
+        _, pending = await asyncio.wait(pending, timeout=ONCE_MORE_AFTER_S)

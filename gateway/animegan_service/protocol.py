@@ -10,7 +10,7 @@ TRACE_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_END
 
 
 class Presence(StrEnum):
-    """Whether TorchServe can draw now."""
+    """The state of a TorchServe."""
 
     READY = "ready"
     LOADING = "loading"  # it answers, and no worker is ready

@@ -1,4 +1,4 @@
-"""An HTTP server until SIGTERM or Ctrl-C, and the tasks without which it had better end."""
+"""An HTTP server until SIGTERM or Ctrl-C, and tasks whose failure ends the process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 
 class Server(uvicorn.Server):
-    """Uvicorn, but signals are not its own: it answers while there is something left to do."""
+    """Uvicorn without signal handlers of its own: it still answers while the service finishes its work."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -42,7 +42,7 @@ async def serve_until_stopped(config: uvicorn.Config, finish: Callable[[], Await
 
 
 def start_vital_task(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """A task whose failure stops the process, as that would go on telling what was; what watches it starts it again."""
+    """Start a task whose failure stops the process, which is better started anew than half alive."""
     task = asyncio.create_task(work)
     task.add_done_callback(_stop_on_failure)
     return task

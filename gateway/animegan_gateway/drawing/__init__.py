@@ -1,1 +1,1 @@
-"""From the queue to TorchServe and back: what is sent when and where, and what follows from each answer."""
+"""From the queue to TorchServe and back: dispatch, TorchServe's answers, retries."""

@@ -1,4 +1,4 @@
-"""Takes jobs from the store as TorchServe has room for them, and reports what became of each."""
+"""Take jobs from the store while TorchServe has room, have them drawn, and store the results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from animegan_service.protocol import REQUEST_ID
 
 T = TypeVar("T")
 
-LOOK_EVERY_S = 0.5  # for jobs whose pause is over, and for changes that no bell told of
+LOOK_EVERY_S = 0.5  # for jobs whose pause is over, and for changes that rang no bell
 STORE_PAUSE_S = 1.0
 
 log = structlog.get_logger(__name__)
@@ -56,7 +56,7 @@ class Dispatcher:
         self._spool = spool
         self._retries = retries
         self.owner = secrets.token_hex(8)
-        self._drawing: dict[str, TorchServe] = {}  # where each job is now that is being drawn
+        self._drawing: dict[str, TorchServe] = {}  # the TorchServe of each job that is being drawn
         self._tasks: dict[asyncio.Task[None], Job] = {}
         self._taking = asyncio.Lock()
         self._draining = False
@@ -76,7 +76,7 @@ class Dispatcher:
         self._draining = True
         self._bell.ring()
         async with self._taking:
-            pass  # what is being taken is among the tasks then
+            pass  # a job that is being taken is among the tasks then
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_s)
         unfinished = dict(self._tasks)
@@ -88,9 +88,9 @@ class Dispatcher:
     async def _next(self) -> Job | None:
         """Take a job and begin to draw it, if there is one and a place for it.
 
-        The place is held before, so that who asks for a pause is never told of fewer pictures than there will be.
+        The place is reserved first, so that the agent is never told of fewer pictures than there will be.
         """
-        # What may end this process is in no other picture's company here, so that it is told from them.
+        # A suspected crasher runs alone, so that the next crash identifies it.
         suspected = any(job.lost for job in self._tasks.values())
         place = None if self._draining or suspected else self._fleet.reserve()
         if place is None:
@@ -121,7 +121,7 @@ class Dispatcher:
             log.error("dispatch_failed", job=job.id[:8], exc_info=error)
 
     def _leave(self, job: Job) -> None:
-        """TorchServe has room again; what is left to do for this job is not its affair."""
+        """Release TorchServe's place; what is left to do for this job happens here."""
         if place := self._drawing.pop(job.id, None):
             place.release()
             self._bell.ring()
@@ -130,7 +130,7 @@ class Dispatcher:
         structlog.contextvars.bind_contextvars(request_id=job.ask.request_id, job=job.id[:8])
         try:
             await self._attempt(job, place)
-        except Exception as error:  # not of the attempt, but of what was to be written of it
+        except Exception as error:  # in recording the attempt, not in the attempt itself
             log.error("attempt_lost", exc_info=error)
             lost = {"lost": job.lost + 1, "alone": True}
             await _retry_while_away(lambda: self._store.move(job.id, State.QUEUED, attempt=job.attempt, changes=lost))
@@ -181,7 +181,7 @@ class Dispatcher:
         moved = await _retry_while_away(
             lambda: self._store.move(job.id, next_.to, attempt=job.attempt, changes=next_.changes)
         )
-        if moved is None:  # or it was, and the answer to that was lost
+        if moved is None:  # or it was moved, and the answer was lost
             current = await _retry_while_away(lambda: self._store.get(job.id))
             moved = current if current and (current.state, current.attempt) == (next_.to, job.attempt) else None
         code = (next_.changes.get("error") or {}).get("code")
@@ -195,7 +195,7 @@ class Dispatcher:
 
 
 async def _retry_while_away(call: Callable[[], Awaitable[T]]) -> T:
-    """Again and again while the store is away or full: what was drawn is not thrown away."""
+    """Call until the store is neither away nor full, as a picture that is drawn must not be thrown away."""
     while True:
         try:
             return await call()

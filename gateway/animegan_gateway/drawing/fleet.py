@@ -1,4 +1,4 @@
-"""All TorchServes behind one name: a name that resolves to several addresses stands for as many."""
+"""All TorchServes behind one name, one for each address that it resolves to."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Fleet:
         self._leaving: set[str] = set()
 
     async def watch(self) -> None:
-        """Until cancelled."""
+        """Resolve the name and watch its TorchServes until cancelled."""
         try:
             while True:
                 await self._resolve()
@@ -47,17 +47,17 @@ class Fleet:
 
     @property
     def presence(self) -> Presence:
-        """The best there is."""
+        """Return the best presence of any of them."""
         there = {member.presence for member in self._members.values()}
         return next((presence for presence in (Presence.READY, Presence.LOADING) if presence in there), Presence.AWAY)
 
     @property
     def width(self) -> int:
-        """Pictures that all of them take at one time."""
+        """Return how many pictures all of them take at one time."""
         return sum(member.width for name, member in self._members.items() if name not in self._leaving)
 
     def reserve(self) -> TorchServe | None:
-        """A place at the least busy of those that have one; to be given back with `release`."""
+        """Reserve a place at the least busy of those that have one, to be given back with `release`."""
         free = [member for name, member in self._members.items() if name not in self._leaving and member.free > 0]
         if not free:
             return None
@@ -83,7 +83,7 @@ class Fleet:
 
 
 async def _addresses(host: str) -> set[str] | None:
-    """What the name resolves to, in one family, as the same server may have an address in both; None: no answer."""
+    """Return the addresses of the name, or None without an answer; of one family, as a server may have both."""
     with contextlib.suppress(ValueError):
         return {str(ipaddress.ip_address(host))}
     try:

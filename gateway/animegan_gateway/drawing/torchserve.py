@@ -1,4 +1,4 @@
-"""A TorchServe as the gateway sees it: whether it is there, how wide it runs, what became of a picture sent to it."""
+"""One TorchServe: its presence, its width, and the outcome of a picture that is sent to it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from animegan_service.bell import wait
 from animegan_service.cancellation import cancel
 from animegan_service.protocol import MODEL, REQUEST_ID, Presence
 
-LOOK_EVERY_S = 5.0  # where there is no agent that tells
+LOOK_EVERY_S = 5.0  # where there is no agent
 LOOK_EVERY_WHILE_AWAY_S = 0.5
 ANSWER_WITHIN_S = 5.0
 AGENT_WITHIN_S = 5.0  # how long its answer waits for something new
@@ -68,7 +68,7 @@ class Lost:
 
 @dataclass(frozen=True)
 class NotTaken:
-    """TorchServe did not take the picture; `presence` is what a look at it said afterwards."""
+    """TorchServe did not take the picture; `presence` is what it was afterwards."""
 
     name: ClassVar[str] = "not_taken"
 
@@ -90,7 +90,7 @@ class TorchServe:
     """One TorchServe. `watch` keeps `presence` and `width` up to date; `changed` is called when they change.
 
     `url` is the address of its inference API and `agent` that of the agent beside it, which tells how many pictures it
-    takes at one time; where there is no agent, `width` does. A `width` above 0 is believed before the agent.
+    takes at one time; where there is no agent, `width` does. A `width` above 0 overrides the agent's.
     `gateway` is this gateway's name, by which the agent knows whose pictures are here: `in_flight` places of them.
     """
 
@@ -114,7 +114,7 @@ class TorchServe:
         self.presence = Presence.AWAY
         self.width = 0
         self.in_flight = 0
-        self.alone = False  # what is here is to be drawn alone
+        self.alone = False  # the picture here has to be drawn alone
         self._client = httpx2.AsyncClient(
             timeout=httpx2.Timeout(ANSWER_WITHIN_S, read=timeout_s, write=timeout_s),
             limits=httpx2.Limits(max_connections=None, keepalive_expiry=ANSWER_WITHIN_S),
@@ -126,7 +126,7 @@ class TorchServe:
 
     @property
     def free(self) -> int:
-        """Pictures that may be sent now."""
+        """Return how many pictures may be sent now."""
         return 0 if self.alone else self.width - self.in_flight
 
     def release(self) -> None:
@@ -145,13 +145,13 @@ class TorchServe:
                 await cancel([looking, cut_short])
             if self._look_now.is_set():
                 self._look_now.clear()
-                await self.look()  # now, whatever comes meanwhile
+                await self.look()
             if not self._state:
                 pause_s = LOOK_EVERY_S if self.presence is Presence.READY else LOOK_EVERY_WHILE_AWAY_S
                 await wait(self._look_now, pause_s)
 
     async def look(self, seen: str = "") -> Presence:
-        """See how it is now, or as soon as it is no longer as `seen`."""
+        """Return the presence now, or as soon as the state differs from `seen`."""
         try:
             presence, width, self._state = await (self._ask_agent(seen) if self._agent else self._ping())
             self._set(presence, width)
@@ -185,7 +185,7 @@ class TorchServe:
                     async for chunk in answer.aiter_bytes():
                         file.write(chunk)
         except TimeoutError:
-            return WorkerEnded()  # TorchServe's own patience, which is shorter, ends a worker
+            return WorkerEnded()  # TorchServe's own timeout, which is shorter, has ended the worker
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -214,7 +214,7 @@ class TorchServe:
         return NotTaken(await self.look())
 
     async def _ask_agent(self, seen: str) -> tuple[Presence, int, str]:
-        """By the agent. While it is paused nothing is to be sent; the next question tells it that this is known."""
+        """Return presence, width and state; the width is 0 while the agent is paused."""
         question: dict[str, str | int] = {"gateway": self._gateway, "running": self.in_flight, "seen": seen}
         answer = await self._client.get(
             f"{self._agent}/v1/torchserve", params=question, timeout=AGENT_WITHIN_S + ANSWER_WITHIN_S

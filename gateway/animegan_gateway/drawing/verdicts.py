@@ -1,4 +1,4 @@
-"""What becomes of a job after an attempt: the one table of retries.
+"""The one table of retries: the next state of a job after each outcome of an attempt.
 
 | outcome | next |
 | --- | --- |
@@ -31,14 +31,14 @@ BACKOFF_S = 1.0
 
 @dataclass(frozen=True)
 class Verdict:
-    """The state that follows, and what else of the job changes."""
+    """The job's next state, and the fields that change with it."""
 
     to: State
     changes: dict[str, Any] = field(default_factory=dict)
 
 
 def verdict(job: Job, outcome: Fruitless, *, now: float, retries: int) -> Verdict:
-    """What follows from an attempt that brought no picture; `now` in seconds since 1970."""
+    """Return what follows from an attempt without a picture; `now` is in seconds since 1970."""
     match outcome:
         case Refused(problem) if problem.get("retryable"):
             return _again(job, problem, now, retries, alone=True)
@@ -58,7 +58,7 @@ def verdict(job: Job, outcome: Fruitless, *, now: float, retries: int) -> Verdic
 
 
 def give_up(job: Job) -> Verdict | None:
-    """What becomes of a job that is not drawn any more, as gateways ended over it again and again."""
+    """Return the end of a job whose gateways were lost again and again; None for one that is to be tried."""
     if job.lost < MOST_LOST:
         return None
     error = DrawingFailed(

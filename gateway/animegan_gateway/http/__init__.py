@@ -1,1 +1,1 @@
-"""Requests and answers: the addresses, uploads, errors and headers, who sends them, and the page."""
+"""HTTP: routes, uploads, errors, headers, callers, and the page."""

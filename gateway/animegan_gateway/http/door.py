@@ -1,4 +1,4 @@
-"""The front door: what comes in is judged and queued, what is asked for is found, what is waited for is told."""
+"""The use cases of the API: accept a photo, find, follow and remove its job."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ from animegan_service.bell import Bell, wait
 
 MIB = 2**20
 HEARTBEAT_S = 15.0
-PLACE_EVERY_S = 1.0  # how often a place in the queue is looked up for one who watches it
+PLACE_EVERY_S = 1.0  # between looks at the place of a job that somebody follows
 GATEWAY = Caller("gateway")  # the gateway itself, for its thumbnails
 
 log = structlog.get_logger(__name__)
 
 
 class Door:
-    """The use cases of the API. `spool` is a folder on the disk of the blob store, for uploads on their way in."""
+    """The use cases. `spool` is a folder on the disk of the blob store, for uploads on their way in."""
 
     def __init__(
         self,
@@ -80,13 +80,13 @@ class Door:
         idempotency_key: str | None,
         request_id: str,
     ) -> Job:
-        """Judge an upload as it streams in, and queue it. Raises what is documented at POST v1/jobs."""
+        """Judge an upload as it streams in, and queue it. Raise what is documented at POST v1/jobs."""
         try:
             if self.draining:
                 raise Draining("This server is about to stop and takes no new pictures. Try again in a minute.")
             await self._backend.rates.admit(caller.name, caller.key.rate_per_minute if caller.key else None)
             if idempotency_key is None and await self._board.holds(self.settings.queue_jobs):
-                await self._refuse(Full("jobs"), caller)  # before the picture is sent in vain
+                await self._refuse(Full("jobs"), caller)  # before the caller sends the picture for nothing
             with temporary_file(self._spool) as file:
                 upload = await receive(stream, headers, file, self._limits, self.settings.upload_timeout_s)
                 ask = await self._ask(caller, upload, request_id)
@@ -113,7 +113,7 @@ class Door:
                 f"The Idempotency-Key {idempotency_key!r} was used for another picture or other options. "
                 "Send a new key with a new request."
             ) from None
-        # Where the store gave no answer, the job may be in it, and needs its picture; else the picture is swept.
+        # If the store did not answer, the picture stays: the job may be in it; otherwise a sweep deletes the picture.
         if job.id != job_id:
             await self._blobs.delete(upload_key(job_id))
             return job
@@ -122,7 +122,7 @@ class Door:
         return job
 
     async def find(self, caller: Caller, job_id: str) -> Job:
-        """The caller's job. Raises `JobNotFound` or `JobExpired`."""
+        """Return the caller's job. Raise `JobNotFound` or `JobExpired`."""
         job = await self._store.get(job_id) if re.fullmatch(r"[\w-]{22}", job_id, re.ASCII) else None
         if job is None or (self.settings.keys_required and job.ask.caller != caller.name):
             raise JobNotFound(f"There is no job {job_id[:32]!r} of yours. It may have ended long ago.")
@@ -134,11 +134,11 @@ class Door:
         return await self._board.place(job)
 
     async def remove(self, caller: Caller, job_id: str) -> Job:
-        """Cancel a job that has not ended; delete the picture of one that has. Raises as `find`."""
+        """Cancel a job that has not ended; delete the picture of one that has. Raise as `find`."""
         while True:
             job = await self.find(caller, job_id)
             if job.state is State.CANCELLED:
-                return job  # asked for once more
+                return job  # a repeated request
             to = State.CANCELLED if job.state in HELD else State.EXPIRED
             if moved := await self._store.move(job.id, to):
                 await self._backend.delete_pictures(moved)
@@ -147,9 +147,9 @@ class Door:
                 return moved
 
     async def follow(self, job: Job) -> AsyncGenerator[tuple[Job, Place] | None, None]:
-        """The job and its place, now and whenever they may have changed, until it has ended; None as a heartbeat.
+        """Yield the job and its place, now and after each change, until it has ended; None as a heartbeat.
 
-        It ends early where the gateway is about to stop.
+        It stops early where the gateway is about to stop.
         """
         with self._bell.listening(job.id) as changed:
             sent_at, last = time.monotonic(), None
@@ -170,7 +170,7 @@ class Door:
                     job = await self._store.get(job.id) or job.model_copy(update={"state": State.EXPIRED})
 
     async def wait_until_ended(self, job: Job) -> Job:
-        """The job once it has ended, or the gateway is about to stop."""
+        """Return the job once it has ended or the gateway is about to stop."""
         with self._bell.listening(job.id) as changed:
             while not (job.ended or self.draining):
                 changed.clear()
@@ -180,15 +180,15 @@ class Door:
         return job
 
     def read(self, job: Job, first: int, last: int) -> AsyncIterator[bytes]:
-        """The bytes of the job's picture, from first to last."""
+        """Return the bytes of the job's picture from `first` to `last`, both included, in chunks."""
         return self._blobs.read(job.result_key, first, last)
 
     async def ping(self) -> None:
-        """Raises `StoreUnavailable`."""
+        """Return if the store answers. Raise `StoreUnavailable`."""
         await self._store.ping()
 
     def stop_accepting(self) -> None:
-        """From now on no job comes in, and nobody is kept waiting."""
+        """Take no jobs from now on, and keep nobody waiting."""
         self.draining = True
         self._bell.ring_all()
 
@@ -219,7 +219,7 @@ class Door:
         return Bounds(settings.queue_jobs, settings.queue_mb * MIB, max(1, settings.queue_jobs * share // 100))
 
     async def _refuse(self, full: Full, caller: Caller) -> NoReturn:
-        """Raises `QueueFull` or `ShareFull`."""
+        """Raise `QueueFull` or `ShareFull`."""
         bounds = self._bounds(caller)
         if full.bound == "caller_jobs":
             raise ShareFull(

@@ -1,4 +1,4 @@
-"""Uvicorn's HTTP protocol with an end to its patience: what does not arrive in time, or goes on and on, is cut off."""
+"""Uvicorn's HTTP protocol with limits on the time and the size of a request's head, and on the time of its body."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ MOST_HEAD_BYTES = 64 * 1024  # of a request's line and headers, and of a chunked
 
 
 def limited_protocol(header_timeout_s: float, body_timeout_s: float) -> type[HttpToolsProtocol]:
-    """The protocol with these two limits, on a request's headers and on its body; and headers of bounded length.
+    """Return uvicorn's protocol with time limits on a request's headers and on its body, and bounded headers.
 
-    An upload's own limits (`uploads.receive`) are answered; these are for those who don't even listen.
+    An upload's own limits (`uploads.receive`) are answered; these are for clients that do not even listen.
     """
 
     class LimitedProtocol(HttpToolsProtocol):

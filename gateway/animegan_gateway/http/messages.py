@@ -1,4 +1,4 @@
-"""What the gateway says to people, in English and Chinese."""
+"""Messages for people, in English and Chinese."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STATES = {
 
 
 def preferred_language(accept_language: str | None) -> Language:
-    """The one of the two that an Accept-Language header (RFC 9110, 12.5.4) prefers; English where it wants neither."""
+    """Return the language that an Accept-Language header (RFC 9110, 12.5.4) prefers; English if it names neither."""
     wanted: dict[str, float] = {}
     for entry in (accept_language or "").split(","):
         tag, _, parameters = entry.lower().partition(";")
@@ -38,7 +38,7 @@ def preferred_language(accept_language: str | None) -> Language:
 
 
 def message(job: Job, place: Place, presence: Presence, language: Language) -> str:
-    """Where the job stands, in a few words."""
+    """Return in a few words where the job stands."""
     english, chinese = _message(job, place, presence)
     return chinese if language == "zh" else english
 
@@ -58,5 +58,5 @@ def _message(job: Job, place: Place, presence: Presence) -> tuple[str, str]:
 
 
 def _seconds(value: float) -> int:
-    """Whole seconds; from ten on no more precise than the estimate is."""
+    """Return whole seconds; from ten on no more precise than the estimate is."""
     return max(1, round(value)) if value < 10 else 5 * round(value / 5)

@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, the host it names, security headers, one line of log."""
+"""Around every request: its id, a check of its host, security headers, one line of log."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ HEADERS = {
 HEALTH = ("/healthz", "/readyz")
 HSTS = "max-age=31536000"
 ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
-JOB = re.compile(r"(?<=/jobs/)([\w-]{8})[\w-]+")  # a job's id opens it: no log has the whole of one
+JOB = re.compile(r"(?<=/jobs/)([\w-]{8})[\w-]+")  # whoever knows a job's id can open it, so the log has a part of it
 
 log = structlog.get_logger("access")
 
 
 class RequestMiddleware:
-    """ASGI middleware. `hosts` are the names that are answered, without ports; none: all.
+    """ASGI middleware. `hosts` are the names that are answered, without ports; empty: all.
 
     `prefix` is the path under which a proxy serves the app, which may take it away or leave it.
     """
@@ -74,9 +74,9 @@ class RequestMiddleware:
             await send(message)
 
         try:
-            probed = path.removeprefix(self._prefix) in HEALTH  # under whatever address the prober knows
+            probed = path.removeprefix(self._prefix) in HEALTH  # probes use whatever address they know
             app = self._app if probed or self._is_own_host(headers.get("host", "")) else _refuse_host
-            # A HEAD is answered as a GET would be; uvicorn keeps the body back.
+            # A HEAD is handled as a GET; uvicorn drops the body.
             scope_as_get = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
             await app(scope_as_get, receive, answer)
         finally:
@@ -89,7 +89,7 @@ class RequestMiddleware:
 
 
 async def _refuse_host(scope: Scope, receive: Receive, send: Send) -> None:
-    """A page of another name that resolves to this address would share its origin (DNS rebinding)."""
+    """Answer 421: a page of another name that resolves to this address would share its origin (DNS rebinding)."""
     host = Headers(scope=scope).get("host", "")[:100]
     error = WrongHost(f"This server does not go by the name {host!r}. The setting hosts lists the names it goes by.")
     await problem_response(error)(scope, receive, send)

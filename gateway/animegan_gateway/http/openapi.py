@@ -1,4 +1,4 @@
-"""What goes in and out of the API's addresses, for its OpenAPI description."""
+"""Requests, responses and errors of the API, as its OpenAPI document describes them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from animegan_service.errors import BadRequest, Forbidden
 JPEG = "image/jpeg"
 EVENTS = {State.QUEUED: "position"}  # the others are named as their states
 
-# What may be raised: of any request, of one for a job, of one that brings a picture, of one for what was drawn.
+# Errors of any request, of one for a job, of one that brings a picture, and of one for the drawn picture.
 REQUEST_ERRORS = (Unauthorized, StoreUnavailable, InternalError)
 JOB_ERRORS = (*REQUEST_ERRORS, JobNotFound, JobExpired)
 SUBMIT_ERRORS = (
@@ -129,7 +129,7 @@ FORM = {
 
 
 class App(FastAPI):
-    """An app whose OpenAPI document knows of no other errors than problems."""
+    """An app whose OpenAPI document has no error but problem details."""
 
     def openapi(self) -> dict[str, Any]:
         if not self.openapi_schema:
@@ -137,10 +137,10 @@ class App(FastAPI):
             for path in schema["paths"].values():
                 for operation in path.values():
                     if "HTTPValidationError" in str(operation["responses"].get("422")):
-                        del operation["responses"]["422"]  # only text in the path, and any text will do
+                        del operation["responses"]["422"]  # the path holds text alone, and any text is valid
             for name in ("HTTPValidationError", "ValidationError"):
                 schema["components"]["schemas"].pop(name, None)
             for model in schema["components"]["schemas"].values():
-                for example in model.get("examples", ()):  # in which FastAPI leaves out what is null
+                for example in model.get("examples", ()):  # FastAPI drops null members
                     example.update({name: example.get(name) for name in model["required"]})
         return self.openapi_schema or {}

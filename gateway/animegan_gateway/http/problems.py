@@ -17,7 +17,7 @@ from animegan_service import problems
 
 
 def _codes() -> list[Any]:
-    """Of all errors there are."""
+    """Return the codes of all errors."""
 
     def below(error: type[AnimeganError]) -> Iterator[type[AnimeganError]]:
         yield error
@@ -40,7 +40,7 @@ class Problem(BaseModel):
 
 
 def document_errors(*errors: type[AnimeganError]) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that may raise these."""
+    """Return the `responses` of a route that may raise these."""
     by_status: defaultdict[int, list[type[AnimeganError]]] = defaultdict(list)
     for error in errors:
         by_status[int(error.status)].append(error)

@@ -1,4 +1,4 @@
-"""A part of a stored picture, as a Range header asks for it (RFC 9110, 14); one range, others get the whole."""
+"""Range headers (RFC 9110, 14): one range is supported, any other header gets the whole picture."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from animegan_gateway.errors import RangeNotSatisfiable
 
 
 def parse(header: str | None, size: int) -> tuple[int, int] | None:
-    """First and last byte of the part; None for the whole. Raises `RangeNotSatisfiable`."""
+    """Return the first and the last byte of the part, or None for the whole. Raise `RangeNotSatisfiable`."""
     match = re.fullmatch(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", header or "", re.ASCII)
     if not match or not (match[1] or match[2]):
         return None

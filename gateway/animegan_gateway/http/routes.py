@@ -1,4 +1,4 @@
-"""The HTTP API: what each address takes and answers. What it means is in `door`."""
+"""The routes of jobs and styles; the use cases behind them are in `door`."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ EVENTS_RETRY_MS = 2000
 
 @dataclass(frozen=True)
 class Services:
-    """What the routes need."""
+    """The parts that the routes use."""
 
     door: Door
     catalogue: Catalogue
@@ -68,7 +68,7 @@ class Services:
     metrics: Metrics
 
 
-# Dependencies are coroutines, as FastAPI would send plain functions through a thread.
+# Dependencies are coroutines because FastAPI runs plain functions in a thread.
 async def find_services(request: Request) -> Services:
     return cast(Services, request.app.state.services)
 

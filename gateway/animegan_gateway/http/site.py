@@ -1,4 +1,4 @@
-"""What is not about jobs: the page, the session behind it, the documentation, health."""
+"""The routes beside jobs: the page, its session, the documentation, health."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MOST_BODY_BYTES = 4096
 
 
 class Bounded(APIRoute):
-    """A route whose body is read into memory: no more than `MOST_BODY_BYTES` of it. Raises `BadRequest`."""
+    """A route whose body is read into memory: no more than `MOST_BODY_BYTES` of it. Raise `BadRequest`."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -91,7 +91,7 @@ class Readiness(Health):
 
 @router.get("/v1/session", response_model=SessionView, summary="Whether this browser has a session")
 async def session(request: Request, services: ServicesDep) -> Response:
-    """Whether keys are required and this browser is signed in, and what a picture may be."""
+    """Return whether keys are required and this browser is signed in, and the limits of a picture."""
     return _session(services, signed_in=services.callers.session(request) is not None)
 
 
@@ -114,7 +114,7 @@ async def sign_in(
     "/v1/session", response_model=SessionView, responses=document_errors(Forbidden), summary="End the session"
 )
 async def sign_out(request: Request, services: ServicesDep) -> Response:
-    """The browser forgets its cookie."""
+    """Have the browser forget its cookie."""
     response = _session(services, signed_in=False)
     services.callers.sign_out(request, response)
     return response
@@ -132,7 +132,7 @@ async def healthz() -> Health:
     summary="It takes jobs",
 )
 async def readyz(services: ServicesDep) -> Response:
-    """Whether jobs are taken. TorchServe may be away meanwhile: then they wait."""
+    """Return whether jobs are taken. TorchServe may be away meanwhile: then they wait."""
     status = "draining" if services.door.draining else "ready"
     if status == "ready":
         try:
@@ -146,7 +146,7 @@ async def readyz(services: ServicesDep) -> Response:
 
 
 def install(app: FastAPI) -> None:
-    """The page at the root, its files under page/, and Swagger UI at docs."""
+    """Add the page at the root, its files under page/, and Swagger UI at docs."""
     app.include_router(router)
     app.include_router(bounded)
     mimetypes.add_type("application/manifest+json", ".webmanifest")
@@ -161,7 +161,7 @@ def install(app: FastAPI) -> None:
 
 
 class Files(StaticFiles):
-    """Files that a browser asks about again before it uses them: they change with the version, not their names."""
+    """Files that a browser revalidates before each use, as they change with the version and their names do not."""
 
     def file_response(self, *arguments: object, **named: object) -> Response:
         response = super().file_response(*arguments, **named)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""A multipart upload, judged while it streams in: one picture to a file, a few short text fields, within bounds."""
+"""Multipart uploads, checked while they stream in: one picture into a file, a few short text fields, within bounds."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Upload:
 
 @contextmanager
 def temporary_file(folder: Path) -> Iterator[Path]:
-    """A file to receive into, gone afterwards unless it was moved."""
+    """Yield the path of a file to receive into, which is deleted afterwards unless it was moved."""
     file = folder / f"{secrets.token_hex(16)}.upload"
     try:
         yield file
@@ -59,7 +59,7 @@ async def receive(
 ) -> Upload:
     """Read the body into the file, no more of it than may be, in memory a chunk at a time.
 
-    Raises `BadRequest`, `BadImage`, `BadOption`, `TooLarge`, `UploadTimeout` or `StorageFull`.
+    Raise `BadRequest`, `BadImage`, `BadOption`, `TooLarge`, `UploadTimeout` or `StorageFull`.
     """
     kind, parameters = parse_options_header(headers.get("content-type", ""))
     if kind != b"multipart/form-data" or not parameters.get(b"boundary"):
@@ -91,9 +91,9 @@ async def receive(
 
 
 async def judge(upload: Upload, limits: Limits) -> Header:
-    """What the picture's file says of itself; no pixel is decoded, and the file is not read into memory.
+    """Return what the picture's header says; no pixel is decoded, and the file is not read into memory.
 
-    Raises as `animegan.picture.headers.inspect`.
+    Raise as `animegan.picture.headers.inspect`.
     """
 
     def look() -> Header:
@@ -121,7 +121,7 @@ def _too_large(size: int, limits: Limits) -> TooLarge:
 
 @dataclass
 class _Form:
-    """The parts of the body, as the parser meets them."""
+    """The callbacks of the multipart parser, and what they have collected."""
 
     target: BinaryIO
     limits: Limits

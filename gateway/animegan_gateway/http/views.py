@@ -135,7 +135,7 @@ class StylesView(BaseModel):
 def job_view(
     job: Job, place: Place, presence: Presence, *, language: Language, base: str, keep_s: float, style: Style | None
 ) -> JobView:
-    """The job in that language; `base` is the path prefix, `style` its registry entry while there is one."""
+    """Return the job in that language; `base` is the path prefix, `style` its registry entry while there is one."""
     report = _report(job)
     url = f"{base}/v1/jobs/{job.id}"
     finished = job.finished_at
@@ -170,13 +170,13 @@ def job_view(
 
 
 def etag(job: Job, place: Place, presence: Presence, language: Language) -> str:
-    """Weak, as the estimate may differ: it changes with the state, the place and what is said."""
+    """Return an ETag of all that the view says but for the estimate, so it is a weak one."""
     parts = (job.id, job.state, job.attempt, place.position, presence, language)
     return f'W/"{hashlib.sha256(repr(parts).encode()).hexdigest()[:20]}"'
 
 
 def styles_view(styles: Mapping[str, Style], default: str, language: Language, base: str) -> StylesView:
-    """The styles, for people who speak that language."""
+    """Return the styles, with their titles in that language."""
     views = [
         StyleView(
             id=style.id,
@@ -196,7 +196,7 @@ def styles_view(styles: Mapping[str, Style], default: str, language: Language, b
 
 
 def _report(job: Job) -> Report:
-    """What was done to the picture; before it is drawn, what will be."""
+    """Return what was done to the picture, or before it is drawn, what will be."""
     if job.result:
         try:
             return Report.from_headers({name.title(): value for name, value in job.result.headers.items()})

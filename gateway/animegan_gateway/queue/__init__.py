@@ -1,1 +1,1 @@
-"""Jobs: their order, the stores that keep them and their pictures, and the upkeep of both."""
+"""Jobs: their order, the stores of jobs and pictures, and housekeeping."""

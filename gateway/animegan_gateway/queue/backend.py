@@ -1,4 +1,4 @@
-"""Everything that keeps the queue of a gateway; the only place that knows which kinds of store the settings name."""
+"""The stores of a gateway, chosen here and nowhere else by the settings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Backend:
-    """The store of jobs, that of their pictures, and the counts of requests; `shared` with other gateways or not."""
+    """The store of jobs, the store of pictures and the rate limits; `shared` where other gateways use them too."""
 
     store: Store
     blobs: Blobs

@@ -1,6 +1,6 @@
-"""Where the bytes of pictures lie: files of one machine, the Redis of the queue, or an S3-compatible object store.
+"""Stores of pictures: files of one machine, the Redis of the queue, or an S3-compatible object store.
 
-A key is `Job.upload_key` or `Job.result_key`: the job's id, a dot, and what it is of the job.
+A key is `Job.upload_key` or `Job.result_key`: the job's id, a dot, and `upload` or the number of the attempt.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ Knows = Callable[[Sequence[str]], Awaitable[set[str]]]
 
 PROBE = "probe"  # written and deleted, to see whether a store can be used
 CHUNK_BYTES = 256 * 1024
-SWEEP_KEYS = 256  # asked for at one time
+SWEEP_KEYS = 256  # at one time
 REDIS_S = 30.0  # for a whole picture
-OBJECT_BYTES = 8 * 1024 * 1024  # in one request, which has 30 s: a slow reader doesn't hold it up
+OBJECT_BYTES = 8 * 1024 * 1024  # in one request, which has 30 s whatever the reader's pace
 
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")  # neither a path nor `..`
 _OURS = re.compile(r"[A-Za-z0-9_-]{22}\.(upload|[0-9]+)(\.part)?")  # an id of `jobs.new_id`
@@ -40,7 +40,7 @@ class Blobs(Protocol):
     """All raise `StoreUnavailable` where the store is away, and `put` raises `StorageFull` where it has no room."""
 
     async def open(self) -> None:
-        """Make sure that the store can be used. Raises `BadSetting` where it can't."""
+        """Make sure that the store can be used. Raise `BadSetting` where it can't."""
 
     async def close(self) -> None: ...
 
@@ -50,7 +50,7 @@ class Blobs(Protocol):
     async def get(self, key: str) -> bytes | None: ...
 
     def read(self, key: str, first: int, last: int) -> AsyncIterator[bytes]:
-        """The bytes from `first` to `last`, both included, in chunks. Raises `FileNotFoundError`, if need be midway."""
+        """Return the bytes from `first` to `last`, both included. Raise `FileNotFoundError`, if need be midway."""
 
     async def delete(self, *keys: str) -> None:
         """Delete those that are there."""
@@ -60,7 +60,7 @@ class Blobs(Protocol):
 
 
 class FileBlobs:
-    """Files of a folder, which is made where it is not there."""
+    """Files of a folder, which is created if it is missing."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -122,7 +122,7 @@ class FileBlobs:
 
 
 class RedisBlobs:
-    """Strings of the queue's Redis, whose persistence `RedisStore` looks at."""
+    """Strings of the queue's Redis, whose persistence `RedisStore` checks."""
 
     def __init__(self, url: str, prefix: str = "{animegan}:blob:") -> None:
         self._redis = connect(url, answer_s=REDIS_S, decode=False)
@@ -159,7 +159,7 @@ class RedisBlobs:
                 await self._redis.unlink(*(self._prefix + key for key in keys))
 
     async def sweep(self, older_than_s: float, knows: Knows) -> None:
-        """See `Blobs`. Older is what nobody wrote or read for so long, or since Redis started."""
+        """Delete as `Blobs` says; the age is the time since a key was last read or written, or Redis started."""
         with translate_errors():
             keys = [key async for key in self._redis.scan_iter(match=f"{self._prefix}*", count=SWEEP_KEYS)]
             older = []
@@ -175,7 +175,7 @@ class ObjectBlobs:
 
     def __init__(self, url: str) -> None:
         try:
-            # Without client options, as these would replace what AWS_ALLOW_HTTP and its like say.
+            # Client options would override variables such as AWS_ALLOW_HTTP.
             self._store = S3Store.from_url(url, retry_config={"max_retries": 2})
         except (BaseError, ValueError) as error:
             raise BadSetting(f"The object store can't be used: {error}. {_CORRECT}") from None
@@ -243,7 +243,7 @@ def _parts(first: int, last: int, most: int) -> Iterator[tuple[int, int]]:
 
 
 def _open_part(file: Path, first: int, count: int) -> tuple[BinaryIO, bytes]:
-    """The file, and what it has from `first` on: most pictures are read whole with that."""
+    """Open the file and read its part from `first` on; most pictures are read whole with that."""
     stream = file.open("rb")
     stream.seek(first)
     return stream, stream.read(count)
@@ -253,7 +253,7 @@ def _move(file: Path, target: Path) -> None:
     """Move the file, from another disk too; it is there after a power cut."""
     if not target.parent.is_dir():
         raise NotADirectoryError(target.parent)
-    if target.exists() and not file.exists():  # moved before, and the folder could not be written to the disk
+    if target.exists() and not file.exists():  # an earlier call moved it, and failed to sync the folder
         _sync(target.parent)
         return
     try:
@@ -303,7 +303,7 @@ def _translate_object_errors() -> Iterator[None]:
 
 @contextmanager
 def _translate_bucket_errors() -> Iterator[None]:
-    """Where no object is asked for, it is the bucket that is not there."""
+    """Raise `StoreUnavailable` for what is not found where no object is asked for: then the bucket is gone."""
     try:
         yield
     except FileNotFoundError as error:

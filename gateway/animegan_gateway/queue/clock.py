@@ -1,19 +1,19 @@
-"""How long ago something was, by a wall clock that may be set meanwhile."""
+"""Ages by a wall clock that may be set meanwhile."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
 
-LEAST_JUMP_S = 1.0  # what is less is a clock that is being corrected, or a busy machine
+LEAST_JUMP_S = 1.0  # less is a clock being slewed, or a busy machine
 MOST_JUMPS = 100
 
 
 class Clock:
-    """Tells a jump of the wall clock by the monotonic one, if `look` is called every few seconds.
+    """Detects jumps of the wall clock by the monotonic one, if `look` is called every few seconds.
 
-    What was stamped before a jump forwards looks older than it is by the whole jump; `ago` and `age` take it away.
-    After a jump back it looks younger, which is left so: late is better than early. `now` is in seconds since 1970, as
+    A time stamp from before a jump forwards looks too old by the jump, which `ago` and `age` subtract. One from before
+    a jump back looks too young, which stays so: late is better than early. `now` is in seconds since 1970, as
     it was at the last look.
     """
 
@@ -23,7 +23,7 @@ class Clock:
         self._jumps: deque[tuple[float, float]] = deque(maxlen=MOST_JUMPS)  # forwards: `now` after it, and by how much
 
     def look(self) -> float:
-        """The seconds by which the clock was set since the last look: below zero if back, zero if it was not."""
+        """Return the seconds by which the clock was set since the last look: below 0 if back, 0 if it was not set."""
         self.now = time.time()
         ahead_s = self.now - time.monotonic()
         jump_s, self._ahead_s = ahead_s - self._ahead_s, ahead_s
@@ -34,7 +34,7 @@ class Clock:
         return jump_s
 
     def ago(self, seconds: float) -> float:
-        """What is stamped before this is at least so old."""
+        """Return the time stamp before which everything is at least so old."""
         at = self.now - seconds
         for after, jump_s in reversed(self._jumps):
             if at < after:
@@ -42,5 +42,5 @@ class Clock:
         return at
 
     def age(self, stamp: float) -> float:
-        """Seconds since then."""
+        """Return the seconds since that time stamp."""
         return max(0.0, self.now - stamp - sum(jump_s for after, jump_s in self._jumps if stamp < after))

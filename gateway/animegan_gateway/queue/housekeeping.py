@@ -1,4 +1,4 @@
-"""What has to happen again and again: leases, lost jobs, expiry, files that nothing refers to, gauges."""
+"""Periodic work: leases, lost jobs, expiry, orphaned pictures, gauges."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from animegan_gateway.settings import Settings
 
 EVERY_S = 1.0
 SWEEP_EVERY_S = 600.0
-SWEEP_OLDER_THAN_S = 3600.0  # a file whose job is not in the store yet is on its way
+SWEEP_OLDER_THAN_S = 3600.0  # a younger file may be of a job that is not in the store yet
 AT_ONCE = 100
 
 log = structlog.get_logger(__name__)
@@ -42,7 +42,7 @@ class Housekeeper:
         self._sweep_at = 0.0
 
     async def renew(self) -> None:
-        """Keep the leases, until cancelled; in a task of its own, as what else there is to do may take longer."""
+        """Keep the leases until cancelled, in a task of its own, as the other work may take longer."""
         while True:
             try:
                 await self._store.renew(self._owner)
@@ -53,7 +53,7 @@ class Housekeeper:
             await asyncio.sleep(EVERY_S)
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Keep house until cancelled."""
         while True:
             try:
                 await self._round()

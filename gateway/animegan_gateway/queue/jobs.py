@@ -1,4 +1,4 @@
-"""A job: what was asked for, where it stands, and the one table of how that may change."""
+"""A job: its request, its state, and the one table of transitions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from animegan.settings import Format
 
 
 class State(StrEnum):
-    """Where a job stands."""
+    """The states of a job."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -39,14 +39,14 @@ MOST_PAUSE_S = 30.0  # before a further attempt, see `Job.not_before`
 
 
 def before(state: State) -> frozenset[State]:
-    """The states from which a job may come into this one."""
+    """Return the states from which a job may come into this one."""
     return frozenset(source for source, targets in TRANSITIONS.items() if state in targets)
 
 
 class Ask(BaseModel):
-    """What was asked for; it never changes. Times are seconds since 1970, sizes width and height in px."""
+    """The request, which never changes. Times are seconds since 1970, sizes width and height in px."""
 
-    model_config = ConfigDict(frozen=True, cache_strings="keys")  # the values of one job are no other's
+    model_config = ConfigDict(frozen=True, cache_strings="keys")  # caching values would keep those of past jobs
     caller: str
     style: str
     max_side: int
@@ -64,12 +64,12 @@ class Ask(BaseModel):
 
     @property
     def work_px(self) -> int:
-        """Pixels to draw: what the time to draw it goes with."""
+        """Return the pixels to draw; drawing time is proportional to them."""
         return self.size[0] * self.size[1]
 
 
 class Result(BaseModel):
-    """A drawn picture; its bytes lie under `Job.result_key`. `headers` are the handler's that say what was done."""
+    """A drawn picture; its bytes lie under `Job.result_key`. `headers` are those of the handler's report."""
 
     model_config = ConfigDict(frozen=True, cache_strings="keys")
     content_type: str
@@ -79,7 +79,7 @@ class Result(BaseModel):
 
 
 class Job(BaseModel):
-    """One picture's way through the house, as the store has it."""
+    """A job as the store has it."""
 
     model_config = ConfigDict(frozen=True)
     id: str
@@ -102,7 +102,7 @@ class Job(BaseModel):
 
     @property
     def result_key(self) -> str:
-        """One for each attempt: what a late one writes harms no other."""
+        """Return the key of this attempt's picture; each attempt has its own, so that a late one overwrites nothing."""
         return f"{self.id}.{self.attempt}"
 
     @property
@@ -115,5 +115,5 @@ def upload_key(job_id: str) -> str:
 
 
 def new_id() -> str:
-    """An id that nobody guesses: 128 bits, 22 characters."""
+    """Return an id that nobody guesses: 128 bits, 22 characters."""
     return secrets.token_urlsafe(16)

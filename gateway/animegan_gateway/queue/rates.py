@@ -1,4 +1,4 @@
-"""How many jobs a caller may send in a minute; counted in memory, or in Redis for all gateways together."""
+"""Rate limits: jobs of a caller in a minute, counted in memory, or in Redis for all gateways together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from animegan_gateway.queue.redis_store import translate_errors
 
 
 class Rates:
-    """`per_minute` is for callers without a rate of their own; 0 is any number. `redis_url` is empty for memory."""
+    """`per_minute` is for callers without a rate of their own; 0: unlimited. An empty `redis_url` counts in memory."""
 
     def __init__(self, per_minute: int, redis_url: str = "") -> None:
         self._per_minute = per_minute

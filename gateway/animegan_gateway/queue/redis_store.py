@@ -1,8 +1,8 @@
 """The store for several gateways: Redis. Every step that needs it is one Lua script (`lua/`).
 
 A running job is an entry of a stream, pending for the gateway that took it: the pending entries are the ledger of
-leases, kept by Redis's own clock. An owner renews the leases it was told of and no others; so a job whose taker never
-got the answer is put back like one whose taker died.
+leases, kept by Redis's own clock. An owner renews only the leases it knows, so a job whose taker never got
+the answer is put back like one whose taker died.
 
 No command is sent twice: the first may have been done although its answer was lost. What is tried again, for a second,
 is a connection that was refused, as by a Redis that starts.
@@ -46,8 +46,8 @@ from animegan_service.cancellation import cancel
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# One step a version of the schema, which begins at 1. Gateways that start together may each run it, so it has to stand
-# that. Add to the end, change none.
+# One step for each version of the schema, which begins at 1; append, never change. Gateways that start together may run
+# a step at the same time, so each has to be idempotent.
 MIGRATIONS: tuple[Callable[[Redis, str], Awaitable[None]], ...] = ()
 
 CONNECTIONS = 32
@@ -59,7 +59,7 @@ logger = logging.getLogger(__name__)
 
 
 def connect(url: str, *, answer_s: float = ANSWER_S, decode: bool = True) -> Redis:
-    """A client that fails fast; it connects when it is first used. Raises `BadSetting` for what is no Redis URL."""
+    """Return a client that fails fast and connects at its first use. Raise `BadSetting` for what is no Redis URL."""
     try:
         pool = BlockingConnectionPool.from_url(
             url,
@@ -69,7 +69,7 @@ def connect(url: str, *, answer_s: float = ANSWER_S, decode: bool = True) -> Red
             socket_timeout=answer_s,
             retry=Retry(NoBackoff(), 0),
             decode_responses=decode,
-            protocol=2,  # with 3 it may get notices of maintenance, and then overlooks answers left on a connection
+            protocol=2,  # under 3, maintenance notices make the client overlook answers left on a connection
         )
     except ValueError:
         raise BadSetting("ANIMEGAN_GATEWAY_STORE is no Redis URL such as redis://HOST:6379/0.") from None
@@ -78,7 +78,7 @@ def connect(url: str, *, answer_s: float = ANSWER_S, decode: bool = True) -> Red
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Redis's errors as the gateway's own; what they tell a caller names no address."""
+    """Raise Redis's errors as the gateway's own, which name no address."""
     try:
         yield
     except OutOfMemoryError as error:
@@ -111,20 +111,24 @@ def step(
 async def check_persistence(redis: Redis) -> None:
     """Raise `BadSetting` where Redis may drop what it holds; warn where a crash may lose it. Some won't tell."""
     try:
-        found = {
+        config = {
             name: (await redis.config_get(name)).get(name) for name in ("maxmemory-policy", "appendonly", "appendfsync")
         }
-    except ResponseError:  # hosted ones forbid CONFIG
+    except ResponseError:  # hosted Redis forbids CONFIG
         return
-    if (policy := found["maxmemory-policy"]) != "noeviction":
+    if (policy := config["maxmemory-policy"]) != "noeviction":
         raise BadSetting(
             f"Redis has maxmemory-policy={policy}, which drops accepted jobs when memory is short. "
             "Set maxmemory-policy to noeviction."
         )
     for name, value in (("appendonly", "yes"), ("appendfsync", "always")):
-        if found[name] != value:
+        if config[name] != value:
             logger.warning(
-                "Redis has %s=%s: a crash of it may lose accepted jobs. Set %s to %s.", name, found[name], name, value
+                "Redis has %s=%s: a crash of it may lose accepted jobs. Set %s to %s.",
+                name,
+                config[name],
+                name,
+                value,
             )
 
 
@@ -141,7 +145,7 @@ class RedisStore:
         self._bell = bell
         self._lease_ms = round(lease_s * 1000)
         self._prefix = prefix
-        self._leases: defaultdict[str, set[str]] = defaultdict(set)  # by owner: those it was told of
+        self._leases: defaultdict[str, set[str]] = defaultdict(set)  # by owner: the leases it knows
         self._listener: asyncio.Task[None] | None = None
         folder = Path(__file__).with_name("lua")
         common = (folder / "common.lua").read_text()
@@ -224,14 +228,14 @@ class RedisStore:
 
     @step
     async def renew(self, owner: str) -> None:
-        asked = frozenset(self._leases[owner])
-        if asked:
-            kept = await self._run("renew", owner, *asked, "JUSTID")
-            self._leases[owner] -= asked.difference(kept)
+        leases = frozenset(self._leases[owner])
+        if leases:
+            renewed = await self._run("renew", owner, *leases, "JUSTID")
+            self._leases[owner] -= leases.difference(renewed)
 
     @step
     async def recover(self) -> Sequence[Job]:
-        return [_job(_pairs(found)) for found in await self._run("recover", self._lease_ms)]
+        return [_job(_pairs(fields)) for fields in await self._run("recover", self._lease_ms)]
 
     @step
     async def ended_before(self, time: float, limit: int) -> Sequence[Job]:
@@ -305,7 +309,7 @@ class RedisStore:
                     async for message in channel.listen():
                         if message["type"] == "message":
                             self._bell.ring(message["data"])
-                        else:  # subscribed, for the first time or again: what happened before was not told
+                        else:  # subscribed, perhaps again: changes may have been missed
                             self._bell.ring_all()
             except RedisError:
                 await asyncio.sleep(RECONNECT_S)
@@ -326,7 +330,7 @@ def _places(flat: Sequence[str]) -> list[Waiting]:
 
 
 def _text(value: object) -> str:
-    """A field of `Job` as its hash has it; nothing for None."""
+    """Return a field of `Job` as its hash has it; nothing for None."""
     match value:
         case None:
             return ""

@@ -1,4 +1,4 @@
-"""The folder for pictures on their way: each gateway has its own, and a lock on it as long as it lives."""
+"""The folder for pictures in transit: each gateway has its own, and locks it as long as it lives."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ PREFIX = "spool-"
 
 @contextmanager
 def open_spool(parent: Path) -> Iterator[Path]:
-    """A new one beside the pictures, so that a file moves among them in one step; gone afterwards.
+    """Yield a new folder beside the pictures, so that a file moves among them in one step; it is deleted afterwards.
 
-    Those of gateways that were killed are removed first, whatever host or container they ran in.
+    Folders of gateways that were killed are removed first, whatever host or container they ran in.
     """
     for left in parent.glob(f"{PREFIX}*"):
         with suppress(OSError):
@@ -35,16 +35,16 @@ def open_spool(parent: Path) -> Iterator[Path]:
 def _new(parent: Path) -> tuple[Path, int]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-        with suppress(BlockingIOError, FileNotFoundError):  # another that starts now took it for one left behind
+        with suppress(BlockingIOError, FileNotFoundError):  # a gateway that starts now took it for an abandoned one
             return folder, _lock(folder)
 
 
 def _lock(folder: Path) -> int:
-    """A descriptor that holds the lock until it is closed. Raises `BlockingIOError` where another holds it."""
+    """Return a descriptor that holds the lock until it is closed. Raise `BlockingIOError` where another holds it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        folder.stat()  # whoever held it before may have removed it
+        folder.stat()  # raises if the previous holder of the lock has removed it
     except OSError:
         os.close(descriptor)
         raise

@@ -29,7 +29,7 @@ from animegan_service.bell import Bell
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# One script a version of the schema; `PRAGMA user_version` counts those that ran. Add to the end, change none.
+# One script for each version of the schema; append, never change. `PRAGMA user_version` counts those that ran.
 MIGRATIONS = (
     """
     CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -84,7 +84,7 @@ def step(
 
 
 class SqliteStore:
-    """See `store.Store`. `file` is made where it is not there; a lock beside it keeps a second gateway out."""
+    """See `store.Store`. `file` is created if it is missing; a lock beside it keeps a second gateway out."""
 
     def __init__(self, file: Path, bell: Bell) -> None:
         self._file = file
@@ -122,10 +122,10 @@ class SqliteStore:
         return job
 
     async def renew(self, owner: str) -> None:
-        """Nothing to do: the lock beside the file says who lives."""
+        """Return at once: the lock beside the file shows that the owner lives."""
 
     async def recover(self) -> Sequence[Job]:
-        """See `store.Store`. To be called before the first `take`: every job that runs is an earlier process's."""
+        """Put back every running job; to be called before the first `take`, while all of them are lost."""
         return await self._recover()
 
     @step
@@ -186,7 +186,7 @@ class SqliteStore:
         )
         return [Run(*row) for row in rows]
 
-    # What follows runs in the store's thread.
+    # The methods below run in the store's thread.
 
     @step
     def _submit(self, job_id: str, ask: Ask, bounds: Bounds, idempotency_key: str | None) -> Job:
@@ -269,7 +269,7 @@ class SqliteStore:
         return [job.model_copy(update={"state": State.QUEUED, "lost": job.lost + 1, "alone": True}) for job in gone]
 
     def _turn(self) -> int:
-        """The turn of the job that was taken last."""
+        """Return the turn of the job that was taken last."""
         row = self._db.execute("SELECT value FROM meta WHERE name = 'turn'").fetchone()
         return row["value"] if row else 0
 
@@ -331,7 +331,7 @@ class SqliteStore:
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
-    """SQLite's errors as the gateway's own."""
+    """Raise SQLite's errors as the gateway's own."""
     try:
         yield
     except sqlite3.OperationalError as error:

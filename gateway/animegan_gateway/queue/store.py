@@ -1,4 +1,4 @@
-"""What the gateway needs of a store: jobs in order, fair between callers, and nothing lost. Two keep it: SQLite, Redis.
+"""The contract of a store of jobs: ordered, fair between callers, durable. SQLite and Redis implement it.
 
 **Order.** Each caller's n-th waiting job has a turn, and jobs are taken by turn, then by arrival: with the turn of the
 job taken last as `t`, a caller's next job gets the turn `max(t, the caller's last) + 1`. So callers alternate however
@@ -19,7 +19,7 @@ from animegan_gateway.queue.jobs import Ask, Job, State
 
 @dataclass(frozen=True)
 class Bounds:
-    """What the queue may hold, and one caller in it: jobs that wait or run, and the bytes of their uploads."""
+    """Limits of the queue, and of one caller in it: jobs that wait or run, and the bytes of their uploads."""
 
     jobs: int
     bytes: int
@@ -28,7 +28,7 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Waiting:
-    """One place of the line."""
+    """A job that waits or runs, and its pixels."""
 
     id: str
     work_px: int
@@ -36,7 +36,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Line:
-    """The queue at one moment: who waits, the next one first, and what is left to draw of those that run."""
+    """The queue at one moment: the waiting jobs, the next one first, and the running ones."""
 
     waiting: Sequence[Waiting] = ()
     running: Sequence[Waiting] = ()
@@ -44,7 +44,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Tally:
-    """Figures of the whole store: jobs by state, bytes of uploads and results, when the oldest waiting job came."""
+    """Totals of the store: jobs by state, bytes of uploads and results, and the time of the oldest waiting job."""
 
     jobs: Mapping[State, int]
     bytes: int
@@ -68,14 +68,14 @@ class Full(Exception):
 
 
 class Mismatch(Exception):
-    """The idempotency key belongs to a job that was asked for otherwise."""
+    """The idempotency key belongs to a job with another request."""
 
 
 class Store(Protocol):
     """Each call is one step that happens whole or not at all. All raise `StoreUnavailable` where the store is away."""
 
     async def open(self) -> None:
-        """Connect, and bring the schema up to date. Raises `BadSetting` for a store that can't be used."""
+        """Connect, and bring the schema up to date. Raise `BadSetting` for a store that can't be used."""
 
     async def close(self) -> None: ...
 
@@ -83,21 +83,21 @@ class Store(Protocol):
         """Return if the store answers."""
 
     async def secret(self) -> bytes:
-        """32 bytes that sign sessions; made once, the same for every gateway on this store."""
+        """Return the 32 bytes that sign sessions; made once, the same for every gateway on this store."""
 
     async def submit(self, job_id: str, ask: Ask, bounds: Bounds, idempotency_key: str | None) -> Job:
         """Put a job in the queue; with a key that this caller used before, return that job instead.
 
-        Raises `Full` or `Mismatch`.
+        Raise `Full` or `Mismatch`.
         """
 
     async def get(self, job_id: str) -> Job | None: ...
 
     async def take(self, owner: str, *, idle: bool) -> Job | None:
-        """The next job that is due, now running; None where there is none.
+        """Take the next job that is due and return it, now running; None where there is none.
 
-        One that is to be drawn alone goes only to an owner that is `idle`, and is waited for by those behind it. One
-        whose pause would be longer than `MOST_PAUSE_S` is due too: the clock was set back since.
+        One that is to be drawn alone goes only to an owner that is `idle`, and those behind it wait for it. A job is
+        also due if its pause would be longer than `MOST_PAUSE_S`: the clock was set back since.
         """
 
     async def move(
@@ -110,7 +110,7 @@ class Store(Protocol):
         """
 
     async def renew(self, owner: str) -> None:
-        """The owner lives: its running jobs are its own for another lease."""
+        """Renew the owner's leases on its running jobs."""
 
     async def recover(self) -> Sequence[Job]:
         """Put back the running jobs whose owners are gone: those of an earlier process, or without a lease.
@@ -119,20 +119,20 @@ class Store(Protocol):
         """
 
     async def ended_before(self, time: float, limit: int) -> Sequence[Job]:
-        """Jobs that ended before then and have not expired, the oldest first."""
+        """Return jobs that ended before then and have not expired, the oldest first."""
 
     async def forget(self, time: float) -> None:
         """Drop what expired before then, and the idempotency keys with it."""
 
     async def knows(self, job_ids: Sequence[str]) -> set[str]:
-        """Those of the ids that are jobs and have not expired: their files are needed."""
+        """Return those of the ids that are jobs and have not expired: their files are needed."""
 
     async def line(self) -> Line: ...
 
     async def tally(self) -> Tally: ...
 
     async def runs(self) -> Sequence[Run]:
-        """The pictures that were drawn last, the newest first; no more than `RUNS`."""
+        """Return the pictures that were drawn last, the newest first; no more than `RUNS`."""
 
 
 RUNS = 32

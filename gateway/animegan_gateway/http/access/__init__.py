@@ -1,1 +1,1 @@
-"""Who sends a request: API keys, sessions of browsers, addresses."""
+"""Identity of a request's sender: API keys, sessions of browsers, addresses."""

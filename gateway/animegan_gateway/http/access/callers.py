@@ -1,4 +1,4 @@
-"""Who asks: the holder of an API key, a browser's session, or an address."""
+"""Callers: holders of API keys, sessions of browsers, addresses."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 @dataclass(frozen=True)
 class Caller:
-    """`name` is what the queue is fair between; `key` is set for the holder of one."""
+    """The queue is fair between names; `key` is set for the holder of one."""
 
     name: str
     key: Key | None = None
 
 
 class Callers:
-    """Tells callers by what their requests carry. Where `required`, a valid key or a session opened with one is needed.
+    """Identifies callers by what requests carry. Where `required`, that is a valid key or a session opened with one.
 
     `secret` signs the sessions, `path` is where their cookie is valid.
     """
@@ -42,9 +42,9 @@ class Callers:
         self._serializer = URLSafeTimedSerializer(secret, salt="session")
 
     def identify(self, request: Request) -> Caller:
-        """Raises `Unauthorized`, or `Forbidden` for what another site had a browser send."""
+        """Return who sent the request. Raise `Unauthorized`, or `Forbidden` for one that another site made."""
         scheme, _, text = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":  # another scheme is a proxy's affair, and browsers send it for other sites too
+        if scheme.lower() == "bearer":  # other schemes are for a proxy, and browsers send them for other sites too
             key = self._keys.find(text.strip())
             if key is None:
                 raise Unauthorized("This API key is unknown or revoked. Check it, or ask the operator for another.")
@@ -57,12 +57,12 @@ class Callers:
         return Caller(f"address:{_network(request)}")
 
     def session(self, request: Request) -> Caller | None:
-        """The caller whose session the cookie is; None for no cookie, a forged or old one, or one of a revoked key."""
+        """Return the caller of a session's cookie; None for none, a forged or an old one, or one of a revoked key."""
         try:
             (session, key_id), at = self._serializer.loads(request.cookies.get(COOKIE, ""), return_timestamp=True)
         except (BadSignature, ValueError):
             return None
-        # A clock that was set back, or another gateway's, may have signed it in what is the future here.
+        # The time of signing may lie in the future: the clock was set back, or another gateway's is ahead.
         if time.time() - at.timestamp() > SESSION_S:
             return None
         if not key_id:
@@ -71,7 +71,7 @@ class Callers:
         return Caller(f"key:{key.id}", key) if key else None
 
     def sign_in(self, request: Request, response: Response, key_text: str) -> None:
-        """Open a session. Raises `Unauthorized` for a wrong key, or none where one is required; `Forbidden`."""
+        """Open a session. Raise `Forbidden`, or `Unauthorized` for a wrong key or a missing one that is required."""
         _refuse_other_sites(request)
         key = self._keys.find(key_text) if key_text else None
         if key is None and (key_text or self.required):
@@ -82,7 +82,7 @@ class Callers:
         self._set_cookie(request, response, value, SESSION_S)
 
     def sign_out(self, request: Request, response: Response) -> None:
-        """Have the browser forget its session. Raises `Forbidden`."""
+        """Have the browser forget its session. Raise `Forbidden`."""
         _refuse_other_sites(request)
         self._set_cookie(request, response, "", 0)
 
@@ -117,7 +117,7 @@ def _refuse_other_sites(request: Request) -> None:
 
 
 def _network(request: Request) -> str:
-    """The caller's address; of IPv6 the /64, as one household has all of it."""
+    """Return the caller's address; of IPv6 the /64, as one household has all of it."""
     try:
         address = ipaddress.ip_address(request.client.host if request.client else "")
     except ValueError:

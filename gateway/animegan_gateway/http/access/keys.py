@@ -24,7 +24,7 @@ PREFIX = "ag"
 
 
 class Key(BaseModel):
-    """A key as it is kept. `rate_per_minute` and `share_percent` replace the gateway's settings for its holder."""
+    """A key as the file has it. `rate_per_minute` and `share_percent` replace the gateway's settings for its holder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     id: str
@@ -47,14 +47,14 @@ class Keys:
         self._read: tuple[tuple[int, int, int] | None, Mapping[str, Key]] = (None, {})
 
     def list_keys(self) -> list[Key]:
-        """All keys, the oldest first. Raises `BadSetting` for a file that can't be read."""
+        """Return all keys, the oldest first. Raise `BadSetting` for a file that can't be read."""
         return [*self._keys().values()]
 
     def get(self, key_id: str) -> Key | None:
         return self._keys().get(key_id)
 
     def find(self, text: str) -> Key | None:
-        """The key whose text that is; compared in constant time."""
+        """Return the key with that text, compared in constant time."""
         prefix, _, rest = text.partition("_")
         key_id, _, _ = rest.partition("_")
         key = self.get(key_id)
@@ -63,7 +63,7 @@ class Keys:
         return key if key and same and prefix == PREFIX else None
 
     def add(self, name: str, rate_per_minute: int | None = None, share_percent: int | None = None) -> str:
-        """Make a key; its text, which is shown this once and kept nowhere. Raises `BadOption` for a name in use."""
+        """Make a key and return its text, which is kept nowhere. Raise `BadOption` for a name in use."""
         with self._change() as keys:
             if any(key.name == name for key in keys.values()):
                 raise BadOption(f"There is a key named {name!r}. Revoke it first, or take another name.")
@@ -80,7 +80,7 @@ class Keys:
         return text
 
     def revoke(self, name: str) -> Key:
-        """End the key of that name or id, at once in every gateway. Raises `BadOption` where there is none."""
+        """End the key of that name or id, at once in every gateway. Raise `BadOption` where there is none."""
         with self._change() as keys:
             for key in keys.values():
                 if name in (key.name, key.id):
@@ -102,12 +102,12 @@ class Keys:
 
     @contextmanager
     def _change(self) -> Iterator[dict[str, Key]]:
-        """The keys, to be changed; written in one step. Two commands take turns. Raises `BadSetting`."""
+        """Yield the keys for a change, which is written in one step; two commands take turns. Raise `BadSetting`."""
         folder, lock_file = self._file.parent, self._file.with_suffix(".lock")
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock_file.touch()
-        except OSError as error:  # a mounted secret, for one
+        except OSError as error:  # for example a mounted secret
             raise BadSetting(
                 f"{folder} can't be written: {error.strerror}. Change keys.json where that folder comes from."
             ) from None

@@ -1,4 +1,4 @@
-"""The style registry, read again now and then: a style that is installed meanwhile appears, one that is gone goes."""
+"""The style registry, read again now and then, so that styles appear and disappear without a restart."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Catalogue:
         self._read_at = float("-inf")
 
     def styles(self) -> Mapping[str, Style]:
-        """All styles by id; those without weights are listed, not installed."""
+        """Return all styles by id; those without weights are listed, not installed."""
         if time.monotonic() - self._read_at > FRESH_S:
             self._styles = styles.styles()
             self._read_at = time.monotonic()
         return self._styles
 
     def require(self, style_id: str) -> Style:
-        """A style that can be drawn. Raises `UnknownStyle` or `StyleNotInstalled`."""
+        """Return a style that can be drawn. Raise `UnknownStyle` or `StyleNotInstalled`."""
         registry = self.styles()
         if style_id not in registry:
             installed = ", ".join(style.id for style in registry.values() if style.weights)

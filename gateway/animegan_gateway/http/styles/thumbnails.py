@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 
 
 class Thumbnails:
-    """`get` answers from memory, or has it drawn."""
+    """Samples by style, drawn when they are first asked for."""
 
     def __init__(self, door: Door, catalogue: Catalogue, spool: Path) -> None:
         self._door = door
@@ -40,8 +40,10 @@ class Thumbnails:
         self._photo = resources.files("animegan_gateway.http").joinpath("page/sample.jpg").read_bytes()
 
     async def get(self, style_id: str) -> bytes:
-        """A JPEG of at most `SIDE_PX`. Raises `UnknownStyle`, `StyleNotInstalled`, or `NotReady` where it
-        takes longer than `DRAWN_WITHIN_S`."""
+        """Return a JPEG of at most `SIDE_PX`.
+
+        Raise `UnknownStyle`, `StyleNotInstalled`, or `NotReady` where drawing takes longer than `DRAWN_WITHIN_S`.
+        """
         style = self._catalogue.require(style_id)
         key = (style.id, style.sha256)
         if key not in self._pictures:
@@ -51,7 +53,7 @@ class Thumbnails:
         return self._pictures[key]
 
     def _task(self, style: Style) -> asyncio.Task[None]:
-        """The one task that draws it."""
+        """Return the one task that draws it."""
         key = (style.id, style.sha256)
         if key not in self._tasks:
             task = asyncio.create_task(self._draw(style))
