@@ -47,7 +47,7 @@ class Metrics:
         self._depth = gauge("queue_depth", "Jobs that wait.")
         self._oldest = gauge("oldest_waiting_seconds", "Age of the job that has waited longest; 0: none waits.")
         self._bytes = gauge("stored_bytes", "Bytes of uploads and results.")
-        self._store_up = gauge("store_up", "1 while the store of jobs, and that of pictures, answer.")
+        self._store_up = gauge("store_up", "1 while the stores of jobs and of pictures take what a job needs.")
         disk_free = gauge("disk_free_bytes", "Free bytes of the disk that the folder `data` is on.")
         disk_size = gauge("disk_size_bytes", "Size of that disk.")
         self._presence = gauge("torchserve_presence", "1 for what TorchServe is: ready, loading or away.", "presence")
@@ -96,9 +96,9 @@ class Metrics:
         """Show that the store is away; the other gauges keep their last values."""
         self._store_up.set(0)
 
-    def update(self, tally: Tally, oldest_s: float, capacity: Capacity) -> None:
+    def update(self, tally: Tally, oldest_s: float, capacity: Capacity, *, store_up: bool) -> None:
         """Set the gauges to how things are now; `oldest_s` is the age of the job that waits longest, 0: none waits."""
-        self._store_up.set(1)
+        self._store_up.set(store_up)
         for state, count in tally.jobs.items():
             self._jobs.labels(state).set(count)
         self._depth.set(tally.jobs[State.QUEUED])

@@ -183,9 +183,9 @@ class Door:
         """Return the bytes of the job's picture from `first` to `last`, both included, in chunks."""
         return self._blobs.read(job.result_key, first, last)
 
-    async def ping(self) -> None:
-        """Return if the store answers. Raise `StoreUnavailable`."""
-        await self._store.ping()
+    async def store_problem(self) -> AnimeganError | None:
+        """Return the error with which a photo would be refused for the stores' sake; None where it would be kept."""
+        return await self._backend.probe.problem()
 
     def stop_accepting(self) -> None:
         """Take no jobs from now on, and keep nobody waiting."""

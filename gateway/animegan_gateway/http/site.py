@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Coroutine
 from http import HTTPStatus
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import fastapi_offline
-from fastapi import APIRouter, Body, FastAPI, Request
+from fastapi import APIRouter, Body, FastAPI, Query, Request
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 from starlette.responses import FileResponse, JSONResponse, Response
@@ -19,7 +19,7 @@ from starlette.types import Message
 
 from animegan.errors import BadOption
 from animegan.settings import SMALLEST_SIDE_PX, Format
-from animegan_gateway.errors import StoreUnavailable, Unauthorized
+from animegan_gateway.errors import Unauthorized
 from animegan_gateway.http.problems import document_errors
 from animegan_gateway.http.routes import Services, ServicesDep
 from animegan_service.errors import BadRequest, Forbidden
@@ -128,17 +128,23 @@ async def healthz() -> Health:
 @router.get(
     "/readyz",
     response_model=Readiness,
-    responses={503: {"model": Readiness, "description": "Draining, or the store does not answer."}},
+    responses={
+        503: {"model": Readiness, "description": "Draining, or a store is away or full."},
+        **document_errors(BadOption),
+    },
     summary="It takes jobs",
 )
-async def readyz(services: ServicesDep) -> Response:
+async def readyz(
+    services: ServicesDep,
+    exclude: Annotated[
+        Literal["store"] | None,
+        Query(description="What is not looked at: without the store, this is 503 only while the server drains."),
+    ] = None,
+) -> Response:
     """Return whether jobs are taken. TorchServe may be away meanwhile: then they wait."""
     status = "draining" if services.door.draining else "ready"
-    if status == "ready":
-        try:
-            await services.door.ping()
-        except StoreUnavailable:
-            status = "store_unavailable"
+    if status == "ready" and exclude is None and (problem := await services.door.store_problem()):
+        status = problem.code
     answer = Readiness(status=status, torchserve=services.fleet.presence)
     return JSONResponse(
         answer.model_dump(), HTTPStatus.OK if status == "ready" else HTTPStatus.SERVICE_UNAVAILABLE, _NO_STORE

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import structlog
 
 from animegan_gateway.queue.blobs import Blobs, FileBlobs, ObjectBlobs, RedisBlobs
 from animegan_gateway.queue.jobs import Job
+from animegan_gateway.queue.probe import Probe
 from animegan_gateway.queue.rates import Rates
 from animegan_gateway.queue.redis_store import RedisStore
 from animegan_gateway.queue.sqlite_store import SqliteStore
@@ -28,6 +30,11 @@ class Backend:
     blobs: Blobs
     rates: Rates
     shared: bool
+
+    @cached_property
+    def probe(self) -> Probe:
+        """The one probe of both stores."""
+        return Probe(self.store, self.blobs)
 
     async def recover(self) -> None:
         """Put jobs back into the queue whose gateways ended. Raise `StoreUnavailable`."""

@@ -26,7 +26,9 @@ from animegan_gateway.queue.redis_store import connect, translate_errors
 
 Knows = Callable[[Sequence[str]], Awaitable[set[str]]]
 
-PROBE = "probe"  # written and deleted, to see whether a store can be used
+PROBE = "probe"  # key of what is written to see whether a store can be used
+KEPT_PROBE = "probe-kept"  # in a bucket, where gateways write the same one at the same time
+PROBE_BYTES = 64 * 1024  # of a small photo
 CHUNK_BYTES = 256 * 1024
 SWEEP_KEYS = 256  # at one time
 REDIS_S = 30.0  # for a whole picture
@@ -43,6 +45,9 @@ class Blobs(Protocol):
         """Make sure that the store can be used. Raise `BadSetting` where it can't."""
 
     async def close(self) -> None: ...
+
+    async def probe(self) -> None:
+        """Write and read back. Raise `StorageFull` where there is no room."""
 
     async def put(self, key: str, file: Path) -> None:
         """Keep the file's bytes, for good once this returns; the file is gone then. Nothing is kept where it raises."""
@@ -75,6 +80,10 @@ class FileBlobs:
 
     async def close(self) -> None:
         pass
+
+    async def probe(self) -> None:
+        with _translate_disk_errors():
+            await asyncio.to_thread(_write_and_read_back, self._folder)
 
     async def put(self, key: str, file: Path) -> None:
         with _translate_disk_errors():
@@ -135,6 +144,9 @@ class RedisBlobs:
     async def close(self) -> None:
         await self._redis.aclose()
 
+    async def probe(self) -> None:
+        """Return at once: the store's probe is of the same Redis."""
+
     async def put(self, key: str, file: Path) -> None:
         with translate_errors():
             await self._redis.set(self._prefix + key, await asyncio.to_thread(file.read_bytes))
@@ -190,6 +202,11 @@ class ObjectBlobs:
 
     async def close(self) -> None:
         pass
+
+    async def probe(self) -> None:
+        with _translate_object_errors(), _translate_bucket_errors():
+            await obstore.put_async(self._store, KEPT_PROBE, b"1")
+            await (await obstore.get_async(self._store, KEPT_PROBE)).bytes_async()
 
     async def put(self, key: str, file: Path) -> None:
         with _translate_object_errors(), _translate_bucket_errors():
@@ -271,6 +288,18 @@ def _move(file: Path, target: Path) -> None:
             part.unlink(missing_ok=True)
         file.unlink()
     _sync(target.parent)
+
+
+def _write_and_read_back(folder: Path) -> None:
+    if not folder.is_dir():
+        raise NotADirectoryError(folder)
+    data, file = os.urandom(PROBE_BYTES), folder / PROBE
+    try:
+        file.write_bytes(data)
+        if file.read_bytes() != data:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(file))
+    finally:
+        file.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

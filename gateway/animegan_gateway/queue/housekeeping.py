@@ -70,7 +70,8 @@ class Housekeeper:
         await self._expire()
         tally = await self._store.tally()
         oldest_s = 0.0 if tally.oldest_accepted_at is None else self._clock.age(tally.oldest_accepted_at)
-        self._metrics.update(tally, oldest_s, self._capacity)
+        problem = await self._backend.probe.problem()
+        self._metrics.update(tally, oldest_s, self._capacity, store_up=problem is None)
         if time.monotonic() >= self._sweep_at:
             self._sweep_at = time.monotonic() + SWEEP_EVERY_S
             await self._backend.blobs.sweep(SWEEP_OLDER_THAN_S, self._store.knows)

@@ -54,6 +54,7 @@ CONNECTIONS = 32
 CONNECT_S, ANSWER_S = 1.0, 2.0
 PAUSES_S = (0.1, 0.3, 0.6)  # before a refused connection is tried again
 RECONNECT_S = 0.5
+PROBE_KEY_S = 10  # a probe whose gateway dies leaves nothing behind
 
 logger = logging.getLogger(__name__)
 
@@ -168,8 +169,11 @@ class RedisStore:
         await self._redis.aclose()
 
     @step
-    async def ping(self) -> None:
-        await self._redis.ping()
+    async def probe(self) -> None:
+        key = self._key(f"probe:{secrets.token_hex(8)}")
+        await self._redis.set(key, "1", ex=PROBE_KEY_S)
+        if not await self._redis.get(key):
+            raise ResponseError("What was written a moment ago is not there.")
 
     @step
     async def secret(self) -> bytes:

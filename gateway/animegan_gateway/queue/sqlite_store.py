@@ -129,8 +129,8 @@ class SqliteStore:
         return await self._recover()
 
     @step
-    def ping(self) -> None:
-        self._db.execute("SELECT 1 FROM meta")
+    def probe(self) -> None:
+        self._db.execute("REPLACE INTO meta VALUES ('probe', ?)", (time.time(),))
 
     @step
     def secret(self) -> bytes:

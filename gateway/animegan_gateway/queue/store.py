@@ -79,8 +79,8 @@ class Store(Protocol):
 
     async def close(self) -> None: ...
 
-    async def ping(self) -> None:
-        """Return if the store answers."""
+    async def probe(self) -> None:
+        """Write and read back. Raise `StorageFull` where there is no room."""
 
     async def secret(self) -> bytes:
         """Return the 32 bytes that sign sessions; made once, the same for every gateway on this store."""

@@ -173,7 +173,7 @@ async def test_without_redis_each_step_says_so_soon_and_names_no_address(server:
     assert await store.take("one", idle=True)
     await asyncio.to_thread(server.kill)
     steps = {
-        "ping": store.ping(),
+        "probe": store.probe(),
         "secret": store.secret(),
         "submit": store.submit("id2", ask(), AMPLE, None),
         "get": store.get(job_id),

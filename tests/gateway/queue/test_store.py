@@ -413,7 +413,7 @@ async def test_a_schema_is_migrated_and_a_newer_one_refused(
 ) -> None:
     async with place.opened() as store:
         job_id = await submitted(store)
-        await store.ping()
+        await store.probe()
 
     async def add_a_mark(redis: Any, prefix: str) -> None:
         assert await redis.hset(f"{prefix}job:{job_id}", "failures", 3)
