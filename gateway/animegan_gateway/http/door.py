@@ -179,7 +179,7 @@ class Door:
                     await wait(changed, HEARTBEAT_S)
         return job
 
-    def read(self, job: Job, first: int, last: int) -> AsyncIterator[bytes]:
+    def read(self, job: Job, first: int, last: int) -> AsyncGenerator[bytes, None]:
         """Return the bytes of the job's picture from `first` to `last`, both included, in chunks."""
         return self._blobs.read(job.result_key, first, last)
 

@@ -11,6 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from animegan_gateway.errors import WrongHost
+from animegan_service.errors import BadRequest
 from animegan_service.problems import problem_response
 from animegan_service.protocol import REQUEST_ID
 
@@ -76,6 +77,8 @@ class RequestMiddleware:
         try:
             probed = path.removeprefix(self._prefix) in HEALTH  # probes use whatever address they know
             app = self._app if probed or self._is_own_host(headers.get("host", "")) else _refuse_host
+            if len(headers.getlist("host")) > 1:
+                app = _refuse_hosts
             # A HEAD is handled as a GET; uvicorn drops the body.
             scope_as_get = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
             await app(scope_as_get, receive, answer)
@@ -86,6 +89,12 @@ class RequestMiddleware:
     def _is_own_host(self, host: str) -> bool:
         name = re.sub(r":\d+$", "", host).lower()
         return not self._hosts or name in self._hosts
+
+
+async def _refuse_hosts(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer 400 (RFC 9112, 3.2): a proxy and this server could each go by another one of the hosts."""
+    error = BadRequest("The request has more than one Host header. Send one.")
+    await problem_response(error)(scope, receive, send)
 
 
 async def _refuse_host(scope: Scope, receive: Receive, send: Send) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +12,7 @@ from email.utils import format_datetime
 from http import HTTPStatus
 from typing import Annotated, Any, NoReturn, cast
 
+import structlog
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from pydantic import WithJsonSchema
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -54,6 +55,8 @@ from animegan_service.problems import stored_problem_response
 MOST_WAIT_S = 60
 MOST_KEY_CHARACTERS = 255
 EVENTS_RETRY_MS = 2000
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -367,9 +370,23 @@ async def _picture_response(request: Request, services: Services, job: Job, *, d
         status = HTTPStatus.PARTIAL_CONTENT
         headers["Content-Range"] = f"bytes {first}-{last}/{size}"
     headers["Content-Length"] = str(last - first + 1)
-    return StreamingResponse(
-        services.door.read(job, first, last), status, headers=headers, media_type=job.result.content_type
-    )
+    chunks = services.door.read(job, first, last)
+    try:
+        chunk = await anext(chunks)  # before the status is sent, so that a missing file can have its own
+    except FileNotFoundError:
+        log.warning("result_missing", job=job.id[:8])
+        raise JobExpired(
+            f"The picture of the job {job.id!r} is gone from the store. Send the photo again for another."
+        ) from None
+    body = _prepend(chunk, chunks)
+    return StreamingResponse(body, status, headers=headers, media_type=job.result.content_type)
+
+
+async def _prepend(chunk: bytes, chunks: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    async with aclosing(chunks):
+        yield chunk
+        async for following in chunks:
+            yield following
 
 
 def _raise_expired(job: Job) -> NoReturn:

@@ -21,7 +21,7 @@ from animegan.errors import BadImage, BadOption, TooLarge
 from animegan.options import MOST_CHARACTERS
 from animegan.picture.headers import Header, inspect
 from animegan.picture.sizes import Limits
-from animegan_gateway.errors import StorageFull, UploadTimeout
+from animegan_gateway.errors import StorageFull, StoreUnavailable, UploadTimeout
 from animegan_service.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ async def receive(
 ) -> Upload:
     """Read the body into the file, no more of it than may be, in memory a chunk at a time.
 
-    Raise `BadRequest`, `BadImage`, `BadOption`, `TooLarge`, `UploadTimeout` or `StorageFull`.
+    Raise `BadRequest`, `BadImage`, `BadOption`, `TooLarge`, `UploadTimeout`, `StorageFull` or `StoreUnavailable`.
     """
     kind, parameters = parse_options_header(headers.get("content-type", ""))
     if kind != b"multipart/form-data" or not parameters.get(b"boundary"):
@@ -84,7 +84,7 @@ async def receive(
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageFull("There is no room for the picture now. Try again later.") from error
-        raise
+        raise StoreUnavailable("The folder for uploads can't be used. Try again soon.") from error
     if not form.ended:
         raise BadRequest(DAMAGED)
     return form.upload(file)

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -54,7 +54,7 @@ class Blobs(Protocol):
 
     async def get(self, key: str) -> bytes | None: ...
 
-    def read(self, key: str, first: int, last: int) -> AsyncIterator[bytes]:
+    def read(self, key: str, first: int, last: int) -> AsyncGenerator[bytes, None]:
         """Return the bytes from `first` to `last`, both included. Raise `FileNotFoundError`, if need be midway."""
 
     async def delete(self, *keys: str) -> None:
@@ -96,7 +96,7 @@ class FileBlobs:
             except FileNotFoundError:
                 return None
 
-    async def read(self, key: str, first: int, last: int) -> AsyncIterator[bytes]:
+    async def read(self, key: str, first: int, last: int) -> AsyncGenerator[bytes, None]:
         (_, count), *parts = _parts(first, last, CHUNK_BYTES)
         with _translate_disk_errors():
             stream, chunk = await asyncio.to_thread(_open_part, self._path(key), first, count)
@@ -157,7 +157,7 @@ class RedisBlobs:
             value: Any = await self._redis.get(self._prefix + key)
             return value if value is None else bytes(value)
 
-    async def read(self, key: str, first: int, last: int) -> AsyncIterator[bytes]:
+    async def read(self, key: str, first: int, last: int) -> AsyncGenerator[bytes, None]:
         for start, count in _parts(first, last, CHUNK_BYTES):
             with translate_errors():
                 chunk: Any = await self._redis.getrange(self._prefix + key, start, start + count - 1)
@@ -221,7 +221,7 @@ class ObjectBlobs:
             except FileNotFoundError:
                 return None
 
-    async def read(self, key: str, first: int, last: int) -> AsyncIterator[bytes]:
+    async def read(self, key: str, first: int, last: int) -> AsyncGenerator[bytes, None]:
         for start, count in _parts(first, last, OBJECT_BYTES):
             with _translate_object_errors():
                 part = bytes(await obstore.get_range_async(self._store, key, start=start, length=count))

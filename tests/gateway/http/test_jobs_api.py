@@ -219,6 +219,16 @@ def test_a_running_job_that_is_cancelled_leaves_nothing_and_holds_nobody_up(
     wait_until(lambda: not files(gateway, running), "the pictures of the cancelled job to go")
 
 
+@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=1-"}])
+def test_a_result_whose_file_is_missing_is_gone(gateway: Gateway, headers: dict[str, str]) -> None:
+    job = gateway.ended(gateway.submit(PICTURE).json()["id"])
+    for file in files(gateway, job):
+        file.unlink()
+    answer = requests.get(f"{gateway.url}{job['links']['result']}", headers=headers, timeout=30)
+    assert code(answer) == (410, "job_expired")
+    assert job["id"] in answer.json()["detail"]
+
+
 def test_a_result_is_not_there_before_it_is_drawn(gateway: Gateway, running: dict[str, Any]) -> None:
     waiting = gateway.submit(PICTURE).json()
     for job in (waiting, running):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -281,6 +282,13 @@ def test_the_names_that_are_set_are_answered(tmp_path: Path) -> None:
         assert requests.get(f"{gateway.url}/v1/session", headers={"Host": "anime.example"}, timeout=30).ok
         other = requests.get(f"{gateway.url}/v1/session", headers={"Host": "localhost"}, timeout=30)
         assert code(other) == (421, "wrong_host")
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/v1/session"])
+def test_two_hosts_are_one_too_many(gateway: Gateway, path: str) -> None:
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n".encode())
+        assert connection.recv(64).startswith(b"HTTP/1.1 400 ")
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
