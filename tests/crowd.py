@@ -24,7 +24,7 @@ import psutil
 import requests
 from PIL import Image
 
-from animegan_gateway import redis_store
+from animegan_gateway.queue import redis_store
 from gateways import ENDED, Gateway
 from pictures import encoded, photo
 from servers import Server, alive, wait_until

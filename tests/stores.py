@@ -22,11 +22,11 @@ import pytest
 import redis
 
 from animegan_cli.ports import free_port
-from animegan_gateway.bell import Bell
-from animegan_gateway.jobs import Ask, new_id
-from animegan_gateway.redis_store import RedisStore
-from animegan_gateway.sqlite_store import SqliteStore
-from animegan_gateway.store import Bounds, Store
+from animegan_gateway.queue.jobs import Ask, new_id
+from animegan_gateway.queue.redis_store import RedisStore
+from animegan_gateway.queue.sqlite_store import SqliteStore
+from animegan_gateway.queue.store import Bounds, Store
+from animegan_service.bell import Bell
 from servers import wait_until
 
 AMPLE = Bounds(jobs=1000, bytes=10**9, caller_jobs=1000)

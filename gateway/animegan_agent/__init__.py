@@ -1,1 +1,1 @@
-"""The agent beside a TorchServe: what its workers are, whether pictures may be sent to it, and workers made anew."""
+"""The agent beside a TorchServe: it reports on the workers, pauses dispatch, and scales and replaces workers."""

@@ -22,10 +22,10 @@ from animegan_agent.operations import Operations
 from animegan_agent.recycling import Recycling
 from animegan_agent.settings import Settings
 from animegan_agent.workers import Workers
-from animegan_gateway import logs
-from animegan_gateway.bell import Bell
-from animegan_gateway.cancelling import cancelled
-from animegan_gateway.serving import until_stopped, vital
+from animegan_service import logs
+from animegan_service.bell import Bell
+from animegan_service.cancellation import cancel
+from animegan_service.server import serve_until_stopped, start_vital_task
 
 LAST_ANSWERS_S = 2
 
@@ -39,14 +39,14 @@ def main() -> int:
     except AnimeganError as error:
         sys.stderr.write(f"agent: {error}\n")
         return 1
-    logs.set_up(configured.log_file)
+    logs.configure(configured.log_file)
     asyncio.run(serve(configured))
     return 0
 
 
 async def serve(configured: Settings) -> None:
     """Serve until a signal."""
-    async with running(configured) as app:
+    async with open_agent(configured) as app:
         config = uvicorn.Config(
             app,
             host=configured.host,
@@ -56,25 +56,25 @@ async def serve(configured: Settings) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
-            proxy_headers=False,  # commands are told by the address they come from
+            proxy_headers=False,  # a command is trusted by the address it comes from
             timeout_graceful_shutdown=LAST_ANSWERS_S,
         )
-        await until_stopped(config, _nothing_to_finish)
+        await serve_until_stopped(config, _nothing_to_finish)
 
 
 async def _nothing_to_finish() -> None:
-    """Gateways ask another time."""
+    """Return at once: the gateways ask again, wherever the agent is then."""
 
 
 @asynccontextmanager
-async def running(configured: Settings) -> AsyncIterator[Starlette]:
-    """The agent without its HTTP server."""
+async def open_agent(configured: Settings) -> AsyncIterator[Starlette]:
+    """Yield the agent's app, with everything behind it running."""
     bell = Bell()
     async with contextlib.AsyncExitStack() as stack:
         management = Management(configured.management, configured.torchserve_metrics)
         stack.push_async_callback(management.close)
         dispatch = Dispatch(bell.ring)
-        workers = Workers(management, looked=dispatch.looked, changed=bell.ring)
+        workers = Workers(management, on_look=dispatch.record_java, changed=bell.ring)
         operations = Operations(configured, management, workers, dispatch)
         recycling = Recycling(configured, workers, operations, dispatch)
         registry = CollectorRegistry()
@@ -83,8 +83,8 @@ async def running(configured: Settings) -> AsyncIterator[Starlette]:
         stack.callback(thread.join)
         stack.callback(server.server_close)
         stack.callback(server.shutdown)
-        stack.push_async_callback(cancelled, [vital(workers.run()), vital(recycling.run())])
-        yield api.app(api.House(workers, dispatch, operations, recycling, bell))
+        stack.push_async_callback(cancel, [start_vital_task(workers.run()), start_vital_task(recycling.run())])
+        yield api.app(api.Services(workers, dispatch, operations, recycling, bell))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the agent answers over HTTP. Gateways and probes ask from anywhere; commands come from this machine alone."""
+"""The agent's HTTP API. Gateways and probes ask from anywhere; commands are taken from this machine alone."""
 
 from __future__ import annotations
 
@@ -8,34 +8,30 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from animegan.errors import CONTENT_TYPE, AnimeganError, BadOption, InternalError
+from animegan.errors import BadOption
 from animegan_agent.dispatch import NEWS_WITHIN_S, Dispatch
-from animegan_agent.errors import NotHere
 from animegan_agent.metrics import is_ready
 from animegan_agent.operations import Operations
 from animegan_agent.recycling import Recycling
 from animegan_agent.workers import Workers, resident_bytes
-from animegan_gateway.bell import Bell, wait
-from animegan_gateway.errors import MethodNotAllowed, NotFound
+from animegan_service import problems
+from animegan_service.bell import Bell, wait
+from animegan_service.errors import Forbidden
 
-ASK_AGAIN_S = 0.1  # while it is paused: the next question tells what a gateway still has here
+ASK_AGAIN_S = 0.1  # during a pause, as each question tells how many pictures a gateway still has here
 BROWSERS = ("origin", "sec-fetch-site")  # a page that the operator happens to look at is not the operator
 
 T = TypeVar("T", bound=BaseModel)
 
-log = structlog.get_logger(__name__)
-
 
 class Question(BaseModel):
-    """Of a gateway: who it is, how many pictures it has here, and the state that it knows."""
+    """A gateway's question: its name, its number of pictures here, and the state it knows."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -53,8 +49,8 @@ class Scale(BaseModel):
 
 
 @dataclass(frozen=True)
-class House:
-    """What the answers are made of. `bell` rings when presence, width or pauses change."""
+class Services:
+    """The parts that the routes use. `bell` rings when presence, width or pauses change."""
 
     workers: Workers
     dispatch: Dispatch
@@ -63,15 +59,15 @@ class House:
     bell: Bell
 
     def state(self) -> dict[str, Any]:
-        """What a gateway is told; `seen` is what it says the next time."""
+        """Return the state for gateways; a gateway sends `seen` back with its next question."""
         presence, width, paused = self.workers.presence, self.workers.width, self.dispatch.paused
         seen = f"{presence}.{width}.{self.dispatch.tag}"
         return {"presence": presence, "width": width, "paused": paused, "seen": seen}
 
 
-def app(house: House) -> Starlette:
-    """The agent's HTTP server."""
-    made = Starlette(
+def app(services: Services) -> Starlette:
+    """Return the agent's app."""
+    server = Starlette(
         routes=[
             Route("/healthz", _healthz),
             Route("/readyz", _readyz),
@@ -81,11 +77,11 @@ def app(house: House) -> Starlette:
             Route("/v1/workers/recycle", _recycle, methods=["POST"]),
             Route("/v1/drain", _drain, methods=["POST"]),
             Route("/v1/resume", _resume, methods=["POST"]),
-        ],
-        exception_handlers={AnimeganError: _known, HTTPException: _http, Exception: _unexpected},
+        ]
     )
-    made.state.house = house
-    return made
+    problems.install(server, directory="GET /v1/workers tells most.")
+    server.state.services = services
+    return server
 
 
 async def _healthz(_: Request) -> Response:
@@ -93,65 +89,65 @@ async def _healthz(_: Request) -> Response:
 
 
 async def _readyz(request: Request) -> Response:
-    house: House = request.app.state.house
-    ready = is_ready(house.workers, house.dispatch)
-    told = {"ready": ready, "torchserve": house.workers.presence, "draining": house.dispatch.draining}
-    return JSONResponse(told, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
+    services: Services = request.app.state.services
+    ready = is_ready(services.workers, services.dispatch)
+    view = {"ready": ready, "torchserve": services.workers.presence, "draining": services.dispatch.draining}
+    return JSONResponse(view, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 async def _torchserve(request: Request) -> Response:
-    """As soon as it differs from what the gateway has seen, or after some seconds."""
-    house: House = request.app.state.house
+    """Answer as soon as the state differs from the one that the gateway has seen, or after `NEWS_WITHIN_S`."""
+    services: Services = request.app.state.services
     if any(name in request.headers for name in BROWSERS):
-        raise NotHere("This is for gateways, and a page in a browser is none.")
-    asked = _read(Question, dict(request.query_params))
-    house.dispatch.heard(asked.gateway, asked.running, asked.seen.rpartition(".")[2])
+        raise Forbidden("This is for gateways, and a page in a browser is none.")
+    question = _read(Question, dict(request.query_params))
+    services.dispatch.record_question(question.gateway, question.running, question.seen.rpartition(".")[2])
     deadline = time.monotonic() + NEWS_WITHIN_S
-    with house.bell.listening() as changed:
-        while (state := house.state())["seen"] == asked.seen:
+    with services.bell.listening() as changed:
+        while (state := services.state())["seen"] == question.seen:
             paused = state["paused"]
             changed.clear()
             if not await wait(changed, ASK_AGAIN_S if paused else deadline - time.monotonic()):
                 break
-    return JSONResponse(house.state())
+    return JSONResponse(services.state())
 
 
 async def _workers(request: Request) -> Response:
-    house: House = request.app.state.house
-    return JSONResponse(_told(house))
+    services: Services = request.app.state.services
+    return JSONResponse(_workers_view(services))
 
 
 async def _scale(request: Request) -> Response:
-    house = _commanded(request)
+    services = _authorize(request)
     try:
         body = await request.json()
     except ValueError:
         raise BadOption('The body is not JSON. Send {"workers": NUMBER}.') from None
-    await house.operations.scale(_read(Scale, body).workers)
-    return JSONResponse(_told(house))
+    await services.operations.scale(_read(Scale, body).workers)
+    return JSONResponse(_workers_view(services))
 
 
 async def _recycle(request: Request) -> Response:
-    house = _commanded(request)
-    await house.recycling.all()
-    return JSONResponse(_told(house))
+    services = _authorize(request)
+    await services.recycling.all()
+    return JSONResponse(_workers_view(services))
 
 
 async def _drain(request: Request) -> Response:
-    house = _commanded(request)
-    await house.operations.drain()
-    return JSONResponse(_told(house))
+    services = _authorize(request)
+    await services.operations.drain()
+    return JSONResponse(_workers_view(services))
 
 
 async def _resume(request: Request) -> Response:
-    house = _commanded(request)
-    house.operations.resume()
-    return JSONResponse(_told(house))
+    services = _authorize(request)
+    services.operations.resume()
+    return JSONResponse(_workers_view(services))
 
 
-def _told(house: House) -> dict[str, Any]:
-    workers, model = house.workers, house.workers.model
-    listed = [
+def _workers_view(services: Services) -> dict[str, Any]:
+    workers, model = services.workers, services.workers.model
+    slots = [
         {
             "id": worker.id,
             "pid": worker.pid,
@@ -164,28 +160,28 @@ def _told(house: House) -> dict[str, Any]:
     ]
     return {
         "torchserve": workers.presence,
-        "paused": house.dispatch.paused,
-        "draining": house.dispatch.draining,
+        "paused": services.dispatch.paused,
+        "draining": services.dispatch.draining,
         "wanted": model.wanted if model else None,
         "pending": model.pending if model else None,
-        "workers": listed,
+        "workers": slots,
     }
 
 
-def _commanded(request: Request) -> House:
-    """Raise `NotHere` unless the command comes from this machine, and from no page in a browser."""
+def _authorize(request: Request) -> Services:
+    """Raise `Forbidden` unless the command comes from this machine, and from no page in a browser."""
     client = request.client.host if request.client else ""
     try:
         here = ipaddress.ip_address(client).is_loopback
     except ValueError:
         here = False
     if not here or any(name in request.headers for name in BROWSERS):
-        raise NotHere(
+        raise Forbidden(
             f"Commands are taken from this machine alone, and this one came from {client or 'nowhere'}. "
             "Run `animegan workers` beside TorchServe."
         )
-    house: House = request.app.state.house
-    return house
+    services: Services = request.app.state.services
+    return services
 
 
 def _read(model: type[T], values: Any) -> T:
@@ -195,24 +191,3 @@ def _read(model: type[T], values: Any) -> T:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))[:64] or "the body"
         raise BadOption(f"{name}={str(first['input'])[:32]!r}: {first['msg']}.", option=name) from None
-
-
-async def _known(_: Request, error: Exception) -> Response:
-    assert isinstance(error, AnimeganError)
-    return JSONResponse(error.problem(), int(error.status), {"Cache-Control": "no-store"}, media_type=CONTENT_TYPE)
-
-
-async def _http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        answer = await _known(request, MethodNotAllowed(f"{request.method} is not possible here."))
-        answer.headers.update(error.headers or {})
-        return answer
-    return await _known(
-        request, NotFound(f"There is nothing at {request.url.path[:64]!r}. GET /v1/workers tells most.")
-    )
-
-
-async def _unexpected(request: Request, error: Exception) -> Response:
-    log.error("request_failed", exc_info=error)
-    return await _known(request, InternalError("A fault of the agent; its log has the details."))

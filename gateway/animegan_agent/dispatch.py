@@ -1,4 +1,4 @@
-"""Whether pictures may be sent to this TorchServe, and what the gateways that send them have there."""
+"""Pauses of dispatch to this TorchServe, and what each gateway has there."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from animegan_agent.errors import NotIdle
-from animegan_gateway.bell import Bell, wait
+from animegan_service.bell import Bell, wait
 
 NEWS_WITHIN_S = 5.0  # how long a gateway's question may wait for something new
 GONE_AFTER_S = 2 * NEWS_WITHIN_S + 1  # a gateway that has not asked for this long
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A gateway's last question: when, what it has at TorchServe, and which state it knew."""
+class Question:
+    """A gateway's last question: its time, its number of pictures at TorchServe, and the state it knew."""
 
     at: float
     running: int
@@ -24,15 +24,15 @@ class Asked:
 
 
 class Dispatch:
-    """`tag` changes with each pause and each end of one, so that a gateway's question tells whether it knows.
+    """Pauses and the gateways' questions. `tag` changes with each pause, so that a question shows who knows of it.
 
     `changed` is called at each change.
     """
 
     def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
         self._changed = changed
-        self._heard = Bell()
-        self._gateways: dict[str, Asked] = {}
+        self._questions = Bell()
+        self._gateways: dict[str, Question] = {}
         self._pauses = 0
         self._turn = 0
         self._java: int | None = None
@@ -47,40 +47,40 @@ class Dispatch:
     def tag(self) -> str:
         return f"{self._turn}{'p' if self.paused else ''}"
 
-    def heard(self, gateway: str, running: int, seen: str) -> None:
-        """A gateway asks: it knows the state with that tag and has so many pictures at TorchServe."""
-        self._gateways = {name: asked for name, asked in self._gateways.items() if _is_there(asked)}
-        self._gateways[gateway] = Asked(time.monotonic(), running, seen)
-        self._heard.ring()
+    def record_question(self, gateway: str, running: int, seen: str) -> None:
+        """Record a gateway's question: the tag of the state it knows, and its number of pictures at TorchServe."""
+        self._gateways = {name: question for name, question in self._gateways.items() if _is_there(question)}
+        self._gateways[gateway] = Question(time.monotonic(), running, seen)
+        self._questions.ring()
 
     def drain(self, *, on: bool) -> None:
-        """No more pictures, until it is taken back or another TorchServe is ready in this one's place."""
+        """Stop new pictures, until it is called with `on=False` or another TorchServe is ready in this one's place."""
         if self.draining != on:
             self.draining = on
             self._drained = self._java
-            self._turned()
+            self._announce()
 
-    def looked(self, java: int | None) -> None:
-        """The pid of TorchServe's Java, where a worker of it is ready; to be called at each look."""
+    def record_java(self, java: int | None) -> None:
+        """Record the pid of TorchServe's Java, or None where no worker is ready; to be called at each look."""
         self._java = java or self._java
         if self.draining and java and java != self._drained:
             self.drain(on=False)
 
     @asynccontextmanager
     async def pause(self) -> AsyncIterator[None]:
-        """No more pictures meanwhile."""
+        """Stop new pictures while the context is open."""
         self._pauses += 1
-        self._turned()
+        self._announce()
         try:
             yield
         finally:
             self._pauses -= 1
-            self._turned()
+            self._announce()
 
-    async def settled(self, within_s: float) -> None:
-        """Return once every gateway knows of the pause and has nothing left at TorchServe. Raises `NotIdle`."""
+    async def wait_until_idle(self, within_s: float) -> None:
+        """Return once every gateway knows of the pause and has nothing left at TorchServe. Raise `NotIdle`."""
         deadline = time.monotonic() + within_s
-        with self._heard.listening() as heard:
+        with self._questions.listening() as changed:
             while busy := self._busy():
                 left_s = deadline - time.monotonic()
                 if left_s <= 0:
@@ -88,20 +88,20 @@ class Dispatch:
                         f"{len(busy)} gateways still had pictures there after {within_s:g} s. Try again, or raise "
                         "idle_within_s."
                     )
-                heard.clear()
-                await wait(heard, min(left_s, 1.0))
+                changed.clear()
+                await wait(changed, min(left_s, 1.0))
 
-    def gateways(self) -> list[Asked]:
-        """The last questions of those that are there; for any thread."""
-        return [asked for asked in list(self._gateways.values()) if _is_there(asked)]
+    def gateways(self) -> list[Question]:
+        """Return the last question of each gateway that is there. Safe in any thread."""
+        return [question for question in list(self._gateways.values()) if _is_there(question)]
 
-    def _busy(self) -> list[Asked]:
-        return [asked for asked in self.gateways() if asked.running or asked.seen != self.tag]
+    def _busy(self) -> list[Question]:
+        return [question for question in self.gateways() if question.running or question.seen != self.tag]
 
-    def _turned(self) -> None:
+    def _announce(self) -> None:
         self._turn += 1
         self._changed()
 
 
-def _is_there(asked: Asked) -> bool:
-    return time.monotonic() - asked.at < GONE_AFTER_S
+def _is_there(question: Question) -> bool:
+    return time.monotonic() - question.at < GONE_AFTER_S

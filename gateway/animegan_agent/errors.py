@@ -1,7 +1,6 @@
-"""What the agent answers beside the engine's own errors, in the same JSON shape.
+"""The agent's own errors; those of any HTTP service are in `animegan_service.errors`.
 
 AnimeganError
-├── NotHere          403  forbidden        a command that did not come from this machine
 ├── UnderWay         409  under_way        another command has not ended yet
 ├── NotIdle          503  not_idle         pictures are being drawn, on and on
 ├── NoWorker         503  no_worker        no worker is ready, or became ready in time
@@ -13,12 +12,6 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from animegan.errors import AnimeganError
-
-
-class NotHere(AnimeganError):
-    code = "forbidden"
-    status = HTTPStatus.FORBIDDEN
-    title = "Not from there"
 
 
 class UnderWay(AnimeganError):

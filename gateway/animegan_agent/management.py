@@ -9,8 +9,8 @@ import httpx2
 from prometheus_client.parser import text_string_to_metric_families
 
 from animegan_agent.errors import TorchServeAway
+from animegan_service.protocol import MODEL
 
-MODEL = "animegan"
 ANSWER_WITHIN_S = 5.0
 REQUESTS = "ts_inference_requests_total"
 
@@ -59,29 +59,29 @@ class Management:
         await self._client.aclose()
 
     async def describe(self) -> Model | None:
-        """The model; None while TorchServe does not answer for it."""
+        """Return the model, or None while TorchServe does not answer for it."""
         try:
             answer = await self._client.get(f"{self._url}/models/{MODEL}")
             if answer.status_code != HTTPStatus.OK:
                 return None
-            [told] = answer.json()
+            [description] = answer.json()
             return Model(
                 workers=tuple(
                     Worker(str(worker["id"]), int(worker["pid"]), str(worker["status"]), bool(worker["gpu"]))
-                    for worker in told["workers"]
+                    for worker in description["workers"]
                 ),
-                wanted=int(told["minWorkers"]),
-                batch_size=int(told["batchSize"]),
-                pending=int(told["jobQueueStatus"]["pendingRequests"]),
-                startup_s=float(told["startupTimeout"]),
+                wanted=int(description["minWorkers"]),
+                batch_size=int(description["batchSize"]),
+                pending=int(description["jobQueueStatus"]["pendingRequests"]),
+                startup_s=float(description["startupTimeout"]),
             )
         except (httpx2.HTTPError, ValueError, KeyError, TypeError):
             return None
 
     async def scale(self, workers: int, within_s: float, *, at_most: int) -> None:
-        """Want so many workers, and return when they are ready; those above that, up to `at_most`, stay.
+        """Have so many workers and return when they are ready; further ones, up to `at_most`, stay.
 
-        Raises `TorchServeAway`.
+        Raise `TorchServeAway`.
         """
         query: dict[str, str | int] = {"min_worker": workers, "max_worker": at_most, "synchronous": "true"}
         try:
@@ -97,7 +97,7 @@ class Management:
             )
 
     async def requests(self) -> float | None:
-        """Requests that TorchServe has answered since it started; None where it does not tell."""
+        """Return how many requests TorchServe has answered since it started; None where it does not say."""
         try:
             answer = await self._client.get(f"{self._metrics_url}/metrics", params={"name[]": REQUESTS})
             families = list(text_string_to_metric_families(answer.text))

@@ -12,7 +12,7 @@ from animegan_agent import room
 from animegan_agent.dispatch import Dispatch
 from animegan_agent.recycling import REASONS, RESULTS, Recycling
 from animegan_agent.workers import Workers, resident_bytes
-from animegan_gateway.torchserve import Presence
+from animegan_service.protocol import Presence
 
 STATES = ("ready", "loading")
 
@@ -77,7 +77,7 @@ class Metrics(Collector):
 
 
 def is_ready(workers: Workers, dispatch: Dispatch) -> bool:
-    """Whether a picture sent now will be drawn."""
+    """Return whether a picture that is sent now will be drawn."""
     return workers.presence is Presence.READY and not dispatch.draining
 
 

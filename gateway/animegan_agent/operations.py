@@ -1,4 +1,4 @@
-"""What changes the workers: scaling, replacing one by a new process, draining. One at a time, and no picture is lost.
+"""Scaling, replacing and draining workers, one at a time, without a picture lost.
 
 TorchServe itself ends a worker whether or not it draws, and takes the newest when it scales down. So dispatch is paused
 first, and a process is ended once every gateway has nothing left here and no worker works. A process that ends is
@@ -45,47 +45,47 @@ class Operations:
         return self._lock.locked()
 
     async def scale(self, workers: int) -> None:
-        """Have so many workers from now on. Raises `BadOption`, and `NotIdle` where fewer are asked for."""
+        """Have so many workers from now on. Raise `BadOption`, and `NotIdle` where fewer are asked for."""
         if not 1 <= workers <= MOST_WORKERS:
             raise BadOption(f"workers={workers}: use a number from 1 to {MOST_WORKERS}.", option="workers")
         async with self._alone():
-            await self._scale(await self._described(), workers)
+            await self._scale(await self._model(), workers)
 
     async def recycle(self, worker_id: str) -> None:
-        """Replace a worker's process by a new one. Raises `NotIdle`, and `NoWorker` where the new one fails."""
+        """Replace a worker's process by a new one. Raise `NotIdle`, and `NoWorker` where the new one fails."""
         async with self._alone():
-            model = await self._described()
+            model = await self._model()
             worker = model.worker(worker_id)
             if worker is None or not worker.ready:
                 raise NoWorker(f"No worker {worker_id} is ready, so there is nothing to replace.")
             if self._overlaps(worker):
                 try:
                     await self._have(model.wanted + 1, model)
-                finally:  # it stays, and is one too many, if it came: an agent that starts anew can tell (`tidy`)
+                finally:  # the surplus worker stays, so that an agent that starts anew can end it (`tidy`)
                     await self._management.scale(model.wanted, model.startup_s, at_most=model.wanted + 1)
                 async with self._idle():
                     await self._end(worker)
-                await self._ready_again(worker, model.startup_s)
+                await self._wait_until_ready(worker, model.startup_s)
                 await self._scale(model, model.wanted)
             else:
                 async with self._idle():
                     await self._end(worker)
-                    await self._ready_again(worker, model.startup_s)
+                    await self._wait_until_ready(worker, model.startup_s)
             log.info("recycled", worker=worker.id)
 
     async def tidy(self) -> None:
-        """End a further worker that a replacement which did not end well has left. Raises `NotIdle`."""
+        """End the surplus worker that a failed replacement has left. Raise `NotIdle`."""
         model = self._workers.model
         if model and len(model.ready) > model.wanted:
             async with self._alone():
-                await self._scale(await self._described(), model.wanted)
+                await self._scale(await self._model(), model.wanted)
 
     async def drain(self) -> None:
-        """Pause dispatch until `resume`; return once nothing is being drawn. Raises `NotIdle`; it stays paused then."""
+        """Pause dispatch until `resume`; return once nothing is being drawn. Raise `NotIdle`, and stay paused then."""
         self._dispatch.drain(on=True)
         log.info("draining")
         try:
-            await self._settled()
+            await self._wait_until_idle()
         except NotIdle as error:
             raise NotIdle(f"{error.detail} It stays drained: `animegan workers resume` takes that back.") from None
 
@@ -106,11 +106,11 @@ class Operations:
         await self._workers.look()
 
     async def _end(self, worker: Worker) -> None:
-        """End the process, and return when TorchServe has noticed. Raises `NoWorker` where it may not be ended."""
-        now = (await self._described()).worker(worker.id)
+        """End the process and return when TorchServe has noticed. Raise `NoWorker` where it may not be ended."""
+        now = (await self._model()).worker(worker.id)
         if now is None or now.pid != worker.pid:
-            return  # it ended by itself meanwhile, and what has its pid may be another's
-        self._workers.replaces(worker)
+            return  # it ended by itself, and another process may have its pid now
+        self._workers.expect_end(worker)
         log.info("ending_worker", worker=worker.id, pid=worker.pid)
         try:
             process = psutil.Process(worker.pid)
@@ -125,18 +125,18 @@ class Operations:
                 f"The worker {worker.id} (process {worker.pid}) belongs to another user. Run the agent as TorchServe's."
             ) from None
 
-        def noticed(model: Model) -> bool:
+        def is_gone(model: Model) -> bool:
             now = model.worker(worker.id)
             return now is None or not now.ready or now.pid != worker.pid
 
-        await self._until(noticed, SOONEST_END_S * 2, f"TorchServe did not notice the end of its worker {worker.id}")
+        await self._until(is_gone, SOONEST_END_S * 2, f"TorchServe did not notice the end of its worker {worker.id}")
 
-    async def _ready_again(self, worker: Worker, within_s: float) -> None:
-        def anew(model: Model) -> bool:
+    async def _wait_until_ready(self, worker: Worker, within_s: float) -> None:
+        def is_new(model: Model) -> bool:
             now = model.worker(worker.id)
             return now is not None and now.ready and now.pid != worker.pid
 
-        await self._until(anew, within_s, f"The worker {worker.id} did not become ready again")
+        await self._until(is_new, within_s, f"The worker {worker.id} did not become ready again")
 
     async def _until(self, holds: Callable[[Model], bool], within_s: float, otherwise: str) -> None:
         deadline = time.monotonic() + within_s
@@ -146,21 +146,21 @@ class Operations:
             await asyncio.sleep(LOOK_EVERY_S)
 
     def _overlaps(self, worker: Worker) -> bool:
-        asked = self._settings.recycle_overlap
-        return asked == "always" or (asked == "auto" and room.for_another(worker))
+        overlap = self._settings.recycle_overlap
+        return overlap == "always" or (overlap == "auto" and room.fits_another(worker))
 
     @asynccontextmanager
     async def _idle(self) -> AsyncIterator[None]:
-        """Dispatch is paused and nothing is being drawn. Raises `NotIdle`."""
+        """Pause dispatch while the context is open, which it is once nothing is being drawn. Raise `NotIdle`."""
         async with self._dispatch.pause():
-            await self._settled()
+            await self._wait_until_idle()
             yield
 
-    async def _settled(self) -> None:
+    async def _wait_until_idle(self) -> None:
         within_s = self._settings.idle_within_s
         start = time.monotonic()
-        await self._dispatch.settled(within_s)
-        while not await self._workers.idle():  # those who ask TorchServe itself know of no pause
+        await self._dispatch.wait_until_idle(within_s)
+        while not await self._workers.idle():  # direct clients of TorchServe know of no pause
             if time.monotonic() - start > within_s:
                 raise NotIdle(f"TorchServe was drawing after {within_s:g} s still. Try again, or raise idle_within_s.")
             await asyncio.sleep(LOOK_EVERY_S)
@@ -172,7 +172,7 @@ class Operations:
         async with self._lock:
             yield
 
-    async def _described(self) -> Model:
+    async def _model(self) -> Model:
         model = await self._workers.look()
         if model is None:
             raise TorchServeAway("TorchServe does not answer on its management address. Look at its log.")

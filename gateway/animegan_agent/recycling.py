@@ -1,4 +1,4 @@
-"""When a worker is replaced: by rule or because somebody asks. What became of it is counted."""
+"""The rules by which a worker is replaced, and counts of the replacements."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from animegan_agent.settings import Settings
 from animegan_agent.workers import Workers, resident_bytes
 
 LOOK_EVERY_S = 1.0
-AGAIN_AFTER_S = 60.0  # after a replacement that was put off or failed
+AGAIN_AFTER_S = 60.0  # after a replacement that was postponed or failed
 REASONS = ("requests", "memory", "schedule", "asked")
 RESULTS = ("done", "put_off", "failed")
 
@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 class Recycling:
-    """`counts` are by reason and result; `seconds` is the time of those that were done, together."""
+    """`counts` are by reason and result; `seconds` is the total time of the replacements that succeeded."""
 
     def __init__(self, settings: Settings, workers: Workers, operations: Operations, dispatch: Dispatch) -> None:
         self._settings = settings
@@ -50,7 +50,7 @@ class Recycling:
                 await asyncio.sleep(AGAIN_AFTER_S)
 
     async def all(self) -> list[str]:
-        """Replace every ready worker, one after another; their ids. Raises what `Operations.recycle` does."""
+        """Replace every ready worker, one after another, and return their ids. Raise as `Operations.recycle`."""
         model = await self._workers.look()
         if model is None:
             raise TorchServeAway("TorchServe does not answer on its management address. Look at its log.")
@@ -61,7 +61,7 @@ class Recycling:
         return [worker.id for worker in model.ready]
 
     async def replace(self, worker_id: str, reason: str) -> None:
-        """Replace one worker. Raises what `Operations.recycle` does."""
+        """Replace one worker. Raise as `Operations.recycle`."""
         start = time.monotonic()
         try:
             await self._operations.recycle(worker_id)
@@ -76,15 +76,15 @@ class Recycling:
 
     def _due(self) -> list[tuple[Worker, str]]:
         model = self._workers.model
-        found = [(worker, self._reason(worker)) for worker in (model.ready if model else ())]
-        return [(worker, reason) for worker, reason in found if reason]
+        due = [(worker, self._reason(worker)) for worker in (model.ready if model else ())]
+        return [(worker, reason) for worker, reason in due if reason]
 
     def _reason(self, worker: Worker) -> str | None:
         settings = self._settings
         requests = self._workers.requests_of(worker)
         if settings.recycle_after_requests and requests >= settings.recycle_after_requests:
             return "requests"
-        # One that has drawn nothing is as large as the next would be.
+        # A worker that has drawn nothing is as large as its successor would be.
         grown = settings.recycle_above_mb * 2**20
         if grown and requests and (resident_bytes(worker.pid) or 0) > grown:
             return "memory"

@@ -47,5 +47,5 @@ class Settings(Rows):
 
 
 def load() -> Settings:
-    """The agent's settings in this process. Raises `BadSetting`."""
+    """Return the agent's settings in this process. Raise `BadSetting`."""
     return Settings.load()

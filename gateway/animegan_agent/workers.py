@@ -1,4 +1,4 @@
-"""What is known of TorchServe's workers, looked at again and again: state, memory, age, requests, restarts."""
+"""TorchServe's workers, polled: state, memory, age, requests, restarts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import psutil
 import structlog
 
 from animegan_agent.management import Management, Model, Worker
-from animegan_gateway.torchserve import Presence
+from animegan_service.protocol import Presence
 
 LOOK_EVERY_S = 0.5
 WATCHED_FOR_S = 0.1  # a worker that takes no CPU time for this long, twice, is idle
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Life:
-    """A slot's process: since when it is known, in s of the monotonic clock, and TorchServe's requests then."""
+    """A slot's process: when it was first seen, in s of the monotonic clock, and TorchServe's requests then."""
 
     pid: int
     since: float
@@ -30,23 +30,23 @@ class Life:
 
 
 class Workers:
-    """`look` brings it up to date. `looked` is called at each with the pid of TorchServe's Java, where it is known, and
-    `changed` when presence or width have changed.
+    """`look` brings it up to date. Each look calls `on_look` with the pid of TorchServe's Java, where it is known, and
+    calls `changed` when presence or width have changed.
     """
 
     def __init__(
         self,
         management: Management,
-        looked: Callable[[int | None], None] = lambda _: None,
+        on_look: Callable[[int | None], None] = lambda _: None,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._management = management
-        self._looked = looked
+        self._on_look = on_look
         self._changed = changed
         self._lives: dict[str, Life] = {}  # by the slot's id
         self._replaced: set[int] = set()  # pids of those that the agent ended
         self._java: int | None = None
-        self._told: tuple[Presence, int] | None = None
+        self._last: tuple[Presence, int] | None = None
         self.model: Model | None = None
         self.requests = 0.0
         self.restarts = 0
@@ -58,16 +58,16 @@ class Workers:
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def look(self) -> Model | None:
-        """See how things are now."""
+        """Ask TorchServe, bring everything here up to date, and return its model."""
         self.model = await self._management.describe()
         requests = await self._management.requests() if self.model else None
         self.requests = self.requests if requests is None else requests
         if self.model:
             self._count(self.model, self.java())
-        self._looked(self.java())
-        if (now := (self.presence, self.width)) != self._told:
+        self._on_look(self.java())
+        if (now := (self.presence, self.width)) != self._last:
             log.info("torchserve", presence=now[0], width=now[1])
-            self._told = now
+            self._last = now
             self._changed()
         return self.model
 
@@ -79,25 +79,25 @@ class Workers:
 
     @property
     def width(self) -> int:
-        """Pictures that may be sent at one time; a worker that only stands in for another adds none."""
+        """Return how many pictures may be sent at one time; a worker that only stands in for another adds none."""
         return min(len(self.model.ready), self.model.wanted) * self.model.batch_size if self.model else 0
 
-    def replaces(self, worker: Worker) -> None:
-        """The agent ends this process, so what comes in its place is no restart."""
+    def expect_end(self, worker: Worker) -> None:
+        """Record that the agent ends this process, so that its successor does not count as a restart."""
         self._replaced.add(worker.pid)
 
     def age_s(self, worker: Worker) -> float:
-        """How long the process has been known."""
+        """Return for how many seconds the process has been known."""
         life = self._lives.get(worker.id)
         return time.monotonic() - life.since if life else 0.0
 
     def requests_of(self, worker: Worker) -> float:
-        """Requests it has answered, as an equal share of all: TorchServe does not count for each worker."""
+        """Return the requests it has answered, as an equal share of all: TorchServe does not count for each worker."""
         life, wanted = self._lives.get(worker.id), self.model.wanted if self.model else 1
         return max(0.0, self.requests - life.requests) / (wanted or 1) if life else 0.0
 
     def java(self) -> int | None:
-        """The pid of TorchServe's Java, which is the parent of workers that are ready."""
+        """Return the pid of TorchServe's Java, which is the parent of workers that are ready."""
         for worker in self.model.ready if self.model else ():
             try:
                 return psutil.Process(worker.pid).ppid()
@@ -106,7 +106,7 @@ class Workers:
         return None
 
     async def idle(self) -> bool:
-        """Whether nothing waits in TorchServe and no worker works; where it does not answer, the workers alone tell."""
+        """Return whether nothing waits in TorchServe, if it answers, and no worker works."""
         if self.model and self.model.pending:
             return False
         pids = [life.pid for life in self._lives.values()]
@@ -115,8 +115,8 @@ class Workers:
             await asyncio.sleep(WATCHED_FOR_S)
             if any(_cpu_s(pid) - start > BUSY_S for pid, start in zip(pids, before, strict=True)):
                 return False
-        described = await self._management.describe()
-        return described is None or not described.pending
+        model = await self._management.describe()
+        return model is None or not model.pending
 
     def _count(self, model: Model, java: int | None) -> None:
         if java and self._java and java != self._java:  # all of its workers, and its counters, are new
@@ -138,7 +138,7 @@ class Workers:
 
 
 def resident_bytes(pid: int | None) -> int | None:
-    """Resident memory of a process; None where there is none, or another user's."""
+    """Return the resident memory of a process in bytes; None where it has ended or belongs to another user."""
     try:
         return int(psutil.Process(pid).memory_info().rss) if pid else None
     except psutil.Error:
@@ -148,6 +148,6 @@ def resident_bytes(pid: int | None) -> int | None:
 def _cpu_s(pid: int) -> float:
     try:
         times = psutil.Process(pid).cpu_times()
-    except psutil.Error:  # it ended: it works no more
+    except psutil.Error:  # it ended, so it works no more
         return 0.0
     return float(times.user + times.system)

@@ -1,1 +1,1 @@
-"""The front door before TorchServe: jobs that can be polled, a fair queue that survives, a page. Imports no torch."""
+"""The gateway before TorchServe: jobs that can be polled, a fair and durable queue, a page. Imports no torch."""

@@ -12,12 +12,13 @@ import uvicorn
 
 from animegan import settings as handler_settings
 from animegan.errors import AnimeganError
-from animegan_gateway import logs, settings, tracing
-from animegan_gateway.gateway import running
-from animegan_gateway.patience import patient_protocol
-from animegan_gateway.serving import until_stopped
+from animegan_gateway import settings, tracing
+from animegan_gateway.gateway import open_gateway
+from animegan_gateway.http.http_protocol import limited_protocol
+from animegan_gateway.http.middleware import RequestMiddleware
 from animegan_gateway.settings import Settings
-from animegan_gateway.shell import Shell
+from animegan_service import logs
+from animegan_service.server import serve_until_stopped
 
 BACKLOG = 2048
 LAST_ANSWERS_S = 5  # for answers under way once everything is drained
@@ -29,9 +30,9 @@ def main() -> int:
     """Serve; returns the exit status."""
     try:
         configured = settings.load()
-        logs.set_up(configured.log_file)
+        logs.configure(configured.log_file)
         _raise_file_limit()
-        with tracing.exporting():
+        with tracing.export():
             asyncio.run(serve(configured))
     except AnimeganError as error:
         sys.stderr.write(f"gateway: {error}\n")
@@ -40,13 +41,13 @@ def main() -> int:
 
 
 async def serve(configured: Settings) -> None:
-    """Serve until a signal. Raises `BadSetting` or `StoreUnavailable` where it can't start."""
-    async with running(configured, handler_settings.load()) as gateway:
+    """Serve until a signal. Raise `BadSetting` or `StoreUnavailable` where it can't start."""
+    async with open_gateway(configured, handler_settings.load()) as gateway:
         config = uvicorn.Config(
-            Shell(gateway.app, configured.allowed_hosts, configured.path_prefix),
+            RequestMiddleware(gateway.app, configured.allowed_hosts, configured.path_prefix),
             host=configured.host,
             port=configured.port,
-            http=patient_protocol(configured.header_timeout_s, configured.upload_timeout_s + 5),
+            http=limited_protocol(configured.header_timeout_s, configured.upload_timeout_s + 5),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -58,7 +59,7 @@ async def serve(configured: Settings) -> None:
             forwarded_allow_ips=configured.trusted_proxies,
             timeout_graceful_shutdown=LAST_ANSWERS_S,
         )
-        await until_stopped(config, lambda: gateway.drain(configured.drain_s))
+        await serve_until_stopped(config, lambda: gateway.drain(configured.drain_s))
 
 
 def _raise_file_limit() -> None:

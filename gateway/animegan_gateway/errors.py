@@ -1,13 +1,9 @@
-"""What the gateway answers beside the engine's own errors, in the same JSON shape.
+"""The gateway's own errors, beside those of any HTTP service (`animegan_service.errors`) and the engine's.
 
 AnimeganError
-├── BadRequest           400  bad_request            a request that can't be read
-│   └── WrongHost        421  wrong_host             addressed to a host that this is not
+├── WrongHost            421  wrong_host             addressed to a host that this is not
 ├── Unauthorized         401  unauthorized           no key, or one that is unknown or revoked
-├── Forbidden            403  forbidden              a request that another site made
-├── NotFound             404  not_found              no such address
-│   └── JobNotFound           job_not_found          no such job, or somebody else's
-├── MethodNotAllowed     405  method_not_allowed     another one is, as Allow says
+├── JobNotFound          404  job_not_found          no such job, or somebody else's
 ├── UploadTimeout        408  upload_timeout         the picture came too slowly
 ├── NotReady             409  not_ready              the result was asked for too early
 ├── JobCancelled         409  job_cancelled          there will be no result
@@ -28,15 +24,11 @@ AnimeganError
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from animegan.errors import AnimeganError
-
-
-class BadRequest(AnimeganError):
-    code = "bad_request"
-    status = HTTPStatus.BAD_REQUEST
-    title = "The request can't be read"
+from animegan_service.errors import BadRequest, NotFound, ServiceError
 
 
 class WrongHost(BadRequest):
@@ -45,33 +37,19 @@ class WrongHost(BadRequest):
     title = "Not this server's name"
 
 
-class Unauthorized(AnimeganError):
+class Unauthorized(ServiceError):
     code = "unauthorized"
     status = HTTPStatus.UNAUTHORIZED
     title = "A key is needed"
 
-
-class Forbidden(AnimeganError):
-    code = "forbidden"
-    status = HTTPStatus.FORBIDDEN
-    title = "Not from there"
-
-
-class NotFound(AnimeganError):
-    code = "not_found"
-    status = HTTPStatus.NOT_FOUND
-    title = "Nothing is here"
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"WWW-Authenticate": 'Bearer realm="animegan"'}
 
 
 class JobNotFound(NotFound):
     code = "job_not_found"
     title = "No such job"
-
-
-class MethodNotAllowed(AnimeganError):
-    code = "method_not_allowed"
-    status = HTTPStatus.METHOD_NOT_ALLOWED
-    title = "Not a method of this address"
 
 
 class UploadTimeout(AnimeganError):
@@ -100,10 +78,14 @@ class JobExpired(AnimeganError):
     title = "The picture is deleted"
 
 
-class RangeNotSatisfiable(AnimeganError):
+class RangeNotSatisfiable(ServiceError):
     code = "range_not_satisfiable"
     status = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
     title = "No such part"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Content-Range": f"bytes */{self.members['bytes']}"}
 
 
 class IdempotencyMismatch(AnimeganError):
@@ -112,8 +94,8 @@ class IdempotencyMismatch(AnimeganError):
     title = "The Idempotency-Key was used before"
 
 
-class Busy(AnimeganError):
-    """Too much at once; `retry_after_s` whole seconds from now it is worth another try."""
+class Busy(ServiceError):
+    """Too much at once; worth another try after `retry_after_s`, which is rounded up to whole seconds."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
     retryable = True
@@ -121,7 +103,10 @@ class Busy(AnimeganError):
     def __init__(self, detail: str, *, retry_after_s: float, **members: str | float | None) -> None:
         seconds = max(1, math.ceil(retry_after_s))
         super().__init__(f"{detail} Try again in {seconds} s.", retry_after_s=seconds, **members)
-        self.retry_after_s = seconds
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": str(self.members["retry_after_s"])}
 
 
 class QueueFull(Busy):

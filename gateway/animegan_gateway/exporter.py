@@ -1,4 +1,4 @@
-"""Sends traces to the OTLP endpoint that the environment names, in a thread of its own: no job waits for it.
+"""Send traces to the OTLP endpoint that the environment names, in a thread of its own: no job waits for it.
 
 Imported only where there is an endpoint: OpenTelemetry's SDK and its exporter take memory.
 """
@@ -27,14 +27,14 @@ log = structlog.get_logger(__name__)
 
 
 @contextmanager
-def running() -> Iterator[None]:
-    """Spans are sent meanwhile; at the end those that are left, for `FLUSH_WITHIN_S` whatever the collector does."""
-    asked = OTELResourceDetector().detect().attributes
-    resource = Resource.create({SERVICE_NAME: SERVICE, SERVICE_VERSION: __version__, **asked})
+def export() -> Iterator[None]:
+    """Send spans while the context is open, and those left at its end for at most `FLUSH_WITHIN_S`."""
+    own = OTELResourceDetector().detect().attributes
+    resource = Resource.create({SERVICE_NAME: SERVICE, SERVICE_VERSION: __version__, **own})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(_Beginning())
+    provider.add_span_processor(_SpanSetup())
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    logging.getLogger("opentelemetry.exporter").setLevel(logging.ERROR)  # that it gave up, not each try before
+    logging.getLogger("opentelemetry.exporter").setLevel(logging.ERROR)  # one line when it gives up, none for each try
     trace.set_tracer_provider(provider)
     try:
         yield
@@ -46,11 +46,11 @@ def running() -> Iterator[None]:
             log.warning("traces_not_sent")
 
 
-class _Beginning(SpanProcessor):
-    """What is done to every span that is recorded, as it begins."""
+class _SpanSetup(SpanProcessor):
+    """Adds the trace's id to the log, and removes the query, as each recorded span begins."""
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002 - SpanProcessor's own
         trace_id = trace.format_trace_id(span.get_span_context().trace_id)
-        structlog.contextvars.bind_contextvars(trace_id=trace_id)  # for what its task logs from now on
+        structlog.contextvars.bind_contextvars(trace_id=trace_id)  # in the log lines of this task
         if "url.query" in (span.attributes or {}):
-            span.set_attribute("url.query", "REDACTED")  # these addresses take none, so it may be anything
+            span.set_attribute("url.query", "REDACTED")  # no address takes one: it may be anything

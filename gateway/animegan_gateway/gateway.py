@@ -1,4 +1,4 @@
-"""The gateway, put together: its parts in the order in which they start, and how they end."""
+"""The gateway's parts put together, in the order in which they start and, reversed, end."""
 
 from __future__ import annotations
 
@@ -15,28 +15,27 @@ from fastapi import FastAPI
 from animegan import __version__
 from animegan.errors import BadSetting, InternalError
 from animegan.settings import Settings as HandlerSettings
-from animegan_gateway import api, problems, site, spool, tracing
-from animegan_gateway.bell import Bell
-from animegan_gateway.blobs import Blobs, FileBlobs, ObjectBlobs, RedisBlobs
-from animegan_gateway.board import Board
-from animegan_gateway.callers import Callers
-from animegan_gateway.cancelling import cancelled
-from animegan_gateway.catalogue import Catalogue
-from animegan_gateway.dispatcher import Dispatcher
-from animegan_gateway.door import Door
+from animegan_gateway import tracing
+from animegan_gateway.drawing.dispatcher import Dispatcher
+from animegan_gateway.drawing.fleet import Fleet
+from animegan_gateway.drawing.torchserve import TorchServe
 from animegan_gateway.errors import WrongHost
-from animegan_gateway.fleet import Fleet
-from animegan_gateway.housekeeping import Housekeeper
-from animegan_gateway.keys import Keys
+from animegan_gateway.http import problems, routes, site
+from animegan_gateway.http.access.callers import Callers
+from animegan_gateway.http.access.keys import Keys
+from animegan_gateway.http.door import Door
+from animegan_gateway.http.openapi import App
+from animegan_gateway.http.styles.catalogue import Catalogue
+from animegan_gateway.http.styles.thumbnails import Thumbnails
 from animegan_gateway.metrics import Metrics
-from animegan_gateway.rates import Rates
-from animegan_gateway.redis_store import RedisStore
-from animegan_gateway.serving import vital
+from animegan_gateway.queue import spool
+from animegan_gateway.queue.backend import open_backend
+from animegan_gateway.queue.board import Board
+from animegan_gateway.queue.housekeeping import Housekeeper
 from animegan_gateway.settings import Settings
-from animegan_gateway.sqlite_store import SqliteStore
-from animegan_gateway.store import Store
-from animegan_gateway.thumbnails import Thumbnails
-from animegan_gateway.torchserve import TorchServe
+from animegan_service.bell import Bell
+from animegan_service.cancellation import cancel
+from animegan_service.server import start_vital_task
 
 DESCRIPTION = """\
 Photo in, anime picture out. Send a photo with `POST v1/jobs`, follow its place in the queue, fetch the picture; or have
@@ -49,7 +48,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Gateway:
-    """What runs."""
+    """The parts of a gateway that its process needs."""
 
     app: FastAPI
     door: Door
@@ -57,7 +56,7 @@ class Gateway:
     metrics_port: int
 
     async def drain(self, grace_s: float) -> None:
-        """No new jobs; what runs finishes within the grace; what waits stays for the next start."""
+        """Take no new jobs, finish running ones within the grace, and leave waiting ones for the next start."""
         log.info("draining")
         self.door.stop_accepting()
         await self.dispatcher.drain(grace_s)
@@ -65,8 +64,8 @@ class Gateway:
 
 
 @asynccontextmanager
-async def running(settings: Settings, drawing: HandlerSettings) -> AsyncIterator[Gateway]:
-    """The gateway without its HTTP server. Raises `BadSetting` or `StoreUnavailable`."""
+async def open_gateway(settings: Settings, drawing: HandlerSettings) -> AsyncIterator[Gateway]:
+    """Yield the gateway, with everything behind its app running. Raise `BadSetting` or `StoreUnavailable`."""
     if settings.queue_mb < drawing.max_upload_mb:
         raise BadSetting(
             f"queue_mb={settings.queue_mb} is under max_upload_mb={drawing.max_upload_mb}, so a large picture "
@@ -75,74 +74,49 @@ async def running(settings: Settings, drawing: HandlerSettings) -> AsyncIterator
     bell, metrics = Bell(), Metrics(settings.folder)
     settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     async with contextlib.AsyncExitStack() as stack:
-        store = _store(settings, bell)
-        await store.open()
-        stack.push_async_callback(store.close)
-        blobs = _blobs(settings)
-        await blobs.open()
-        stack.push_async_callback(blobs.close)
-        folder = stack.enter_context(spool.opened(settings.folder))
-        for job in () if settings.store else await store.recover():
-            log.warning("recovered", job=job.id[:8], attempt=job.attempt)
+        backend = await stack.enter_async_context(open_backend(settings, bell))
+        folder = stack.enter_context(spool.open_spool(settings.folder))
         fleet = _fleet(settings, bell)
         catalogue = Catalogue()
-        rates = Rates(settings.rate_per_minute, settings.store)
-        door = Door(
-            settings,
-            drawing,
-            store,
-            blobs,
-            Board(store, fleet),
-            catalogue,
-            bell,
-            rates,
-            metrics,
-            spool=folder,
-            owned=settings.keys_required,
+        board = Board(backend.store, fleet)
+        door = Door(settings, drawing, backend, board, catalogue, bell, metrics, folder)
+        dispatcher = Dispatcher(
+            backend.store, backend.blobs, fleet, bell, metrics, spool=folder, retries=settings.retries
         )
-        dispatcher = Dispatcher(store, blobs, fleet, bell, metrics, spool=folder, retries=settings.retries)
-        housekeeper = Housekeeper(
-            store, blobs, door, dispatcher, fleet, rates, metrics, shared=bool(settings.store), lease_s=settings.lease_s
-        )
+        housekeeper = Housekeeper(settings, backend, fleet, metrics, owner=dispatcher.owner)
         callers = Callers(
-            Keys(settings.keys_in),
-            await store.secret(),
+            Keys(settings.keys_directory),
+            await backend.store.secret(),
             required=settings.keys_required,
             path=settings.path_prefix or "/",
         )
         thumbnails = Thumbnails(door, catalogue, folder)
-        app = _app(api.House(door, catalogue, callers, thumbnails, fleet, metrics))
+        app = _app(routes.Services(door, catalogue, callers, thumbnails, fleet, metrics))
         metrics_port = metrics.serve(settings.metrics_host, settings.metrics_port)
         stack.callback(metrics.close)
         for work in (fleet.watch(), dispatcher.run(), housekeeper.renew(), housekeeper.run()):
-            stack.push_async_callback(cancelled, [vital(work)])
+            stack.push_async_callback(cancel, [start_vital_task(work)])
         stack.push_async_callback(thumbnails.close)
         yield Gateway(app, door, dispatcher, metrics_port)
 
 
-def _app(house: api.House) -> FastAPI:
-    app = problems.App(
+def _app(services: routes.Services) -> FastAPI:
+    app = App(
         title="AnimeGAN Serve",
         version=__version__,
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        responses=problems.documented(InternalError, WrongHost),
+        responses=problems.document_errors(InternalError, WrongHost),
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         telemetry=tracing.REQUESTS,
     )
-    app.state.house = house
+    app.state.services = services
     problems.install(app)
-    app.include_router(api.router)
+    app.include_router(routes.router)
     site.install(app)
     return app
-
-
-def _store(settings: Settings, bell: Bell) -> Store:
-    if settings.store:
-        return RedisStore(settings.store, bell, lease_s=settings.lease_s)
-    return SqliteStore(settings.folder / "queue.sqlite", bell)
 
 
 def _fleet(settings: Settings, bell: Bell) -> Fleet:
@@ -155,9 +129,3 @@ def _fleet(settings: Settings, bell: Bell) -> Fleet:
         return TorchServe(url, agent, settings.width, settings.draw_timeout_s, name, changed=bell.ring_all)
 
     return Fleet(settings.torchserve, reach)
-
-
-def _blobs(settings: Settings) -> Blobs:
-    if settings.pictures:
-        return ObjectBlobs(settings.pictures)
-    return RedisBlobs(settings.store) if settings.store else FileBlobs(settings.folder / "pictures")

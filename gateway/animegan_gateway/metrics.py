@@ -12,17 +12,18 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from animegan.errors import InternalError, OutOfMemory
 from animegan_gateway import errors
-from animegan_gateway.fleet import Fleet
-from animegan_gateway.jobs import ENDED, Job, State
-from animegan_gateway.store import Tally
-from animegan_gateway.torchserve import Drawn, Outcome, Presence
+from animegan_gateway.drawing.torchserve import Drawn, Outcome
+from animegan_gateway.queue.board import Capacity
+from animegan_gateway.queue.jobs import ENDED, Job, State
+from animegan_gateway.queue.store import Tally
+from animegan_service.protocol import Presence
 
 WAIT_BUCKETS_S = (0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 RUN_BUCKETS_S = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
 
 
 class Metrics:
-    """What is counted, and the server that shows it. `folder` is that of the queue and of pictures (`data`)."""
+    """The metrics and their server. `folder` is that of the queue and of pictures (`data`)."""
 
     def __init__(self, folder: Path) -> None:
         self.registry = CollectorRegistry()
@@ -46,7 +47,7 @@ class Metrics:
         self._depth = gauge("queue_depth", "Jobs that wait.")
         self._oldest = gauge("oldest_waiting_seconds", "Age of the job that has waited longest; 0: none waits.")
         self._bytes = gauge("stored_bytes", "Bytes of uploads and results.")
-        self._store_up = gauge("store_up", "1 while the store of jobs, and that of pictures, answer.")
+        self._store_up = gauge("store_up", "1 while the stores of jobs and of pictures take what a job needs.")
         disk_free = gauge("disk_free_bytes", "Free bytes of the disk that the folder `data` is on.")
         disk_size = gauge("disk_size_bytes", "Size of that disk.")
         self._presence = gauge("torchserve_presence", "1 for what TorchServe is: ready, loading or away.", "presence")
@@ -59,7 +60,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         disk_free.set_function(lambda: _disk_bytes(folder)[0])
         disk_size.set_function(lambda: _disk_bytes(folder)[1])
-        self._begin()
+        self._show_zeros()
 
     def serve(self, host: str, port: int) -> int:
         """Show them at that address; returns the port, which is a free one for 0."""
@@ -76,38 +77,38 @@ class Metrics:
     def close(self) -> None:
         self._stop()
 
-    def waited(self, job: Job) -> None:
-        """The job goes to TorchServe."""
+    def record_wait(self, job: Job) -> None:
+        """Record how long the job waited for its first attempt."""
         if job.attempt == 1 and job.started_at is not None:
             self._wait.observe(max(0.0, job.started_at - job.ask.accepted_at))
 
-    def attempted(self, outcome: Outcome) -> None:
+    def record_attempt(self, outcome: Outcome) -> None:
         self._attempts.labels(outcome.name).inc()
         if isinstance(outcome, Drawn):
             self._run.observe(outcome.seconds)
 
-    def ended(self, job: Job) -> None:
+    def record_end(self, job: Job) -> None:
         self._ended.labels(job.state).inc()
         if job.error:
             self._failed.labels(job.error["code"], job.error["status"]).inc()
 
-    def store_away(self) -> None:
-        """The other gauges stay at what was last known."""
+    def mark_store_away(self) -> None:
+        """Show that the store is away; the other gauges keep their last values."""
         self._store_up.set(0)
 
-    def show(self, tally: Tally, oldest_s: float, fleet: Fleet) -> None:
+    def update(self, tally: Tally, oldest_s: float, capacity: Capacity, *, store_up: bool) -> None:
         """Set the gauges to how things are now; `oldest_s` is the age of the job that waits longest, 0: none waits."""
-        self._store_up.set(1)
+        self._store_up.set(store_up)
         for state, count in tally.jobs.items():
             self._jobs.labels(state).set(count)
         self._depth.set(tally.jobs[State.QUEUED])
         self._oldest.set(oldest_s)
         self._bytes.set(tally.bytes)
         for presence in Presence:
-            self._presence.labels(presence).set(presence is fleet.presence)
-        self._width.set(fleet.width)
+            self._presence.labels(presence).set(presence is capacity.presence)
+        self._width.set(capacity.width)
 
-    def _begin(self) -> None:
+    def _show_zeros(self) -> None:
         """Show at zero what alerts ask for, so that a rate sees the first time."""
         for state in ENDED - {State.EXPIRED}:
             self._ended.labels(state)
@@ -126,7 +127,7 @@ class Metrics:
 
 
 def _disk_bytes(folder: Path) -> tuple[float, float]:
-    """Free bytes and size; NaN where the folder can't be looked at, as nothing raised may end a scrape."""
+    """Return free bytes and size; NaN where the folder can't be looked at, as an error would end the scrape."""
     try:
         disk = shutil.disk_usage(folder)
     except OSError:

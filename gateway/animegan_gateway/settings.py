@@ -15,7 +15,7 @@ from pydantic_settings import SettingsConfigDict
 from animegan.errors import BadSetting
 from animegan.settings import Rows
 from animegan.styles import home
-from animegan_gateway.keys import Keys
+from animegan_gateway.http.access.keys import Keys
 
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^/\s]+$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -103,8 +103,8 @@ class Settings(Rows):
         return self.data or home() / "gateway"
 
     @property
-    def keys_in(self) -> Path:
-        """The folder of `keys.json`."""
+    def keys_directory(self) -> Path:
+        """Return the folder of `keys.json`."""
         return self.keys_folder or self.folder
 
     @property
@@ -120,18 +120,20 @@ class Settings(Rows):
 
     @property
     def allowed_hosts(self) -> list[str]:
-        """Host names that are answered, without ports; empty: all."""
+        """Return the host names that are answered, without ports; empty: all."""
         return self.hosts or (["localhost", "127.0.0.1", "[::1]"] if self.on_loopback else [])
 
 
 def load() -> Settings:
-    """The gateway's settings in this process. Raises `BadSetting`, also where it would serve strangers without keys."""
+    """Return the gateway's settings in this process. Raise `BadSetting`, also for strangers served without keys."""
     settings = Settings.load()
     way_out = "Add one with `animegan keys add NAME`, or listen on 127.0.0.1."
     if not settings.on_loopback and settings.keys == "off":
         raise BadSetting(f"host={settings.host} is reachable from elsewhere, and keys=off. {way_out}")
-    if settings.keys_required and not Keys(settings.keys_in).listed():
-        raise BadSetting(f"host={settings.host} needs API keys, and there is none in {settings.keys_in}. {way_out}")
+    if settings.keys_required and not Keys(settings.keys_directory).list_keys():
+        raise BadSetting(
+            f"host={settings.host} needs API keys, and there is none in {settings.keys_directory}. {way_out}"
+        )
     if not settings.width and not settings.agent_port:
         raise BadSetting(
             "width=0 asks the agent beside TorchServe, and agent_port=0 says there is none. Set one of them."

@@ -20,12 +20,12 @@ from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from animegan import __version__
-from animegan_gateway.jobs import Job
+from animegan_gateway.queue.jobs import Job
+from animegan_service.protocol import TRACE_ENDPOINTS
 
 if TYPE_CHECKING:
     from fastapi.telemetry import TelemetryConfig
 
-ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 MOST_STATE = 512  # characters of a caller's tracestate: W3C asks for so many; all of a request's headers have 8 KiB
 BRING_JOBS = ("/v1/jobs", "/v1/stylize")  # with POST
 
@@ -33,13 +33,13 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 _TRACER = trace.get_tracer("animegan_gateway", __version__)
 
 
-def exporting() -> AbstractContextManager[None]:
-    """Traces go to the endpoint meanwhile, if there is one."""
-    if not any(os.environ.get(name) for name in ENDPOINTS):
+def export() -> AbstractContextManager[None]:
+    """Send traces while the context is open, if the environment names an endpoint."""
+    if not any(os.environ.get(name) for name in TRACE_ENDPOINTS):
         return nullcontext()
     from animegan_gateway import exporter  # noqa: PLC0415
 
-    return exporter.running()
+    return exporter.export()
 
 
 def _brings_no_job(scope: MutableMapping[str, Any]) -> bool:
@@ -57,14 +57,14 @@ REQUESTS: TelemetryConfig = {
 }
 
 
-def begun(request_id: str) -> dict[str, str]:
-    """The context of the request that is answered now, for its job to carry: W3C's headers; none: not traced."""
+def trace_context(request_id: str) -> dict[str, str]:
+    """Return the current request's context for its job to carry, as W3C's headers; empty where it is not traced."""
     trace.get_current_span().set_attribute("animegan.request_id", request_id)
     return _headers()
 
 
-def waited(job: Job) -> None:
-    """The job's wait in the queue is over; what it waits between attempts has no span."""
+def record_wait(job: Job) -> None:
+    """Record the job's wait until its first attempt as a span; waits between attempts have none."""
     if job.attempt == 1 and job.started_at is not None:
         start_s = job.ask.accepted_at
         _begin(job, "queue", start_s=start_s).end(_ns(max(start_s, job.started_at)))
@@ -72,34 +72,34 @@ def waited(job: Job) -> None:
 
 @contextmanager
 def attempt(job: Job) -> Iterator[Callable[[str, bool], None]]:
-    """The request to TorchServe. What is yielded takes the outcome's name, and whether the picture was drawn."""
+    """Trace the request to TorchServe. What is yielded takes the outcome's name and whether the picture was drawn."""
     span = _begin(job, "POST /predictions/animegan", SpanKind.CLIENT)
     span.set_attributes({"animegan.attempt": job.attempt, "http.request.method": "POST"})
 
-    def became(outcome: str, drawn: bool) -> None:
+    def record_outcome(outcome: str, drawn: bool) -> None:
         span.set_attribute("animegan.outcome", outcome)
         if not drawn:
             _fail(span, outcome)
 
-    with _until_the_end(span):
-        yield became
+    with _current_span(span):
+        yield record_outcome
 
 
-def keeping(job: Job) -> AbstractContextManager[None]:
-    """The drawn picture goes into the store."""
-    return _until_the_end(_begin(job, "keep"))
+def store_span(job: Job) -> AbstractContextManager[None]:
+    """Trace how the drawn picture goes into the store."""
+    return _current_span(_begin(job, "keep"))
 
 
-def sent_to(url: str) -> dict[str, str]:
-    """The attempt that is made now goes there; the headers that it takes along."""
+def trace_headers(url: str) -> dict[str, str]:
+    """Record the address of the current attempt, and return the headers that carry its context there."""
     parts = urlsplit(url)
     span = trace.get_current_span()
     span.set_attributes({"url.full": url, "server.address": parts.hostname or "", "server.port": parts.port or 80})
     return _headers()
 
 
-def answered(status: int) -> None:
-    """The attempt that is made now has that answer."""
+def record_status(status: int) -> None:
+    """Record the status of the answer to the current attempt."""
     trace.get_current_span().set_attribute("http.response.status_code", status)
 
 
@@ -112,8 +112,8 @@ def _begin(job: Job, name: str, kind: SpanKind = SpanKind.INTERNAL, *, start_s: 
 
 
 @contextmanager
-def _until_the_end(span: Span) -> Iterator[None]:
-    """The span is the current one; what is raised, a cancellation too, fails it, by its name alone."""
+def _current_span(span: Span) -> Iterator[None]:
+    """Make the span the current one; an exception, a cancellation too, fails it by its name alone."""
     with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
         try:
             yield
@@ -128,7 +128,7 @@ def _fail(span: Span, error: str) -> None:
 
 
 def _headers() -> dict[str, str]:
-    """The current span's context."""
+    """Return the current span's context."""
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier)
     if len(carrier.get("tracestate", "")) > MOST_STATE:

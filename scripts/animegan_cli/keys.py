@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from animegan_cli.screen import screen
-from animegan_gateway.keys import Keys
+from animegan_gateway.http.access.keys import Keys
 from animegan_gateway.settings import Settings
 
 app = typer.Typer(no_args_is_help=True)
@@ -17,7 +17,7 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Whose key it 
 
 
 def _keys() -> Keys:
-    return Keys(Settings.load().keys_in)
+    return Keys(Settings.load().keys_directory)
 
 
 @app.command()
@@ -39,7 +39,7 @@ def add(
 def list_keys() -> None:
     """List the keys, without what is secret of them."""
     table = Table("Name", "Id", "Made", "Jobs a minute", "Part of the queue")
-    for key in _keys().listed():
+    for key in _keys().list_keys():
         rate = "" if key.rate_per_minute is None else str(key.rate_per_minute)
         share = "" if key.share_percent is None else f"{key.share_percent} %"
         table.add_row(key.name, key.id, f"{key.created:%Y-%m-%d}", rate, share)

@@ -1,8 +1,10 @@
-"""Write `docs/settings.md` from the places where the settings stand: `python -m animegan_cli.settings_reference`."""
+"""Write `docs/settings.md` and `config/*.toml` from the settings' rows: `python -m animegan_cli.settings_reference`."""
 
 from __future__ import annotations
 
+import json
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from animegan_cli.archive import ROOT
 from animegan_gateway.settings import Settings as GatewaySettings
 
 REFERENCE = ROOT / "docs" / "settings.md"
+CONFIG = ROOT / "config"
+WIDTH = 118  # characters of a comment, without "# "
 
 _INTRODUCTION = """\
 # Settings
@@ -55,8 +59,37 @@ _MODEL = """\
 """
 
 
+_FILES: dict[str, tuple[type[Rows], str]] = {
+    "animegan.toml": (Settings, "The handler's settings, read when a worker starts; the archive need not be rebuilt."),
+    "gateway.toml": (GatewaySettings, "The gateway's settings, read when the gateway starts."),
+    "agent.toml": (AgentSettings, "The agent's settings, read when the agent starts."),
+}
+
+
+def render_files() -> dict[Path, str]:
+    """Return the text of each TOML file of `config/`: every setting with its default, commented out."""
+    return {CONFIG / name: _toml(settings, opening) for name, (settings, opening) in _FILES.items()}
+
+
+def _toml(settings: type[Rows], opening: str) -> str:
+    prefix = settings.model_config["env_prefix"]
+    words = (
+        f"{opening} Each is shown with its default; to set one, remove the # before its name. {prefix}<NAME> in the "
+        "environment wins over this file. docs/settings.md has the same as a table."
+    )
+    lines = [_comment(words)]
+    for name, row in settings.model_fields.items():
+        value = '"PATH"' if row.default is None else json.dumps(row.default)
+        lines.append(f"{_comment(row.description or '')}# {name} = {value}\n")
+    return "\n".join(lines)
+
+
+def _comment(words: str) -> str:
+    return "".join(f"# {line}\n" for line in textwrap.wrap(words, WIDTH, break_on_hyphens=False))
+
+
 def render() -> str:
-    """The whole page as Markdown."""
+    """Return `docs/settings.md`."""
     tables = (
         (_INTRODUCTION, ("Setting", "Default", "What it does"), _rows(Settings)),
         (_GATEWAY, ("Setting", "Default", "What it does"), _rows(GatewaySettings)),
@@ -90,4 +123,5 @@ def _table(head: tuple[str, str, str], rows: Iterator[tuple[str, str, str]]) -> 
 
 
 if __name__ == "__main__":
-    REFERENCE.write_text(render())
+    for file, text in {REFERENCE: render(), **render_files()}.items():
+        file.write_text(text)

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import requests
 
-from animegan_agent.__main__ import running
+from animegan_agent.__main__ import open_agent
 from animegan_agent.settings import Settings
 from animegan_cli.ports import free_port
 from gateways import code
@@ -25,7 +25,7 @@ async def asking(client: str) -> AsyncIterator[httpx2.AsyncClient]:
     """One who asks an agent from that address; there is no TorchServe."""
     nowhere = f"http://127.0.0.1:{free_port()}"
     settings = Settings(management=nowhere, torchserve_metrics=nowhere, metrics_port=0)
-    async with running(settings) as app:
+    async with open_agent(settings) as app:
         transport = httpx2.ASGITransport(app=app, client=(client, 1234))
         async with httpx2.AsyncClient(transport=transport, base_url="http://agent") as caller:
             yield caller

@@ -15,10 +15,10 @@ def test_who_has_pictures_or_does_not_know_is_waited_for() -> None:
     async def scenario() -> list[str]:
         told = []
         line = Dispatch()
-        line.heard("a", 2, line.tag)
-        line.heard("b", 0, line.tag)
+        line.record_question("a", 2, line.tag)
+        line.record_question("b", 0, line.tag)
         async with line.pause():
-            settling = asyncio.create_task(line.settled(within_s=60))
+            settling = asyncio.create_task(line.wait_until_idle(within_s=60))
             for gateway, running, seen in (
                 ("a", 2, line.tag),  # knows, and has pictures
                 ("a", 0, line.tag),
@@ -27,7 +27,7 @@ def test_who_has_pictures_or_does_not_know_is_waited_for() -> None:
             ):
                 await asyncio.sleep(0)
                 told.append("settled" if settling.done() else "waits")
-                line.heard(gateway, running, seen)
+                line.record_question(gateway, running, seen)
             await settling
         return told
 
@@ -38,11 +38,11 @@ def test_a_second_pause_wants_to_be_known_too() -> None:
     async def scenario() -> None:
         line = Dispatch()
         async with line.pause():
-            line.heard("a", 0, line.tag)
-            await line.settled(within_s=60)
+            line.record_question("a", 0, line.tag)
+            await line.wait_until_idle(within_s=60)
         async with line.pause():
             with pytest.raises(NotIdle, match="1 gateways still had pictures"):
-                await line.settled(within_s=0)
+                await line.wait_until_idle(within_s=0)
 
     asyncio.run(scenario())
 
@@ -50,12 +50,12 @@ def test_a_second_pause_wants_to_be_known_too() -> None:
 def test_a_gateway_that_is_gone_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         line = Dispatch()
-        line.heard("a", 3, line.tag)
+        line.record_question("a", 3, line.tag)
         async with line.pause():
             with pytest.raises(NotIdle):
-                await line.settled(within_s=0)
+                await line.wait_until_idle(within_s=0)
             monkeypatch.setattr(dispatch, "GONE_AFTER_S", 0.0)
-            await line.settled(within_s=0)
+            await line.wait_until_idle(within_s=0)
 
     asyncio.run(scenario())
 
@@ -64,12 +64,12 @@ def test_a_gateway_that_is_gone_is_not_waited_for(monkeypatch: pytest.MonkeyPatc
 def test_draining_ends_when_another_torchserve_is_ready(java: int | None) -> None:
     """So it does where none was ready: Kubernetes drains before it starts anew what hangs."""
     line = Dispatch()
-    line.looked(java)
+    line.record_java(java)
     line.drain(on=True)
     for same in (java, None, java):  # it may be slow to answer
-        line.looked(same)
+        line.record_java(same)
         assert line.draining
-    line.looked(200)
+    line.record_java(200)
     assert not line.draining
 
 

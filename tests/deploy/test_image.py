@@ -89,7 +89,7 @@ def test_it_carries_what_is_served_built_and_compiled(files: Path) -> None:
     assert {file.name for file in (files / HOME).iterdir()} == CARRIED
     assert (files / HOME / "model_store" / "animegan.mar").is_file()
     assert [*(files / HOME).glob("handler/animegan/operators/native/*.so")]
-    assert [*(files / HOME).glob("gateway/animegan_gateway/__pycache__/dispatcher.cpython-*.pyc")]
+    assert [*(files / HOME).glob("gateway/animegan_gateway/drawing/__pycache__/dispatcher.cpython-*.pyc")]
 
 
 def test_it_carries_no_secret_and_no_leavings(files: Path, described: dict[str, Any]) -> None:

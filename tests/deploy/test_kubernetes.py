@@ -28,10 +28,10 @@ from animegan_agent.settings import Settings as AgentSettings
 from animegan_cli import prometheus_rule
 from animegan_cli.torchserve import address, read_properties
 from animegan_gateway.__main__ import LAST_ANSWERS_S
-from animegan_gateway.bell import Bell
-from animegan_gateway.jobs import State
-from animegan_gateway.redis_store import RedisStore
+from animegan_gateway.queue.jobs import State
+from animegan_gateway.queue.redis_store import RedisStore
 from animegan_gateway.settings import Settings as GatewaySettings
+from animegan_service.bell import Bell
 from containers import built_image, missing, podman
 from docs.test_readme import code, tables
 from manifests import (

@@ -9,15 +9,17 @@ import pytest
 from animegan.errors import AnimeganError
 from animegan_gateway import errors
 from animegan_gateway.settings import Settings
+from animegan_service import errors as service_errors
 from docs.test_readme import prose, tables
 
 PAGE = "docs/gateway.md"
+OWN = (errors.__name__, service_errors.__name__)
 
 
 def kinds(base: type[AnimeganError] = AnimeganError) -> Iterator[type[AnimeganError]]:
-    """The gateway's own errors below `base` that are answered."""
+    """Yield the errors below `base` that the gateway answers beside the engine's own."""
     for kind in base.__subclasses__():
-        if kind.__module__ == errors.__name__ and kind is not errors.Busy:
+        if kind.__module__ in OWN and kind not in (errors.Busy, service_errors.ServiceError):
             yield kind
         yield from kinds(kind)
 

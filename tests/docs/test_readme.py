@@ -21,6 +21,10 @@ from PIL import Image
 import animegan
 import animegan_agent
 import animegan_gateway
+import animegan_gateway.drawing
+import animegan_gateway.http
+import animegan_gateway.queue
+import animegan_service
 import screenshot
 from animegan import options, styles
 from animegan.errors import AnimeganError, BadOption
@@ -30,7 +34,7 @@ from animegan_cli import contact_sheet
 from animegan_cli.export import export
 from animegan_cli.main import app
 from animegan_cli.torchserve import MODEL, address, read_properties
-from animegan_gateway import api, uploads
+from animegan_gateway.http import routes, uploads
 from animegan_gateway.settings import Settings as GatewaySettings
 from animegan_handler import OPTION_HEADERS
 from benchmarks import plots, seams
@@ -138,7 +142,7 @@ def test_curl_asks_for_what_is_there(line: str) -> None:
         method, path = "POST" if "-F" in words else "GET", urlsplit(address_).path
         assert any(
             isinstance(route, APIRoute) and method in (route.methods or ()) and route.path_regex.match(path)
-            for route in api.router.routes
+            for route in routes.router.routes
         )
         assert fields.pop(uploads.IMAGE, "@").startswith("@")
         assert set(fields) <= set(options.NAMES)
@@ -213,7 +217,15 @@ def test_named_paths_exist(page: str) -> None:
 
 @pytest.mark.parametrize(
     ("package", "first"),
-    [(animegan, "`errors`, `styles`"), (animegan_gateway, "`jobs`, `errors`"), (animegan_agent, "`management`")],
+    [
+        (animegan, "`errors`, `styles`"),
+        (animegan_gateway, "`http`"),
+        (animegan_gateway.http, "`routes`, `views`"),
+        (animegan_gateway.queue, "`jobs`"),
+        (animegan_gateway.drawing, "`dispatcher`"),
+        (animegan_agent, "`management`"),
+        (animegan_service, "`errors`, `problems`"),
+    ],
 )
 def test_the_architecture_names_every_module(package: ModuleType, first: str) -> None:
     [rows] = [rows for rows in tables("docs/architecture.md") if first in [row[0] for row in rows]]

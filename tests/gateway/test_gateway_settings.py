@@ -11,7 +11,7 @@ import pytest
 
 from animegan.errors import BadSetting
 from animegan_gateway import settings
-from animegan_gateway.keys import Keys
+from animegan_gateway.http.access.keys import Keys
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def test_keys_may_lie_in_a_folder_of_their_own(monkeypatch: pytest.MonkeyPatch, 
     ring = tmp_path / "ring"
     Keys(ring).add("ann")
     loaded = load(monkeypatch, host="0.0.0.0", keys_folder=str(ring))
-    assert loaded.keys_in == ring
+    assert loaded.keys_directory == ring
     assert loaded.folder == tmp_path
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from animegan_gateway.jobs import Ask, new_id
+from animegan_gateway.queue.jobs import Ask, new_id
 from collectors import PARENT, collector, traceparent
 from gateways import Gateway, before
 from pictures import encoded, photo
@@ -57,7 +57,7 @@ def test_without_an_endpoint_nothing_that_traces_is_imported(tmp_path: Path, cap
     accepted = gateway.submit(PICTURE, headers=traceparent(TRACE))
     assert gateway.stop() == 0
     imported = capfd.readouterr().err
-    assert "animegan_gateway.dispatcher" in imported
+    assert "animegan_gateway.drawing.dispatcher" in imported
     for module in ("opentelemetry.sdk.trace", "opentelemetry.exporter", "animegan_gateway.exporter"):
         assert module not in imported  # redis brings the part of the SDK that is about metrics
     assert accepted.ok

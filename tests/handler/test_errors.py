@@ -11,6 +11,10 @@ import pytest
 from animegan import errors
 from animegan.errors import AnimeganError
 from animegan_gateway import errors as gateway_errors
+from animegan_service import errors as service_errors
+
+BASES = (gateway_errors.Busy, service_errors.ServiceError)
+MODULES = (errors, service_errors, gateway_errors)
 
 
 def classes(module: ModuleType) -> list[type[AnimeganError]]:
@@ -19,16 +23,16 @@ def classes(module: ModuleType) -> list[type[AnimeganError]]:
     while todo:
         found.append(todo.pop())
         todo += found[-1].__subclasses__()
-    return [cls for cls in found if cls.__module__ == module.__name__ and cls is not gateway_errors.Busy]
+    return [cls for cls in found if cls.__module__ == module.__name__ and cls not in BASES]
 
 
-@pytest.mark.parametrize("module", [errors, gateway_errors])
+@pytest.mark.parametrize("module", MODULES)
 def test_the_drawn_tree_is_the_hierarchy(module: ModuleType) -> None:
     drawn = dict(re.findall(r"[├└]── (\w+) +\d* +([a-z]\w+)  ", module.__doc__ or ""))
     assert drawn == {cls.__name__: cls.code for cls in classes(module)}
 
 
-@pytest.mark.parametrize("cls", [AnimeganError, *classes(errors), *classes(gateway_errors)])
+@pytest.mark.parametrize("cls", [AnimeganError, *(cls for module in MODULES for cls in classes(module))])
 def test_the_json_is_problem_details(cls: type[AnimeganError]) -> None:
     busy = {"retry_after_s": 3} if issubclass(cls, gateway_errors.Busy) else {}
     problem = json.loads(cls("It is 5 px. 宽度", limit_px=16, **busy).json())
@@ -37,7 +41,7 @@ def test_the_json_is_problem_details(cls: type[AnimeganError]) -> None:
     assert 400 <= problem["status"] < 600
     assert problem["detail"] == ("It is 5 px. 宽度 Try again in 3 s." if busy else "It is 5 px. 宽度")
     assert problem["limit_px"] == 16
-    drawn = f"{errors.__doc__}{gateway_errors.__doc__}"
+    drawn = "".join(str(module.__doc__) for module in MODULES)
     assert f" {problem['status']} " in drawn or cls is AnimeganError
 
 

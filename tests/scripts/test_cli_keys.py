@@ -10,7 +10,7 @@ import pytest
 
 from animegan.errors import BadOption
 from animegan_cli.main import app
-from animegan_gateway.keys import Keys
+from animegan_gateway.http.access.keys import Keys
 
 
 @pytest.fixture
@@ -63,4 +63,4 @@ def test_a_name_in_use_and_one_that_is_not_are_refused(folder: Path) -> None:
         app(["keys", "add", "alice"], standalone_mode=False)
     with pytest.raises(BadOption, match="bob"):
         app(["keys", "revoke", "bob"], standalone_mode=False)
-    assert [key.name for key in Keys(folder).listed()] == ["alice"]
+    assert [key.name for key in Keys(folder).list_keys()] == ["alice"]

@@ -14,7 +14,7 @@ import requests
 from PIL import Image
 
 from animegan_client import Client, ServerError
-from animegan_gateway.keys import Keys
+from animegan_gateway.http.access.keys import Keys
 from pictures import encoded, photo
 from servers import Server, alive, running_server, started_server, wait_until
 
@@ -109,4 +109,4 @@ def test_it_does_not_listen_elsewhere_without_keys(tmp_path: Path) -> None:
     with started_server(environment={"ANIMEGAN_GATEWAY_HOST": "0.0.0.0", "ANIMEGAN_HOME": str(tmp_path)}) as open_:
         assert open_.process.wait(60) == 1
         assert "animegan keys add NAME" in open_.output.read_text()
-    assert Keys(tmp_path / "gateway").listed() == []
+    assert Keys(tmp_path / "gateway").list_keys() == []

@@ -1,0 +1,1 @@
+"""From the queue to TorchServe and back: dispatch, TorchServe's answers, retries."""

@@ -1,0 +1,1 @@
+"""HTTP: routes, uploads, errors, headers, callers, and the page."""

@@ -1,0 +1,1 @@
+"""Identity of a request's sender: API keys, sessions of browsers, addresses."""

@@ -1,0 +1,240 @@
+"""The use cases of the API: accept a photo, find, follow and remove its job."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from pathlib import Path
+from typing import NoReturn
+
+import structlog
+
+from animegan.errors import AnimeganError
+from animegan.options import Options, parse
+from animegan.picture.sizes import Limits, fit_or_refuse
+from animegan.settings import Settings as HandlerSettings
+from animegan_gateway import tracing
+from animegan_gateway.errors import (
+    Draining,
+    IdempotencyMismatch,
+    JobExpired,
+    JobNotFound,
+    QueueFull,
+    ShareFull,
+    StorageFull,
+)
+from animegan_gateway.http.access.callers import Caller
+from animegan_gateway.http.styles.catalogue import Catalogue
+from animegan_gateway.http.uploads import Upload, judge, receive, temporary_file
+from animegan_gateway.metrics import Metrics
+from animegan_gateway.queue.backend import Backend
+from animegan_gateway.queue.board import Board, Place
+from animegan_gateway.queue.jobs import HELD, Ask, Job, State, new_id, upload_key
+from animegan_gateway.queue.store import Bounds, Full, Mismatch
+from animegan_gateway.settings import Settings
+from animegan_service.bell import Bell, wait
+
+MIB = 2**20
+HEARTBEAT_S = 15.0
+PLACE_EVERY_S = 1.0  # between looks at the place of a job that somebody follows
+GATEWAY = Caller("gateway")  # the gateway itself, for its thumbnails
+
+log = structlog.get_logger(__name__)
+
+
+class Door:
+    """The use cases. `spool` is a folder on the disk of the blob store, for uploads on their way in."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        drawing: HandlerSettings,
+        backend: Backend,
+        board: Board,
+        catalogue: Catalogue,
+        bell: Bell,
+        metrics: Metrics,
+        spool: Path,
+    ) -> None:
+        self.settings = settings
+        self.drawing = drawing
+        self.draining = False
+        self._backend = backend
+        self._store = backend.store
+        self._blobs = backend.blobs
+        self._board = board
+        self._catalogue = catalogue
+        self._bell = bell
+        self._metrics = metrics
+        self._spool = spool
+        self._limits = Limits(drawing.max_upload_mb * MIB, drawing.max_pixels_mpx * 1_000_000)
+
+    async def accept(
+        self,
+        caller: Caller,
+        stream: AsyncIterator[bytes],
+        headers: Mapping[str, str],
+        *,
+        idempotency_key: str | None,
+        request_id: str,
+    ) -> Job:
+        """Judge an upload as it streams in, and queue it. Raise what is documented at POST v1/jobs."""
+        try:
+            if self.draining:
+                raise Draining("This server is about to stop and takes no new pictures. Try again in a minute.")
+            await self._backend.rates.admit(caller.name, caller.key.rate_per_minute if caller.key else None)
+            if idempotency_key is None and await self._board.holds(self.settings.queue_jobs):
+                await self._refuse(Full("jobs"), caller)  # before the caller sends the picture for nothing
+            with temporary_file(self._spool) as file:
+                upload = await receive(stream, headers, file, self._limits, self.settings.upload_timeout_s)
+                ask = await self._ask(caller, upload, request_id)
+                return await self.submit(ask, file, caller, idempotency_key)
+        except AnimeganError as error:
+            self._metrics.rejected.labels(error.code).inc()
+            raise
+
+    async def submit(self, ask: Ask, file: Path, caller: Caller, idempotency_key: str | None = None) -> Job:
+        """Queue what was asked for; the file becomes the store's."""
+        job_id = new_id()
+        await self._blobs.put(upload_key(job_id), file)
+        try:
+            job = await self._store.submit(job_id, ask, self._bounds(caller), idempotency_key)
+        except StorageFull:
+            await self._blobs.delete(upload_key(job_id))
+            raise
+        except Full as full:
+            await self._blobs.delete(upload_key(job_id))
+            await self._refuse(full, caller)
+        except Mismatch:
+            await self._blobs.delete(upload_key(job_id))
+            raise IdempotencyMismatch(
+                f"The Idempotency-Key {idempotency_key!r} was used for another picture or other options. "
+                "Send a new key with a new request."
+            ) from None
+        # If the store did not answer, the picture stays: the job may be in it; otherwise a sweep deletes the picture.
+        if job.id != job_id:
+            await self._blobs.delete(upload_key(job_id))
+            return job
+        self._metrics.accepted.inc()
+        log.info("accepted", job=job.id[:8], bytes=ask.bytes, work_px=ask.work_px, style=ask.style)
+        return job
+
+    async def find(self, caller: Caller, job_id: str) -> Job:
+        """Return the caller's job. Raise `JobNotFound` or `JobExpired`."""
+        job = await self._store.get(job_id) if re.fullmatch(r"[\w-]{22}", job_id, re.ASCII) else None
+        if job is None or (self.settings.keys_required and job.ask.caller != caller.name):
+            raise JobNotFound(f"There is no job {job_id[:32]!r} of yours. It may have ended long ago.")
+        if job.state is State.EXPIRED:
+            raise JobExpired(f"The picture of the job {job_id!r} is deleted. Send the photo again for another.")
+        return job
+
+    async def place(self, job: Job) -> Place:
+        return await self._board.place(job)
+
+    async def remove(self, caller: Caller, job_id: str) -> Job:
+        """Cancel a job that has not ended; delete the picture of one that has. Raise as `find`."""
+        while True:
+            job = await self.find(caller, job_id)
+            if job.state is State.CANCELLED:
+                return job  # a repeated request
+            to = State.CANCELLED if job.state in HELD else State.EXPIRED
+            if moved := await self._store.move(job.id, to):
+                await self._backend.delete_pictures(moved)
+                if to is State.CANCELLED:
+                    self._metrics.record_end(moved)
+                return moved
+
+    async def follow(self, job: Job) -> AsyncGenerator[tuple[Job, Place] | None, None]:
+        """Yield the job and its place, now and after each change, until it has ended; None as a heartbeat.
+
+        It stops early where the gateway is about to stop.
+        """
+        with self._bell.listening(job.id) as changed:
+            sent_at, last = time.monotonic(), None
+            while True:
+                place = await self._board.place(job)
+                if (update := (job, place)) != last:
+                    yield update
+                    sent_at, last = time.monotonic(), update
+                elif time.monotonic() - sent_at >= HEARTBEAT_S:
+                    yield None
+                    sent_at = time.monotonic()
+                if job.ended or self.draining:
+                    return
+                waits = job.state is State.QUEUED
+                rung = await wait(changed, PLACE_EVERY_S if waits else HEARTBEAT_S)
+                changed.clear()
+                if rung or not waits or place.position is None:
+                    job = await self._store.get(job.id) or job.model_copy(update={"state": State.EXPIRED})
+
+    async def wait_until_ended(self, job: Job) -> Job:
+        """Return the job once it has ended or the gateway is about to stop."""
+        with self._bell.listening(job.id) as changed:
+            while not (job.ended or self.draining):
+                changed.clear()
+                job = await self._store.get(job.id) or job.model_copy(update={"state": State.EXPIRED})
+                if not job.ended:
+                    await wait(changed, HEARTBEAT_S)
+        return job
+
+    def read(self, job: Job, first: int, last: int) -> AsyncGenerator[bytes, None]:
+        """Return the bytes of the job's picture from `first` to `last`, both included, in chunks."""
+        return self._blobs.read(job.result_key, first, last)
+
+    async def store_problem(self) -> AnimeganError | None:
+        """Return the error with which a photo would be refused for the stores' sake; None where it would be kept."""
+        return await self._backend.probe.problem()
+
+    def stop_accepting(self) -> None:
+        """Take no jobs from now on, and keep nobody waiting."""
+        self.draining = True
+        self._bell.ring_all()
+
+    async def _ask(self, caller: Caller, upload: Upload, request_id: str) -> Ask:
+        options = parse(upload.fields, self.drawing)
+        self._catalogue.require(options.style)
+        header = await judge(upload, self._limits)
+        return Ask(
+            caller=caller.name,
+            style=options.style,
+            max_side=options.max_side,
+            format=options.format,
+            quality=options.quality,
+            content_type=f"image/{header.format.lower()}",
+            bytes=upload.bytes,
+            original_size=header.size,
+            size=fit_or_refuse(header.size, options.max_side),
+            frames=header.frames,
+            fingerprint=_fingerprint(upload, options),
+            request_id=request_id,
+            accepted_at=time.time(),
+            trace=tracing.trace_context(request_id),
+        )
+
+    def _bounds(self, caller: Caller) -> Bounds:
+        settings = self.settings
+        share = (caller.key and caller.key.share_percent) or settings.share_percent
+        return Bounds(settings.queue_jobs, settings.queue_mb * MIB, max(1, settings.queue_jobs * share // 100))
+
+    async def _refuse(self, full: Full, caller: Caller) -> NoReturn:
+        """Raise `QueueFull` or `ShareFull`."""
+        bounds = self._bounds(caller)
+        if full.bound == "caller_jobs":
+            raise ShareFull(
+                f"{bounds.caller_jobs} of your pictures wait or are drawn, as many as one caller may have here.",
+                retry_after_s=await self._board.room_in_s(bounds.caller_jobs / bounds.jobs),
+                limit_jobs=bounds.caller_jobs,
+            )
+        limit = f"{bounds.jobs} pictures" if full.bound == "jobs" else f"{bounds.bytes // MIB} MiB of pictures"
+        raise QueueFull(
+            f"The queue holds {limit}, all it may.",
+            retry_after_s=await self._board.room_in_s(),
+            limit_jobs=bounds.jobs,
+            limit_bytes=bounds.bytes,
+        )
+
+
+def _fingerprint(upload: Upload, options: Options) -> str:
+    return hashlib.sha256(repr((upload.sha256, options)).encode()).hexdigest()

@@ -1,0 +1,77 @@
+"""Uvicorn's HTTP protocol with limits on the time and the size of a request's head, and on the time of its body."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MOST_HEAD_BYTES = 64 * 1024  # of a request's line and headers, and of a chunked body's trailers
+
+
+def limited_protocol(header_timeout_s: float, body_timeout_s: float) -> type[HttpToolsProtocol]:
+    """Return uvicorn's protocol with time limits on a request's headers and on its body, and bounded headers.
+
+    An upload's own limits (`uploads.receive`) are answered; these are for clients that do not even listen.
+    """
+
+    class LimitedProtocol(HttpToolsProtocol):
+        _deadline: asyncio.TimerHandle | None = None
+        _head_bytes = 0  # received in a row without a request's beginning, a part of its body or its end
+        _progress = False
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._set_deadline(header_timeout_s)
+
+        def data_received(self, data: bytes) -> None:
+            self._progress = False
+            super().data_received(data)
+            self._head_bytes = 0 if self._progress else self._head_bytes + len(data)
+            if self._head_bytes > MOST_HEAD_BYTES:
+                self._refuse_head()
+            elif self._deadline is None and self.timeout_keep_alive_task is None and self._is_idle():
+                # The rest of a request that was answered before its end, or blank lines.
+                self._set_deadline(header_timeout_s)
+
+        def on_message_begin(self) -> None:
+            self._progress = True
+            self._set_deadline(header_timeout_s)
+            super().on_message_begin()
+
+        def on_headers_complete(self) -> None:
+            self._set_deadline(body_timeout_s)
+            super().on_headers_complete()
+
+        def on_body(self, body: bytes) -> None:
+            self._progress = True
+            super().on_body(body)
+
+        def on_message_complete(self) -> None:
+            self._progress = True
+            self._set_deadline(None)
+            super().on_message_complete()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._set_deadline(None)
+            super().connection_lost(exc)
+
+        def _is_idle(self) -> bool:
+            return self.cycle is None or self.cycle.response_complete
+
+        def _refuse_head(self) -> None:
+            if self._is_idle() and not self.transport.is_closing():
+                self.send_400_response(f"The request's headers are longer than {MOST_HEAD_BYTES} bytes.")
+            else:
+                self._abort()
+
+        def _set_deadline(self, seconds: float | None) -> None:
+            if self._deadline:
+                self._deadline.cancel()
+            self._deadline = None if seconds is None else self.loop.call_later(seconds, self._abort)
+
+        def _abort(self) -> Any:
+            self.transport.abort()
+
+    return LimitedProtocol

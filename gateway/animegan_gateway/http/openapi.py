@@ -1,0 +1,146 @@
+"""Requests, responses and errors of the API, as its OpenAPI document describes them."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from fastapi import FastAPI
+
+from animegan.errors import (
+    BadImage,
+    BadOption,
+    BadWeights,
+    InternalError,
+    OutOfMemory,
+    PictureTooLarge,
+    PictureTooSmall,
+    StyleNotInstalled,
+    TooLarge,
+    UnknownStyle,
+    UnsupportedImage,
+)
+from animegan.options import MOST_CHARACTERS
+from animegan.settings import SMALLEST_SIDE_PX, Format
+from animegan_gateway.errors import (
+    Draining,
+    DrawingFailed,
+    IdempotencyMismatch,
+    JobCancelled,
+    JobExpired,
+    JobNotFound,
+    QueueFull,
+    RateLimited,
+    ShareFull,
+    StorageFull,
+    StoreUnavailable,
+    Unauthorized,
+    UploadTimeout,
+    WorkerKilled,
+)
+from animegan_gateway.http.uploads import IMAGE
+from animegan_gateway.queue.jobs import State
+from animegan_service.errors import BadRequest, Forbidden
+
+JPEG = "image/jpeg"
+EVENTS = {State.QUEUED: "position"}  # the others are named as their states
+
+# Errors of any request, of one for a job, of one that brings a picture, and of one for the drawn picture.
+REQUEST_ERRORS = (Unauthorized, StoreUnavailable, InternalError)
+JOB_ERRORS = (*REQUEST_ERRORS, JobNotFound, JobExpired)
+SUBMIT_ERRORS = (
+    *REQUEST_ERRORS,
+    BadImage,
+    BadOption,
+    BadRequest,
+    Draining,
+    Forbidden,
+    IdempotencyMismatch,
+    JobExpired,
+    PictureTooSmall,
+    QueueFull,
+    RateLimited,
+    ShareFull,
+    StorageFull,
+    StyleNotInstalled,
+    TooLarge,
+    UnknownStyle,
+    UnsupportedImage,
+    UploadTimeout,
+)
+DRAWING_ERRORS = (BadWeights, DrawingFailed, JobCancelled, OutOfMemory, PictureTooLarge, WorkerKilled)
+PICTURE: dict[str, Any] = {
+    "description": "The picture; X-Animegan-… headers say what was done to it.",
+    "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in (JPEG, "image/png", "image/webp")},
+}
+EVENT = {
+    "type": "object",
+    "properties": {
+        "event": {"type": "string", "enum": [EVENTS.get(state, state.value) for state in State]},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/JobView"},
+        },
+        "retry": {"type": "integer", "description": "Milliseconds until a browser that was cut off asks again."},
+    },
+}
+FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": [IMAGE],
+                    "additionalProperties": False,
+                    "properties": {
+                        IMAGE: {
+                            "type": "string",
+                            "contentMediaType": "application/octet-stream",
+                            "description": "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.",
+                        },
+                        "style": {
+                            "type": "string",
+                            "maxLength": MOST_CHARACTERS,
+                            "description": "A style's id; GET v1/styles lists them.",
+                            "examples": ["cel"],
+                        },
+                        "max_side": {
+                            "type": "integer",
+                            "minimum": SMALLEST_SIDE_PX,
+                            "description": "Limit on the longest side, in px; GET v1/session tells the largest.",
+                            "examples": [1024],
+                        },
+                        "format": {"type": "string", "enum": [*get_args(Format)], "examples": ["png"]},
+                        "quality": {
+                            "type": "integer",
+                            "minimum": 1,
+                            "maximum": 100,
+                            "description": "Of JPEG and WebP.",
+                            "examples": [92],
+                        },
+                    },
+                },
+                "encoding": {IMAGE: {"contentType": "image/*"}},
+            }
+        },
+    }
+}
+
+
+class App(FastAPI):
+    """An app whose OpenAPI document has no error but problem details."""
+
+    def openapi(self) -> dict[str, Any]:
+        if not self.openapi_schema:
+            schema = super().openapi()
+            for path in schema["paths"].values():
+                for operation in path.values():
+                    if "HTTPValidationError" in str(operation["responses"].get("422")):
+                        del operation["responses"]["422"]  # the path holds text alone, and any text is valid
+            for name in ("HTTPValidationError", "ValidationError"):
+                schema["components"]["schemas"].pop(name, None)
+            for model in schema["components"]["schemas"].values():
+                for example in model.get("examples", ()):  # FastAPI drops null members
+                    example.update({name: example.get(name) for name in model["required"]})
+        return self.openapi_schema or {}

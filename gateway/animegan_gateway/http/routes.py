@@ -1,0 +1,419 @@
+"""The routes of jobs and styles; the use cases behind them are in `door`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from http import HTTPStatus
+from typing import Annotated, Any, NoReturn, cast
+
+import structlog
+from fastapi import APIRouter, Depends, Header, Path, Query, Request
+from pydantic import WithJsonSchema
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from animegan.errors import (
+    AnimeganError,
+    BadImage,
+    BadOption,
+    InternalError,
+    PictureTooSmall,
+    StyleNotInstalled,
+    UnknownStyle,
+)
+from animegan_gateway.drawing.fleet import Fleet
+from animegan_gateway.errors import JobCancelled, JobExpired, NotReady, RangeNotSatisfiable, StoreUnavailable
+from animegan_gateway.http import ranges, views
+from animegan_gateway.http.access.callers import Caller, Callers
+from animegan_gateway.http.door import Door
+from animegan_gateway.http.messages import Language, preferred_language
+from animegan_gateway.http.openapi import (
+    DRAWING_ERRORS,
+    EVENT,
+    EVENTS,
+    FORM,
+    JOB_ERRORS,
+    JPEG,
+    PICTURE,
+    REQUEST_ERRORS,
+    SUBMIT_ERRORS,
+)
+from animegan_gateway.http.problems import document_errors
+from animegan_gateway.http.styles.catalogue import Catalogue
+from animegan_gateway.http.styles.thumbnails import Thumbnails
+from animegan_gateway.metrics import Metrics
+from animegan_gateway.queue.board import Place
+from animegan_gateway.queue.jobs import Job, State
+from animegan_service.errors import Forbidden
+from animegan_service.problems import stored_problem_response
+
+MOST_WAIT_S = 60
+MOST_KEY_CHARACTERS = 255
+EVENTS_RETRY_MS = 2000
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts that the routes use."""
+
+    door: Door
+    catalogue: Catalogue
+    callers: Callers
+    thumbnails: Thumbnails
+    fleet: Fleet
+    metrics: Metrics
+
+
+# Dependencies are coroutines because FastAPI runs plain functions in a thread.
+async def find_services(request: Request) -> Services:
+    return cast(Services, request.app.state.services)
+
+
+async def identify_caller(request: Request) -> Caller:
+    services = await find_services(request)
+    try:
+        return services.callers.identify(request)
+    except AnimeganError as error:
+        services.metrics.rejected.labels(error.code).inc()
+        raise
+
+
+async def find_language(request: Request) -> Language:
+    return preferred_language(request.headers.get("accept-language"))
+
+
+ServicesDep = Annotated[Services, Depends(find_services)]
+CallerDep = Annotated[Caller, Depends(identify_caller)]
+LanguageDep = Annotated[Language, Depends(find_language)]
+JobId = Annotated[str, Path(description="The job's id.", examples=["3q2-7wAAAAAAAAAAAAAAAA"])]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        description="A request that is repeated with the same key, picture and options makes no second job.",
+        max_length=MOST_KEY_CHARACTERS,
+        min_length=1,
+    ),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MOST_KEY_CHARACTERS}),  # a header is never null
+]
+
+router = APIRouter(prefix="/v1")
+
+
+@router.post(
+    "/jobs",
+    status_code=HTTPStatus.ACCEPTED,
+    response_model=views.JobView,
+    responses=document_errors(*SUBMIT_ERRORS),
+    openapi_extra=FORM,
+    summary="Send a photo",
+)
+async def submit(
+    request: Request,
+    services: ServicesDep,
+    caller: CallerDep,
+    language: LanguageDep,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Queue a photo. The answer says where to ask for it; nothing that was accepted is lost."""
+    job = await _accept(request, services, caller, idempotency_key)
+    return await _accepted_response(services, job, language)
+
+
+@router.post(
+    "/stylize",
+    responses={
+        200: PICTURE,
+        202: {"model": views.JobView, "description": "It takes longer than this waits: ask for the job."},
+        **document_errors(*SUBMIT_ERRORS, *DRAWING_ERRORS),
+    },
+    response_class=Response,
+    openapi_extra=FORM,
+    summary="Send a photo and wait for the picture",
+)
+async def stylize(
+    request: Request,
+    services: ServicesDep,
+    caller: CallerDep,
+    language: LanguageDep,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """As POST v1/jobs, and the answer is the picture. A caller who hangs up takes the photo out of the queue.
+
+    With an Idempotency-Key it stays there: the same request can be made again.
+    """
+    job = await _accept(request, services, caller, idempotency_key)
+    disconnect = asyncio.create_task(_wait_for_disconnect(request))
+    end = asyncio.create_task(services.door.wait_until_ended(job))
+    try:
+        await asyncio.wait(
+            {disconnect, end}, timeout=services.door.settings.stylize_timeout_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        if end.done():
+            job = await end
+        elif disconnect.done() and idempotency_key is None:
+            return _removal_response(services, await services.door.remove(caller, job.id), language)
+        if not job.ended:
+            return await _accepted_response(services, job, language)
+        return await _picture_response(request, services, job, download=False)
+    finally:
+        disconnect.cancel()
+        end.cancel()
+
+
+@router.get(
+    "/jobs/{job_id}",
+    response_model=views.JobView,
+    responses={304: {"description": "Nothing changed."}, **document_errors(*JOB_ERRORS, BadOption)},
+    summary="Where a job stands",
+)
+async def job(
+    request: Request,
+    services: ServicesDep,
+    caller: CallerDep,
+    language: LanguageDep,
+    job_id: JobId,
+    wait: Annotated[
+        float,
+        Query(ge=0, le=MOST_WAIT_S, description="Seconds to wait for its end, or with If-None-Match for a change."),
+    ] = 0,
+) -> Response:
+    """The job. With `wait` the answer comes when it has ended, or differs from what If-None-Match names."""
+    if_none_match = request.headers.get("if-none-match")
+    job = await services.door.find(caller, job_id)
+    place = await services.door.place(job)
+
+    def has_news() -> bool:
+        return job.ended if if_none_match is None else _etag(services, job, place, language) not in if_none_match
+
+    if wait and not has_news():
+        try:
+            async with asyncio.timeout(wait), aclosing(services.door.follow(job)) as updates:
+                async for update in updates:
+                    if update:
+                        job, place = update
+                    if has_news():
+                        break
+        except TimeoutError:
+            pass
+        if job.state is State.EXPIRED:
+            await services.door.find(caller, job_id)
+    etag = _etag(services, job, place, language)
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": "Accept-Language"}
+    if if_none_match is not None and etag in if_none_match:
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return JSONResponse(_view(services, job, place, language), headers=headers)
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    responses={
+        200: {
+            "description": "Events position, running, done, failed, cancelled and expired, each with the whole job.",
+            "content": {"text/event-stream": {"schema": EVENT}},
+        },
+        **document_errors(*JOB_ERRORS),
+    },
+    response_class=StreamingResponse,
+    summary="Watch a job",
+)
+async def events(services: ServicesDep, caller: CallerDep, language: LanguageDep, job_id: JobId) -> Response:
+    """Server-sent events: one at once, one for each change; the stream ends when the job has."""
+    job = await services.door.find(caller, job_id)
+
+    async def stream() -> AsyncIterator[str]:
+        with services.metrics.events.track_inprogress():
+            yield f"retry: {EVENTS_RETRY_MS}\n\n"
+            with suppress(StoreUnavailable):  # the browser asks again
+                async with aclosing(services.door.follow(job)) as updates:
+                    async for update in updates:
+                        yield _event(services, *update, language) if update else ": still here\n\n"
+
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(stream(), media_type="text/event-stream", headers=headers)
+
+
+@router.get(
+    "/jobs/{job_id}/result",
+    responses={
+        200: PICTURE,
+        206: {**PICTURE, "description": "The part that Range asked for."},
+        304: {"description": "It is what If-None-Match names."},
+        **document_errors(
+            *JOB_ERRORS,
+            *DRAWING_ERRORS,
+            BadImage,
+            BadOption,
+            NotReady,
+            PictureTooSmall,
+            RangeNotSatisfiable,
+            UnknownStyle,
+        ),
+    },
+    response_class=StreamingResponse,
+    summary="The picture",
+)
+async def result(
+    request: Request,
+    services: ServicesDep,
+    caller: CallerDep,
+    job_id: JobId,
+    download: Annotated[bool, Query(description="Have a browser save it instead of showing it.")] = False,
+) -> Response:
+    """The drawn picture; of a failed job its problem."""
+    return await _picture_response(request, services, await services.door.find(caller, job_id), download=download)
+
+
+@router.delete(
+    "/jobs/{job_id}",
+    response_model=views.JobView,
+    responses=document_errors(*JOB_ERRORS, Forbidden),
+    summary="Cancel a job, or delete its picture",
+)
+async def remove(services: ServicesDep, caller: CallerDep, language: LanguageDep, job_id: JobId) -> Response:
+    """A job that has not ended is cancelled; the picture of one that has is deleted now."""
+    return _removal_response(services, await services.door.remove(caller, job_id), language)
+
+
+@router.get(
+    "/styles",
+    response_model=views.StylesView,
+    responses=document_errors(*REQUEST_ERRORS),
+    summary="The styles there are",
+)
+async def list_styles(services: ServicesDep, _: CallerDep, language: LanguageDep) -> Response:
+    """Every style with its licence; what is not installed can't be drawn."""
+    view = views.styles_view(services.catalogue.styles(), services.door.drawing.style, language, _base(services))
+    return JSONResponse(view.model_dump(mode="json"), headers={"Cache-Control": "no-cache", "Vary": "Accept-Language"})
+
+
+@router.get(
+    "/styles/{style_id}/thumbnail",
+    responses={
+        200: {"description": "A small JPEG.", "content": {JPEG: {"schema": {"type": "string", "format": "binary"}}}},
+        **document_errors(*REQUEST_ERRORS, NotReady, StyleNotInstalled, UnknownStyle),
+    },
+    response_class=Response,
+    summary="A sample in a style",
+)
+async def thumbnail(services: ServicesDep, _: CallerDep, style_id: str) -> Response:
+    """A sample photo, drawn by this server when it is first asked for."""
+    return Response(
+        await services.thumbnails.get(style_id), media_type=JPEG, headers={"Cache-Control": "private, max-age=3600"}
+    )
+
+
+async def _accept(request: Request, services: Services, caller: Caller, idempotency_key: str | None) -> Job:
+    return await services.door.accept(
+        caller,
+        request.stream(),
+        request.headers,
+        idempotency_key=idempotency_key,
+        request_id=request.state.request_id,
+    )
+
+
+async def _accepted_response(services: Services, job: Job, language: Language) -> Response:
+    if job.state is State.EXPIRED:  # sent again with its key, after its picture was deleted
+        _raise_expired(job)
+    view = _view(services, job, await services.door.place(job), language)
+    headers = {"Location": view["links"]["self"], "Cache-Control": "no-store"}
+    return JSONResponse(view, HTTPStatus.ACCEPTED, headers=headers)
+
+
+def _removal_response(services: Services, job: Job, language: Language) -> Response:
+    return JSONResponse(_view(services, job, Place(None, None), language), headers={"Cache-Control": "no-store"})
+
+
+async def _wait_for_disconnect(request: Request) -> None:
+    """Return when the caller has gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _picture_response(request: Request, services: Services, job: Job, *, download: bool) -> Response:
+    if job.state in (State.QUEUED, State.RUNNING):
+        raise NotReady("The picture is not drawn yet. Ask for the job, or wait for it.", job_status=job.state.value)
+    if job.state is State.CANCELLED:
+        raise JobCancelled("This job was cancelled, so there is no picture. Send the photo again.")
+    if job.state is State.FAILED:
+        problem = job.error or InternalError("The picture was not drawn.").problem()
+        return stored_problem_response({**problem, "job_status": job.state.value})
+    if job.state is State.EXPIRED or job.result is None:
+        _raise_expired(job)
+    etag = f'"{job.result_key}"'
+    ending = job.result.content_type.partition("/")[2].replace("jpeg", "jpg")
+    headers = {
+        **job.result.headers,
+        "ETag": etag,
+        "Cache-Control": "private, no-cache",
+        "Accept-Ranges": "bytes",
+        "Last-Modified": format_datetime(datetime.fromtimestamp(job.finished_at or 0, UTC), usegmt=True),
+        "Content-Disposition": f'{"attachment" if download else "inline"}; filename="anime-{job.id[:8]}.{ending}"',
+        "X-Animegan-Job": job.id,
+    }
+    if request.method == "GET" and etag in request.headers.get("if-none-match", ""):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    size, status = job.result.bytes, HTTPStatus.OK
+    if_range = request.headers.get("if-range")
+    part = None
+    if request.method == "GET" and if_range in (None, etag):
+        part = ranges.parse(request.headers.get("range"), size)
+    first, last = part or (0, size - 1)
+    if part:
+        status = HTTPStatus.PARTIAL_CONTENT
+        headers["Content-Range"] = f"bytes {first}-{last}/{size}"
+    headers["Content-Length"] = str(last - first + 1)
+    chunks = services.door.read(job, first, last)
+    try:
+        chunk = await anext(chunks)  # before the status is sent, so that a missing file can have its own
+    except FileNotFoundError:
+        log.warning("result_missing", job=job.id[:8])
+        raise JobExpired(
+            f"The picture of the job {job.id!r} is gone from the store. Send the photo again for another."
+        ) from None
+    body = _prepend(chunk, chunks)
+    return StreamingResponse(body, status, headers=headers, media_type=job.result.content_type)
+
+
+async def _prepend(chunk: bytes, chunks: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    async with aclosing(chunks):
+        yield chunk
+        async for following in chunks:
+            yield following
+
+
+def _raise_expired(job: Job) -> NoReturn:
+    raise JobExpired(f"The picture of the job {job.id!r} is deleted. Send the photo again for another.")
+
+
+def _event(services: Services, job: Job, place: Place, language: Language) -> str:
+    view = json.dumps(_view(services, job, place, language), ensure_ascii=False)
+    return f"event: {EVENTS.get(job.state, job.state.value)}\ndata: {view}\n\n"
+
+
+def _etag(services: Services, job: Job, place: Place, language: Language) -> str:
+    return views.etag(job, place, services.fleet.presence, language)
+
+
+def _view(services: Services, job: Job, place: Place, language: Language) -> dict[str, Any]:
+    view = views.job_view(
+        job,
+        place,
+        services.fleet.presence,
+        language=language,
+        base=_base(services),
+        keep_s=services.door.settings.keep_s,
+        style=services.catalogue.styles().get(job.ask.style),
+    )
+    return view.model_dump(mode="json")
+
+
+def _base(services: Services) -> str:
+    return services.door.settings.path_prefix

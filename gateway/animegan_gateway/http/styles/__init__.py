@@ -1,0 +1,1 @@
+"""The styles on offer, and a sample drawn in each."""

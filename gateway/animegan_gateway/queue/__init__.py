@@ -1,0 +1,1 @@
+"""Jobs: their order, the stores of jobs and pictures, and housekeeping."""

@@ -1,0 +1,78 @@
+"""The stores of a gateway, chosen here and nowhere else by the settings."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import cached_property
+
+import structlog
+
+from animegan_gateway.queue.blobs import Blobs, FileBlobs, ObjectBlobs, RedisBlobs
+from animegan_gateway.queue.jobs import Job
+from animegan_gateway.queue.probe import Probe
+from animegan_gateway.queue.rates import Rates
+from animegan_gateway.queue.redis_store import RedisStore
+from animegan_gateway.queue.sqlite_store import SqliteStore
+from animegan_gateway.queue.store import Store
+from animegan_gateway.settings import Settings
+from animegan_service.bell import Bell
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The store of jobs, the store of pictures and the rate limits; `shared` where other gateways use them too."""
+
+    store: Store
+    blobs: Blobs
+    rates: Rates
+    shared: bool
+
+    @cached_property
+    def probe(self) -> Probe:
+        """The one probe of both stores."""
+        return Probe(self.store, self.blobs)
+
+    async def recover(self) -> None:
+        """Put jobs back into the queue whose gateways ended. Raise `StoreUnavailable`."""
+        for job in await self.store.recover():
+            log.warning("recovered", job=job.id[:8], attempt=job.attempt)
+
+    async def delete_pictures(self, job: Job) -> None:
+        """Delete the pictures of a job that was cancelled or has expired. Raise `StoreUnavailable`."""
+        await self.blobs.delete(job.upload_key, *([job.result_key] if job.result else []))
+
+
+@asynccontextmanager
+async def open_backend(settings: Settings, bell: Bell) -> AsyncIterator[Backend]:
+    """Yield the backend that the settings name, ready for use. Raise `BadSetting` or `StoreUnavailable`."""
+    backend = _redis_backend(settings, bell) if settings.store else _local_backend(settings, bell)
+    async with AsyncExitStack() as stack:
+        await backend.store.open()
+        stack.push_async_callback(backend.store.close)
+        await backend.blobs.open()
+        stack.push_async_callback(backend.blobs.close)
+        if not backend.shared:
+            await backend.recover()
+        yield backend
+
+
+def _redis_backend(settings: Settings, bell: Bell) -> Backend:
+    return Backend(
+        RedisStore(settings.store, bell, lease_s=settings.lease_s),
+        ObjectBlobs(settings.pictures) if settings.pictures else RedisBlobs(settings.store),
+        Rates(settings.rate_per_minute, settings.store),
+        shared=True,
+    )
+
+
+def _local_backend(settings: Settings, bell: Bell) -> Backend:
+    return Backend(
+        SqliteStore(settings.folder / "queue.sqlite", bell),
+        ObjectBlobs(settings.pictures) if settings.pictures else FileBlobs(settings.folder / "pictures"),
+        Rates(settings.rate_per_minute),
+        shared=False,
+    )

@@ -1,0 +1,110 @@
+"""Places in the queue, and estimates from the measured rate of drawing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from animegan_gateway.queue.jobs import Job, State
+from animegan_gateway.queue.store import Line, Run, Store
+from animegan_service.protocol import Presence
+
+FRESH_S = 0.25  # a thousand callers at once cost one query
+
+
+@dataclass(frozen=True)
+class Place:
+    """`position` 1 is next; None unless the job waits. `eta_s`: seconds until it is done; None if unknown."""
+
+    position: int | None
+    eta_s: float | None
+
+
+class Capacity(Protocol):
+    """All that draws: whether it is there, and how many pictures it takes at one time."""
+
+    @property
+    def presence(self) -> Presence: ...
+
+    @property
+    def width(self) -> int: ...
+
+
+class Board:
+    """A snapshot of the queue, no older than `FRESH_S`, shared by all callers.
+
+    The estimate assumes a time proportional to the pixels, at the rate of the last pictures, and running pictures to be
+    half done.
+    """
+
+    def __init__(self, store: Store, capacity: Capacity) -> None:
+        self._store = store
+        self._capacity = capacity
+        self._lock = asyncio.Lock()
+        self._looked_at = float("-inf")
+        self._line = Line()
+        self._places: dict[str, tuple[int, int]] = {}  # position, and pixels up to and including the job's
+        self._seconds_per_px: float | None = None
+
+    async def place(self, job: Job) -> Place:
+        """Return where the job stands now."""
+        if job.state is State.RUNNING:
+            await self._look()
+            return Place(None, self._seconds(job.ask.work_px / 2))
+        if job.state is not State.QUEUED:
+            return Place(None, None)
+        await self._look(for_job=job.id)
+        entry = self._places.get(job.id)
+        if entry is None:
+            return Place(None, None)  # it was taken a moment ago
+        position, work_px = entry
+        return Place(position, self._seconds(work_px + sum(each.work_px for each in self._line.running) / 2))
+
+    async def holds(self, jobs: int) -> bool:
+        """Return whether so many jobs wait or run. An old look is enough to admit a job, and not to refuse one."""
+        if self._jobs() >= jobs:
+            await self._look(fresh_s=0.0)
+        return self._jobs() >= jobs
+
+    async def room_in_s(self, caller_share: float = 1.0) -> float:
+        """Return the seconds until the next place is free for a caller who holds that part of the queue."""
+        await self._look()
+        jobs = [*self._line.waiting, *self._line.running]
+        mean_px = sum(job.work_px for job in jobs) / max(1, len(jobs))
+        seconds = self._seconds(mean_px)
+        return 10.0 if seconds is None else seconds / max(caller_share, 0.001)  # before the first measurement
+
+    def _jobs(self) -> int:
+        return len(self._line.waiting) + len(self._line.running)
+
+    def _seconds(self, work_px: float) -> float | None:
+        """Return the seconds for that many pixels with all that draws; None where no rate is known."""
+        if self._seconds_per_px is None or self._capacity.presence is not Presence.READY:
+            return None
+        # The width includes the pictures of other gateways.
+        width = max(1, self._capacity.width, len(self._line.running))
+        return work_px * self._seconds_per_px / width
+
+    async def _look(self, for_job: str | None = None, fresh_s: float = FRESH_S) -> None:
+        async with self._lock:
+            fresh = time.monotonic() - self._looked_at < fresh_s
+            if fresh and (for_job is None or for_job in self._places):
+                return
+            line, runs = await self._store.line(), await self._store.runs()
+            self._looked_at = time.monotonic()
+            self._line = line
+            self._seconds_per_px = _rate(runs)
+            self._places.clear()
+            sum_px = 0
+            for position, waiting in enumerate(line.waiting, 1):
+                sum_px += waiting.work_px
+                self._places[waiting.id] = (position, sum_px)
+
+
+def _rate(runs: Sequence[Run]) -> float | None:
+    """Return the seconds for one pixel, over all that was measured."""
+    work_px = sum(run.work_px for run in runs)
+    return sum(run.seconds for run in runs) / work_px if work_px else None

@@ -1,0 +1,119 @@
+"""A job: its request, its state, and the one table of transitions."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from animegan.picture.sizes import Size
+from animegan.settings import Format
+
+
+class State(StrEnum):
+    """The states of a job."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+TRANSITIONS: Mapping[State, frozenset[State]] = {
+    State.QUEUED: frozenset({State.RUNNING, State.CANCELLED}),
+    # Back into the queue: to be tried again, or left behind by a gateway that ended.
+    State.RUNNING: frozenset({State.QUEUED, State.DONE, State.FAILED, State.CANCELLED}),
+    State.DONE: frozenset({State.EXPIRED}),
+    State.FAILED: frozenset({State.EXPIRED}),
+    State.CANCELLED: frozenset({State.EXPIRED}),
+    State.EXPIRED: frozenset(),
+}
+ENDED = frozenset(state for state, after in TRANSITIONS.items() if after <= {State.EXPIRED})
+HELD = frozenset({State.QUEUED, State.RUNNING})  # what counts against the queue's bounds
+MOST_PAUSE_S = 30.0  # before a further attempt, see `Job.not_before`
+
+
+def before(state: State) -> frozenset[State]:
+    """Return the states from which a job may come into this one."""
+    return frozenset(source for source, targets in TRANSITIONS.items() if state in targets)
+
+
+class Ask(BaseModel):
+    """The request, which never changes. Times are seconds since 1970, sizes width and height in px."""
+
+    model_config = ConfigDict(frozen=True, cache_strings="keys")  # caching values would keep those of past jobs
+    caller: str
+    style: str
+    max_side: int
+    format: Format
+    quality: int
+    content_type: str
+    bytes: int
+    original_size: Size
+    size: Size  # as fitted
+    frames: int
+    fingerprint: str  # SHA-256 of the picture and its options
+    request_id: str
+    accepted_at: float
+    trace: dict[str, str] = {}  # the context of its request, as W3C's headers; see `tracing`
+
+    @property
+    def work_px(self) -> int:
+        """Return the pixels to draw; drawing time is proportional to them."""
+        return self.size[0] * self.size[1]
+
+
+class Result(BaseModel):
+    """A drawn picture; its bytes lie under `Job.result_key`. `headers` are those of the handler's report."""
+
+    model_config = ConfigDict(frozen=True, cache_strings="keys")
+    content_type: str
+    bytes: int
+    run_s: float  # from the request to the answer
+    headers: dict[str, str]
+
+
+class Job(BaseModel):
+    """A job as the store has it."""
+
+    model_config = ConfigDict(frozen=True)
+    id: str
+    ask: Ask
+    state: State = State.QUEUED
+    attempt: int = 0  # how often it was taken; whoever reports names the attempt, so a late report changes nothing
+    failures: int = 0  # attempts that failed and may be repeated
+    crashes: int = 0  # attempts that ended a worker
+    lost: int = 0  # attempts whose gateway was gone before it reported them
+    alone: bool = False  # to be drawn while nothing else is
+    not_before: float = 0.0
+    started_at: float | None = None
+    finished_at: float | None = None
+    error: Annotated[dict[str, Any] | None, Field(description="problem details of a failed job")] = None
+    result: Result | None = None
+
+    @property
+    def upload_key(self) -> str:
+        return upload_key(self.id)
+
+    @property
+    def result_key(self) -> str:
+        """Return the key of this attempt's picture; each attempt has its own, so that a late one overwrites nothing."""
+        return f"{self.id}.{self.attempt}"
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+
+def upload_key(job_id: str) -> str:
+    return f"{job_id}.upload"
+
+
+def new_id() -> str:
+    """Return an id that nobody guesses: 128 bits, 22 characters."""
+    return secrets.token_urlsafe(16)

@@ -1,0 +1,17 @@
+"""Names on which the handler in the archive, the gateway and the agent agree."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+MODEL = "animegan"  # TorchServe's name of the archive
+REQUEST_ID = "X-Animegan-Request-Id"  # TorchServe overwrites X-Request-Id
+TRACE_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+
+
+class Presence(StrEnum):
+    """The state of a TorchServe."""
+
+    READY = "ready"
+    LOADING = "loading"  # it answers, and no worker is ready
+    AWAY = "away"

@@ -1,0 +1,54 @@
+"""An HTTP server until SIGTERM or Ctrl-C, and tasks whose failure ends the process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any
+
+import structlog
+import uvicorn
+
+STOP = (signal.SIGTERM, signal.SIGINT)
+
+log = structlog.get_logger(__name__)
+
+
+class Server(uvicorn.Server):
+    """Uvicorn without signal handlers of its own: it still answers while the service finishes its work."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve_until_stopped(config: uvicorn.Config, finish: Callable[[], Awaitable[None]]) -> None:
+    """Serve until a signal; it still answers while `finish` runs, and ends then."""
+    server = Server(config)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in STOP:
+        loop.add_signal_handler(number, stop.set)
+    serving = asyncio.create_task(server.serve())
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if not serving.done():
+        await finish()
+        server.should_exit = True
+    stopped.cancel()
+    await serving
+
+
+def start_vital_task(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Start a task whose failure stops the process, which is better started anew than half alive."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(_stop_on_failure)
+    return task
+
+
+def _stop_on_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.error("task_failed", exc_info=error)
+        signal.raise_signal(signal.SIGTERM)

@@ -1,0 +1,253 @@
+"""The page in a real Chromium, before a real gateway and TorchServe: what a person with a photo does."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from animegan_gateway.http.access.keys import Keys
+from browsers import opened_page
+from gateways import Gateway, before, running_gateway
+from pictures import encoded, photo
+from servers import ROOT, Server, running_server, wait_until
+
+pytestmark = pytest.mark.server
+
+MOST_BYTES = 200_000
+PATHS = {"PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+@pytest.fixture(scope="module")
+def gateway(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with running_gateway(tmp_path_factory.mktemp("page"), server) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("photos")
+    files = [folder / "hill.jpg", folder / "sea.png", folder / "wood.jpg"]
+    for index, file in enumerate(files):
+        file.write_bytes(encoded(photo(320, 240, seed=index), "PNG" if file.suffix == ".png" else "JPEG"))
+    return files
+
+
+def draw(page: Page, *files: Path) -> None:
+    page.get_by_test_id("file").set_input_files([*files])
+    page.get_by_test_id("draw").click()
+
+
+def drawn(page: Page, count: int = 1) -> None:
+    expect(page.locator("[data-testid=job][data-status=done]")).to_have_count(count)
+
+
+def accessible(page: Page) -> None:
+    page.wait_for_timeout(700)  # a colour in the middle of its transition is no one's contrast
+    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    assert [(each["id"], [node["target"] for node in each["nodes"]]) for each in found] == []
+
+
+def test_it_is_small_and_speaks_to_this_server_alone(gateway: Gateway) -> None:
+    sizes: dict[str, int] = {}
+    with opened_page("about:blank") as page:
+        page.on("requestfinished", lambda r: sizes.update({r.url: r.sizes()["responseBodySize"]}))
+        page.goto(gateway.url, wait_until="networkidle")
+        expect(page.get_by_test_id("style-cel")).to_be_checked()
+    own = {url: size for url, size in sizes.items() if "/v1/" not in url}
+    assert f"{gateway.url}/" in own
+    assert all(url.startswith(gateway.url) for url in sizes)
+    assert 10_000 < sum(own.values()) < MOST_BYTES
+
+
+@pytest.mark.parametrize(
+    ("language", "width", "said"),
+    [("en-US", 1280, "Done"), ("zh-CN", 1280, "已完成"), ("en-US", 390, "Done"), ("zh-CN", 390, "已完成")],
+)
+def test_a_photo_is_dropped_watched_compared_and_downloaded(
+    gateway: Gateway, photos: list[Path], language: str, width: int, said: str
+) -> None:
+    phone = {"has_touch": True, "is_mobile": True} if width < 600 else {}
+    with opened_page(gateway.url, language=language, width=width, **phone) as page:
+        expect(page.locator("html")).to_have_attribute("lang", language if language == "zh-CN" else "en")
+        accessible(page)
+        page.get_by_test_id("max-side").select_option("512")
+        draw(page, photos[0])
+        drawn(page)
+        card = page.get_by_test_id("job")
+        expect(card.get_by_test_id("message")).to_contain_text(said)
+        slider = card.get_by_test_id("compare")
+        slider.focus()
+        before = slider.input_value()
+        page.keyboard.press("ArrowRight")
+        assert float(slider.input_value()) > float(before)
+        accessible(page)
+        with page.expect_download() as download:
+            card.get_by_test_id("download").click()
+        with Image.open(download.value.path()) as picture:
+            assert (picture.format, picture.size) == ("JPEG", (320, 240))
+        scroll_width, client_width = page.evaluate(
+            "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+        )
+        assert scroll_width <= client_width  # nothing sticks out sideways
+
+
+def test_a_dropped_file_is_taken(gateway: Gateway, photos: list[Path]) -> None:
+    with opened_page(gateway.url) as page:
+        data = page.evaluate_handle(
+            """async (bytes) => {
+                const data = new DataTransfer();
+                data.items.add(new File([new Uint8Array(bytes)], "dropped.jpg", {type: "image/jpeg"}));
+                return data;
+            }""",
+            [*photos[0].read_bytes()],
+        )
+        for event in ("dragenter", "dragover", "drop"):
+            page.get_by_test_id("drop").dispatch_event(event, {"dataTransfer": data})
+        page.get_by_test_id("draw").click()
+        drawn(page)
+
+
+def test_several_come_as_one_zip(gateway: Gateway, photos: list[Path]) -> None:
+    with opened_page(gateway.url) as page:
+        draw(page, *photos)
+        drawn(page, 3)
+        with page.expect_download() as download:
+            page.get_by_test_id("download-all").click()
+        with zipfile.ZipFile(download.value.path()) as archive:
+            assert len(archive.namelist()) == 3
+            for name in archive.namelist():
+                with Image.open(io.BytesIO(archive.read(name))) as picture:
+                    assert picture.size == (320, 240)
+
+
+def test_what_waits_can_be_cancelled_and_what_is_drawn_deleted(
+    server: Server, tmp_path: Path, photos: list[Path]
+) -> None:
+    with running_gateway(tmp_path, None) as without, opened_page(without.url) as page:
+        draw(page, photos[0])
+        card = page.get_by_test_id("job")
+        expect(card).to_have_attribute("data-status", "queued")
+        expect(card.get_by_test_id("message")).to_contain_text("Waiting for the drawing server")
+        card.get_by_test_id("cancel").click()
+        expect(card).to_have_attribute("data-status", "cancelled")
+    with running_gateway(tmp_path, server) as gateway, opened_page(gateway.url) as page:
+        draw(page, photos[0])
+        drawn(page)
+        page.get_by_test_id("delete").click()
+        expect(page.get_by_test_id("job")).to_have_attribute("data-status", "expired")
+        wait_until(lambda: not any((tmp_path / "pictures").iterdir()), "the end of every picture's file")
+
+
+def test_the_history_of_the_tab_outlives_a_reload(gateway: Gateway, photos: list[Path]) -> None:
+    with opened_page(gateway.url) as page:
+        draw(page, photos[0])
+        drawn(page)
+        page.reload()
+        drawn(page)
+
+
+def test_it_goes_on_by_itself_when_the_gateway_was_restarted(
+    server: Server, tmp_path: Path, photos: list[Path]
+) -> None:
+    with running_gateway(tmp_path, None) as first, opened_page(first.url) as page:
+        draw(page, photos[0], photos[1])
+        expect(page.locator("[data-testid=job][data-status=queued]")).to_have_count(2)
+        first.kill()
+        expect(page.get_by_test_id("offline")).to_be_visible()
+        again = Gateway(tmp_path, before(server), port=first.port)
+        again.start()
+        try:
+            drawn(page, 2)
+            expect(page.get_by_test_id("offline")).to_be_hidden()
+        finally:
+            again.stop()
+
+
+def test_what_is_no_picture_is_explained_in_the_pages_language(gateway: Gateway, tmp_path: Path) -> None:
+    (tmp_path / "note.jpg").write_text("this is no picture")
+    for language, said in (("en-US", "no picture"), ("zh-CN", "不是可以读取的图片")):
+        with opened_page(gateway.url, language=language) as page:
+            draw(page, tmp_path / "note.jpg")
+            expect(page.get_by_test_id("job")).to_have_attribute("data-status", "failed")
+            expect(page.get_by_test_id("job")).to_contain_text(said)
+            accessible(page)
+
+
+def test_a_key_is_asked_for_once_and_not_kept_in_the_page(server: Server, tmp_path: Path, photos: list[Path]) -> None:
+    key = Keys(tmp_path).add("alice")
+    with running_gateway(tmp_path, server, keys="required") as gateway, opened_page(gateway.url) as page:
+        accessible(page)
+        page.get_by_test_id("key").fill("ag_wrong")
+        page.get_by_test_id("sign-in").click()
+        expect(page.get_by_text("no longer valid")).to_be_visible()
+        page.get_by_test_id("key").fill(key)
+        page.get_by_test_id("sign-in").click()
+        draw(page, photos[0])
+        drawn(page)
+        stored = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])")
+        assert key not in stored
+        assert "animegan_session" not in stored  # HttpOnly
+        page.reload()
+        drawn(page)
+
+
+def test_the_language_is_switched_and_remembered(gateway: Gateway) -> None:
+    with opened_page(gateway.url) as page:
+        page.get_by_test_id("language").click()
+        expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
+        expect(page.get_by_text("赛璐璐")).to_be_visible()
+        page.reload()
+        expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_readable_by_day_and_by_night(gateway: Gateway, photos: list[Path], scheme: str) -> None:
+    with opened_page(gateway.url, color_scheme=scheme) as page:
+        draw(page, photos[0])
+        drawn(page)
+        accessible(page)
+
+
+def test_a_style_that_is_not_for_commerce_says_so_wherever_it_is_shown(tmp_path: Path, photos: list[Path]) -> None:
+    weights = ROOT / "model_store" / "cel.safetensors"
+    home = {"ANIMEGAN_HOME": str(tmp_path)}
+    words = ["import", str(weights), "--style", "mine", "--license", "CC-BY-NC-4.0", "--noncommercial"]
+    subprocess.run([sys.executable, "-m", "animegan_cli", *words], env={**os.environ, **PATHS, **home}, check=True)
+    with running_server(environment={**home, "ANIMEGAN_WARMUP_PX": "16"}) as server, opened_page(server.page) as page:
+        tile = page.locator("label", has=page.get_by_test_id("style-mine"))
+        expect(tile).to_contain_text("Non-commercial")
+        page.get_by_test_id("style-mine").check()
+        draw(page, photos[0])
+        drawn(page)
+        expect(page.get_by_test_id("job")).to_contain_text("Non-commercial")
+        page.get_by_test_id("style-cel").check()
+        draw(page, photos[1])
+        drawn(page, 2)
+        expect(page.get_by_test_id("job").filter(has_text="Non-commercial")).to_have_count(1)
+
+
+def test_a_photo_is_taken_and_one_is_pasted(gateway: Gateway, photos: list[Path]) -> None:
+    with opened_page(gateway.url) as page:
+        expect(page.get_by_test_id("style-cel")).to_be_checked()  # the page is up
+        page.evaluate(
+            """(bytes) => {
+                const data = new DataTransfer();
+                data.items.add(new File([new Uint8Array(bytes)], "image.png", {type: "image/png"}));
+                document.body.dispatchEvent(new ClipboardEvent("paste", {clipboardData: data, bubbles: true}));
+            }""",
+            [*photos[1].read_bytes()],
+        )
+        page.get_by_role("button", name="Take a photo").click()
+        page.get_by_role("button", name="Take it").click()  # the browser's own test picture
+        page.get_by_test_id("draw").click()
+        drawn(page, 2)

@@ -1,0 +1,280 @@
+"""Uploads as they stream in: hand-made bodies, cut anywhere, whole, damaged and hostile."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from animegan.errors import AnimeganError, BadImage, BadOption, TooLarge, UnsupportedImage
+from animegan.picture.headers import Header
+from animegan.picture.sizes import Limits
+from animegan_gateway.errors import UploadTimeout
+from animegan_gateway.http.uploads import (
+    MOST_FIELD_BYTES,
+    MOST_PARTS,
+    OVERHEAD_BYTES,
+    Upload,
+    judge,
+    receive,
+    temporary_file,
+)
+from animegan_service.errors import BadRequest
+from picture_files import png_bomb
+from pictures import encoded, photo
+
+BOUNDARY = "-----x-=-y"
+HEADERS = {"content-type": f'multipart/form-data; boundary="{BOUNDARY}"'}
+LIMITS = Limits(max_bytes=100_000, max_pixels=1_000_000)
+PICTURE = encoded(photo(64, 48))
+CHUNK = 64 * 1024
+
+Part = tuple[str, bytes]
+
+
+def body(*parts: Part, end: bytes = f"--{BOUNDARY}--\r\n".encode()) -> bytes:
+    """A multipart body; a part is what follows `form-data; name=`, and its data."""
+    written = b"".join(
+        f"--{BOUNDARY}\r\nContent-Disposition: form-data; name={name}\r\n\r\n".encode() + data + b"\r\n"
+        for name, data in parts
+    )
+    return written + end
+
+
+def picture(data: bytes = PICTURE) -> Part:
+    return 'image; filename="it.jpg"', data
+
+
+def received(folder: Path, chunks: Iterator[bytes], headers: Mapping[str, str] = HEADERS) -> tuple[Upload, bytes]:
+    """What is made of a body that comes in these chunks, and the file's bytes; the file is gone afterwards."""
+
+    async def stream() -> AsyncIterator[bytes]:
+        for chunk in chunks:
+            yield chunk
+
+    try:
+        with temporary_file(folder) as file:
+            upload = asyncio.run(receive(stream(), headers, file, LIMITS, 60))
+            return upload, file.read_bytes()
+    finally:
+        assert not [*folder.iterdir()]
+
+
+def refused(
+    folder: Path, whole: bytes, error: type[AnimeganError], headers: Mapping[str, str] = HEADERS
+) -> AnimeganError:
+    """The error that the body brings, in one chunk and byte by byte."""
+    for chunks in ([whole], [whole[at : at + 1] for at in range(min(len(whole), 5000))] + [whole[5000:]]):
+        with pytest.raises(error) as raised:
+            received(folder, iter(chunks), headers)
+        assert type(raised.value) is error
+    return raised.value
+
+
+def test_a_picture_and_its_options(tmp_path: Path) -> None:
+    whole = body(("style", b"cel"), picture(), ('"max_side"', b"512"), ("note", "é中".encode()))
+    upload, data = received(tmp_path, iter([whole]))
+    assert data == PICTURE
+    assert (upload.bytes, upload.sha256) == (len(PICTURE), hashlib.sha256(PICTURE).hexdigest())
+    assert upload.fields == {"style": "cel", "max_side": "512", "note": "é中"}
+
+
+TRICKY = body(("style", b"a\r\n--b"), picture(f"\r\n--{BOUNDARY[:-1]}\r\r\n-\r\n--".encode() * 3), ("quality", b"9"))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(cuts=st.lists(st.integers(0, len(TRICKY))))
+@example(cuts=[*range(len(TRICKY))])
+def test_where_the_body_is_cut_into_chunks_changes_nothing(tmp_path: Path, cuts: list[int]) -> None:
+    borders = sorted({0, *cuts, len(TRICKY)})
+    upload, data = received(tmp_path, (TRICKY[start:end] for start, end in pairwise(borders)))
+    assert data == f"\r\n--{BOUNDARY[:-1]}\r\r\n-\r\n--".encode() * 3
+    assert upload.fields == {"style": "a\r\n--b", "quality": "9"}
+    assert upload.sha256 == hashlib.sha256(data).hexdigest()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(junk=st.binary(max_size=200), whole=st.booleans())
+@example(junk=b"", whole=False)
+def test_junk_is_an_upload_or_a_documented_error(tmp_path: Path, junk: bytes, whole: bool) -> None:
+    try:
+        received(tmp_path, iter([body((f"x{junk.decode('latin-1')}", junk), end=b""), junk] if whole else [junk]))
+    except (BadRequest, BadOption, BadImage):
+        return
+    assert whole
+
+
+def test_the_end_of_the_body_is_needed(tmp_path: Path) -> None:
+    whole = body(picture(), ("style", b"cel"))
+    for length in (0, 1, 20, 60, len(PICTURE) // 2, len(PICTURE) + 60, len(whole) - 60, len(whole) - 6, len(whole) - 4):
+        assert "cut short" in refused(tmp_path, whole[:length], BadRequest).detail
+    received(tmp_path, iter([whole[:-2]]))  # the last line's end is nobody's
+
+
+def test_what_follows_the_end_is_nothing(tmp_path: Path) -> None:
+    _, data = received(tmp_path, iter([body(picture()) + b"--and more", b"of it"]))
+    assert data == PICTURE
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "",
+        "multipart/form-data",
+        "multipart/form-data; boundary=",
+        "multipart/mixed; boundary=x",
+        "image/jpeg",
+        "application/x-www-form-urlencoded",
+        ";;;",
+        'multipart/form-data; boundary="',
+        f"multipart/form-data; boundary={'x' * 10_000}",
+        "multipart/form-data; boundary=é",
+    ],
+)
+def test_what_is_no_form_is_told_how_to_be_one(tmp_path: Path, content_type: str) -> None:
+    error = refused(tmp_path, body(picture()), BadRequest, {"content-type": content_type})
+    assert "image" in error.detail or "damaged" in error.detail
+
+
+def test_no_content_type_at_all(tmp_path: Path) -> None:
+    refused(tmp_path, body(picture()), BadRequest, {})
+
+
+def test_a_form_without_a_picture(tmp_path: Path) -> None:
+    assert "'image'" in refused(tmp_path, body(("style", b"cel")), BadImage).detail
+    refused(tmp_path, body(), BadImage)
+
+
+def test_two_pictures(tmp_path: Path) -> None:
+    assert "two" in refused(tmp_path, body(picture(), picture()), BadRequest).detail
+
+
+def test_an_option_that_is_given_twice(tmp_path: Path) -> None:
+    """Which of the two is meant nobody knows."""
+    error = refused(tmp_path, body(("style", b"cel"), picture(), ("style", b"gouache")), BadOption)
+    assert error.members == {"option": "style"}
+
+
+def test_a_part_without_a_name_is_refused_by_the_options(tmp_path: Path) -> None:
+    upload, _ = received(tmp_path, iter([body(('""', b"1"), picture())]))
+    assert upload.fields == {"": "1"}
+
+
+def test_many_parts(tmp_path: Path) -> None:
+    options = [(f"o{number}", b"") for number in range(MOST_PARTS - 1)]
+    received(tmp_path, iter([body(picture(), *options)]))
+    assert str(MOST_PARTS) in refused(tmp_path, body(picture(), *options, ("one", b"")), BadRequest).detail
+
+
+def test_a_long_option(tmp_path: Path) -> None:
+    received(tmp_path, iter([body(picture(), ("style", b"x" * MOST_FIELD_BYTES))]))
+    error = refused(tmp_path, body(picture(), ("style", b"x" * (MOST_FIELD_BYTES + 1))), BadOption)
+    assert error.members == {"option": "style"}
+
+
+def test_an_option_that_is_not_utf_8(tmp_path: Path) -> None:
+    error = refused(tmp_path, body(("style", b"\xff\xfe"), picture()), BadOption)
+    assert error.members == {"option": "style"}
+
+
+def test_long_headers_of_a_part(tmp_path: Path) -> None:
+    refused(tmp_path, body((f'image; filename="{"x" * 20_000}"', PICTURE)), BadRequest)
+
+
+def test_the_file_may_have_all_the_bytes_there_may_be_and_not_one_more(tmp_path: Path) -> None:
+    _, data = received(tmp_path, iter([body(picture(bytes(LIMITS.max_bytes)))]))
+    assert len(data) == LIMITS.max_bytes
+    error = refused(tmp_path, body(picture(bytes(LIMITS.max_bytes + 1))), TooLarge)
+    assert error.members["limit_bytes"] == LIMITS.max_bytes
+
+
+class Endless:
+    """A body that goes on for ever; tells how much of it was read, and how much of that was ever in the folder."""
+
+    def __init__(self, folder: Path, start: bytes) -> None:
+        self._folder, self._start = folder, start
+        self.read = self.most_written = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        chunk = self._start
+        while True:
+            self.read += len(chunk)
+            yield chunk
+            self.most_written = max(self.most_written, sum(file.stat().st_size for file in self._folder.iterdir()))
+            chunk = bytes(CHUNK)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        body(picture(), end=b"")[:-2],
+        body(picture(), end=b""),  # between two parts
+        body(picture()),  # past the end
+    ],
+)
+def test_of_an_endless_upload_no_more_is_read_than_may_be(tmp_path: Path, start: bytes) -> None:
+    endless = Endless(tmp_path, start)
+    with pytest.raises((TooLarge, BadRequest)):
+        received(tmp_path, iter(endless))
+    assert endless.read <= LIMITS.max_bytes + OVERHEAD_BYTES + CHUNK
+    assert endless.most_written <= LIMITS.max_bytes
+
+
+@pytest.mark.parametrize("length", [LIMITS.max_bytes + OVERHEAD_BYTES + 1, 10**30])
+def test_a_length_that_is_too_much_is_refused_before_a_byte_is_read(tmp_path: Path, length: int) -> None:
+    endless = Endless(tmp_path, b"")
+    with pytest.raises(TooLarge):
+        received(tmp_path, iter(endless), {**HEADERS, "content-length": str(length)})
+    assert endless.read == 0
+
+
+def test_an_upload_that_does_not_come(tmp_path: Path) -> None:
+    async def stream() -> AsyncIterator[bytes]:
+        yield body(picture(), end=b"")
+        await asyncio.Event().wait()
+
+    with temporary_file(tmp_path) as file, pytest.raises(UploadTimeout, match=r"after 0\.01 s"):
+        asyncio.run(receive(stream(), HEADERS, file, LIMITS, 0.01))
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_file_that_was_moved_stays(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    with temporary_file(tmp_path) as file:
+        file.write_bytes(b"1")
+        file.rename(kept)
+    assert [*tmp_path.iterdir()] == [kept]
+
+
+def judged(folder: Path, data: bytes) -> Header:
+    upload, _ = received(folder, iter([body(picture(data))]))
+    upload.file.write_bytes(data)
+    try:
+        return asyncio.run(judge(upload, LIMITS))
+    finally:
+        upload.file.unlink()
+
+
+def test_a_picture_is_judged_by_its_content(tmp_path: Path) -> None:
+    header = judged(tmp_path, PICTURE)
+    assert (header.format, header.size, header.frames) == ("JPEG", (64, 48), 1)
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b"", BadImage),
+        (PICTURE[:100], BadImage),
+        (b"%PDF-1.7 and so on", UnsupportedImage),
+        (png_bomb(5000, 5000), TooLarge),
+    ],
+)
+def test_what_is_no_picture_for_here(tmp_path: Path, data: bytes, error: type[AnimeganError]) -> None:
+    with pytest.raises(error):
+        judged(tmp_path, data)

@@ -1,0 +1,246 @@
+"""Parts of the house are killed under load: what was accepted ends once, with one result, and the queue moves again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+
+from animegan_gateway.drawing.verdicts import MOST_LOST
+from animegan_gateway.queue.jobs import State
+from animegan_gateway.queue.redis_store import RedisStore
+from animegan_gateway.queue.sqlite_store import SqliteStore
+from animegan_service.bell import Bell
+from crowd import Audit, Crowd, GatewayVictim, JavaVictim, Mute, RedisVictim, Victim, WorkerVictim, held
+from gateways import Gateway, code, running_gateway
+from pictures import encoded, photo
+from servers import Server, running_server, wait_until
+from stores import KINDS, RedisServer, redis_server
+
+pytestmark = pytest.mark.server
+
+QUICK = {"ANIMEGAN_WARMUP_PX": "16"}
+KILLS = 2
+RETRIES = 2
+LEASE_S = 2
+
+# In a comment of a JPEG; the handler of `faulty` obeys.
+KILLS_ITS_WORKER, NEVER_FITS, FITS_LATER = b"kills its worker", b"never fits into memory", b"fits the second time"
+FAULTS = f"""
+
+def _decode_or_fail(self, fields, headers, decode=AnimeganHandler._decode, seen=[]):
+    import os, signal
+    from animegan.errors import OutOfMemory
+
+    picture = bytes(fields.get("body", b""))
+    if {KILLS_ITS_WORKER!r} in picture:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if {NEVER_FITS!r} in picture or ({FITS_LATER!r} in picture and not seen):
+        seen.append(picture)
+        return Item(error=OutOfMemory("No memory is left for this picture now."))
+    return decode(self, fields, headers)
+
+
+AnimeganHandler._decode = _decode_or_fail
+"""
+
+
+@dataclass
+class House:
+    """A gateway with its store, before the server."""
+
+    gateway: Gateway
+    server: Server
+    redis: RedisServer | None
+
+    def victim(self, name: str) -> Victim:
+        match name:
+            case "gateway":
+                return GatewayVictim(self.gateway)
+            case "worker":
+                return WorkerVictim(self.server)
+            case "java":
+                return JavaVictim(self.server)
+            case _:
+                assert self.redis
+                return RedisVictim(self.redis)
+
+
+@contextmanager
+def house(kind: str, folder: Path, server: Server, **settings: object) -> Iterator[House]:
+    with contextlib.ExitStack() as stack:
+        redis = stack.enter_context(redis_server(folder / "redis")) if kind == "redis" else None
+        store = {"store": redis.url, "lease_s": LEASE_S} if redis else {}
+        gateway = stack.enter_context(running_gateway(folder, server, rate_per_minute=0, **store, **settings))
+        yield House(gateway, server, redis)
+
+
+@pytest.fixture(scope="module")
+def mortal() -> Iterator[Server]:
+    """A server whose parts the tests kill."""
+    with running_server(environment=QUICK) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def faulty() -> Iterator[Server]:
+    """A server that draws four pictures together, and that some pictures harm."""
+    with running_server(model={"batchSize": 4, "maxBatchDelay": 500}, handler=FAULTS, environment=QUICK) as running:
+        yield running
+
+
+async def running(alive: House) -> int:
+    """How many jobs run, as the store has it."""
+    place = RedisStore(alive.redis.url, Bell(), lease_s=LEASE_S) if alive.redis else None
+    store = place or SqliteStore(alive.gateway.folder / "queue.sqlite", Bell())
+    await store.open()
+    try:
+        return (await store.tally()).jobs[State.RUNNING]
+    finally:
+        await store.close()
+
+
+def marked(comment: bytes) -> bytes:
+    return encoded(photo(64, 48), comment=comment)
+
+
+# Java first and last: the supervisor starts again sooner what lived for a minute.
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("sqlite", "java"),
+        *((kind, name) for kind in KINDS for name in ("gateway", "worker")),
+        ("redis", "redis"),
+        ("redis", "java"),
+    ],
+)
+def test_nothing_is_lost_in_a_kill(kind: str, name: str, mortal: Server, tmp_path: Path) -> None:
+    chance = random.Random(f"{kind} {name}")
+    with house(kind, tmp_path, mortal) as alive:
+        victim, crowd = alive.victim(name), Crowd([alive.gateway])
+        with crowd.sending():
+            for _ in range(KILLS):
+                time.sleep(chance.uniform(0.5, 1.5))  # into the midst of it
+                victim.kill()
+                killed_at = time.time()
+                victim.restore()
+                crowd.moved_at(since=killed_at)
+        audit = crowd.audit()
+    assert not audit.lost
+    assert not audit.duplicates
+    assert audit.ends["done"] > 0
+    assert audit.ends.keys() <= {"done", "worker_killed"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_lost_in_a_stop(kind: str, mortal: Server, tmp_path: Path) -> None:
+    with house(kind, tmp_path, mortal) as alive:
+        crowd = Crowd([alive.gateway])
+        with crowd.sending():
+            for _ in range(KILLS):
+                crowd.moved_at(since=time.time())
+                assert alive.gateway.stop() == 0
+                stopped_at = time.time()
+                assert not asyncio.run(running(alive)), "what ran was neither finished nor put back"
+                alive.gateway.start()
+                crowd.moved_at(since=stopped_at)
+        assert crowd.audit() == Audit(Counter(done=len(crowd.orders)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_picture_that_kills_its_worker_twice_is_failed_and_harms_no_other(
+    kind: str, faulty: Server, tmp_path: Path
+) -> None:
+    with house(kind, tmp_path, faulty) as alive:
+        gateway = alive.gateway
+        before = [gateway.submit(encoded(photo(64, 64, seed))).json()["id"] for seed in range(3)]
+        poisoned = gateway.submit(marked(KILLS_ITS_WORKER)).json()["id"]
+        after = [gateway.submit(encoded(photo(64, 64, seed))).json()["id"] for seed in range(3, 6)]
+        for job_id in [*before, *after]:
+            assert gateway.ended(job_id)["status"] == "done"
+        failed = gateway.ended(poisoned)
+        assert (failed["status"], failed["error"]["code"]) == ("failed", "worker_killed")
+        answer = requests.get(f"{gateway.url}/v1/jobs/{poisoned}/result", timeout=30)
+        assert (answer.status_code, answer.json()["code"]) == (500, "worker_killed")
+        # Four together, then the one alone.
+        assert gateway.metric("animegan_gateway_attempts_total", outcome="worker_ended") == 5
+        assert gateway.metric("animegan_gateway_attempts_total", outcome="drawn") == 6
+        assert gateway.metric("animegan_gateway_jobs_failed_total", reason="worker_killed", status="500") == 1
+
+
+def test_a_picture_over_which_gateways_end_is_given_up_and_harms_no_other(mortal: Server, tmp_path: Path) -> None:
+    with house("sqlite", tmp_path, mortal) as alive:
+        gateway = alive.gateway
+        ends_gateways = gateway.submit(encoded(photo(640, 640))).json()["id"]
+        other = gateway.submit(encoded(photo(64, 48))).json()["id"]
+        for _ in range(MOST_LOST):
+            gateway.until(ends_gateways, "running")
+            gateway.kill()
+            gateway.start()
+        failed = gateway.ended(ends_gateways)
+        assert (failed["status"], failed["error"]["code"]) == ("failed", "drawing_failed")
+        assert f"lost {MOST_LOST} times" in failed["error"]["detail"]
+        assert gateway.ended(other)["status"] == "done"
+        assert gateway.metric("animegan_gateway_attempts_total", outcome="drawn") == 1
+
+
+def test_what_finds_no_memory_is_tried_again(faulty: Server, tmp_path: Path) -> None:
+    with house("sqlite", tmp_path, faulty, retries=RETRIES) as alive:
+        gateway = alive.gateway
+        later, never = (gateway.submit(marked(comment)).json()["id"] for comment in (FITS_LATER, NEVER_FITS))
+        assert gateway.ended(later)["status"] == "done"
+        failed = gateway.ended(never)
+        assert (failed["status"], failed["error"]["code"]) == ("failed", "out_of_memory")
+        assert failed["error"]["retryable"]
+        assert gateway.metric("animegan_gateway_attempts_total", outcome="refused") == 1 + RETRIES + 1
+        assert gateway.metric("animegan_gateway_jobs_failed_total", reason="out_of_memory", status="503") == 1
+
+
+@pytest.mark.parametrize("script", ["submit", "take", "move"])
+def test_a_step_whose_answer_is_lost_loses_no_job(script: str, mortal: Server, tmp_path: Path) -> None:
+    """As when Redis is killed between what it did and what it was about to say."""
+    with redis_server(tmp_path / "redis") as redis:
+        mute = Mute(redis, script)
+        with mute.passing(), running_gateway(tmp_path, mortal, store=mute.url, lease_s=LEASE_S) as gateway:
+            picture, key = encoded(photo(64, 48)), {"Idempotency-Key": "one"}
+            answers = [gateway.submit(picture, headers=key)]
+            while not answers[-1].ok:
+                assert answers[-1].json()["code"] == "store_unavailable"
+                answers.append(gateway.submit(picture, headers=key))
+            job = gateway.ended(answers[-1].json()["id"])
+            assert mute.lost.is_set()
+            assert job["status"] == "done", job
+            assert gateway.stop() == 0  # with all that it does after a job
+            gateway.start()
+            result = requests.get(f"{gateway.url}{job['links']['result']}", timeout=30)
+            assert len(result.content) == job["result"]["bytes"]
+            wait_until(lambda: held(gateway), "a look at the store")
+            assert held(gateway) == 1
+
+
+def test_a_picture_that_can_not_be_kept_is_kept_once_its_folder_is_back(mortal: Server, tmp_path: Path) -> None:
+    with house("sqlite", tmp_path, mortal) as alive:
+        gateway, pictures = alive.gateway, tmp_path / "pictures"
+        job_id = gateway.submit(encoded(photo(768, 768))).json()["id"]
+        gateway.until(job_id, "running")
+        time.sleep(0.2)  # its picture is on its way
+        shutil.rmtree(pictures)
+        wait_until(lambda: "store_waited_for" in gateway.log, "a picture that can't be kept")
+        assert code(gateway.submit(encoded(photo(64, 64)))) == (503, "store_unavailable")
+        assert gateway.job(job_id)["status"] == "running"
+        pictures.mkdir()
+        job = gateway.ended(job_id)
+        assert job["status"] == "done"
+        result = requests.get(f"{gateway.url}{job['links']['result']}", timeout=30)
+        assert len(result.content) == job["result"]["bytes"]
+        assert gateway.ended(gateway.submit(encoded(photo(64, 64))).json()["id"])["status"] == "done"

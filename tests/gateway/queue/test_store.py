@@ -1,0 +1,544 @@
+"""What each store promises (`animegan_gateway.queue.store`), SQLite and Redis alike."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from animegan.errors import BadSetting
+from animegan_gateway.queue import redis_store, sqlite_store
+from animegan_gateway.queue.jobs import ENDED, HELD, MOST_PAUSE_S, TRANSITIONS, Job, Result, State, new_id
+from animegan_gateway.queue.store import RUNS, Bounds, Full, Line, Mismatch, Run, Store, Waiting
+from animegan_service.bell import Bell, wait
+from stores import AMPLE, KINDS, Place, RedisServer, ask, redis_server, submitted
+
+pytestmark = pytest.mark.anyio
+
+FUTURE = time.time() + 10**6
+WORK_PX = 64 * 32
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with redis_server(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def place(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Place:
+    return Place(kind, tmp_path, request.getfixturevalue("server") if kind == "redis" else None)
+
+
+@pytest.fixture
+async def store(place: Place) -> AsyncIterator[Store]:
+    async with place.opened() as opened:
+        yield opened
+
+
+async def taken(store: Store, *, owner: str = "one", idle: bool = True) -> Job:
+    job = await store.take(owner, idle=idle)
+    assert job
+    return job
+
+
+async def moved(store: Store, job: Job, to: State, **changes: Any) -> Job:
+    after = await store.move(job.id, to, attempt=job.attempt, changes=changes)
+    assert after
+    return after
+
+
+def later() -> float:
+    """As far away as a pause may be, less the time that a test takes."""
+    return time.time() + MOST_PAUSE_S - 1
+
+
+def result(size: int = 7, run_s: float = 1.5) -> Result:
+    return Result(content_type="image/jpeg", bytes=size, run_s=run_s, headers={"X-Style": "cel"})
+
+
+async def ids(store: Store) -> list[str]:
+    return [place.id for place in (await store.line()).waiting]
+
+
+async def test_a_new_job_waits_as_it_was_asked_for(store: Store) -> None:
+    asked = ask("ann", size=123)
+    job = await store.submit("id1", asked, AMPLE, None)
+    assert job == Job(id="id1", ask=asked)
+    assert await store.get("id1") == job
+    assert await store.line() == Line([Waiting("id1", WORK_PX)], [])
+    assert (await store.tally()).oldest_accepted_at == asked.accepted_at
+
+
+async def test_an_unknown_job_is_none(store: Store) -> None:
+    assert await store.get("nobody") is None
+    assert await store.move("nobody", State.CANCELLED) is None
+    assert await store.take("one", idle=True) is None
+
+
+async def test_callers_alternate_from_their_first_job_on(store: Store) -> None:
+    ann = [await submitted(store, "ann") for _ in range(4)]
+    bob = [await submitted(store, "bob") for _ in range(2)]
+    assert await ids(store) == [ann[0], bob[0], ann[1], bob[1], ann[2], ann[3]]
+
+
+async def test_a_caller_who_comes_late_is_not_put_before_those_who_wait(store: Store) -> None:
+    ann = [await submitted(store, "ann") for _ in range(4)]
+    for _ in range(2):
+        await taken(store)
+    bob = [await submitted(store, "bob") for _ in range(2)]
+    assert await ids(store) == [ann[2], bob[0], ann[3], bob[1]]
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(callers=st.lists(st.sampled_from("abc"), min_size=1, max_size=12))
+def test_each_callers_jobs_start_in_order_and_no_caller_twice_while_another_waits(
+    place: Place, callers: list[str]
+) -> None:
+    async def check() -> None:
+        async with replace(place, prefix=Place(place.kind, place.folder).prefix).opened() as store:
+            came = {await submitted(store, caller): caller for caller in callers}
+            order = [(await taken(store)).id for _ in callers]
+        started = [came[job_id] for job_id in order]
+        for caller in set(callers):
+            assert [job_id for job_id in order if came[job_id] == caller] == [
+                job_id for job_id in came if came[job_id] == caller
+            ]
+        for at, caller in enumerate(started):
+            so_far, left = Counter(started[:at]), Counter(started[at:])
+            assert all(so_far[caller] <= so_far[other] for other in left)
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize(
+    ("bounds", "bound"),
+    [
+        (Bounds(jobs=2, bytes=10**6, caller_jobs=9), "jobs"),
+        (Bounds(jobs=9, bytes=299, caller_jobs=9), "bytes"),
+        (Bounds(jobs=9, bytes=10**6, caller_jobs=2), "caller_jobs"),
+    ],
+)
+async def test_a_bound_holds_for_those_that_wait_and_run_and_no_longer(
+    store: Store, bounds: Bounds, bound: str
+) -> None:
+    for _ in range(2):
+        await store.submit(new_id(), ask(size=100), bounds, None)
+    job = await taken(store)
+    with pytest.raises(Full) as full:
+        await store.submit(new_id(), ask(size=100), bounds, None)
+    assert full.value.bound == bound
+    assert (await store.tally()).jobs[State.QUEUED] == 1
+    await moved(store, job, State.FAILED, error={"status": 500})
+    await store.submit(new_id(), ask(size=100), bounds, None)
+
+
+async def test_a_bound_may_be_reached_exactly(store: Store) -> None:
+    await store.submit(new_id(), ask(size=100), Bounds(jobs=1, bytes=100, caller_jobs=1), None)
+    assert (await store.tally()).bytes == 100
+
+
+async def test_one_callers_share_is_not_anothers(store: Store) -> None:
+    bounds = Bounds(jobs=9, bytes=10**6, caller_jobs=1)
+    await store.submit(new_id(), ask("ann"), bounds, None)
+    await store.submit(new_id(), ask("bob"), bounds, None)
+
+
+async def test_an_idempotency_key_finds_its_job_for_its_caller_only(store: Store) -> None:
+    first = await store.submit("id1", ask("ann"), AMPLE, "key")
+    again = await store.submit("id2", ask("ann"), Bounds(0, 0, 0), "key")  # it needs no room
+    other = await store.submit("id3", ask("bob"), AMPLE, "key")
+    assert (first.id, again, other.id) == ("id1", first, "id3")
+    assert await store.get("id2") is None
+    with pytest.raises(Mismatch):
+        await store.submit("id4", ask("ann", fingerprint="another"), AMPLE, "key")
+
+
+async def test_an_idempotency_key_finds_the_job_as_it_is_now(store: Store) -> None:
+    await store.submit("id1", ask(), AMPLE, "key")
+    done = await moved(store, await taken(store), State.DONE, result=result())
+    assert await store.submit("id2", ask(), AMPLE, "key") == done
+
+
+async def test_one_key_sent_many_times_at_once_makes_one_job(place: Place) -> None:
+    async with place.gateways(3) as stores:
+        jobs = await asyncio.gather(
+            *(stores[number % 3].submit(f"id{number}", ask(), AMPLE, "key") for number in range(12))
+        )
+        assert len({job.id for job in jobs}) == 1
+        assert (await stores[0].tally()).jobs[State.QUEUED] == 1
+
+
+async def test_many_takers_never_get_the_same_job(place: Place) -> None:
+    async with place.gateways(3) as stores:
+        came = {await submitted(stores[0], "abc"[number % 3]) for number in range(20)}
+        jobs = await asyncio.gather(*(stores[number % 3].take(f"owner{number}", idle=True) for number in range(25)))
+        assert sorted(job.id for job in jobs if job) == sorted(came)
+        assert {job.attempt for job in jobs if job} == {1}
+
+
+async def test_a_taken_job_runs_and_is_counted_so(store: Store) -> None:
+    job_id = await submitted(store, size=50)
+    job = await taken(store)
+    assert (job.id, job.state, job.attempt) == (job_id, State.RUNNING, 1)
+    assert job.started_at
+    assert await store.get(job_id) == job
+    assert await store.line() == Line([], [Waiting(job_id, WORK_PX)])
+    tally = await store.tally()
+    assert (tally.jobs[State.QUEUED], tally.jobs[State.RUNNING], tally.bytes) == (0, 1, 50)
+    assert tally.oldest_accepted_at is None
+
+
+async def test_a_done_job_has_its_result_and_gives_its_upload_back(store: Store) -> None:
+    await submitted(store, size=50)
+    done = await moved(store, await taken(store), State.DONE, result=result(size=7, run_s=2.25))
+    assert (done.state, done.result, done.error) == (State.DONE, result(size=7, run_s=2.25), None)
+    assert done.finished_at
+    assert await store.get(done.id) == done
+    assert (await store.tally()).bytes == 7
+    assert await store.runs() == [Run(WORK_PX, 2.25)]
+
+
+async def test_a_failed_job_tells_why(store: Store) -> None:
+    await submitted(store)
+    failed = await moved(store, await taken(store), State.FAILED, error={"status": 500, "detail": "so “it” was"})
+    assert failed.error == {"status": 500, "detail": "so “it” was"}
+    assert await store.get(failed.id) == failed
+    assert await store.runs() == []
+
+
+async def test_the_last_runs_are_kept_the_newest_first(store: Store) -> None:
+    for number in range(RUNS + 3):
+        await submitted(store)
+        await moved(
+            store, await taken(store), State.DONE, result=result(run_s=float(number)), finished_at=1000.0 + number
+        )
+    assert [run.seconds for run in await store.runs()] == [float(RUNS + 2 - number) for number in range(RUNS)]
+
+
+async def test_a_late_report_changes_nothing(store: Store) -> None:
+    await submitted(store)
+    late = await taken(store)
+    await moved(store, late, State.QUEUED, failures=1)
+    now = await taken(store)
+    assert (now.id, now.attempt, now.failures) == (late.id, 2, 1)
+    for to in (State.DONE, State.FAILED, State.QUEUED, State.CANCELLED):
+        assert await store.move(late.id, to, attempt=late.attempt, changes={"failures": 9}) is None
+    assert await store.get(now.id) == now
+    assert (await moved(store, now, State.DONE, result=result())).result_key != late.result_key
+
+
+async def test_back_in_the_queue_a_job_has_its_old_place(store: Store) -> None:
+    came = [await submitted(store, "ann") for _ in range(3)]
+    first = await taken(store)
+    assert await ids(store) == came[1:]
+    await moved(store, first, State.QUEUED)
+    assert await ids(store) == came
+    assert (await taken(store)).id == first.id
+
+
+async def test_a_job_that_is_not_due_is_passed_by_and_keeps_its_place(store: Store) -> None:
+    came = [await submitted(store, "ann") for _ in range(3)]
+    await moved(store, await taken(store), State.QUEUED, not_before=later())
+    await moved(store, await taken(store), State.QUEUED, not_before=time.time() - 1)
+    assert await ids(store) == came
+    assert [(await taken(store)).id, (await taken(store)).id] == [came[1], came[2]]
+    assert await store.take("one", idle=True) is None
+    assert await ids(store) == [came[0]]
+
+
+async def test_a_pause_that_no_attempt_makes_is_over(store: Store) -> None:
+    """As when the clock was set back by an hour since."""
+    job_id = await submitted(store)
+    await moved(store, await taken(store), State.QUEUED, not_before=later() + 3600)
+    assert (await taken(store)).id == job_id
+
+
+async def test_a_job_to_be_drawn_alone_waits_for_an_idle_owner_and_holds_up_the_others(store: Store) -> None:
+    came = [await submitted(store, "ann") for _ in range(2)]
+    await moved(store, await taken(store), State.QUEUED, alone=True, crashes=1)
+    assert await store.take("one", idle=False) is None
+    job = await taken(store, idle=True)
+    assert (job.id, job.alone, job.crashes) == (came[0], True, 1)
+    assert (await taken(store, idle=False)).id == came[1]
+
+
+async def test_cancelled_in_the_queue_a_job_is_never_taken(store: Store) -> None:
+    came = [await submitted(store, "ann", size=10) for _ in range(2)]
+    cancelled = await store.move(came[0], State.CANCELLED)
+    assert cancelled
+    assert cancelled.finished_at
+    assert (await store.tally()).bytes == 10
+    assert (await taken(store)).id == came[1]
+    assert await store.take("one", idle=True) is None
+
+
+async def test_cancelled_while_it_runs_a_job_takes_no_result(store: Store) -> None:
+    job = await taken(store) if await submitted(store) else None
+    assert job
+    assert await store.move(job.id, State.CANCELLED)
+    assert await store.move(job.id, State.DONE, attempt=job.attempt, changes={"result": result()}) is None
+    assert (await store.line()).running == []
+    assert (await store.tally()).bytes == 0
+
+
+async def test_ended_jobs_come_the_oldest_first_and_no_more_than_asked_for(store: Store) -> None:
+    for number in (3, 1, 2):
+        await submitted(store, f"caller{number}")
+        await moved(store, await taken(store), State.DONE, result=result(), finished_at=float(number))
+    await submitted(store)
+    assert [job.finished_at for job in await store.ended_before(3.0, 10)] == [1.0, 2.0]
+    assert [job.finished_at for job in await store.ended_before(9.0, 2)] == [1.0, 2.0]
+
+
+async def test_an_expired_job_is_told_of_until_it_is_forgotten(store: Store) -> None:
+    await store.submit("id1", ask(), AMPLE, "key")
+    await moved(store, await taken(store), State.DONE, result=result(), finished_at=1.0)
+    expired = await store.move("id1", State.EXPIRED)
+    assert expired
+    assert (expired.state, expired.finished_at) == (State.EXPIRED, 1.0)
+    tally = await store.tally()
+    assert (tally.jobs[State.DONE], tally.jobs[State.EXPIRED], tally.bytes) == (0, 1, 0)
+    assert await store.ended_before(FUTURE, 10) == []
+    await store.forget(2.0)  # it ended before then, and expired just now
+    assert await store.get("id1") == expired
+    await store.forget(FUTURE)
+    assert await store.get("id1") is None
+    assert (await store.tally()).jobs[State.EXPIRED] == 0
+    assert (await store.submit("id2", ask(fingerprint="another"), AMPLE, "key")).id == "id2"
+
+
+async def test_forgetting_leaves_what_has_not_expired(store: Store) -> None:
+    kept = [await submitted(store) for _ in range(3)]
+    await taken(store)
+    await moved(store, await taken(store), State.FAILED, error={"status": 500}, finished_at=1.0)
+    await store.forget(FUTURE)
+    assert all([await store.get(job_id) for job_id in kept])
+
+
+async def test_known_are_jobs_that_have_not_expired(store: Store) -> None:
+    came = [await submitted(store, "ann") for _ in range(4)]
+    await taken(store)
+    await moved(store, await taken(store), State.DONE, result=result())
+    assert await store.move(came[2], State.CANCELLED)
+    assert await store.move(came[2], State.EXPIRED)
+    assert await store.knows([*came, "nobody"]) == {came[0], came[1], came[3]}
+    assert await store.knows([]) == set()
+
+
+async def test_jobs_of_a_gateway_that_is_gone_are_put_back_at_their_places(place: Place) -> None:
+    async with place.opened() as gone:
+        came = [await submitted(gone, "ann") for _ in range(3)]
+        await moved(gone, await taken(gone, owner="gone"), State.QUEUED, failures=2)
+        lost = await taken(gone, owner="gone")
+    async with place.opened(lease_s=0.001) as store:
+        recovered: list[Job] = []
+        async with asyncio.timeout(60):
+            while not recovered:
+                recovered += await store.recover()
+        assert recovered == [lost.model_copy(update={"state": State.QUEUED, "lost": 1, "alone": True})]
+        assert await ids(store) == came
+        assert (await store.line()).running == []
+        assert await store.move(lost.id, State.DONE, attempt=lost.attempt, changes={"result": result()}) is None
+        again = await taken(store)
+        assert (again.id, again.attempt, again.failures, again.lost, again.alone) == (lost.id, 3, 2, 1, True)
+
+
+async def test_nothing_is_lost_between_two_openings(place: Place) -> None:
+    async with place.opened() as store:
+        for number in range(4):
+            await store.submit(f"id{number}", ask("ab"[number % 2]), AMPLE, f"key{number}")
+        await moved(store, await taken(store), State.DONE, result=result())
+        await moved(store, await taken(store), State.FAILED, error={"status": 500})
+        jobs = [await store.get(f"id{number}") for number in range(4)]
+        before = (jobs, await store.line(), await store.tally(), await store.runs(), await store.secret())
+    async with place.opened() as store:
+        jobs = [await store.get(f"id{number}") for number in range(4)]
+        assert (jobs, await store.line(), await store.tally(), await store.runs(), await store.secret()) == before
+
+
+async def test_the_secret_is_one_for_all_gateways(place: Place) -> None:
+    async with place.gateways(3) as stores:
+        secrets = await asyncio.gather(*(store.secret() for store in stores))
+    assert len(set(secrets)) == 1
+    assert len(secrets[0]) == 32
+
+
+async def test_each_change_rings_the_bell(place: Place) -> None:
+    bell = Bell()
+    async with place.opened(bell) as store:
+        with bell.listening("id1") as event:
+
+            async def rung() -> bool:
+                heard = await wait(event, 60)
+                event.clear()
+                return heard
+
+            await store.submit("id1", ask(), AMPLE, None)
+            assert await rung()
+            job = await taken(store)
+            assert await rung()
+            await moved(store, job, State.DONE, result=result())
+            assert await rung()
+
+
+async def test_a_schema_is_migrated_and_a_newer_one_refused(
+    kind: str, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with place.opened() as store:
+        job_id = await submitted(store)
+        await store.probe()
+
+    async def add_a_mark(redis: Any, prefix: str) -> None:
+        assert await redis.hset(f"{prefix}job:{job_id}", "failures", 3)
+
+    further = {"sqlite": (sqlite_store, "UPDATE jobs SET failures = 3"), "redis": (redis_store, add_a_mark)}
+    module, migration = further[kind]
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "MIGRATIONS", (*module.MIGRATIONS, migration))
+        async with place.opened() as store:
+            job = await taken(store)
+            assert (job.id, job.failures) == (job_id, 3)
+            await moved(store, job, State.QUEUED, failures=0)
+        async with place.opened() as store:  # once only
+            assert (await taken(store)).failures == 0
+    with pytest.raises(BadSetting, match="schema"):
+        async with place.opened():
+            pass
+
+
+class Model(RuleBasedStateMachine):
+    """A store beside a model of it that fits in a few lines; each step is done to both."""
+
+    jobs = Bundle("jobs")
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.store = place.store()
+        self.runner.run(self.store.open())
+        self.model: dict[str, Job] = {}
+        self.turns: dict[str, int] = {}
+        self.turn = 0
+
+    def teardown(self) -> None:
+        self.runner.run(self.store.close())
+        self.runner.close()
+
+    def waiting(self) -> list[str]:
+        """By turn, then by arrival: a dict keeps the order of arrival, and sorting keeps that of equals."""
+        queued = [job_id for job_id, job in self.model.items() if job.state is State.QUEUED]
+        return sorted(queued, key=lambda job_id: self.turns[job_id])
+
+    @rule(target=jobs, caller=st.sampled_from("abc"), size=st.integers(0, 9), bound=st.integers(1, 6))
+    def submit(self, caller: str, size: int, bound: int) -> Any:
+        held = {job_id: job for job_id, job in self.model.items() if job.state in HELD}
+        own = [job_id for job_id, job in held.items() if job.ask.caller == caller]
+        job_id, asked = new_id(), ask(caller, size=size, accepted_at=float(len(self.turns)))
+        submission = self.store.submit(job_id, asked, Bounds(jobs=bound, bytes=10**6, caller_jobs=99), None)
+        if len(held) >= bound:
+            with pytest.raises(Full):
+                self.runner.run(submission)
+            return multiple()
+        self.runner.run(submission)
+        self.model[job_id] = Job(id=job_id, ask=asked)
+        self.turns[job_id] = max([self.turn, *(self.turns[other] for other in own)]) + 1
+        return job_id
+
+    @rule(idle=st.booleans())
+    def take(self, idle: bool) -> None:
+        due = [job_id for job_id in self.waiting() if not self.model[job_id].not_before]
+        job = self.runner.run(self.store.take("one", idle=idle))
+        if not due or (self.model[due[0]].alone and not idle):
+            assert job is None
+            return
+        assert job
+        expected = self.model[due[0]]
+        assert job == expected.model_copy(
+            update={"state": State.RUNNING, "attempt": expected.attempt + 1, "started_at": job.started_at}
+        )
+        self.model[job.id] = job
+        self.turn = max(self.turn, self.turns[job.id])
+
+    @rule(
+        job_id=jobs,
+        to=st.sampled_from(sorted(set(State) - {State.RUNNING})),
+        behind=st.sampled_from([None, 0, 0, 1]),
+        alone=st.booleans(),
+        paused=st.booleans(),
+    )
+    def move(self, job_id: str, to: State, behind: int | None, alone: bool, paused: bool) -> None:
+        if job_id not in self.model:  # forgotten
+            assert self.runner.run(self.store.get(job_id)) is None
+            assert self.runner.run(self.store.move(job_id, to)) is None
+            return
+        before = self.model[job_id]
+        changes: dict[str, Any] = {}
+        if to is State.QUEUED:
+            changes = {"alone": alone, "not_before": later() if paused else 0.0}
+        if to is State.DONE:
+            changes = {"result": result()}
+        attempt = None if behind is None else before.attempt - behind
+        after = self.runner.run(self.store.move(job_id, to, attempt=attempt, changes=changes))
+        if to not in TRANSITIONS[before.state] or behind == 1:
+            assert after is None
+        else:
+            assert after
+            finished_at = after.finished_at if to in ENDED - {State.EXPIRED} else before.finished_at
+            assert after == before.model_copy(update={**changes, "state": to, "finished_at": finished_at})
+            self.model[job_id] = after
+        assert self.runner.run(self.store.get(job_id)) == self.model[job_id]
+
+    @rule()
+    def forget(self) -> None:
+        self.runner.run(self.store.forget(FUTURE))
+        self.model = {job_id: job for job_id, job in self.model.items() if job.state is not State.EXPIRED}
+
+    @invariant()
+    def line_and_tally_agree(self) -> None:
+        jobs = self.model.values()
+        line, tally = self.runner.run(self.store.line()), self.runner.run(self.store.tally())
+        assert [waiting.id for waiting in line.waiting] == self.waiting()
+        running = {job.id for job in jobs if job.state is State.RUNNING}
+        assert {waiting.id for waiting in line.running} == running
+        assert len(line.running) == len(running)
+        assert tally.jobs == {state: sum(job.state is state for job in jobs) for state in State}
+        uploads = sum(job.ask.bytes for job in jobs if job.state in HELD)
+        results = sum(job.result.bytes for job in jobs if job.state is State.DONE and job.result)
+        assert tally.bytes == uploads + results
+        accepted = [job.ask.accepted_at for job in jobs if job.state is State.QUEUED]
+        assert tally.oldest_accepted_at == min(accepted, default=None)
+
+
+def test_any_sequence_of_steps_does_what_the_model_does(place: Place) -> None:
+    class Here(Model):
+        def __init__(self) -> None:
+            super().__init__(replace(place, prefix=Place(place.kind, place.folder).prefix))
+
+    run_state_machine_as_test(Here, settings=settings(max_examples=25, stateful_step_count=30, deadline=None))

@@ -1,0 +1,197 @@
+"""Two gateways on one Redis, each before a TorchServe of its own: one queue, and either does what the other began."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from animegan_gateway.http.access.keys import Keys
+from crowd import Audit, Crowd, GatewayVictim, RedisVictim, Victim, moment
+from gateways import Gateway, running_gateway
+from pictures import encoded, photo
+from servers import Server, started_server, wait_until
+from stores import RedisServer, redis_server
+
+pytestmark = pytest.mark.server
+
+QUICK = {"ANIMEGAN_WARMUP_PX": "16"}
+LEASE_S = 2
+# Each gateway notes when it asked Redis for a job; two that ask together may get theirs in the other order.
+TAKING_S = 0.1
+
+SMALL, MIDDLE, LARGE = (encoded(photo(side, side)) for side in (64, 256, 768))
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[list[Server]]:
+    """Two of them, started together."""
+    with started_server(environment=QUICK) as first, started_server(environment=QUICK) as second:
+        for server in (first, second):
+            wait_until(lambda server=server: "try it" in server.output.read_text(), "a server")  # type: ignore[misc]
+        yield [first, second]
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    with redis_server(tmp_path / "redis") as running:
+        yield running
+
+
+@contextmanager
+def pair(redis: RedisServer, torchserves: Sequence[Server | None], **settings: object) -> Iterator[list[Gateway]]:
+    """A gateway before each of them."""
+    with ExitStack() as stack:
+        gateways = []
+        for number, torchserve in enumerate(torchserves):
+            folder = redis.folder / f"gateway{number}"
+            folder.mkdir()
+            shared = {"store": redis.url, "lease_s": LEASE_S, "rate_per_minute": 0, **settings}
+            gateways.append(stack.enter_context(running_gateway(folder, torchserve, **shared)))
+        yield gateways
+
+
+@contextmanager
+def caller(gateway: Gateway) -> Iterator[requests.Session]:
+    """A browser whose session was opened there; its page may be either's."""
+    with gateway.browser() as session:
+        del session.headers["Origin"]
+        session.headers["Sec-Fetch-Site"] = "same-origin"
+        yield session
+
+
+def submitted(gateway: Gateway, session: requests.Session | None = None, picture: bytes = SMALL, **more: Any) -> str:
+    answer = gateway.submit(picture, session, **more)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["id"])
+
+
+def running(gateway: Gateway, *job_ids: str) -> bool:
+    return all(gateway.job(job_id)["status"] == "running" for job_id in job_ids)
+
+
+def test_both_show_one_line_in_which_callers_alternate(redis: RedisServer) -> None:
+    with pair(redis, [None, None]) as (one, two), caller(one) as ann, caller(two) as bob:
+        anns = [submitted(gateway, ann) for gateway in (one, two, one)]
+        bobs = [submitted(gateway, bob) for gateway in (one, two)]
+        line = [anns[0], bobs[0], anns[1], bobs[1], anns[2]]
+        for gateway in (one, two):
+            wait_until(
+                lambda gateway=gateway: [gateway.job(job_id)["position"] for job_id in line] == [1, 2, 3, 4, 5],  # type: ignore[misc]
+                f"the line at {gateway.url}",
+            )
+        cancelled = ann.delete(f"{two.url}/v1/jobs/{anns[0]}", timeout=30)
+        assert cancelled.json()["status"] == "cancelled"
+        assert one.job(anns[0])["status"] == "cancelled"
+        wait_until(lambda: one.job(bobs[0])["position"] == 1, "the next one's turn")
+
+
+def test_one_idempotency_key_is_one_job_at_both(redis: RedisServer) -> None:
+    with pair(redis, [None, None]) as (one, two), caller(one) as ann, ThreadPoolExecutor(8) as pool:
+        headers = {"Idempotency-Key": "the same"}
+        found = pool.map(lambda gateway: submitted(gateway, ann, headers=headers), [one, two] * 8)
+        assert len({*found}) == 1
+        other = two.submit(MIDDLE, ann, headers=headers)
+        assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
+
+
+def test_a_key_and_its_session_are_valid_at_both(redis: RedisServer, tmp_path: Path) -> None:
+    keys = Keys(tmp_path / "shared")
+    anns, bobs = ({"Authorization": f"Bearer {keys.add(name)}"} for name in ("ann", "bob"))
+    with pair(redis, [None, None], keys="required", data=tmp_path / "shared") as (one, two):
+        job_id = submitted(one, headers=anns)
+
+        def status(gateway: Gateway, headers: dict[str, str]) -> int:
+            return requests.get(f"{gateway.url}/v1/jobs/{job_id}", headers=headers, timeout=30).status_code
+
+        assert [status(gateway, anns) for gateway in (one, two)] == [200, 200]
+        assert [status(gateway, bobs) for gateway in (one, two)] == [404, 404], "a job is its owner's"
+        assert [status(gateway, {}) for gateway in (one, two)] == [401, 401]
+        with requests.Session() as session:
+            key = {"key": anns["Authorization"].removeprefix("Bearer ")}
+            assert session.post(f"{two.url}/v1/session", json=key, timeout=30).ok
+            for gateway in (one, two):
+                assert session.get(f"{gateway.url}/v1/jobs/{job_id}", timeout=30).ok
+        keys.revoke("ann")
+        assert [status(gateway, anns) for gateway in (one, two)] == [401, 401]
+
+
+def test_the_events_of_a_job_that_the_other_draws_arrive(redis: RedisServer, servers: list[Server]) -> None:
+    with pair(redis, [None, servers[1]]) as (one, two):
+        before = submitted(one, picture=MIDDLE)
+        job_id = submitted(one, picture=MIDDLE)
+        names, jobs = [], []
+        with requests.get(f"{one.url}/v1/jobs/{job_id}/events", stream=True, timeout=60) as stream:
+            for line in stream.iter_lines(decode_unicode=True):
+                if line.startswith("event: "):
+                    names.append(line.removeprefix("event: "))
+                elif line.startswith("data: "):
+                    jobs.append(json.loads(line.removeprefix("data: ")))
+        assert list(dict.fromkeys(names)) == ["position", "running", "done"]
+        assert jobs[-1]["id"] == job_id
+        results = [requests.get(f"{gateway.url}{jobs[-1]['links']['result']}", timeout=30) for gateway in (one, two)]
+        assert results[0].ok
+        assert results[0].content == results[1].content
+        assert two.metric("animegan_gateway_attempts_total", outcome="drawn") == 2
+        assert one.job(before)["status"] == "done"
+
+
+def test_a_wait_at_one_ends_when_the_other_has_drawn(redis: RedisServer, servers: list[Server]) -> None:
+    with pair(redis, [None, servers[1]]) as (one, _):
+        answer = requests.post(f"{one.url}/v1/stylize", files={"image": SMALL}, timeout=60)
+        assert answer.ok, answer.text
+        assert answer.headers["content-type"] == "image/jpeg"
+
+
+def test_they_are_fair_between_callers_together(redis: RedisServer, servers: list[Server]) -> None:
+    with pair(redis, servers) as (one, two), caller(one) as ann, caller(two) as bob:
+        anns = [submitted(gateway, ann, MIDDLE) for gateway in [one, two] * 6]
+        bobs = [submitted(gateway, bob, MIDDLE) for gateway in [two, one] * 2]
+        starts = {job_id: moment(one.ended(job_id)["started_at"]) for job_id in [*anns, *bobs]}
+        for mine in (anns, bobs):
+            times = [starts[job_id] for job_id in mine]
+            assert all(later > sooner - TAKING_S for sooner, later in pairwise(times))
+        order = sorted(starts, key=lambda job_id: starts[job_id])
+        assert order.index(bobs[-1]) < order.index(anns[-3]), "who came later with few waits for who has many"
+        drawn = [gateway.metric("animegan_gateway_attempts_total", outcome="drawn") for gateway in (one, two)]
+        assert min(drawn) > 0, "one of them did not draw"
+        assert sum(drawn) == 16
+
+
+def test_a_job_of_one_that_is_killed_is_drawn_by_the_other(redis: RedisServer, servers: list[Server]) -> None:
+    with pair(redis, servers) as (one, two):
+        job_ids = [submitted(two, picture=LARGE) for _ in range(2)]
+        wait_until(lambda: running(one, *job_ids), "a picture at each")
+        two.kill()
+        for job_id in job_ids:
+            job = one.ended(job_id)
+            assert job["status"] == "done"
+            result = requests.get(f"{one.url}{job['links']['result']}", timeout=30)
+            assert len(result.content) == job["result"]["bytes"]
+        assert one.metric("animegan_gateway_attempts_total", outcome="drawn") == 2
+
+
+@pytest.mark.parametrize("name", ["gateway", "redis"])
+def test_nothing_is_lost_under_load(name: str, redis: RedisServer, servers: list[Server]) -> None:
+    with pair(redis, servers) as (one, two):
+        victim: Victim = GatewayVictim(two) if name == "gateway" else RedisVictim(redis)
+        crowd = Crowd([one, two])
+        with crowd.sending():
+            for _ in range(2):
+                time.sleep(1)
+                victim.kill()
+                killed_at = time.time()
+                if name == "gateway":
+                    crowd.moved_at(since=killed_at)  # without it
+                victim.restore()
+                crowd.moved_at(since=killed_at)
+        assert crowd.audit() == Audit(Counter(done=len(crowd.orders)))

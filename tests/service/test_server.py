@@ -1,0 +1,33 @@
+"""A part without which the process would only seem to work: its failure is the process's end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import pytest
+
+from animegan_service.server import start_vital_task
+
+
+@pytest.mark.parametrize("failing", [True, False])
+def test_a_vital_task_that_fails_asks_the_process_to_stop_and_one_that_is_cancelled_does_not(failing: bool) -> None:
+    async def work() -> None:
+        if failing:
+            raise RuntimeError("not foreseen")
+        await asyncio.Event().wait()
+
+    async def asked_to_stop() -> bool:
+        asked, seen = asyncio.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, asked.set)
+        loop.add_signal_handler(signal.SIGUSR1, seen.set)
+        task = start_vital_task(work())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        signal.raise_signal(signal.SIGUSR1)  # behind the other one, if that was raised
+        await seen.wait()
+        return asked.is_set()
+
+    assert asyncio.run(asked_to_stop()) is failing
