@@ -78,7 +78,7 @@ STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/bin/tini", "--", "animegan"]
 CMD ["serve"]
 # Long enough at the start for every style to be loaded and warmed up on a slow CPU.
-HEALTHCHECK --interval=10s --timeout=10s --start-period=300s --retries=3 CMD ["python", "-m", "animegan_cli.health"]
+HEALTHCHECK --interval=10s --timeout=10s --start-period=300s --retries=3 CMD ["python", "-m", "animegan_cli.serving.health"]
 
 ARG VERSION=0.1.0
 ARG REVISION=

@@ -20,7 +20,7 @@ from animegan_gateway import blobs as module
 from animegan_gateway.blobs import CHUNK_BYTES, OBJECT_BYTES, SWEEP_KEYS, Blobs, FileBlobs, ObjectBlobs, RedisBlobs
 from animegan_gateway.errors import StorageFull, StoreUnavailable
 from animegan_gateway.jobs import new_id
-from stores import RedisServer, S3Server, redis_server, s3_server
+from harness.stores import RedisServer, S3Server, redis_server, s3_server
 
 pytestmark = pytest.mark.anyio
 

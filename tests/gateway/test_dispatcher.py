@@ -19,7 +19,7 @@ from animegan_gateway.jobs import Job, State
 from animegan_gateway.metrics import Metrics
 from animegan_gateway.sqlite_store import SqliteStore
 from animegan_gateway.torchserve import Outcome, Refused
-from stores import submitted
+from harness.stores import submitted
 
 pytestmark = pytest.mark.anyio
 

@@ -15,10 +15,10 @@ import psutil
 import pytest
 import requests
 
-from gateways import Gateway, code, running_gateway
-from picture_files import png_bomb
-from pictures import encoded, photo
-from servers import Server, wait_until
+from harness.gateways import Gateway, code, running_gateway
+from harness.picture_files import png_bomb
+from harness.pictures import encoded, photo
+from harness.servers import Server, wait_until
 
 pytestmark = pytest.mark.server
 

@@ -21,11 +21,11 @@ from animegan_gateway.jobs import State
 from animegan_gateway.redis_store import RedisStore
 from animegan_gateway.sqlite_store import SqliteStore
 from animegan_gateway.verdicts import MOST_LOST
-from crowd import Audit, Crowd, GatewayVictim, JavaVictim, Mute, RedisVictim, Victim, WorkerVictim, held
-from gateways import Gateway, code, running_gateway
-from pictures import encoded, photo
-from servers import Server, running_server, wait_until
-from stores import KINDS, RedisServer, redis_server
+from harness.crowd import Audit, Crowd, GatewayVictim, JavaVictim, Mute, RedisVictim, Victim, WorkerVictim, held
+from harness.gateways import Gateway, code, running_gateway
+from harness.pictures import encoded, photo
+from harness.servers import Server, running_server, wait_until
+from harness.stores import KINDS, RedisServer, redis_server
 
 pytestmark = pytest.mark.server
 

@@ -16,10 +16,10 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from animegan_gateway.keys import Keys
-from browsers import opened_page
-from gateways import Gateway, before, running_gateway
-from pictures import encoded, photo
-from servers import ROOT, Server, running_server, wait_until
+from harness.browsers import opened_page
+from harness.gateways import Gateway, before, running_gateway
+from harness.pictures import encoded, photo
+from harness.servers import ROOT, Server, running_server, wait_until
 
 pytestmark = pytest.mark.server
 

@@ -17,8 +17,8 @@ from animegan_gateway.errors import StorageFull, StoreUnavailable
 from animegan_gateway.jobs import Result, State
 from animegan_gateway.redis_store import RedisStore
 from animegan_gateway.store import Store
-from clocks import wall_clock
-from stores import AMPLE, Place, RedisServer, ask, redis_server, submitted
+from harness.clocks import wall_clock
+from harness.stores import AMPLE, Place, RedisServer, ask, redis_server, submitted
 
 pytestmark = pytest.mark.anyio
 

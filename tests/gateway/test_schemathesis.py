@@ -16,8 +16,8 @@ import requests
 from animegan.errors import AnimeganError
 from animegan_gateway import errors
 from animegan_gateway.views import JobView, StylesView
-from gateways import Gateway, running_gateway
-from servers import Server
+from harness.gateways import Gateway, running_gateway
+from harness.servers import Server
 
 CONFIGURATION = """
 max-stream-events = 1
@@ -65,7 +65,7 @@ def test_schemathesis_finds_nothing_undocumented(server: Server, tmp_path: Path)
                 **os.environ,
                 "NO_COLOR": "1",
                 "PYTHONPATH": os.pathsep.join(sys.path),
-                "SCHEMATHESIS_HOOKS": "schemathesis_hooks",
+                "SCHEMATHESIS_HOOKS": "harness.schemathesis_hooks",
             },
             cwd=tmp_path,
             capture_output=True,

@@ -27,7 +27,7 @@ from animegan_gateway import redis_store, sqlite_store
 from animegan_gateway.bell import Bell, wait
 from animegan_gateway.jobs import ENDED, HELD, MOST_PAUSE_S, TRANSITIONS, Job, Result, State, new_id
 from animegan_gateway.store import RUNS, Bounds, Full, Line, Mismatch, Run, Store, Waiting
-from stores import AMPLE, KINDS, Place, RedisServer, ask, redis_server, submitted
+from harness.stores import AMPLE, KINDS, Place, RedisServer, ask, redis_server, submitted
 
 pytestmark = pytest.mark.anyio
 

@@ -16,11 +16,11 @@ import pytest
 import requests
 
 from animegan_gateway.keys import Keys
-from crowd import Audit, Crowd, GatewayVictim, RedisVictim, Victim, moment
-from gateways import Gateway, running_gateway
-from pictures import encoded, photo
-from servers import Server, started_server, wait_until
-from stores import RedisServer, redis_server
+from harness.crowd import Audit, Crowd, GatewayVictim, RedisVictim, Victim, moment
+from harness.gateways import Gateway, running_gateway
+from harness.pictures import encoded, photo
+from harness.servers import Server, started_server, wait_until
+from harness.stores import RedisServer, redis_server
 
 pytestmark = pytest.mark.server
 

@@ -25,8 +25,8 @@ from animegan_gateway.uploads import (
     receive,
     spooled,
 )
-from picture_files import png_bomb
-from pictures import encoded, photo
+from harness.picture_files import png_bomb
+from harness.pictures import encoded, photo
 
 BOUNDARY = "-----x-=-y"
 HEADERS = {"content-type": f'multipart/form-data; boundary="{BOUNDARY}"'}

@@ -12,7 +12,7 @@ from animegan.errors import BadImage, OutOfMemory
 from animegan_gateway.jobs import MOST_PAUSE_S, TRANSITIONS, Job, State
 from animegan_gateway.torchserve import Lost, NotTaken, Presence, Refused, WorkerEnded
 from animegan_gateway.verdicts import MOST_CRASHES, MOST_LOST, Verdict, hopeless, verdict
-from stores import ask
+from harness.stores import ask
 
 NOW = 1000.0
 Outcome = Refused | WorkerEnded | Lost | NotTaken

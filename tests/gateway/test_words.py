@@ -10,7 +10,7 @@ from animegan_gateway.board import Place
 from animegan_gateway.jobs import Job, State
 from animegan_gateway.torchserve import Presence
 from animegan_gateway.words import language, message
-from stores import ask
+from harness.stores import ask
 
 
 @pytest.mark.parametrize(

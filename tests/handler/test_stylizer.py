@@ -17,7 +17,7 @@ from animegan.networks.animegan2.layout import Shape
 from animegan.networks.animegan2.plan import plans
 from animegan.networks.plan import Plan
 from animegan.stylizer import Stylizer
-from pictures import photo
+from harness.pictures import photo
 
 MIB = 2**20
 

@@ -56,7 +56,7 @@ class Checkout:
             shutil.copy(ROOT / "scripts" / name, self.root / "scripts" / name)
         self.write("scripts/animegan_cli/__init__.py", "")
         self.write("scripts/animegan_cli/main.py", MAIN)
-        self.write("scripts/animegan_cli/serve.py", MODULE)
+        self.write("scripts/animegan_cli/serving/serve.py", MODULE)
         self.write("handler/beside.py", "")
         self.write("requirements/torch-cpu.txt", "torch==1.0+cpu\n")
         for lock in ("cpu", "dev"):
@@ -89,7 +89,8 @@ class Checkout:
             "PIP_CONFIG_FILE": os.devnull,
         }
         return subprocess.Popen(
-            command or (sys.executable, self.root / "scripts" / "bootstrap.py", "--exec", "animegan_cli.serve", "a b"),
+            command
+            or (sys.executable, self.root / "scripts" / "bootstrap.py", "--exec", "animegan_cli.serving.serve", "a b"),
             env={**own, **offline, "ANIMEGAN_LOCK": "cpu", **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

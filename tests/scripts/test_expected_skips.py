@@ -32,7 +32,7 @@ def outcome(folder: Path, entries: str, *, ci: bool, more: str = "") -> tuple[in
     (folder / "tests" / "expected_skips.txt").write_text(entries)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "plugins.expected_skips", "-p", "no:cacheprovider", "tests"],
+        [sys.executable, "-m", "pytest", "-p", "harness.expected_skips", "-p", "no:cacheprovider", "tests"],
         cwd=folder,
         env={**environment, "PYTHONPATH": str(TESTS), "CI": "true" if ci else ""},
         capture_output=True,

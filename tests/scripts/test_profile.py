@@ -23,8 +23,8 @@ from animegan.networks.animegan2.plan import plans
 from animegan.networks.plan import megabytes
 from animegan.resources.memory import release
 from animegan_cli import profile as work
-from pictures import encoded, photo, photo_tensor
-from weight_files import bundled
+from harness.pictures import encoded, photo, photo_tensor
+from harness.weight_files import bundled
 
 BLOCKS = ["block_a", "block_b", "block_c", "block_d", "block_e", "out_layer"]
 ROWS = ["decode", "plan", "transfer", *BLOCKS, "encode", "total"]

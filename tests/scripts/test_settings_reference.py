@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from animegan.settings import Settings
-from animegan_cli import settings_reference
-from animegan_cli.archive import ROOT
+from animegan_cli.checkout import ROOT
+from tools import settings_reference
 
 
 def test_the_page_is_generated() -> None:

@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 from animegan.errors import ServiceFailed
-from animegan_cli import processes
-from animegan_cli.signals import Signals, Stopped
-from animegan_cli.supervisor import PAUSES_S, Supervisor
+from animegan_cli.serving import processes
+from animegan_cli.serving.signals import Signals, Stopped
+from animegan_cli.serving.supervisor import PAUSES_S, Supervisor
 
 ROOT = Path(__file__).resolve().parents[2]
 SLEEP = "import time; time.sleep(600)"

@@ -15,8 +15,8 @@ from PIL import Image
 
 from animegan_client import Client, ServerError
 from animegan_gateway.keys import Keys
-from pictures import encoded, photo
-from servers import Server, alive, running_server, started_server, wait_until
+from harness.pictures import encoded, photo
+from harness.servers import Server, alive, running_server, started_server, wait_until
 
 pytestmark = pytest.mark.server
 

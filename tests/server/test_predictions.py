@@ -17,9 +17,9 @@ from PIL import Image
 
 from animegan import Stylizer
 from animegan.report import Report
-from picture_files import STORED_AS, oriented, png_bomb
-from pictures import encoded, photo
-from servers import ROOT, Server, running_server
+from harness.picture_files import STORED_AS, oriented, png_bomb
+from harness.pictures import encoded, photo
+from harness.servers import ROOT, Server, running_server
 
 pytestmark = pytest.mark.server
 

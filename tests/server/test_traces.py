@@ -9,10 +9,10 @@ import psutil
 import pytest
 import requests
 
-from collectors import PARENT, Collector, collector, traceparent
-from gateways import code
-from pictures import encoded, photo
-from servers import ROOT, Server, running_server, wait_until
+from harness.collectors import PARENT, Collector, collector, traceparent
+from harness.gateways import code
+from harness.pictures import encoded, photo
+from harness.servers import ROOT, Server, running_server, wait_until
 
 pytestmark = pytest.mark.server
 

@@ -19,7 +19,7 @@ from animegan.networks.animegan2.bands import Weights
 from animegan.networks.animegan2.whole import Whole
 from animegan.styles import get_style, verify
 from benchmarks.reference import generate, psnr, redraw, redraw_video
-from pictures import photo
+from harness.pictures import photo
 
 pytestmark = pytest.mark.skipif(not importlib.util.find_spec("triton"), reason="Triton is not installed")
 

@@ -1,0 +1,1 @@
+"""The real parts that tests and benchmarks start: servers, gateways, stores, browsers, pictures and faults."""
