@@ -15,6 +15,7 @@ import psutil
 import pytest
 import requests
 
+from harness import MIB
 from harness.gateways import Gateway, code, running_gateway
 from harness.picture_files import png_bomb
 from harness.pictures import encoded, photo
@@ -24,7 +25,6 @@ pytestmark = pytest.mark.server
 
 PICTURE = encoded(photo(64, 48))
 LARGE = encoded(photo(1024, 1024))
-MIB = 2**20
 FLAT_MIB = 64
 GIGABYTE = 1000  # in MiB
 STREAMS = 1000

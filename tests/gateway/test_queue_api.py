@@ -13,6 +13,7 @@ import pytest
 import requests
 from PIL import Image
 
+from harness import MIB
 from harness.gateways import Gateway, code, running_gateway
 from harness.picture_files import png_bomb
 from harness.pictures import encoded, photo
@@ -21,7 +22,6 @@ from harness.servers import wait_until
 PICTURE = encoded(photo(64, 48))
 OTHER = encoded(photo(64, 48, 1))
 UNKNOWN = "A" * 22
-MIB = 2**20
 
 
 @pytest.fixture(scope="module")

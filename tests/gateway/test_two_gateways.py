@@ -19,12 +19,11 @@ from animegan_gateway.keys import Keys
 from harness.crowd import Audit, Crowd, GatewayVictim, RedisVictim, Victim, moment
 from harness.gateways import Gateway, running_gateway
 from harness.pictures import encoded, photo
-from harness.servers import Server, started_server, wait_until
+from harness.servers import QUICK, Server, started_server, wait_until
 from harness.stores import RedisServer, redis_server
 
 pytestmark = pytest.mark.server
 
-QUICK = {"ANIMEGAN_WARMUP_PX": "16"}
 LEASE_S = 2
 # Each gateway notes when it asked Redis for a job; two that ask together may get theirs in the other order.
 TAKING_S = 0.1

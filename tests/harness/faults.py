@@ -23,11 +23,13 @@ import pytest
 import requests
 
 from animegan_cli.serving.ports import free_port
+from harness import MIB
 from harness.clocks import WallClock, wall_clock
 from harness.crowd import Audit, Crowd, JavaVictim, WorkerVictim, end, held, moment
+from harness.faulty_handler import ENDS_ITS_WORKER, HANDLER, no_memory
 from harness.gateways import Gateway, running_gateway
 from harness.pictures import encoded, photo
-from harness.servers import Server, alive, command, running_server, wait_until
+from harness.servers import QUICK, Server, alive, command, running_server, wait_until
 from harness.stores import RedisServer, redis_server
 
 HEAP_MIB = 128  # Java's, the least there may be
@@ -40,26 +42,7 @@ FLOWS = 5  # pictures that are drawn before a fault, and after it
 PATIENCE_S = 120.0
 ALL_IS_WELL = frozenset({"200", "202"})
 
-# In a comment of a JPEG: what the handler does with it.
-ENDS_ITS_WORKER, HAS_TO_WAIT = b"ends its worker", b"finds no memory three times"
 REFUSALS = 3
-HANDLER = f"""
-
-def _decode_or_fail(self, fields, headers, decode=AnimeganHandler._decode, refused=[]):
-    import os, signal
-    from animegan.errors import OutOfMemory
-
-    picture = bytes(fields.get("body", b""))
-    if {ENDS_ITS_WORKER!r} in picture:
-        os.kill(os.getpid(), signal.SIGSEGV)
-    if {HAS_TO_WAIT!r} in picture and refused.count(picture) < {REFUSALS}:
-        refused.append(picture)
-        return Item(error=OutOfMemory("No memory is left for this picture now."))
-    return decode(self, fields, headers)
-
-
-AnimeganHandler._decode = _decode_or_fail
-"""
 
 
 @dataclass(frozen=True)
@@ -130,7 +113,7 @@ def running_house(folder: Path) -> Iterator[House]:
     metrics_port = free_port()
     with redis_server(folder / "redis", environment=set_by) as redis:
         settings = {
-            "ANIMEGAN_WARMUP_PX": "16",
+            **QUICK,
             "ANIMEGAN_JAVA_HEAP_MB": str(HEAP_MIB),
             "ANIMEGAN_GATEWAY_STORE": redis.url,
             "ANIMEGAN_GATEWAY_LEASE_S": str(LEASE_S),
@@ -189,7 +172,7 @@ def _kill_java(house: House) -> Beside:
 def _exhaust_java(house: House) -> Beside:
     java = house.server.java()
     assert java
-    url, picture = f"{house.server.inference}/predictions/animegan", bytes(UPLOAD_MIB * 2**20)
+    url, picture = f"{house.server.inference}/predictions/animegan", bytes(UPLOAD_MIB * MIB)
     saw: Counter[str] = Counter()
     while alive(java):
         try:
@@ -248,7 +231,7 @@ def _set_clock(house: House, ahead_s: int) -> Beside:
     clock = house.clock or pytest.skip("there is no C compiler for a clock that can be set (Debian: gcc)")
     gateway = house.gateway
     refused = gateway.metric("animegan_gateway_attempts_total", outcome="refused")
-    job_id = gateway.submit(encoded(photo(64, 48, seed=ahead_s), comment=HAS_TO_WAIT)).json()["id"]
+    job_id = gateway.submit(encoded(photo(64, 48, seed=ahead_s), comment=no_memory(REFUSALS))).json()["id"]
     wait_until(
         lambda: gateway.metric("animegan_gateway_attempts_total", outcome="refused") == refused + REFUSALS,
         "a job that pauses",

@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 import requests
 
+from harness import MIB
 from harness.crowd import Audit, Order, how_it_ended, moment
 from harness.gateways import Gateway
 from harness.pictures import encoded, photo
@@ -23,7 +24,6 @@ from harness.pictures import encoded, photo
 MEASURED = 16  # pictures, for the capacity
 CALLERS = 6  # so that none meets its own share of the queue first
 ENDS_WITHIN_S = 300.0
-MIB = 2**20
 
 
 @dataclass

@@ -25,6 +25,7 @@ from animegan_cli.serving import processes
 from animegan_cli.serving.torchserve import JAVA_CLASS
 
 ROOT = Path(__file__).resolve().parents[2]
+QUICK = {"ANIMEGAN_WARMUP_PX": "16"}  # the settings of a server that is to start soon
 PATIENCE_S = 300  # for a start on a busy machine, the archive's building included
 
 

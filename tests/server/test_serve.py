@@ -16,11 +16,9 @@ import requests
 
 from animegan_cli.serving import processes
 from harness.pictures import encoded, photo
-from harness.servers import ROOT, Server, alive, running_server, started_server, wait_until
+from harness.servers import QUICK, ROOT, Server, alive, running_server, started_server, wait_until
 
 pytestmark = pytest.mark.server
-
-QUICK = {"ANIMEGAN_WARMUP_PX": "16"}
 
 
 @pytest.fixture(scope="module")
