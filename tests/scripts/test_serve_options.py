@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from animegan_cli.serving import serve
@@ -57,8 +58,8 @@ def test_the_option_beats_the_variable_and_the_variable_the_file() -> None:
         port_1, port_2 = str(one.getsockname()[1]), str(two.getsockname()[1])
         both = refused("--inference-port", port_1, ANIMEGAN_INFERENCE_PORT=port_2)
         variable = refused(ANIMEGAN_INFERENCE_PORT=port_2)
-    assert f"Port {port_1} (inference) is in use by python" in both
-    assert str(os.getpid()) in both
+    holder = f"{psutil.Process().name()} (process {os.getpid()})"
+    assert f"Port {port_1} (inference) is in use by {holder}" in both
     assert f"Port {port_2} (inference) is in use" in variable
 
 
