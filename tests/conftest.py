@@ -12,7 +12,7 @@ from harness.servers import Server, running_server
 
 os.environ.update({**OPENMP, **os.environ})
 
-pytest_plugins = ["harness.expected_skips"]
+pytest_plugins = ["harness.expected_skips", "harness.groups"]
 
 
 @pytest.fixture(scope="session")
