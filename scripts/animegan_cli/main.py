@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import os
@@ -14,7 +15,7 @@ import typer
 from rich.console import Console
 
 from animegan import __version__
-from animegan.errors import AnimeganError, BadOption
+from animegan.errors import AnimeganError, BadOption, BadSetting
 from animegan.report import notes
 from animegan.styles import DEFAULT_STYLE, bundled_styles, get_style
 from animegan.styles import styles as all_styles
@@ -90,19 +91,29 @@ ROLE: dict[str, Any] = {
 @app.command(**ROLE)
 def serve(context: typer.Context) -> None:
     """Serve: TorchServe, its agent and the gateway, watched until Ctrl-C."""
+    _require("serve", "ts")
+    _require("gateway", "fastapi")
     _become("animegan_cli.serving.serve", context.args)
 
 
 @app.command(**ROLE)
 def gateway(context: typer.Context) -> None:
     """Run the gateway alone, before a TorchServe elsewhere."""
+    _require("gateway", "fastapi")
     _become("animegan_gateway", context.args)
 
 
 @app.command(**ROLE)
 def agent(context: typer.Context) -> None:
     """Run the agent alone, beside a TorchServe."""
+    _require("gateway", "structlog")
     _become("animegan_agent", context.args)
+
+
+def _require(extra: str, package: str) -> None:
+    """Raise `BadSetting` where the package, and so the extra that brings it, is not installed."""
+    if importlib.util.find_spec(package) is None:
+        raise BadSetting(f"{package} is not installed. Install animegan-serve with its extra: animegan-serve[{extra}].")
 
 
 def _become(module: str, arguments: list[str]) -> NoReturn:

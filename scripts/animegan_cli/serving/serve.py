@@ -21,7 +21,7 @@ from typing import TextIO
 from animegan.errors import AnimeganError, BadSetting, InternalError, ServiceFailed
 from animegan_agent import settings as agent_settings
 from animegan_agent.settings import Settings as AgentSettings
-from animegan_cli.checkout import ROOT
+from animegan_cli.checkout import ROOT, require_checkout
 from animegan_cli.serving import addresses, guard, java, processes
 from animegan_cli.serving.addresses import Place
 from animegan_cli.serving.module import Module
@@ -142,6 +142,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _prepare(options: argparse.Namespace, instance: Instance, signals: Signals) -> Services:
     """Everything before the start: settings, ports, Java, the archive. Raises `AnimeganError`, `Stopped`."""
     config = options.config.resolve()
+    if config == ROOT / "config":
+        require_checkout("Serving without --config")
     for name, rows in (("agent", AgentSettings), ("gateway", GatewaySettings)):
         if (config / f"{name}.toml").is_file():
             os.environ.setdefault(rows.variable("config"), str(config / f"{name}.toml"))
