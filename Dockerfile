@@ -7,7 +7,7 @@ ARG BASE=docker.io/library/debian:bookworm-slim
 FROM ${BASE} AS packages
 # cpu, or cuda for NVIDIA GPUs.
 ARG ANIMEGAN_LOCK=cpu
-# The URL of PyTorch's index for its CPU build, where pip's own index has only the CUDA build.
+# The URL of an index for PyTorch's CPU build, instead of PyTorch's own.
 ARG ANIMEGAN_TORCH_INDEX=
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 # Debian's versions move with its security updates, and the older ones are gone then: the base's digest is what is pinned.
@@ -78,7 +78,7 @@ STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/bin/tini", "--", "animegan"]
 CMD ["serve"]
 # Long enough at the start for every style to be loaded and warmed up on a slow CPU.
-HEALTHCHECK --interval=10s --timeout=10s --start-period=300s --retries=3 CMD ["python", "-m", "animegan_cli.health"]
+HEALTHCHECK --interval=10s --timeout=10s --start-period=300s --retries=3 CMD ["python", "-m", "animegan_cli.serving.health"]
 
 ARG VERSION=0.1.0
 ARG REVISION=

@@ -28,13 +28,13 @@ from PIL import Image
 
 from animegan.report import Report
 from animegan.resources.cgroups import facts
-from animegan_cli.ports import free_port
+from animegan_cli.serving.ports import free_port
 from benchmarks.result import store, table
 from benchmarks.two_gigabytes import UHD, Group
-from containers import Container, built_image, image_bytes, run_once, started_container, volume
-from gateways import ENDED
-from pictures import encoded, photo
-from servers import command, wait_until
+from harness.containers import Container, built_image, image_bytes, run_once, started_container, volume
+from harness.gateways import ENDED
+from harness.pictures import encoded, photo
+from harness.servers import command, wait_until
 
 MIB = 2**20
 LIMIT_MIB = 2048

@@ -1,7 +1,7 @@
 """Parts of the house fail while callers send pictures: what do they see, for how long, and what is lost?
 
 `scripts/benchmark faults [--redis 30] [--overload 300]` (both in seconds) writes `docs/operations/faults.md` too. The
-house is what `scripts/serve` starts, with Redis (`appendfsync always`); the faults are scripted in `tests/faults.py`,
+house is what `scripts/serve` starts, with Redis (`appendfsync always`); `tests/harness/faults.py` scripts the faults,
 and the tests go through them in the same way. Callers send small pictures, each until it is accepted, and 3 in 10 once
 more under the same Idempotency-Key. A pause is the longest time in which no picture came, the fault's mending included.
 Lost is a job that has not ended, ended twice, or is done without its picture; a duplicate is one that nobody asked for.
@@ -22,8 +22,8 @@ import pytest
 
 from benchmarks import result
 from benchmarks.result import store, table
-from faults import QUEUE_JOBS, Outcome, all_of_them, running_house, said, suffer
-from overload import Overload, overload
+from harness.faults import QUEUE_JOBS, Outcome, all_of_them, running_house, said, suffer
+from harness.overload import Overload, overload
 
 REDIS_S, OVERLOAD_S = 30.0, 300.0
 TIMES = 2.0

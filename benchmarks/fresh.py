@@ -19,7 +19,7 @@ import torch
 
 from animegan.resources import memory
 from animegan.resources.hardware import cpu_count
-from animegan_cli.processes import OPENMP
+from animegan_cli.serving.processes import OPENMP
 
 MIB = 2**20
 WARMUP_PX = 64

@@ -28,7 +28,7 @@ from benchmarks import fresh
 from benchmarks.contenders import Ours, plan_of
 from benchmarks.fresh import MIB, WARMUP_PX, NotMeasured, Watch
 from benchmarks.result import store, table
-from pictures import encoded, photo
+from harness.pictures import encoded, photo
 
 SMALLEST_PX, LARGEST_PX, COUNTED_PX = 256, 8192, 1024
 SECONDS = 200

@@ -25,11 +25,11 @@ from typing import Any
 
 import requests
 
-from animegan_cli.panels import ROWS, Panel
 from benchmarks.result import store, table
-from monitors import Prometheus, running_prometheus, targets
-from pictures import encoded, photo
-from servers import Server, running_server
+from harness.monitors import Prometheus, running_prometheus, targets
+from harness.pictures import encoded, photo
+from harness.servers import Server, running_server
+from tools.panels import ROWS, Panel
 
 SCRAPE_S = 2
 WINDOW_S = 10 * SCRAPE_S  # for $__rate_interval

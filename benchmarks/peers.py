@@ -119,7 +119,7 @@ def _package(name: str) -> Any:
 
 def _onnx() -> bytes:
     _package("onnx")
-    from animegan_cli.onnx_model import onnx_model  # noqa: PLC0415 - an optional package
+    from animegan_cli.weights.onnx_model import onnx_model  # noqa: PLC0415 - an optional package
 
     data: bytes = onnx_model(load_weights(verify(get_style("classic"))), {}, "").SerializeToString()
     return data

@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 import requests
 
-from animegan_cli.ports import free_port
+from animegan_cli.serving.ports import free_port
 from benchmarks.result import store, table
-from gateways import Gateway, running_gateway
-from pictures import encoded, photo
-from servers import running_server
+from harness.gateways import Gateway, running_gateway
+from harness.pictures import encoded, photo
+from harness.servers import running_server
 
 CALLERS = 4
 OUTCOMES = ("drawn", "refused", "worker_ended", "lost", "not_taken", "no_room")

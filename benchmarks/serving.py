@@ -14,8 +14,8 @@ import requests
 
 from animegan.report import Report
 from benchmarks.result import store, table
-from pictures import encoded, photo
-from servers import Server, running_server
+from harness.pictures import encoded, photo
+from harness.servers import Server, running_server
 
 SIDES_PX = (256, 512, 1024)
 RUNS = 7

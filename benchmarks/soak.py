@@ -33,12 +33,12 @@ import psutil
 import requests
 
 from animegan import errors as handler_errors
-from animegan_cli.ports import free_port
+from animegan_cli.serving.ports import free_port
 from benchmarks.result import store, table
 from benchmarks.trend import trend
-from gateways import ENDED, Gateway
-from pictures import encoded, photo
-from servers import Server, command, running_server
+from harness.gateways import ENDED, Gateway
+from harness.pictures import encoded, photo
+from harness.servers import Server, command, running_server
 
 SECONDS = 1800.0
 CALLERS, DIRECT_CALLERS = 3, 1

@@ -27,8 +27,8 @@ import requests
 
 from animegan.report import Report
 from benchmarks.result import store, table
-from pictures import encoded, photo
-from servers import Server, command, running_server
+from harness.pictures import encoded, photo
+from harness.servers import Server, command, running_server
 
 MIB = 2**20
 LIMIT_MIB = 2048

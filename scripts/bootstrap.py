@@ -2,9 +2,10 @@
 
     bootstrap.py [dev] [java] [--exec MODULE [ARGUMENT ...]]
 
-`ANIMEGAN_LOCK` (cpu or cuda) chooses the runtime's lock, else an NVIDIA device does; `ANIMEGAN_TORCH_INDEX` is the URL
-of the index to take PyTorch's CPU build from. Every file is checked against its hash in the lock, except that build:
-see requirements/README.md. Only the standard library is used: this runs before anything is installed.
+`ANIMEGAN_LOCK` (cpu or cuda) chooses the runtime's lock, else an NVIDIA device does. PyTorch's CPU build comes from
+`ANIMEGAN_TORCH_INDEX` where that is set, else from where pip looks by itself, else from PyTorch's own index. Every file
+is checked against its hash in the lock, except that build: see requirements/README.md. Only the standard library is
+used: this runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import fcntl
 import hashlib
 import importlib.util
 import os
+import platform
 import re
 import shutil
 import signal
@@ -30,6 +32,8 @@ PYTHON = VENV / "bin" / "python"
 STAMPS = VENV / ".installed"  # one file a lock, written last; it holds the lock's key
 UNFINISHED = STAMPS / "unfinished"  # is there while pip writes; an end in between leaves it behind
 RUNTIMES = ("cpu", "cuda")
+PYTHONS = ((3, 11), (3, 12), (3, 13))
+TORCH_INDEX = "https://download.pytorch.org/whl/cpu"  # PyTorch's own index of its CPU builds
 CPU_BUILD = "torch-cpu"  # PyTorch's build of its own for the CPU, of which the cpu lock is the rest
 ROOMS = ("handler", "gateway", "scripts")  # where the import packages live
 
@@ -60,6 +64,9 @@ class PipFailed(SetupError):
 
 def main(arguments: list[str]) -> None:
     """Install what is missing; replace this process by `-m MODULE` where `--exec` is given. Raises `SetupError`."""
+    if sys.version_info[:2] not in PYTHONS:
+        known = ", ".join(f"{major}.{minor}" for major, minor in PYTHONS)
+        raise SetupError(f"{sys.executable} is Python {platform.python_version()}. Use one of {known}.")
     cut = arguments.index("--exec") if "--exec" in arguments else len(arguments)
     locks = [runtime(), *arguments[:cut]]
     if not all(map(installed, locks)):
@@ -158,23 +165,34 @@ def install(locks: list[str]) -> None:
 
 
 def install_cpu_build() -> bool:
-    """Install PyTorch's CPU build, whose hash the lock can't know; false where pip finds none and was not told where.
+    """Install PyTorch's CPU build, whose hash the lock can't know; return false where no index has it.
 
     Raises `PipFailed`, and `SetupError` where `ANIMEGAN_TORCH_INDEX` doesn't have it.
     """
-    index = os.environ.get("ANIMEGAN_TORCH_INDEX")
+    if index := os.environ.get("ANIMEGAN_TORCH_INDEX"):
+        if failure := _cpu_build_is_missing(f"--index-url={index}"):
+            pin = lock_file(CPU_BUILD).read_text().split()[0]
+            raise SetupError(f"ANIMEGAN_TORCH_INDEX={index!r} has no {pin} for this machine. {failure}")
+        return True
+    if not _cpu_build_is_missing():
+        return True
+    say(f"  not found where pip looks; trying {TORCH_INDEX}")
+    if not _cpu_build_is_missing(f"--index-url={TORCH_INDEX}"):
+        return True
+    say("  not found there: PyTorch's default build follows, with gigabytes of CUDA packages on Linux. To do without")
+    say("  them, stop and set ANIMEGAN_TORCH_INDEX: see requirements/README.md")
+    return False
+
+
+def _cpu_build_is_missing(*options: str) -> PipFailed | None:
+    """Install the CPU build; return pip's failure where the index lacks it. Raises `PipFailed` for any other."""
     try:
-        pip("--no-deps", "--only-binary=:all:", *([f"--index-url={index}"] if index else []), locks=[CPU_BUILD])
+        pip("--no-deps", "--only-binary=:all:", *options, locks=[CPU_BUILD])
     except PipFailed as failure:
         if not re.search(NOT_THERE, str(failure)):
             raise
-        if index:
-            pin = lock_file(CPU_BUILD).read_text().split()[0]
-            raise SetupError(f"ANIMEGAN_TORCH_INDEX={index!r} has no {pin} for this machine. {failure}") from None
-        say("  not found: PyTorch's default build follows, with gigabytes of CUDA packages on Linux. To do without")
-        say("  them, stop and set ANIMEGAN_TORCH_INDEX: see requirements/README.md")
-        return False
-    return True
+        return failure
+    return None
 
 
 def pip(*options: str, locks: list[str]) -> None:

@@ -7,5 +7,5 @@ for python in python3 python3.13 python3.12 python3.11; do
     exec "$python" "$here/bootstrap.py" "$@"
   fi
 done
-echo "No Python 3.11, 3.12 or 3.13 is on the PATH. Install one (Debian: apt-get install python3 python3-venv)." >&2
+echo "No Python 3.11, 3.12 or 3.13 is on the PATH$(python3 -c 'import platform as p; print(f", only {p.python_version()}")' 2>/dev/null || true). Install one (Debian: apt-get install python3 python3-venv)." >&2
 exit 1

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from animegan_cli.processes import OPENMP
-from servers import Server, running_server
+from animegan_cli.serving.processes import OPENMP
+from harness.servers import Server, running_server
 
 os.environ.update({**OPENMP, **os.environ})
 
-pytest_plugins = ["plugins.expected_skips"]
+pytest_plugins = ["harness.expected_skips", "harness.groups"]
 
 
 @pytest.fixture(scope="session")

@@ -20,10 +20,10 @@ from importlib import metadata
 from pathlib import Path
 
 import animegan
-from animegan.errors import BadSetting, InternalError
+from animegan.errors import InternalError
+from animegan_cli.checkout import ROOT, require_checkout
 from animegan_cli.replacing import replacing
 
-ROOT = Path(__file__).resolve().parents[2]
 ARCHIVE = ROOT / "model_store" / "animegan.mar"
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip entry can carry
@@ -39,15 +39,9 @@ def is_stale(archive: Path = ARCHIVE) -> bool:
         return True
 
 
-def require_checkout() -> None:
-    """Raise `BadSetting` unless this is a checkout, which has what the archive is made of."""
-    if not (ROOT / "handler" / "animegan_handler.py").is_file():
-        raise BadSetting("The archive is built in a checkout of the project, and this installation is none. Clone it.")
-
-
 def build(archive: Path = ARCHIVE, say: Callable[[str], None] = lambda _: None) -> Path:
     """Write the archive, in one step at the end. Raises `BadSetting` outside a checkout, `InternalError` else."""
-    require_checkout()
+    require_checkout("Building the archive")
     with replacing(archive) as part:
         _build(part, say)
     return archive

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import os
@@ -14,11 +15,12 @@ import typer
 from rich.console import Console
 
 from animegan import __version__
-from animegan.errors import AnimeganError, BadOption
+from animegan.errors import AnimeganError, BadOption, BadSetting
 from animegan.report import notes
 from animegan.styles import DEFAULT_STYLE, bundled_styles, get_style
 from animegan.styles import styles as all_styles
 from animegan_cli import keys, workers
+from animegan_cli.checkout import require_checkout
 from animegan_cli.language import language
 from animegan_cli.screen import screen
 
@@ -89,19 +91,29 @@ ROLE: dict[str, Any] = {
 @app.command(**ROLE)
 def serve(context: typer.Context) -> None:
     """Serve: TorchServe, its agent and the gateway, watched until Ctrl-C."""
-    _become("animegan_cli.serve", context.args)
+    _require("serve", "ts")
+    _require("gateway", "fastapi")
+    _become("animegan_cli.serving.serve", context.args)
 
 
 @app.command(**ROLE)
 def gateway(context: typer.Context) -> None:
     """Run the gateway alone, before a TorchServe elsewhere."""
+    _require("gateway", "fastapi")
     _become("animegan_gateway", context.args)
 
 
 @app.command(**ROLE)
 def agent(context: typer.Context) -> None:
     """Run the agent alone, beside a TorchServe."""
+    _require("gateway", "structlog")
     _become("animegan_agent", context.args)
+
+
+def _require(extra: str, package: str) -> None:
+    """Raise `BadSetting` where the package, and so the extra that brings it, is not installed."""
+    if importlib.util.find_spec(package) is None:
+        raise BadSetting(f"{package} is not installed. Install animegan-serve with its extra: animegan-serve[{extra}].")
 
 
 def _become(module: str, arguments: list[str]) -> NoReturn:
@@ -176,7 +188,7 @@ def archive(
     from animegan_cli import archive as work  # noqa: PLC0415
     from animegan_cli import native  # noqa: PLC0415
 
-    work.require_checkout()
+    require_checkout("Building the archive")
     native.build(_say)  # first, as the libraries travel in the archive
     target = out or work.ARCHIVE
     if if_stale and not work.is_stale(target):
@@ -198,7 +210,7 @@ def list_styles(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list, for programs.")] = False,
 ) -> None:
     """List the styles: whose terms they are under, and which are installed."""
-    from animegan_cli.install import state  # noqa: PLC0415
+    from animegan_cli.weights.install import state  # noqa: PLC0415
 
     known = {style: state(style) for style in all_styles().values()}
     if as_json:
@@ -222,7 +234,7 @@ def fetch(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Accept the licence without being asked.")] = False,
 ) -> None:
     """Download a published style, after its licence was shown."""
-    from animegan_cli import install  # noqa: PLC0415
+    from animegan_cli.weights import install  # noqa: PLC0415
 
     style = bundled_styles().get(style_id) or get_style(style_id)
     if install.state(style) == "bundled":
@@ -272,7 +284,7 @@ def import_style(
     ] = None,
 ) -> None:
     """Install a style from a weights file in hand; for the listed ids, the registry knows title and licence."""
-    from animegan_cli import install  # noqa: PLC0415
+    from animegan_cli.weights import install  # noqa: PLC0415
 
     style = install.import_file(
         file,
@@ -298,7 +310,7 @@ def export_style(
 ) -> None:
     """Write a style's generator as an ONNX file, to run it elsewhere; compared with PyTorch if onnxruntime is there."""
     style = get_style(style_id)
-    from animegan_cli.export import export  # noqa: PLC0415
+    from animegan_cli.weights.export import export  # noqa: PLC0415
 
     difference = export(onnx, style)
     _show_licence(style)

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from animegan_cli.processes import OPENMP
+from animegan_cli.serving.processes import OPENMP
 
 # Read when torch is imported; without the second, each start and stop of the profiler is a line on stderr.
 os.environ.update({**OPENMP, "KINETO_LOG_LEVEL": "99", **os.environ})
@@ -38,7 +38,7 @@ from animegan.networks.plan import Plan, megabytes
 from animegan.pipeline import Item, Pipeline
 from animegan.report import Report
 from animegan.resources import hardware
-from animegan_cli.archive import ROOT
+from animegan_cli.checkout import ROOT
 from animegan_cli.replacing import replacing
 
 _TOTAL = "total"

@@ -17,7 +17,7 @@ from animegan.errors import AnimeganError, BadOption, InternalError
 from animegan.picture.images import Encoded
 from animegan.report import Report
 from animegan_cli.language import language
-from animegan_cli.processes import OPENMP
+from animegan_cli.serving.processes import OPENMP
 from animegan_client import Client, ServerError
 from animegan_client.folder import SUFFIXES as INPUT_SUFFIXES
 from animegan_client.folder import Outcome as Answer

@@ -15,9 +15,9 @@ import requests
 
 from animegan_agent.__main__ import open_agent
 from animegan_agent.settings import Settings
-from animegan_cli.ports import free_port
-from gateways import code
-from servers import Server, wait_until
+from animegan_cli.serving.ports import free_port
+from harness.gateways import code
+from harness.servers import Server, wait_until
 
 
 @asynccontextmanager

@@ -17,10 +17,10 @@ import psutil
 import pytest
 import requests
 
-from animegan_cli.ports import free_port
-from gateways import Gateway, running_gateway
-from pictures import encoded, photo
-from servers import Server, running_server, wait_until
+from animegan_cli.serving.ports import free_port
+from harness.gateways import Gateway, running_gateway
+from harness.pictures import encoded, photo
+from harness.servers import Server, running_server, wait_until
 
 pytestmark = pytest.mark.server
 

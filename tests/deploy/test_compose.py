@@ -17,22 +17,21 @@ import requests
 import yaml
 from PIL import Image
 
-import networks
 from animegan_agent.settings import Settings as AgentSettings
 from animegan_gateway.__main__ import LAST_ANSWERS_S
 from animegan_gateway.settings import Settings as GatewaySettings
-from containers import Container, base_image, built_image, missing, podman, run
-from manifests import kept_by_redis
-from networks import Network, own_network
-from pictures import encoded, photo
-from servers import ROOT, wait_until
+from harness import MIB, networks
+from harness.containers import Container, base_image, built_image, missing, podman, run
+from harness.manifests import kept_by_redis
+from harness.networks import Network, own_network
+from harness.pictures import encoded, photo
+from harness.servers import ROOT, wait_until
 
 DEPLOY = ROOT / "deploy"
 COMPOSE = DEPLOY / "compose.yaml"
 CONFIGURED: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())
 SERVICES: dict[str, dict[str, Any]] = CONFIGURED["services"]
 STAND_IN = "localhost/animegan-test-stand-in"
-MIB = 2**20
 
 every_service = pytest.mark.parametrize("name", SERVICES)
 

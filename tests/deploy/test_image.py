@@ -16,8 +16,8 @@ import pytest
 import animegan
 from benchmarks import container as benchmark
 from benchmarks import result
-from containers import ROOT, Container, built_image, missing, podman, run_once, started_container, volume
-from servers import wait_until
+from harness.containers import ROOT, Container, built_image, missing, podman, run_once, started_container, volume
+from harness.servers import wait_until
 
 GRACE_S = 60
 HOME = "opt/animegan"
@@ -134,7 +134,7 @@ def test_what_is_sized_by_memory_is_sized_by_the_containers(serving: Container) 
 def test_a_role_that_can_not_do_its_work_is_not_healthy(image: str) -> None:
     with volume() as data:
         with started_container(image, "1000", data=data, options=["--entrypoint=sleep"]) as container:
-            assert container.health() == (False, "animegan_cli.serve does not run yet.")
+            assert container.health() == (False, "animegan_cli.serving.serve does not run yet.")
         with started_container(image, "agent", data=data) as alone:
             wait_until(lambda: "503" in alone.health()[1], "an agent that answers")
             assert not alone.health()[0]

@@ -22,19 +22,18 @@ import requests
 import yaml
 from PIL import Image
 
-import networks
 from animegan.settings import Settings as HandlerSettings
 from animegan_agent.settings import Settings as AgentSettings
-from animegan_cli import prometheus_rule
-from animegan_cli.torchserve import address, read_properties
+from animegan_cli.serving.torchserve import address, read_properties
 from animegan_gateway.__main__ import LAST_ANSWERS_S
 from animegan_gateway.queue.jobs import State
 from animegan_gateway.queue.redis_store import RedisStore
 from animegan_gateway.settings import Settings as GatewaySettings
 from animegan_service.bell import Bell
-from containers import built_image, missing, podman
 from docs.test_readme import code, tables
-from manifests import (
+from harness import networks
+from harness.containers import built_image, missing, podman
+from harness.manifests import (
     FOLDER,
     Manifest,
     composed,
@@ -47,11 +46,12 @@ from manifests import (
     quantity,
     variables,
 )
-from networks import Network, own_network
-from pictures import encoded, photo
-from policies import End, Policy, Port, reaches
-from servers import ROOT, wait_until
-from stores import redis_server, submitted
+from harness.networks import Network, own_network
+from harness.pictures import encoded, photo
+from harness.policies import End, Policy, Port, reaches
+from harness.servers import ROOT, wait_until
+from harness.stores import redis_server, submitted
+from tools import prometheus_rule
 
 SETS = {
     "cpu": ("overlays/cpu",),

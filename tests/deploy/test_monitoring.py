@@ -18,14 +18,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from animegan.errors import OutOfMemory
 from animegan_agent.settings import Settings as AgentSettings
-from animegan_cli import dashboard
-from animegan_cli.panels import ROWS
-from animegan_cli.torchserve import address, read_properties
+from animegan_cli.serving.torchserve import address, read_properties
 from animegan_gateway.settings import Settings as GatewaySettings
 from docs.test_readme import anchors, tables
-from monitors import FOLDER, Prometheus, running_prometheus, targets
-from pictures import encoded, photo
-from servers import ROOT, Server
+from harness.monitors import FOLDER, Prometheus, running_prometheus, targets
+from harness.pictures import encoded, photo
+from harness.servers import ROOT, Server
+from tools import dashboard
+from tools.panels import ROWS
 
 RULES = [
     rule

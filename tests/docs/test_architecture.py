@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
-from servers import ROOT
+from harness.servers import ROOT
 
 
 def test_the_contracts_are_kept(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from animegan_agent.settings import Settings as AgentSettings
-from animegan_cli.torchserve import read_properties
+from animegan_cli.serving.torchserve import read_properties
 from animegan_gateway.settings import Settings as GatewaySettings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import requests
 
-from animegan_cli.ports import free_port
-from gateways import Gateway, code, running_gateway
-from pictures import encoded, photo
-from servers import Server, running_server, wait_until
-from stores import redis_server
+from animegan_cli.serving.ports import free_port
+from harness.gateways import Gateway, code, running_gateway
+from harness.pictures import encoded, photo
+from harness.servers import Server, running_server, wait_until
+from harness.stores import redis_server
 
 pytestmark = pytest.mark.server
 

@@ -9,9 +9,9 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from animegan_gateway.metrics import Metrics
-from gateways import running_gateway
-from servers import wait_until
-from stores import redis_server
+from harness.gateways import running_gateway
+from harness.servers import wait_until
+from harness.stores import redis_server
 
 
 def shown(metrics: Metrics) -> dict[str, float]:

@@ -9,11 +9,11 @@ import pytest
 import requests
 
 from animegan_gateway.queue.jobs import Ask, new_id
-from collectors import PARENT, collector, traceparent
-from gateways import Gateway, before
-from pictures import encoded, photo
-from servers import Server
-from stores import AMPLE, KINDS, Place, ask, redis_server
+from harness.collectors import PARENT, collector, traceparent
+from harness.gateways import Gateway, before
+from harness.pictures import encoded, photo
+from harness.servers import Server
+from harness.stores import AMPLE, KINDS, Place, ask, redis_server
 
 TRACE, QUIET = "1" * 32, "2" * 32
 PICTURE = encoded(photo(64, 48))

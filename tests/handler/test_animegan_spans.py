@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from animegan_handler import AnimeganHandler
-from collectors import PARENT, Collector, collector, traceparent
-from contexts import make_context
-from pictures import encoded, photo
-from servers import wait_until
+from harness.collectors import PARENT, Collector, collector, traceparent
+from harness.contexts import make_context
+from harness.pictures import encoded, photo
+from harness.servers import wait_until
 
 GOOD = encoded(photo(40, 32))
 CLOCKS_NS = 10**6  # between the clock of days and that of durations

@@ -27,7 +27,7 @@ from animegan.settings import Settings
 from animegan.styles import get_style, verify
 from animegan.stylizer import Stylizer
 from benchmarks.reference import generate, psnr
-from pictures import encoded, photo
+from harness.pictures import encoded, photo
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU is here")
 

@@ -17,7 +17,7 @@ from animegan.errors import AnimeganError, BadSetting, InternalError, OutOfMemor
 from animegan.pipeline import Pipeline
 from animegan.settings import Settings
 from animegan.stylizer import Run, Stylizer
-from pictures import encoded, photo
+from harness.pictures import encoded, photo
 
 
 @pytest.fixture(scope="module")

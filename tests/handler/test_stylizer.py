@@ -15,7 +15,7 @@ from torch import Tensor
 from animegan.errors import PictureTooLarge
 from animegan.networks.plan import Plan
 from animegan.stylizer import Stylizer
-from pictures import photo
+from harness.pictures import photo
 
 MIB = 2**20
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
-import weight_files as files
-from animegan_cli import readers
+from animegan_cli.weights import readers
+from harness import weight_files as files
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from animegan.networks.animegan2.generator import build
 from animegan.networks.weights import load_weights
 from animegan.styles import get_style, verify
 from animegan_cli import archive
+from animegan_cli.checkout import ROOT
 from animegan_cli.traced import check, save
 
 
@@ -35,7 +36,7 @@ def test_it_holds_what_the_worker_needs_and_no_more(built: Path) -> None:
         names = set(packed.namelist())
         manifest = json.loads(packed.read("MAR-INF/MANIFEST.json"))
     generators = {f"animegan/model_store/generators/{style}.pt" for style in ("cel", "gouache")}
-    handler = archive.ROOT / "handler"
+    handler = ROOT / "handler"
     modules = {str(file.relative_to(handler)) for file in (handler / "animegan").rglob("*.py")}
     native = {str(library.relative_to(handler)) for library in (handler / "animegan").rglob("*.so")}
     others = {
@@ -58,10 +59,10 @@ def test_it_holds_what_the_worker_needs_and_no_more(built: Path) -> None:
 
 def test_a_change_of_a_source_makes_it_stale(built: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for source in archive._sources():
-        copy = tmp_path / source.relative_to(archive.ROOT)
+        copy = tmp_path / source.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, copy)
-    copies = [tmp_path / source.relative_to(archive.ROOT) for source in archive._sources()]
+    copies = [tmp_path / source.relative_to(ROOT) for source in archive._sources()]
     monkeypatch.setattr(archive, "_sources", lambda: copies)
     monkeypatch.setattr(archive, "ROOT", tmp_path)
     assert not archive.is_stale(built)
@@ -84,7 +85,7 @@ def test_what_is_no_archive_is_stale(tmp_path: Path, content: bytes | None) -> N
 
 
 def test_every_kind_of_source_counts() -> None:
-    names = {str(file.relative_to(archive.ROOT)) for file in archive._sources()}
+    names = {str(file.relative_to(ROOT)) for file in archive._sources()}
     assert {
         "config/model-config.yaml",
         "handler/animegan_handler.py",

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 ROOT = Path(__file__).resolve().parents[2]
 MAIN = 'import sys\n\n\ndef main():\n    print("command", *sys.argv[1:])\n'
 MODULE = 'import sys\nimport tiny\nimport beside\nprint("module", tiny.VERSION, *sys.argv[1:])\n'
@@ -56,7 +57,7 @@ class Checkout:
             shutil.copy(ROOT / "scripts" / name, self.root / "scripts" / name)
         self.write("scripts/animegan_cli/__init__.py", "")
         self.write("scripts/animegan_cli/main.py", MAIN)
-        self.write("scripts/animegan_cli/serve.py", MODULE)
+        self.write("scripts/animegan_cli/serving/serve.py", MODULE)
         self.write("handler/beside.py", "")
         self.write("requirements/torch-cpu.txt", "torch==1.0+cpu\n")
         for lock in ("cpu", "dev"):
@@ -89,7 +90,8 @@ class Checkout:
             "PIP_CONFIG_FILE": os.devnull,
         }
         return subprocess.Popen(
-            command or (sys.executable, self.root / "scripts" / "bootstrap.py", "--exec", "animegan_cli.serve", "a b"),
+            command
+            or (sys.executable, self.root / "scripts" / "bootstrap.py", "--exec", "animegan_cli.serving.serve", "a b"),
             env={**own, **offline, "ANIMEGAN_LOCK": "cpu", **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -207,7 +209,7 @@ def test_without_a_cpu_build_the_default_build_is_taken_and_checked(fresh: Check
     wheel(fresh.wheels, "torch", "1.0", needs="tiny")  # not the file that was locked
     (tmp_path / "constraints.txt").write_text("torch<2\n")  # pip tells in other words then that there is none
     said = fresh.run(status=1, PIP_CONSTRAINT=str(tmp_path / "constraints.txt"))
-    assert "ANIMEGAN_TORCH_INDEX" in said
+    assert said.index(f"trying {TORCH_INDEX}") < said.index("set ANIMEGAN_TORCH_INDEX")
     assert "DO NOT MATCH THE HASHES" in said
     fresh.default_build = wheel(fresh.wheels, "torch", "1.0")
     fresh.lock("cpu", "1.0")
@@ -229,6 +231,32 @@ def test_the_cpu_build_comes_from_the_index_that_is_named(fresh: Checkout, tmp_p
     page.write_text(f'<!DOCTYPE html><html><body><a href="{elsewhere.name}">{elsewhere.name}</a></body></html>')
     assert run(0).endswith("module 1.0 a b\n")
     assert fresh.torch() == "1.0+cpu"
+
+
+def test_without_a_cpu_build_where_pip_looks_pytorchs_own_index_has_it(fresh: Checkout, tmp_path: Path) -> None:
+    page = tmp_path / "index" / "torch" / "index.html"
+    page.parent.mkdir(parents=True)
+    build = fresh.cpu_build.rename(page.with_name(fresh.cpu_build.name))
+    page.write_text(f'<!DOCTYPE html><html><body><a href="{build.name}">{build.name}</a></body></html>')
+    script = fresh.root / "scripts" / "bootstrap.py"
+    index = page.parents[1].as_uri()
+    script.write_text(script.read_text().replace(TORCH_INDEX, index))
+    said = fresh.run(PIP_NO_INDEX="0", PIP_INDEX_URL="file:///nowhere")
+    assert f"not found where pip looks; trying {index}" in said
+    assert said.endswith("module 1.0 a b\n")
+    assert fresh.torch() == "1.0+cpu"
+
+
+def test_a_python_that_is_too_new_is_refused_in_one_sentence(fresh: Checkout) -> None:
+    launcher = (
+        "import platform, runpy, sys\n"
+        "sys.version_info, platform.python_version = (3, 14, 1, 'final', 0), lambda: '3.14.1'\n"
+        "sys.argv = sys.argv[1:]\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    said = fresh.run(sys.executable, "-c", launcher, fresh.root / "scripts" / "bootstrap.py", status=1)
+    assert said == f"Set-up: {sys.executable} is Python 3.14.1. Use one of 3.11, 3.12, 3.13.\n"
+    assert not (fresh.root / ".venv").exists()
 
 
 def test_a_set_up_that_was_killed_is_repaired(shared: Checkout) -> None:
@@ -289,13 +317,13 @@ def test_no_python_that_is_new_enough(tmp_path: Path) -> None:
         assert found
         (tmp_path / tool).symlink_to(found)
     old = tmp_path / "python3"
-    old.write_text("#!/bin/sh\nexit 1\n")
+    old.write_text('#!/bin/sh\ncase $2 in *print*) echo ", only 3.14.1" ;; *) exit 1 ;; esac\n')
     old.chmod(0o755)
     done = subprocess.run(
         [ROOT / "scripts" / "serve"], env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert "No Python 3.11, 3.12 or 3.13" in done.stderr
+    assert "No Python 3.11, 3.12 or 3.13 is on the PATH, only 3.14.1. Install one" in done.stderr
 
 
 def test_a_benchmark_that_is_none_is_named() -> None:

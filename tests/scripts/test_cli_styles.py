@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 import animegan
-import weight_files as files
 from animegan.styles import bundled_styles, verify
-from animegan_cli import install
 from animegan_cli.language import language
-from published import Site, publish
+from animegan_cli.weights import install
+from harness import weight_files as files
+from harness.published import Site, publish
 
 ROOT = Path(__file__).resolve().parents[2]
 LISTED = list(bundled_styles())

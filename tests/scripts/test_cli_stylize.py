@@ -17,7 +17,7 @@ from PIL import Image
 from animegan.errors import BadOption
 from animegan_cli.stylize import plan
 from client.fake_gateway import PATIENCE_S, FakeGateway, problem
-from pictures import encoded, photo
+from harness.pictures import encoded, photo
 
 ENVIRONMENT = {**os.environ, "ANIMEGAN_WARMUP_PX": "0", "ANIMEGAN_PRECISION": "fp32", "COLUMNS": "200", "LC_ALL": "C"}
 

@@ -17,14 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import weight_files as files
 from animegan import __version__
 from animegan.errors import BadOption, BadSetting, InternalError, StyleNotInstalled
 from animegan.networks.animegan2.generator import Generator, build
 from animegan.styles import get_style, verify
-from animegan_cli import export as work
-from animegan_cli import install, readers
-from animegan_cli.export import TOLERANCE, compare, export
+from animegan_cli.weights import export as work
+from animegan_cli.weights import install, readers
+from animegan_cli.weights.export import TOLERANCE, compare, export
+from harness import weight_files as files
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = [(1, 32, 32), (1, 67, 51), (1, 16, 17), (2, 33, 48)]  # batch, height, width

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-import weight_files as files
 from animegan.errors import BadOption, BadSetting, BadWeights, DownloadFailed, StyleNotInstalled
 from animegan.styles import Checkpoint, Style, bundled_styles, get_style, installed_dir, installed_styles, verify
-from animegan_cli import download, install
-from published import Site, publish
+from animegan_cli.weights import download, install
+from harness import weight_files as files
+from harness.published import Site, publish
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -247,7 +247,7 @@ def test_two_at_once_do_not_mix(site: Site, home: Path) -> None:
 def test_killed_while_downloading_it_continues(site: Site) -> None:
     style = paprika(site)
     site.stalls, site.sent = True, [2_000_000]
-    code = "import sys\nfrom animegan.styles import Style\nfrom animegan_cli.install import fetch\n"
+    code = "import sys\nfrom animegan.styles import Style\nfrom animegan_cli.weights.install import fetch\n"
     code += "fetch(Style.model_validate_json(sys.argv[1]), progress=lambda done, total: print(done, flush=True))"
     with subprocess.Popen(
         [sys.executable, "-c", code, style.model_dump_json()],

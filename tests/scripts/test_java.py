@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from animegan_cli import java
+from animegan_cli.serving import java
 
 SETTINGS = """#!/bin/sh
 cat >&2 <<'END'

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from animegan.errors import BadSetting
-from animegan_cli.torchserve import memory_bytes, read_properties, with_heap
+from animegan_cli.serving.torchserve import memory_bytes, read_properties, with_heap
 
 GIB = 2**30
 CONFIGURED = read_properties(Path(__file__).parents[2] / "config" / "config.properties")["vmargs"]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from animegan_cli import ports
-from animegan_cli.ports import free_port
+from animegan_cli.serving import ports
+from animegan_cli.serving.ports import free_port
 
 
 def test_a_free_port_is_one_to_listen_on_and_none_of_an_outgoing_connection() -> None:
@@ -22,7 +22,7 @@ def test_a_free_port_is_one_to_listen_on_and_none_of_an_outgoing_connection() ->
 def test_a_port_that_is_taken_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", free_port())) as server:
         taken = server.getsockname()[1]
-        monkeypatch.setattr("animegan_cli.ports.random.sample", lambda *_: [taken, taken])
+        monkeypatch.setattr("animegan_cli.serving.ports.random.sample", lambda *_: [taken, taken])
         assert free_port() not in (0, taken)
 
 

@@ -16,10 +16,10 @@ from PIL import Image
 from safetensors.torch import save
 from torch import Tensor
 
-import weight_files as files
 from animegan.networks.animegan2.generator import build, tensor_shapes
-from animegan_cli import readers
-from animegan_cli.graph import tensorflow_names
+from animegan_cli.weights import readers
+from animegan_cli.weights.graph import tensorflow_names
+from harness import weight_files as files
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 HAYAO = SHARED / "weights" / "animeganv2_hayao_int8.tflite"

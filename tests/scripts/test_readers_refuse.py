@@ -19,10 +19,10 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-import weight_files as files
 from animegan.errors import BadSetting, BadWeights
 from animegan.networks.animegan2.generator import Generator, tensor_shapes
-from animegan_cli import readers
+from animegan_cli.weights import readers
+from harness import weight_files as files
 
 Read = Callable[[bytes], dict[str, Tensor]]
 
@@ -184,7 +184,7 @@ def test_a_graph_of_something_else_is_refused(read: Read) -> None:
 
 def test_a_missing_package_is_named(read: Read, cel: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
     data = files.tensorflow_onnx(cel, "folded").SerializeToString()
-    monkeypatch.delitem(sys.modules, "animegan_cli.onnx_graph", raising=False)
+    monkeypatch.delitem(sys.modules, "animegan_cli.weights.onnx_graph", raising=False)
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(BadSetting, match=r"package onnx\..*animegan-serve\[import\]"):
         read(data)

@@ -12,8 +12,8 @@ import pytest
 from cyclonedx.model.bom import Bom
 
 import animegan
-from animegan_cli import sbom
-from animegan_cli.archive import ROOT
+from animegan_cli.checkout import ROOT
+from tools import sbom
 
 
 @pytest.fixture(scope="module")

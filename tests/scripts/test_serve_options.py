@@ -9,9 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
-from animegan_cli import serve
+from animegan_cli.serving import serve
 
 ROOT = Path(__file__).resolve().parents[2]
 FREE = ("--port=0", "--inference-port=0", "--management-port=0", "--metrics-port=0", "--agent-port=0")
@@ -21,7 +22,7 @@ def refused(*arguments: str, **variables: str) -> str:
     """What it says on its way out with status 1."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ANIMEGAN_")}
     done = subprocess.run(
-        [sys.executable, "-m", "animegan_cli.serve", *arguments],
+        [sys.executable, "-m", "animegan_cli.serving.serve", *arguments],
         env={**environment, "PYTHONPATH": f"{ROOT / 'handler'}:{ROOT / 'gateway'}:{ROOT / 'scripts'}", **variables},
         capture_output=True,
         text=True,
@@ -57,8 +58,8 @@ def test_the_option_beats_the_variable_and_the_variable_the_file() -> None:
         port_1, port_2 = str(one.getsockname()[1]), str(two.getsockname()[1])
         both = refused("--inference-port", port_1, ANIMEGAN_INFERENCE_PORT=port_2)
         variable = refused(ANIMEGAN_INFERENCE_PORT=port_2)
-    assert f"Port {port_1} (inference) is in use by python" in both
-    assert str(os.getpid()) in both
+    holder = f"{psutil.Process().name()} (process {os.getpid()})"
+    assert f"Port {port_1} (inference) is in use by {holder}" in both
     assert f"Port {port_2} (inference) is in use" in variable
 
 
@@ -103,7 +104,8 @@ def test_a_temporary_directory_that_sockets_cannot_lie_in(
 
 
 def test_it_imports_nothing_heavy() -> None:
-    code = "import sys, animegan_cli.serve; sys.exit(bool({'torch', 'fastapi', 'uvicorn', 'redis'} & {*sys.modules}))"
+    heavy = "{'torch', 'fastapi', 'uvicorn', 'redis'}"
+    code = f"import sys, animegan_cli.serving.serve; sys.exit(bool({heavy} & {{*sys.modules}}))"
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'handler'}:{ROOT / 'gateway'}:{ROOT / 'scripts'}"}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
 

@@ -9,9 +9,9 @@ import pytest
 
 from animegan.settings import Rows, Settings
 from animegan_agent.settings import Settings as AgentSettings
-from animegan_cli import settings_reference
-from animegan_cli.archive import ROOT
+from animegan_cli.checkout import ROOT
 from animegan_gateway.settings import Settings as GatewaySettings
+from tools import settings_reference
 
 CONFIGS: dict[str, type[Rows]] = {
     "animegan.toml": Settings,

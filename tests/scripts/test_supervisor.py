@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 from animegan.errors import ServiceFailed
-from animegan_cli import processes
-from animegan_cli.signals import Signals, Stopped
-from animegan_cli.supervisor import PAUSES_S, Supervisor
+from animegan_cli.serving import processes
+from animegan_cli.serving.signals import Signals, Stopped
+from animegan_cli.serving.supervisor import PAUSES_S, Supervisor
 
 ROOT = Path(__file__).resolve().parents[2]
 SLEEP = "import time; time.sleep(600)"
@@ -273,7 +273,7 @@ def test_the_leading_process_is_asked_first(mark: str) -> None:
 def test_the_guard_ends_what_a_killed_supervisor_leaves(tmp_path: Path) -> None:
     code = (
         "import os, subprocess, sys, time\n"
-        "from animegan_cli import processes, serve\n"
+        "from animegan_cli.serving import processes, serve\n"
         "with serve.own_instance() as instance:\n"
         "    marked = {**os.environ, processes.MARK: instance.mark}\n"
         f"    subprocess.Popen([sys.executable, '-c', {SLEEP!r}], env=marked, stdout=subprocess.DEVNULL)\n"

@@ -15,12 +15,10 @@ from PIL import Image
 
 from animegan_client import Client, ServerError
 from animegan_gateway.http.access.keys import Keys
-from pictures import encoded, photo
-from servers import Server, alive, running_server, started_server, wait_until
+from harness.pictures import encoded, photo
+from harness.servers import QUICK, Server, alive, running_server, started_server, wait_until
 
 pytestmark = pytest.mark.server
-
-QUICK = {"ANIMEGAN_WARMUP_PX": "16"}
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.faults import told, told_of_overload
-from faults import QUEUE_JOBS, Fault, House, all_of_them, running_house, suffer
-from overload import overload
+from harness.faults import QUEUE_JOBS, Fault, House, all_of_them, running_house, suffer
+from harness.overload import overload
 
 pytestmark = pytest.mark.server
 

@@ -11,8 +11,8 @@ import requests
 from PIL import Image
 
 from animegan import Stylizer
-from pictures import encoded, photo
-from servers import Server, running_server
+from harness.pictures import encoded, photo
+from harness.servers import Server, running_server
 
 pytestmark = pytest.mark.server
 

@@ -17,14 +17,14 @@ from PIL import Image
 
 from animegan import Stylizer
 from animegan.report import Report
-from picture_files import STORED_AS, oriented, png_bomb
-from pictures import encoded, photo
-from servers import ROOT, Server, running_server
+from harness import MIB
+from harness.picture_files import STORED_AS, oriented, png_bomb
+from harness.pictures import encoded, photo
+from harness.servers import ROOT, Server, running_server
 
 pytestmark = pytest.mark.server
 
 PHOTO = ROOT / "docs" / "photos" / "mountain_path.jpg"
-MIB = 2**20
 
 
 def predict(server: Server, data: bytes, **options: Any) -> requests.Response:

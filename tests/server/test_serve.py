@@ -14,13 +14,11 @@ import psutil
 import pytest
 import requests
 
-from animegan_cli import processes
-from pictures import encoded, photo
-from servers import ROOT, Server, alive, running_server, started_server, wait_until
+from animegan_cli.serving import processes
+from harness.pictures import encoded, photo
+from harness.servers import QUICK, ROOT, Server, alive, running_server, started_server, wait_until
 
 pytestmark = pytest.mark.server
-
-QUICK = {"ANIMEGAN_WARMUP_PX": "16"}
 
 
 @pytest.fixture(scope="module")

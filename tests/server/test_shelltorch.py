@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import requests
 
-from servers import Server
+from harness.servers import Server
 
 pytestmark = pytest.mark.server
 

@@ -12,8 +12,8 @@ import requests
 from PIL import Image
 
 from animegan import __version__
-from pictures import encoded, photo
-from servers import Server, running_server
+from harness.pictures import encoded, photo
+from harness.servers import Server, running_server
 
 pytestmark = pytest.mark.server
 

@@ -9,10 +9,10 @@ import psutil
 import pytest
 import requests
 
-from collectors import PARENT, Collector, collector, traceparent
-from gateways import code
-from pictures import encoded, photo
-from servers import ROOT, Server, running_server, wait_until
+from harness.collectors import PARENT, Collector, collector, traceparent
+from harness.gateways import code
+from harness.pictures import encoded, photo
+from harness.servers import QUICK, ROOT, Server, running_server, wait_until
 
 pytestmark = pytest.mark.server
 
@@ -33,7 +33,7 @@ def traced(received: Collector) -> Iterator[Server]:
     environment = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint,
         "OTEL_BSP_SCHEDULE_DELAY": "100",
-        "ANIMEGAN_WARMUP_PX": "16",
+        **QUICK,
     }
     with running_server(environment=environment) as running:
         yield running

@@ -19,7 +19,7 @@ from animegan_gateway.queue.blobs import FileBlobs
 from animegan_gateway.queue.jobs import Job, State
 from animegan_gateway.queue.sqlite_store import SqliteStore
 from animegan_service.bell import Bell
-from stores import submitted
+from harness.stores import submitted
 
 pytestmark = pytest.mark.anyio
 

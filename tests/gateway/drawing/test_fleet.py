@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from animegan_cli.ports import free_port
+from animegan_cli.serving.ports import free_port
 from animegan_gateway.drawing import fleet
 from animegan_gateway.drawing.fleet import Fleet
 from animegan_gateway.drawing.torchserve import TorchServe

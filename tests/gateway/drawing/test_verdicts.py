@@ -13,7 +13,7 @@ from animegan_gateway.drawing.torchserve import Lost, NotTaken, Refused, WorkerE
 from animegan_gateway.drawing.verdicts import MOST_CRASHES, MOST_LOST, Verdict, give_up, verdict
 from animegan_gateway.queue.jobs import MOST_PAUSE_S, TRANSITIONS, Job, State
 from animegan_service.protocol import Presence
-from stores import ask
+from harness.stores import ask
 
 NOW = 1000.0
 Outcome = Refused | WorkerEnded | Lost | NotTaken

@@ -15,16 +15,16 @@ import psutil
 import pytest
 import requests
 
-from gateways import Gateway, code, running_gateway
-from picture_files import png_bomb
-from pictures import encoded, photo
-from servers import Server, wait_until
+from harness import MIB
+from harness.gateways import Gateway, code, running_gateway
+from harness.picture_files import png_bomb
+from harness.pictures import encoded, photo
+from harness.servers import Server, wait_until
 
 pytestmark = pytest.mark.server
 
 PICTURE = encoded(photo(64, 48))
 LARGE = encoded(photo(1024, 1024))
-MIB = 2**20
 FLAT_MIB = 64
 GIGABYTE = 1000  # in MiB
 STREAMS = 1000

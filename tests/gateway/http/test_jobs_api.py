@@ -18,9 +18,9 @@ from PIL import Image
 from animegan.report import Report
 from animegan_gateway.http.styles.thumbnails import SIDE_PX
 from animegan_gateway.http.views import JobView
-from gateways import Gateway, code, running_gateway
-from pictures import encoded, photo
-from servers import Server, wait_until
+from harness.gateways import Gateway, code, running_gateway
+from harness.pictures import encoded, photo
+from harness.servers import Server, wait_until
 
 pytestmark = pytest.mark.server
 

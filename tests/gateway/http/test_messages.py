@@ -10,7 +10,7 @@ from animegan_gateway.http.messages import message, preferred_language
 from animegan_gateway.queue.board import Place
 from animegan_gateway.queue.jobs import Job, State
 from animegan_service.protocol import Presence
-from stores import ask
+from harness.stores import ask
 
 
 @pytest.mark.parametrize(

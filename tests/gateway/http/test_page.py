@@ -16,10 +16,10 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from animegan_gateway.http.access.keys import Keys
-from browsers import opened_page
-from gateways import Gateway, before, running_gateway
-from pictures import encoded, photo
-from servers import ROOT, Server, running_server, wait_until
+from harness.browsers import opened_page
+from harness.gateways import Gateway, before, running_gateway
+from harness.pictures import encoded, photo
+from harness.servers import QUICK, ROOT, Server, running_server, wait_until
 
 pytestmark = pytest.mark.server
 
@@ -223,7 +223,7 @@ def test_a_style_that_is_not_for_commerce_says_so_wherever_it_is_shown(tmp_path:
     home = {"ANIMEGAN_HOME": str(tmp_path)}
     words = ["import", str(weights), "--style", "mine", "--license", "CC-BY-NC-4.0", "--noncommercial"]
     subprocess.run([sys.executable, "-m", "animegan_cli", *words], env={**os.environ, **PATHS, **home}, check=True)
-    with running_server(environment={**home, "ANIMEGAN_WARMUP_PX": "16"}) as server, opened_page(server.page) as page:
+    with running_server(environment={**home, **QUICK}) as server, opened_page(server.page) as page:
         tile = page.locator("label", has=page.get_by_test_id("style-mine"))
         expect(tile).to_contain_text("Non-commercial")
         page.get_by_test_id("style-mine").check()

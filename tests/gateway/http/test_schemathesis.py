@@ -17,8 +17,8 @@ from animegan.errors import AnimeganError
 from animegan_gateway import errors
 from animegan_gateway.http.views import JobView, StylesView
 from animegan_service import errors as service_errors
-from gateways import Gateway, running_gateway
-from servers import Server
+from harness.gateways import Gateway, running_gateway
+from harness.servers import Server
 
 OWN = (errors.__name__, service_errors.__name__)
 CONFIGURATION = """
@@ -67,7 +67,7 @@ def test_schemathesis_finds_nothing_undocumented(server: Server, tmp_path: Path)
                 **os.environ,
                 "NO_COLOR": "1",
                 "PYTHONPATH": os.pathsep.join(sys.path),
-                "SCHEMATHESIS_HOOKS": "schemathesis_hooks",
+                "SCHEMATHESIS_HOOKS": "harness.schemathesis_hooks",
             },
             cwd=tmp_path,
             capture_output=True,

@@ -26,8 +26,8 @@ from animegan_gateway.http.uploads import (
     temporary_file,
 )
 from animegan_service.errors import BadRequest
-from picture_files import png_bomb
-from pictures import encoded, photo
+from harness.picture_files import png_bomb
+from harness.pictures import encoded, photo
 
 BOUNDARY = "-----x-=-y"
 HEADERS = {"content-type": f'multipart/form-data; boundary="{BOUNDARY}"'}

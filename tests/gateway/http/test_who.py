@@ -13,8 +13,8 @@ import requests
 
 from animegan_gateway.http.access.keys import Keys
 from animegan_gateway.http.middleware import HEADERS
-from gateways import Gateway, code, running_gateway
-from pictures import encoded, photo
+from harness.gateways import Gateway, code, running_gateway
+from harness.pictures import encoded, photo
 
 PICTURE = encoded(photo(64, 48))
 COOKIE = "animegan_session"

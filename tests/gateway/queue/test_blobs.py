@@ -28,7 +28,7 @@ from animegan_gateway.queue.blobs import (
     RedisBlobs,
 )
 from animegan_gateway.queue.jobs import new_id
-from stores import RedisServer, S3Server, redis_server, s3_server
+from harness.stores import RedisServer, S3Server, redis_server, s3_server
 
 pytestmark = pytest.mark.anyio
 

@@ -21,38 +21,18 @@ from animegan_gateway.queue.jobs import State
 from animegan_gateway.queue.redis_store import RedisStore
 from animegan_gateway.queue.sqlite_store import SqliteStore
 from animegan_service.bell import Bell
-from crowd import Audit, Crowd, GatewayVictim, JavaVictim, Mute, RedisVictim, Victim, WorkerVictim, held
-from gateways import Gateway, code, running_gateway
-from pictures import encoded, photo
-from servers import Server, running_server, wait_until
-from stores import KINDS, RedisServer, redis_server
+from harness.crowd import Audit, Crowd, GatewayVictim, JavaVictim, Mute, RedisVictim, Victim, WorkerVictim, held
+from harness.faulty_handler import ALWAYS, ENDS_ITS_WORKER, HANDLER, no_memory
+from harness.gateways import Gateway, code, running_gateway
+from harness.pictures import encoded, photo
+from harness.servers import QUICK, Server, running_server, wait_until
+from harness.stores import KINDS, RedisServer, redis_server
 
 pytestmark = pytest.mark.server
 
-QUICK = {"ANIMEGAN_WARMUP_PX": "16"}
 KILLS = 2
 RETRIES = 2
 LEASE_S = 2
-
-# In a comment of a JPEG; the handler of `faulty` obeys.
-KILLS_ITS_WORKER, NEVER_FITS, FITS_LATER = b"kills its worker", b"never fits into memory", b"fits the second time"
-FAULTS = f"""
-
-def _decode_or_fail(self, fields, headers, decode=AnimeganHandler._decode, seen=[]):
-    import os, signal
-    from animegan.errors import OutOfMemory
-
-    picture = bytes(fields.get("body", b""))
-    if {KILLS_ITS_WORKER!r} in picture:
-        os.kill(os.getpid(), signal.SIGKILL)
-    if {NEVER_FITS!r} in picture or ({FITS_LATER!r} in picture and not seen):
-        seen.append(picture)
-        return Item(error=OutOfMemory("No memory is left for this picture now."))
-    return decode(self, fields, headers)
-
-
-AnimeganHandler._decode = _decode_or_fail
-"""
 
 
 @dataclass
@@ -95,7 +75,7 @@ def mortal() -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def faulty() -> Iterator[Server]:
     """A server that draws four pictures together, and that some pictures harm."""
-    with running_server(model={"batchSize": 4, "maxBatchDelay": 500}, handler=FAULTS, environment=QUICK) as running:
+    with running_server(model={"batchSize": 4, "maxBatchDelay": 500}, handler=HANDLER, environment=QUICK) as running:
         yield running
 
 
@@ -164,7 +144,7 @@ def test_a_picture_that_kills_its_worker_twice_is_failed_and_harms_no_other(
     with house(kind, tmp_path, faulty) as alive:
         gateway = alive.gateway
         before = [gateway.submit(encoded(photo(64, 64, seed))).json()["id"] for seed in range(3)]
-        poisoned = gateway.submit(marked(KILLS_ITS_WORKER)).json()["id"]
+        poisoned = gateway.submit(marked(ENDS_ITS_WORKER)).json()["id"]
         after = [gateway.submit(encoded(photo(64, 64, seed))).json()["id"] for seed in range(3, 6)]
         for job_id in [*before, *after]:
             assert gateway.ended(job_id)["status"] == "done"
@@ -197,7 +177,7 @@ def test_a_picture_over_which_gateways_end_is_given_up_and_harms_no_other(mortal
 def test_what_finds_no_memory_is_tried_again(faulty: Server, tmp_path: Path) -> None:
     with house("sqlite", tmp_path, faulty, retries=RETRIES) as alive:
         gateway = alive.gateway
-        later, never = (gateway.submit(marked(comment)).json()["id"] for comment in (FITS_LATER, NEVER_FITS))
+        later, never = (gateway.submit(marked(comment)).json()["id"] for comment in (no_memory(1), no_memory(ALWAYS)))
         assert gateway.ended(later)["status"] == "done"
         failed = gateway.ended(never)
         assert (failed["status"], failed["error"]["code"]) == ("failed", "out_of_memory")

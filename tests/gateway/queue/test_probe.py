@@ -15,9 +15,9 @@ from animegan_gateway.queue.blobs import PROBE, FileBlobs
 from animegan_gateway.queue.probe import Probe
 from animegan_gateway.queue.sqlite_store import SqliteStore
 from animegan_service.bell import Bell
-from gateways import Gateway, code, running_gateway
-from pictures import encoded, photo
-from servers import wait_until
+from harness.gateways import Gateway, code, running_gateway
+from harness.pictures import encoded, photo
+from harness.servers import wait_until
 
 pytestmark = pytest.mark.anyio
 

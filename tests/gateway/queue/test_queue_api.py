@@ -13,15 +13,15 @@ import pytest
 import requests
 from PIL import Image
 
-from gateways import Gateway, code, running_gateway
-from picture_files import png_bomb
-from pictures import encoded, photo
-from servers import wait_until
+from harness import MIB
+from harness.gateways import Gateway, code, running_gateway
+from harness.picture_files import png_bomb
+from harness.pictures import encoded, photo
+from harness.servers import wait_until
 
 PICTURE = encoded(photo(64, 48))
 OTHER = encoded(photo(64, 48, 1))
 UNKNOWN = "A" * 22
-MIB = 2**20
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from animegan_gateway.queue.jobs import Result, State
 from animegan_gateway.queue.redis_store import RedisStore
 from animegan_gateway.queue.store import Store
 from animegan_service.bell import Bell, wait
-from clocks import wall_clock
-from stores import AMPLE, Place, RedisServer, ask, redis_server, submitted
+from harness.clocks import wall_clock
+from harness.stores import AMPLE, Place, RedisServer, ask, redis_server, submitted
 
 pytestmark = pytest.mark.anyio
 

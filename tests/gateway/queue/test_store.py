@@ -27,7 +27,7 @@ from animegan_gateway.queue import redis_store, sqlite_store
 from animegan_gateway.queue.jobs import ENDED, HELD, MOST_PAUSE_S, TRANSITIONS, Job, Result, State, new_id
 from animegan_gateway.queue.store import RUNS, Bounds, Full, Line, Mismatch, Run, Store, Waiting
 from animegan_service.bell import Bell, wait
-from stores import AMPLE, KINDS, Place, RedisServer, ask, redis_server, submitted
+from harness.stores import AMPLE, KINDS, Place, RedisServer, ask, redis_server, submitted
 
 pytestmark = pytest.mark.anyio
 

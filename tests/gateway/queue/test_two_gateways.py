@@ -16,15 +16,14 @@ import pytest
 import requests
 
 from animegan_gateway.http.access.keys import Keys
-from crowd import Audit, Crowd, GatewayVictim, RedisVictim, Victim, moment
-from gateways import Gateway, running_gateway
-from pictures import encoded, photo
-from servers import Server, started_server, wait_until
-from stores import RedisServer, redis_server
+from harness.crowd import Audit, Crowd, GatewayVictim, RedisVictim, Victim, moment
+from harness.gateways import Gateway, running_gateway
+from harness.pictures import encoded, photo
+from harness.servers import QUICK, Server, started_server, wait_until
+from harness.stores import RedisServer, redis_server
 
 pytestmark = pytest.mark.server
 
-QUICK = {"ANIMEGAN_WARMUP_PX": "16"}
 LEASE_S = 2
 # Each gateway notes when it asked Redis for a job; two that ask together may get theirs in the other order.
 TAKING_S = 0.1

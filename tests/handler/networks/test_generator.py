@@ -15,7 +15,7 @@ from animegan.networks.weights import load_weights
 from animegan.resources.hardware import DTYPES
 from animegan.styles import get_style, verify
 from benchmarks.reference import generate, psnr
-from pictures import photo_tensor
+from harness.pictures import photo_tensor
 
 
 @cache

@@ -24,7 +24,7 @@ from animegan.operators import Form, plain
 from animegan.resources.hardware import DTYPES
 from animegan.styles import get_style, verify
 from benchmarks.reference import generate, psnr
-from pictures import photo, photo_tensor
+from harness.pictures import photo, photo_tensor
 
 LEAST_DB = {"fp32": 80, "fp16": 65, "bf16": 50}
 EIGHT_BITS_DB = 58.5  # rounding to 8 bits leaves 58.9 of an exact picture

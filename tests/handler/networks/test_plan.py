@@ -23,8 +23,8 @@ from animegan.operators import Form, plain
 from animegan.resources.hardware import DTYPES, cpu_convolves_bf16, pick_precision
 from animegan.styles import get_style, verify
 from benchmarks import fresh
+from harness import MIB
 
-MIB = 2**20
 WITHIN = 1.15
 
 

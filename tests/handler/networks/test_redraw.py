@@ -19,7 +19,7 @@ from animegan.networks.redraw.plan import lay_out
 from animegan.networks.weights import load_weights
 from animegan.styles import bundled_dir
 from benchmarks import reference
-from pictures import photo
+from harness.pictures import photo
 
 CPU = torch.device("cpu")
 NAMES = ("redraw", "redraw_video")

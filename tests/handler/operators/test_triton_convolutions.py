@@ -22,7 +22,7 @@ from animegan.networks.redraw.schedule import schedule
 from animegan.operators import Convolutions
 from animegan.styles import get_style, verify
 from benchmarks.reference import generate, psnr, redraw, redraw_video
-from pictures import photo
+from harness.pictures import photo
 
 pytestmark = pytest.mark.skipif(not importlib.util.find_spec("triton"), reason="Triton is not installed")
 

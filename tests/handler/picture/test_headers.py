@@ -22,7 +22,7 @@ from animegan.errors import (
     UnsupportedImage,
 )
 from animegan.picture.images import Limits, inspect
-from picture_files import (
+from harness.picture_files import (
     LIMITS,
     bmp,
     chunk,
@@ -35,7 +35,7 @@ from picture_files import (
     tiff,
     webp,
 )
-from pictures import encoded, photo
+from harness.pictures import encoded, photo
 
 
 def test_no_bytes() -> None:

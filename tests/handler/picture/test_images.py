@@ -23,7 +23,7 @@ from animegan.errors import (
 )
 from animegan.picture.images import Header, decode, encode, fit, inspect, prepare
 from animegan.settings import Format
-from picture_files import (
+from harness.picture_files import (
     HANDLER,
     LIMITS,
     PHOTOS,
@@ -37,7 +37,7 @@ from picture_files import (
     psnr,
     swapped_primaries,
 )
-from pictures import encoded, photo
+from harness.pictures import encoded, photo
 
 
 @given(st.tuples(st.integers(1, 10**6), st.integers(1, 10**6)), st.integers(1, 10**5))

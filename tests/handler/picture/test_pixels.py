@@ -14,7 +14,7 @@ from animegan.errors import (
     BadImage,
 )
 from animegan.picture.images import Picture, fit, prepare
-from picture_files import (
+from harness.picture_files import (
     PHOTOS,
     PRIMARIES,
     STORED_AS,
@@ -32,7 +32,7 @@ from picture_files import (
     srgb_profile,
     swapped_primaries,
 )
-from pictures import encoded, photo
+from harness.pictures import encoded, photo
 
 
 @pytest.mark.parametrize("orientation", STORED_AS)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from animegan.picture.pixels import BAND_PX
 from animegan.picture.transfer import download, upload
-from pictures import photo
+from harness.pictures import photo
 
 CPU = torch.device("cpu")
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from animegan.resources.budget import RESERVE_BYTES, RESERVE_SHARE, free_bytes
+from harness import MIB
 
 CPU = torch.device("cpu")
-MIB = 2**20
 GIB = 2**30
 
 

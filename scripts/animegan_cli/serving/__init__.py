@@ -1,0 +1,1 @@
+"""What `scripts/serve` starts and watches: TorchServe, its agent, the gateway; their ports, processes and health."""

@@ -1,0 +1,27 @@
+"""Ends what an instance left behind if its supervisor is killed; started by it, and gone with it otherwise.
+
+    python -m animegan_cli.serving.guard MARK FOLDER
+
+Standard input is a pipe from the supervisor. It closes when the supervisor ends, however it ends; one that ended its
+processes itself has written `DONE` into it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+from animegan_cli.serving import processes
+
+DONE = "done"
+GRACE_S = 15.0
+
+
+def main(mark: str, folder: str) -> None:
+    if sys.stdin.read() != DONE:
+        processes.end(mark, grace_s=GRACE_S)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

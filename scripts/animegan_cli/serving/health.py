@@ -1,0 +1,100 @@
+"""The image's HEALTHCHECK, `python -m animegan_cli.serving.health`: whether what runs in it can do its work.
+
+Status 0, or 1 with the reason. Asked is the gateway if it runs here or is to, else the agent, else TorchServe itself;
+where it listens tell its process's own settings, so that it does not matter what set them.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import sys
+from collections.abc import Mapping
+from http import HTTPStatus
+from pathlib import Path
+
+import psutil
+
+from animegan.errors import AnimeganError, ServiceFailed
+from animegan_agent.settings import Settings as AgentSettings
+from animegan_cli.serving.addresses import from_here
+from animegan_cli.serving.torchserve import MODEL, Address, address, read_properties
+from animegan_gateway.settings import Settings as GatewaySettings
+
+ANSWER_WITHIN_S = 5.0
+SERVE, TORCHSERVE = "animegan_cli.serving.serve", "ts.model_server"
+ROLES: Mapping[str, type[GatewaySettings | AgentSettings]] = {
+    "animegan_gateway": GatewaySettings,
+    "animegan_agent": AgentSettings,
+}
+
+
+def main() -> int:
+    """The command; what it prints is kept by the container engine."""
+    try:
+        print(check())
+    except (AnimeganError, psutil.Error) as error:
+        print(error)
+        return 1
+    return 0
+
+
+def check() -> str:
+    """What is ready. Raises `ServiceFailed`, or `psutil.Error` where a process ends meanwhile."""
+    running = {module: process for process in psutil.process_iter() if (module := _module(process))}
+    wanted = _wanted(running)
+    if wanted not in running:
+        raise ServiceFailed(f"{wanted} does not run yet.")
+    process = running[wanted]
+    if wanted == TORCHSERVE:
+        words = process.cmdline()
+        properties = read_properties(Path(words[words.index("--ts-config") + 1]))
+        status, body = _get(address(properties, "management_address"), f"/models/{MODEL}")
+        ready = status == HTTPStatus.OK and any(
+            worker["status"] == "READY" for worker in json.loads(body)[0]["workers"]
+        )
+    else:
+        os.environ.update(process.environ())
+        settings = ROLES[wanted].load()
+        status, body = _get(from_here(Address(settings.host, settings.port)), "/readyz")
+        ready = status == HTTPStatus.OK
+    if not ready:
+        raise ServiceFailed(f"{wanted} is not ready: {status} {body}")
+    return f"{wanted} is ready"
+
+
+def _module(process: psutil.Process) -> str:
+    """The Python module that it runs, if that is one of ours."""
+    try:
+        words = process.cmdline()
+    except psutil.Error:  # ended meanwhile
+        return ""
+    module = words[words.index("-m") + 1] if "-m" in words[:-1] else ""
+    return module if module in (SERVE, TORCHSERVE, *ROLES) else ""
+
+
+def _wanted(running: Mapping[str, psutil.Process]) -> str:
+    """The module to ask. `serve` starts it last, so it may not run yet."""
+    if SERVE not in running:
+        return next(filter(running.__contains__, ROLES), SERVE)
+    options = running[SERVE].cmdline()
+    if "--no-gateway" not in options:
+        return "animegan_gateway"
+    return TORCHSERVE if "--no-agent" in options else "animegan_agent"
+
+
+def _get(there: Address, path: str) -> tuple[int, str]:
+    connection = http.client.HTTPConnection(there.host, there.port, timeout=ANSWER_WITHIN_S)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode(errors="replace")
+    except (OSError, http.client.HTTPException) as error:
+        raise ServiceFailed(f"{there}{path} does not answer: {error or type(error).__name__}.") from None
+    finally:
+        connection.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""A service that is a Python module with an HTTP server, to supervise: the gateway, the agent."""
+
+from __future__ import annotations
+
+import http.client
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from animegan_cli.serving import processes
+from animegan_cli.serving.torchserve import ANSWER_WITHIN_S, Address
+
+SILENCE_S = 60.0
+LAST_ANSWERS_S = 10.0  # beside its own grace
+
+
+@dataclass
+class Module:
+    """One process, `python -m MODULE`; implements `supervisor.Service`.
+
+    `grace_s` is what it may take to finish what is under way, and `log` where its log is, if it is a file.
+    """
+
+    name: str
+    module: str
+    address: Address
+    grace_s: float
+    log: str
+    mark: str
+    environment: Mapping[str, str]
+    show: Callable[[str], None]
+
+    _process: subprocess.Popen[str] | None = field(default=None, init=False)
+    _reader: threading.Thread | None = field(default=None, init=False)
+    _lines: deque[str] = field(default_factory=lambda: deque(maxlen=20), init=False)
+
+    def start(self) -> None:
+        self._lines.clear()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", self.module],
+            env={**self.environment, processes.MARK: self.mark},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
+        self._reader.start()
+
+    def trouble(self) -> str | None:
+        ended = self._process is None or self._process.poll() is not None
+        return "ended by itself" if ended else None
+
+    def ready(self) -> bool:
+        """Whether the process answers; while what it depends on is away, a new start would mend nothing."""
+        connection = http.client.HTTPConnection(self.address.host, self.address.port, timeout=ANSWER_WITHIN_S)
+        try:
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def patience_s(self) -> float:
+        return SILENCE_S
+
+    def end(self, hurried: Callable[[], bool]) -> None:
+        processes.end(self.mark, grace_s=self.grace_s + LAST_ANSWERS_S, hurried=hurried)
+        if self._process is not None:
+            self._process.wait()
+            self._process = None
+        if self._reader is not None:
+            self._reader.join(timeout=LAST_ANSWERS_S)
+
+    def last_words(self) -> str:
+        return "\n".join([*(f"    {line}" for line in self._lines), f"Its log: {self.log}"])
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        """Its log goes to a file; what it says here is why it can't start."""
+        for line in process.stderr or ():
+            self._lines.append(line.rstrip())
+            self.show(line.rstrip())

@@ -1,0 +1,143 @@
+"""Keeps services running: starts them in order, watches them, starts again what dies, and ends them in reverse.
+
+It knows nothing of what a service is; `torchserve.TorchServeProcess` is one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from animegan.errors import ServiceFailed
+from animegan_cli.serving.signals import Signals
+
+PAUSES_S = (1, 2, 4, 8, 16, 30)  # before each new start in a row; one more death and it gives up
+STEADY_S = 60.0  # once ready for this long, a death is the first of a new row
+TELL_EVERY_S = 10.0
+LOOK_EVERY_S = 2.0
+LOOK_EVERY_WHILE_STARTING_S = 0.3
+
+
+class Service(Protocol):
+    """What the supervisor watches. None of these raises, but for `start`, which may raise `AnimeganError`."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in what the user reads."""
+
+    def start(self) -> None:
+        """Start its processes; nothing of an earlier start is left when this is called."""
+
+    def trouble(self) -> str | None:
+        """Why it has to be ended and started again; None while all is well."""
+
+    def ready(self) -> bool:
+        """Whether it can do its work now."""
+
+    def patience_s(self) -> float:
+        """How long it may go without being ready."""
+
+    def end(self, hurried: Callable[[], bool]) -> None:
+        """End all of its processes; without grace once `hurried()`."""
+
+    def last_words(self) -> str:
+        """The end of what it logged, for the one who has to find out why it died."""
+
+
+@dataclass
+class _Watched:
+    service: Service
+    ready_since: float | None = None
+    last_ready: float = 0.0  # or started
+    deaths: int = 0  # in a row
+    start_at: float | None = None  # set while it pauses before a new start
+    proven: bool = False  # has been ready once
+
+
+class Supervisor:
+    """`start`, then `watch`, then `end`; `say` gets a line for each thing that happens."""
+
+    def __init__(
+        self,
+        services: Sequence[Service],
+        signals: Signals,
+        say: Callable[[str], None],
+        pauses_s: Sequence[float] = PAUSES_S,
+        steady_s: float = STEADY_S,
+    ) -> None:
+        self._watched = [_Watched(service) for service in services]
+        self._signals = signals
+        self._say = say
+        self._pauses_s = pauses_s
+        self._steady_s = steady_s
+
+    def start(self) -> None:
+        """Start each service once the one before is ready. Raises `ServiceFailed` if one fails, else as `watch`."""
+        for watched in self._watched:
+            self._say(f"Starting {watched.service.name}")
+            self._begin(watched)
+            tell_at_s = TELL_EVERY_S
+            while not watched.proven:
+                self._signals.check()
+                self._look(watched)
+                if time.monotonic() - watched.last_ready > tell_at_s:
+                    self._say(f"{watched.service.name} is starting, {tell_at_s:.0f} s so far")
+                    tell_at_s += TELL_EVERY_S
+                self._signals.pause(LOOK_EVERY_WHILE_STARTING_S)
+
+    def watch(self) -> None:
+        """Keep them running. Raises `Stopped` on a request to stop, `ServiceFailed` where starting again is in vain."""
+        while True:
+            self._signals.check()
+            for watched in self._watched:
+                self._look(watched)
+            settled = all(watched.ready_since is not None for watched in self._watched)
+            self._signals.pause(LOOK_EVERY_S if settled else LOOK_EVERY_WHILE_STARTING_S)
+
+    def end(self) -> None:
+        """End them all, the last one first; a second request to stop takes their grace away."""
+        for watched in reversed(self._watched):
+            watched.service.end(self._signals.hurried)
+
+    def _begin(self, watched: _Watched) -> None:
+        watched.start_at = None
+        watched.ready_since = None
+        watched.last_ready = time.monotonic()
+        watched.service.start()
+
+    def _look(self, watched: _Watched) -> None:
+        service, now = watched.service, time.monotonic()
+        if watched.start_at is not None:
+            if now >= watched.start_at:
+                self._begin(watched)
+            return
+        trouble = service.trouble()
+        if trouble is None and service.ready():
+            if watched.ready_since is None:
+                watched.ready_since = now
+                if watched.proven:
+                    self._say(f"{service.name} is ready again")
+            watched.proven = True
+            watched.last_ready = now
+        elif trouble is None and now - watched.last_ready > service.patience_s():
+            trouble = f"was not ready for {service.patience_s():.0f} s"
+        if trouble is not None:
+            self._bury(watched, trouble)
+
+    def _bury(self, watched: _Watched, trouble: str) -> None:
+        service = watched.service
+        service.end(self._signals.hurried)
+        self._signals.check()  # what ended may have ended for that
+        if not watched.proven:
+            raise ServiceFailed(f"{service.name} did not start: it {trouble}.\n{service.last_words()}")
+        steady = watched.ready_since is not None and time.monotonic() - watched.ready_since >= self._steady_s
+        watched.deaths = 1 if steady else watched.deaths + 1
+        if watched.deaths > len(self._pauses_s):
+            raise ServiceFailed(
+                f"{service.name} {trouble}: {watched.deaths} deaths in a row, giving up.\n{service.last_words()}"
+            )
+        pause_s = self._pauses_s[watched.deaths - 1]
+        self._say(f"{service.name} {trouble}; starting it again in {pause_s:g} s")
+        watched.start_at = time.monotonic() + pause_s

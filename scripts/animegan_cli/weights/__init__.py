@@ -1,0 +1,1 @@
+"""Weights in other formats: fetched, read, installed as a style, and exported."""

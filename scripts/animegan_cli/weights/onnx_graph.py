@@ -1,0 +1,109 @@
+"""The generator's tensors in an ONNX file: by their names where those were kept, else by the order of their use."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from animegan.errors import BadWeights
+from animegan.networks.animegan2.generator import tensor_shapes
+from animegan_cli.weights.graph import Array, Graph, tensorflow_names
+
+# A constant's shape matters to a convolution only; Unsqueeze and Squeeze are met on the way to a norm.
+_SAME_VALUES = {"Identity", "Cast", "Unsqueeze", "Squeeze"}
+_NORMS = {"InstanceNormalization", "GroupNormalization", "LayerNormalization"}
+_DECORATION = re.compile(r"(/read)?(__\d+)?(:\d+)?$")  # what TensorFlow and tf2onnx append to a variable's name
+
+
+def read_onnx(data: bytes) -> dict[str, Array]:
+    """Arrays by the generator's names, of any float type. Raises `BadWeights`; broken bytes raise protobuf's errors."""
+    graph = onnx.load_model_from_string(data).graph
+    constants = {tensor.name: _array(tensor) for tensor in graph.initializer}
+    return _by_name(constants) or _by_tensorflow_name(constants) or _by_order(graph, constants)
+
+
+def _array(tensor: onnx.TensorProto) -> Array:
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        raise BadWeights(
+            f"The ONNX file keeps {tensor.name!r} in a file beside it. "
+            "Save it as one file first: onnx.save(onnx.load(FILE), ONE_FILE)."
+        )
+    array: Array = numpy_helper.to_array(tensor)
+    return array.astype(np.float32) if tensor.data_type == onnx.TensorProto.BFLOAT16 else array
+
+
+def _by_name(constants: dict[str, Array]) -> dict[str, Array] | None:
+    """Where the exporter kept the PyTorch names, all of them."""
+    shapes = tensor_shapes()
+    return {name: constants[name] for name in shapes} if shapes.keys() <= constants.keys() else None
+
+
+def _by_tensorflow_name(constants: dict[str, Array]) -> dict[str, Array] | None:
+    """Where the converter kept TensorFlow's variables, all of them; their convolutions are HWIO."""
+    variables = {
+        _DECORATION.sub("", name.rpartition("G_MODEL/")[2]): array
+        for name, array in constants.items()
+        if "G_MODEL/" in name
+    }
+    names, shapes = tensorflow_names(), tensor_shapes()
+    if not names.keys() <= variables.keys():
+        return None
+    tensors = {}
+    for variable, name in names.items():
+        array = variables[variable]
+        if array.ndim == 4 and array.shape != shapes[name]:  # tf2onnx turns some into OIHW, in place
+            array = array.transpose((2, 3, 0, 1) if variable.endswith("/w") else (3, 2, 0, 1))
+        tensors[name] = array
+    return tensors
+
+
+def _by_order(graph: onnx.GraphProto, constants: dict[str, Array]) -> dict[str, Array]:
+    values = dict(constants)
+    known = values.keys() | {value.name for value in graph.input} | {""}
+    collected = Graph()
+    for node in graph.node:
+        if not known >= set(node.input):
+            raise BadWeights("The ONNX file's nodes are not in topological order, as the format wants them.")
+        known |= set(node.output)
+        folded = _folded(node, values)
+        if folded is not None:
+            values[node.output[0]] = folded
+            continue
+        given = [values.get(name) for name in node.input]
+        floats = [array if array is not None and array.dtype.kind == "f" else None for array in given]
+        match node.op_type:
+            case "Conv":
+                weight, bias = floats[1], floats[2] if len(floats) > 2 else None
+                if weight is not None and weight.ndim == 4:
+                    collected.convolution(weight, bias)
+            case "Mul":
+                collected.combine("mul", floats)
+            case "Add":
+                collected.combine("add", floats)
+            case "Sub":
+                collected.combine("sub", floats)
+            case norm if norm in _NORMS:
+                collected.combine("mul", floats[1:2])
+                collected.combine("add", floats[2:3])
+    return collected.tensors()
+
+
+def _folded(node: onnx.NodeProto, values: dict[str, Array]) -> Array | None:
+    """The node's output where it only brings a constant into another form."""
+    attributes = {attribute.name: attribute for attribute in node.attribute}
+    if node.op_type == "Constant":
+        return _array(attributes["value"].t) if "value" in attributes else None
+    value = values.get(node.input[0]) if node.input else None
+    if value is None:
+        return None
+    if node.op_type in _SAME_VALUES:
+        return value
+    if node.op_type == "Transpose":
+        return value.transpose(attributes["perm"].ints if "perm" in attributes else None)
+    if node.op_type == "Reshape" and node.input[1] in values:
+        sizes = values[node.input[1]].tolist()
+        return value.reshape([value.shape[axis] if size == 0 else size for axis, size in enumerate(sizes)])
+    return None

@@ -1,0 +1,80 @@
+"""The generator's tensors in a TensorFlow Lite file, float or quantised, by the order of their use."""
+
+from __future__ import annotations
+
+import numpy as np
+import tflite
+
+from animegan.errors import BadWeights
+from animegan_cli.weights.graph import Array, Graph
+
+_MOST_PARTS = 10_000  # tensors or operators; the generator's graph has about 500 of each
+_DTYPES = {
+    tflite.TensorType.FLOAT32: np.float32,
+    tflite.TensorType.FLOAT16: np.float16,
+    tflite.TensorType.UINT8: np.uint8,
+    tflite.TensorType.INT8: np.int8,
+    tflite.TensorType.INT16: np.int16,
+    tflite.TensorType.INT32: np.int32,
+}
+
+
+def read_tflite(data: bytes) -> dict[str, Array]:
+    """Arrays by the generator's names: float16 or float32 as stored, float32 where dequantised.
+
+    Raises `BadWeights`; broken bytes raise whatever the flatbuffer's or NumPy's reading of them does.
+    """
+    model = tflite.Model.GetRootAs(data, 0)
+    graph = model.Subgraphs(0)
+    if max(graph.TensorsLength(), graph.OperatorsLength()) > _MOST_PARTS:
+        raise BadWeights(f"The TFLite file has over {_MOST_PARTS} tensors or operators: not AnimeGANv2's generator.")
+    values = {
+        index: array
+        for index in range(graph.TensorsLength())
+        if (array := _array(model, graph.Tensors(index))) is not None
+    }
+    collected = Graph()
+    for index in range(graph.OperatorsLength()):
+        operator = graph.Operators(index)
+        code = model.OperatorCodes(operator.OpcodeIndex())
+        given = [values.get(tensor) for tensor in operator.InputsAsNumpy().tolist()]
+        match max(code.BuiltinCode(), code.DeprecatedBuiltinCode()):  # files of before schema 3a have the latter only
+            case tflite.BuiltinOperator.DEQUANTIZE if given[0] is not None:  # so float16 files bring in each constant
+                values[operator.Outputs(0)] = given[0]
+            case tflite.BuiltinOperator.CONV_2D:
+                _convolution(collected, given, (0, 3, 1, 2))
+            case tflite.BuiltinOperator.DEPTHWISE_CONV_2D:
+                _convolution(collected, given, (3, 0, 1, 2))
+            case tflite.BuiltinOperator.MUL:
+                collected.combine("mul", given)
+            case tflite.BuiltinOperator.ADD:
+                collected.combine("add", given)
+            case tflite.BuiltinOperator.SUB:
+                collected.combine("sub", given)
+    return collected.tensors()
+
+
+def _convolution(collected: Graph, given: list[Array | None], axes: tuple[int, ...]) -> None:
+    weight, bias = given[1], given[2] if len(given) > 2 else None
+    if weight is not None and weight.ndim == 4:
+        collected.convolution(weight.transpose(axes), bias)
+
+
+def _array(model: tflite.Model, tensor: tflite.Tensor) -> Array | None:
+    """A constant tensor's values; None for an activation and for what is neither float nor quantised."""
+    data = model.Buffers(tensor.Buffer()).DataAsNumpy()
+    if tensor.Type() not in _DTYPES or isinstance(data, int):  # the generated code answers 0 where there is no data
+        return None
+    array: Array = data.view(_DTYPES[tensor.Type()]).reshape(tensor.ShapeAsNumpy() if tensor.ShapeLength() else ())
+    if array.dtype.kind == "f":
+        return array
+    quantization = tensor.Quantization()
+    if quantization is None or not quantization.ScaleLength():
+        return None
+    along = [1] * array.ndim
+    if quantization.ScaleLength() > 1:
+        along[quantization.QuantizedDimension()] = -1
+    scale = quantization.ScaleAsNumpy().astype(np.float64).reshape(along)
+    zero = quantization.ZeroPointAsNumpy().reshape(along) if quantization.ZeroPointLength() else 0
+    values: Array = ((array - zero) * scale).astype(np.float32)  # multiplied in float64: a bias has 32 bits
+    return values

@@ -1,0 +1,42 @@
+"""Which tests share a process: pytest-xdist gives a group to one worker, so a shared server starts once.
+
+A group is what takes the same shared server, else a file's tests; `xdist_group` on a test or a file says otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+SERVERS = ("mortal", "server")  # the fixtures of servers that files share
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(_group(item)))
+    if hasattr(config, "workerinput"):
+        items.sort(key=_rank)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Share the cores: what workers start, or draw themselves, takes its part of them."""
+    if hasattr(config, "workerinput"):
+        threads = (os.cpu_count() or 1) // config.workerinput["workercount"]
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, threads)))
+
+
+def _group(item: pytest.Item) -> str:
+    fixtures = getattr(item, "fixturenames", ())
+    return next((name for name in SERVERS if name in fixtures), item.path.stem)
+
+
+def _rank(item: pytest.Item) -> int:
+    """The longest first, so that no worker begins one when the others are done: shared servers, servers, the rest."""
+    fixtures = getattr(item, "fixturenames", ())
+    for rank, name in enumerate(SERVERS):
+        if name in fixtures:
+            return rank
+    return len(SERVERS) + (item.get_closest_marker("server") is None)
