@@ -21,7 +21,7 @@ from pathlib import Path
 import animegan
 
 FOLDER = Path(animegan.__file__).resolve().parent / "operators" / "native"
-SOURCE = "operators.cpp"
+SOURCE = "operators.cpp"  # which includes the others
 COMPILERS = ("c++", "g++", "clang++")
 FLAGS = [
     *("-std=c++17", "-O3", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti"),
@@ -34,7 +34,7 @@ FORMS = {
     "avx2": AVX2,
     "plain": [],
 }
-COMPILED_WITHIN_S = 300  # seconds a form, of which it takes three
+COMPILED_WITHIN_S = 300  # seconds a form, of which it takes ten
 
 
 def build(say: Callable[[str], None] = lambda _: None, folder: Path = FOLDER) -> list[Path]:
@@ -46,7 +46,7 @@ def build(say: Callable[[str], None] = lambda _: None, folder: Path = FOLDER) ->
     libraries = {form: folder / f"liboperators-{form}.so" for form in forms}
     compiler = find_compiler()
     try:
-        source = hashlib.sha256((folder / SOURCE).read_bytes()).hexdigest()
+        source = _digest(folder)
         version = _version(compiler) if compiler else None
         if compiler and version:
             built = [
@@ -62,6 +62,14 @@ def build(say: Callable[[str], None] = lambda _: None, folder: Path = FOLDER) ->
         say(f"The CPU's operators are not compiled: {error}")
         return []
     return [library for library, is_there in zip(libraries.values(), built, strict=True) if is_there]
+
+
+def _digest(folder: Path) -> str:
+    return hashlib.sha256(b"".join(file.read_bytes() for file in _sources(folder))).hexdigest()
+
+
+def _sources(folder: Path) -> list[Path]:
+    return sorted([*folder.glob("*.cpp"), *folder.glob("*.h")])
 
 
 def find_compiler() -> list[str] | None:
@@ -91,7 +99,8 @@ def _built(library: Path, command: list[str], version: str, source: str, say: Ca
     scratch.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="native-", dir=scratch) as name:
         work = Path(name)
-        shutil.copy(library.parent / SOURCE, work)
+        for file in _sources(library.parent):
+            shutil.copy(file, work)
         # Relative names, in the folder itself: no path gets into the library.
         done = _run([*command, f'-DANIMEGAN_BUILD="{mark}"', SOURCE, "-o", library.name], work)
         if done.returncode == 0 and _carries(work / library.name, mark):

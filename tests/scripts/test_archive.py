@@ -38,7 +38,8 @@ def test_it_holds_what_the_worker_needs_and_no_more(built: Path) -> None:
     generators = {f"animegan/model_store/generators/{style}.pt" for style in ("cel", "gouache")}
     handler = ROOT / "handler"
     modules = {str(file.relative_to(handler)) for file in (handler / "animegan").rglob("*.py")}
-    native = {str(library.relative_to(handler)) for library in (handler / "animegan").rglob("*.so")}
+    folder = handler / "animegan" / "operators" / "native"
+    native = {str(file.relative_to(handler)) for file in (*folder.glob("*.so"), *folder.glob("*.h"))}
     others = {
         "MAR-INF/MANIFEST.json",
         "animegan_handler.py",

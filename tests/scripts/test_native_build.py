@@ -53,9 +53,10 @@ def built_from(library: Path) -> bytes:
     )
 
 
-def test_builder_and_loader_know_the_same_forms() -> None:
+def test_builder_and_loader_know_the_same_forms_and_sources() -> None:
     assert list(native.FORMS) == list(loader.FORMS)
     assert native.FOLDER == loader.FOLDER
+    assert native._digest(native.FOLDER) == loader._digest(loader.FOLDER)
 
 
 @compiles
@@ -80,7 +81,7 @@ def test_what_is_up_to_date_is_kept(folder: Path, said: Said) -> None:
 
 
 @compiles
-@pytest.mark.parametrize("change", ["source", "flags", "compiler", "library"])
+@pytest.mark.parametrize("change", ["source", "header", "flags", "compiler", "library"])
 def test_what_changed_is_built_again(
     change: str, folder: Path, tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,6 +90,8 @@ def test_what_changed_is_built_again(
     before = library.read_bytes()
     if change == "source":
         (folder / native.SOURCE).write_text(f"// changed\n{SMALL}")
+    elif change == "header":
+        (folder / "some.h").write_text("// that was not there\n")
     elif change == "flags":
         monkeypatch.setattr(native, "FORMS", {"plain": ["-DCHANGED"]})
     elif change == "compiler":
@@ -112,7 +115,8 @@ def test_the_operators_are_the_same_bytes_wherever_they_are_built(
     for name in ("one", "two longer"):
         folder = tmp_path / name
         folder.mkdir()
-        shutil.copy(native.FOLDER / native.SOURCE, folder)
+        for source in native._sources(native.FOLDER):
+            shutil.copy(source, folder)
         (library,) = native.build(folder=folder)
         built.append(library.read_bytes())
     assert built[0] == built[1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import shutil
@@ -35,8 +34,9 @@ def norm_of(x: Tensor) -> tuple[Tensor, Tensor, Tensor, float]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where libraries are looked for; only the source is there."""
-    shutil.copy(native.FOLDER / "operators.cpp", tmp_path)
+    """Where libraries are looked for; only the sources are there."""
+    for source in (*native.FOLDER.glob("*.cpp"), *native.FOLDER.glob("*.h")):
+        shutil.copy(source, tmp_path)
     monkeypatch.setattr(native, "FOLDER", tmp_path)
     return tmp_path
 
@@ -59,12 +59,12 @@ def test_a_form_that_nobody_knows_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [(b"", "another operators.cpp"), (b"\x7fELF", "another operators.cpp"), (b"DIGEST", "invalid ELF header")],
+    [(b"", "other sources"), (b"\x7fELF", "other sources"), (b"DIGEST", "invalid ELF header")],
 )
 def test_what_is_no_library_is_left_out_with_a_warning(
     content: bytes, told: str, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    digest = hashlib.sha256((folder / "operators.cpp").read_bytes()).hexdigest()
+    digest = native._digest(folder)
     (folder / "liboperators-plain.so").write_bytes(content.replace(b"DIGEST", digest.encode() * 9))
     assert native.best() is None
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
@@ -73,11 +73,12 @@ def test_what_is_no_library_is_left_out_with_a_warning(
 
 
 @compiled
-def test_a_library_of_another_source_is_left_out(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("source", ["operators.cpp", "gemm.h"])
+def test_a_library_of_another_source_is_left_out(source: str, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     shutil.copy(ROOT / "handler" / "animegan" / "operators" / "native" / "liboperators-plain.so", folder)
-    (folder / "operators.cpp").write_text("// its functions take other arguments\n")
+    (folder / source).write_text("// its functions take other arguments\n")
     assert native.forms() == []
-    assert "another operators.cpp" in caplog.text
+    assert "other sources" in caplog.text
 
 
 @compiled

@@ -1,4 +1,4 @@
-"""The fused operators compiled for the CPU: `operators.cpp`, built once for each vector width, through ctypes.
+"""The operators compiled for the CPU: `operators.cpp`, built once for each vector width, through ctypes.
 
 The libraries lie beside this file where `animegan_cli.native` built them; without one, the plain form does the work.
 They run on the threads of PyTorch's own OpenMP pool, as many as `torch.get_num_threads()`.
@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 from animegan.errors import InternalError
+from animegan.operators.native import convolutions
+from animegan.operators.native.convolutions import Convolutions
 from animegan.operators.plain import plain_moments, plain_norm_act_pad, plain_upsample_pad, window_like
 
 FOLDER = Path(__file__).resolve().parent
@@ -30,10 +32,11 @@ _DTYPES = {torch.float32: 0, torch.bfloat16: 1}
 _MAP = [c_int64, c_void_p, *[c_int64] * 6]
 _LIKE_IT = [c_void_p, *[c_int64] * 2]
 _NORM = [*[c_void_p] * 4, c_float]
-_ARGUMENTS = {  # the last is the number of threads
-    "animegan_moments": [*_MAP, *[c_void_p] * 2, c_int64],
-    "animegan_norm_act_pad": [*_MAP, *_LIKE_IT, *_LIKE_IT, *_NORM, *[c_int64] * 6, c_int64],
-    "animegan_upsample_pad": [*_MAP, *_LIKE_IT, *_NORM, *[c_int64] * 8, c_int64],
+_FUNCTIONS = {  # arguments, of which the last is the number of threads; then what is returned
+    "animegan_moments": ([*_MAP, *[c_void_p] * 2, c_int64], c_int),
+    "animegan_norm_act_pad": ([*_MAP, *_LIKE_IT, *_LIKE_IT, *_NORM, *[c_int64] * 6, c_int64], c_int),
+    "animegan_upsample_pad": ([*_MAP, *_LIKE_IT, *_NORM, *[c_int64] * 8, c_int64], c_int),
+    **convolutions.FUNCTIONS,
 }
 
 logger = logging.getLogger(__name__)
@@ -47,6 +50,7 @@ class Native:
 
     def __init__(self, form: str, library: ctypes.CDLL) -> None:
         self.form = form
+        self.convolutions = Convolutions(library)
         self._library = library
 
     def moments(self, x: Tensor) -> Tensor:
@@ -140,17 +144,22 @@ def _library(folder: Path, form: str) -> ctypes.CDLL | None:
     if not file.is_file() or not FORMS[form] <= _cpu_flags():
         return None
     try:
-        source = hashlib.sha256((folder / "operators.cpp").read_bytes()).hexdigest()
-        if source.encode() not in file.read_bytes():  # its functions may take other arguments
-            raise OSError("it was built from another operators.cpp")
+        if _digest(folder).encode() not in file.read_bytes():  # its functions may take other arguments
+            raise OSError("it was built from other sources")
         library = ctypes.CDLL(str(file))
-        for name, arguments in _ARGUMENTS.items():
+        for name, (arguments, returned) in _FUNCTIONS.items():
             function = getattr(library, name)
-            function.argtypes, function.restype = arguments, c_int
+            function.argtypes, function.restype = arguments, returned
     except (OSError, AttributeError) as error:
         logger.warning("%s is left out: %s", file, error)
         return None
     return library
+
+
+def _digest(folder: Path) -> str:
+    """Of the sources there, as `animegan_cli.native` takes it."""
+    sources = sorted([*folder.glob("*.cpp"), *folder.glob("*.h")])
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
 
 @cache

@@ -1,0 +1,284 @@
+"""The compiled convolutions against stock PyTorch in float64, in every form that runs here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional as F
+
+from animegan.errors import InternalError
+from animegan.operators import native
+from animegan.operators.native.convolutions import Convolutions
+
+ROOT = Path(__file__).resolve().parents[3]
+FORMS = native.forms()
+LAYERS = [  # of RRDBNet and SRVGGNetCompact: channels in and out, side
+    *((channels, 32, 3) for channels in (64, 96, 128, 160)),
+    *((3, 64, 3), (192, 64, 3), (64, 64, 3), (64, 64, 2), (64, 3, 3), (64, 48, 3)),
+]
+PRECISION = 4  # times the error of stock PyTorch in fp32, at most
+GUARD = 1234.5
+
+every_form = pytest.mark.parametrize("form", FORMS)
+every_layer = pytest.mark.parametrize(("channels_in", "channels", "side"), LAYERS)
+few = settings(deadline=None, max_examples=40)
+
+
+def convolutions(form: str) -> Convolutions:
+    return native.load(form).convolutions
+
+
+def some(channels: int, height: int, width: int, seed: int = 0) -> Tensor:
+    """A channels-last map (C, H, W), mostly positive as those behind a LeakyReLU are."""
+    noise = torch.randn(height, width, channels, generator=torch.Generator().manual_seed(seed + height * 99 + width))
+    return (noise + 0.3).permute(2, 0, 1)
+
+
+def filters(channels: int, channels_in: int, side: int) -> Tensor:
+    noise = torch.randn(channels, channels_in, side, side, generator=torch.Generator().manual_seed(channels_in))
+    return noise.div(side * channels_in**0.5)
+
+
+def reference(
+    x: Tensor,
+    weight: Tensor,
+    size: tuple[int, int],
+    *,
+    before: tuple[int, int],
+    bias: Tensor | None = None,
+    slope: float | Tensor = 1.0,
+    alpha: float = 1.0,
+    residual: Tensor | None = None,
+    beta: float = 1.0,
+    residual2: Tensor | None = None,
+    gamma: float = 1.0,
+    dtype: torch.dtype = torch.float64,
+) -> Tensor:
+    """What stock PyTorch makes of it, (channels, *size), in `dtype`."""
+    (above, left), side = before, weight.shape[2]
+    below, right = size[0] + side - 1 - above - x.shape[1], size[1] + side - 1 - left - x.shape[2]
+    padded = F.pad(x[None].to(dtype), (left, right, above, below))  # negative: what is not read
+    out = F.conv2d(padded, weight.to(dtype), None if bias is None else bias.to(dtype))[0]
+    slopes = slope.to(dtype) if isinstance(slope, Tensor) else torch.full((len(out),), slope, dtype=dtype)
+    out = alpha * F.prelu(out[None], slopes)[0]
+    for added, share in ((residual, beta), (residual2, gamma)):
+        out = out if added is None else out + share * added.to(dtype)
+    return out
+
+
+def error(out: Tensor, expected: Tensor) -> float:
+    """The root of the mean squared error."""
+    return float((out.double() - expected).square().mean().sqrt())
+
+
+def empty(channels: int, height: int, width: int) -> Tensor:
+    return torch.full((height, width, channels), torch.nan).permute(2, 0, 1)
+
+
+@every_form
+@every_layer
+@pytest.mark.parametrize("size", [(12, 37), (21, 6)])
+def test_a_layer_is_as_precise_as_in_pytorch(
+    form: str, channels_in: int, channels: int, side: int, size: tuple[int, int]
+) -> None:
+    x, weight, bias = some(channels_in, *size), filters(channels, channels_in, side), some(channels, 1, 1).flatten()
+    rest: dict[str, Any] = {
+        "before": (1, side - 2), "bias": bias, "slope": 0.2, "alpha": 0.2, "residual": some(channels, *size, seed=1),
+        "beta": 0.5, "residual2": some(channels, *size, seed=2), "gamma": -1.5,
+    }  # fmt: skip
+    made = convolutions(form)
+    out = empty(channels, *size)
+    made.conv(x, made.pack(weight), out, **rest)
+    expected = reference(x, weight, size, **rest)
+    allowed = PRECISION * error(reference(x, weight, size, **rest, dtype=torch.float32), expected)
+    assert error(out, expected) <= allowed
+    assert float((out - expected).abs().max()) <= 12 * allowed
+
+
+class Case:
+    """A convolution of a view in a larger buffer, amid values that are not numbers."""
+
+    def __init__(self, data: st.DataObject) -> None:
+        def draw(least: int, most: int) -> int:
+            return data.draw(st.integers(least, most))
+
+        self.side = data.draw(st.sampled_from([2, 3]))
+        self.channels_in, self.channels = draw(1, 40), draw(1, 40)
+        self.rows, self.columns = draw(1, 14), draw(1, 14)
+        self.before = draw(-1, 2), draw(-1, 2)
+        size = draw(1, 14), draw(1, 14)
+        steps = draw(1, 2), draw(1, 2)
+        self.x = self._view(self.channels_in, (self.rows, self.columns), (1, 1), (draw(0, 3), draw(0, 2)))
+        self.x.copy_(some(self.channels_in, self.rows, self.columns))
+        self.frame = torch.full((size[0] * steps[0] + 2, size[1] * steps[1] + 2, self.channels + 9), GUARD)
+        self.out = self.frame.permute(2, 0, 1)[5 : 5 + self.channels, 1:-1, 1:-1][:, :: steps[0], :: steps[1]]
+        self.size = size
+        self.weight = filters(self.channels, self.channels_in, self.side)
+        self.rest: dict[str, Any] = {"before": self.before}
+        if data.draw(st.booleans()):
+            self.rest["bias"] = some(self.channels, 1, 1, seed=3).flatten()
+        slope = data.draw(st.sampled_from([0.2, 1.0, None]))
+        self.rest["slope"] = some(self.channels, 1, 1, seed=4).flatten() if slope is None else slope
+        if data.draw(st.booleans()):
+            self.rest |= {"alpha": 0.5, "residual": some(self.channels, *size, seed=5), "beta": 2.0}
+        if data.draw(st.booleans()):
+            self.rest |= {"residual2": some(self.channels, *size, seed=6), "gamma": -0.5}
+
+    def _view(self, channels: int, size: tuple[int, int], steps: tuple[int, int], around: tuple[int, int]) -> Tensor:
+        height, width = (length * step for length, step in zip(size, steps, strict=True))
+        buffer = torch.full((height + 2, width + 2, channels + sum(around)), torch.nan).permute(2, 0, 1)
+        inner = buffer[around[0] : around[0] + channels, 1:-1, 1:-1]
+        return inner[:, :: steps[0], :: steps[1]]
+
+
+@every_form
+@few
+@given(data=st.data())
+def test_any_view_is_read_and_written_and_nothing_else(form: str, data: st.DataObject) -> None:
+    case, made = Case(data), convolutions(form)
+    made.conv(case.x, made.pack(case.weight), case.out, **case.rest)
+    expected = reference(case.x, case.weight, case.size, **case.rest)
+    torch.testing.assert_close(case.out.double(), expected, rtol=0, atol=2e-5)
+    case.out.fill_(GUARD)
+    assert bool((case.frame == GUARD).all())
+
+
+@every_form
+@pytest.mark.parametrize("which", ["residual", "residual2"])
+def test_it_may_write_over_a_residual(form: str, which: str) -> None:
+    made, x, residual = convolutions(form), some(64, 9, 21), some(32, 9, 21, seed=1)
+    packed, out = made.pack(filters(32, 64, 3)), empty(32, 9, 21)
+    rest: dict[str, Any] = {"before": (1, 1), "slope": 0.2, which: residual}
+    made.conv(x, packed, out, **rest)
+    made.conv(x, packed, residual, **rest)
+    assert torch.equal(residual, out)
+
+
+@every_form
+def test_it_may_write_beside_what_it_reads(form: str) -> None:
+    """A dense block's convolutions write behind their input, in one buffer."""
+    made, buffer, weight = convolutions(form), some(192, 10, 19), filters(32, 96, 3)
+    before = buffer.clone()
+    made.conv(buffer[:96], made.pack(weight), buffer[96:128], before=(1, 1))
+    torch.testing.assert_close(
+        buffer[96:128].double(), reference(before[:96], weight, (10, 19), before=(1, 1)), rtol=0, atol=2e-5
+    )
+    assert torch.equal(buffer[:96], before[:96])
+    assert torch.equal(buffer[128:], before[128:])
+
+
+@every_form
+@pytest.mark.parametrize(("side", "channels"), [(3, 32), (2, 64), (3, 3)])
+@pytest.mark.parametrize("width", [5, 130])
+def test_chunks_of_rows_are_the_whole_to_the_bit(form: str, side: int, channels: int, width: int) -> None:
+    height, made = 23, convolutions(form)
+    x, packed = some(64, height, width), made.pack(filters(channels, 64, side))
+    whole = empty(channels, height, width)
+    made.conv(x, packed, whole, before=(1, 1), slope=0.2)
+    for rows in (made.align, 2 * made.align, 5 * made.align):
+        out = empty(channels, height, width)
+        for first in range(0, height, rows):
+            last = min(first + rows, height)
+            top, bottom = max(first - 1, 0), min(last - 1 + side - 1, height)
+            made.conv(x[:, top:bottom], packed, out[:, first:last], before=(1 - first + top, 1), slope=0.2)
+        assert torch.equal(out, whole)
+
+
+@every_form
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_what_is_not_finite_stays_so_and_stays_near(form: str, bad: float) -> None:
+    made, x, weight = convolutions(form), some(16, 20, 20), filters(8, 16, 3)
+    x[3, 9, 9] = bad
+    out = empty(8, 20, 20)
+    made.conv(x, made.pack(weight), out, before=(1, 1), slope=0.2)
+    expected = reference(x, weight, (20, 20), before=(1, 1), slope=0.2)
+    assert not out[~expected.isfinite()].isfinite().any()
+    assert out[:, :8].isfinite().all()
+    assert out[:, 12:].isfinite().all()
+    assert out[:, :, :8].isfinite().all()
+    assert out[:, :, 12:].isfinite().all()
+
+
+THREADS = """
+import sys, torch
+from animegan.operators import native
+
+made = native.load(sys.argv[1]).convolutions
+x, weight = torch.randn(90, 77, 64).permute(2, 0, 1), torch.randn(32, 64, 3, 3)
+packed, outs = made.pack(weight), []
+for threads in (1, 2, 3, 1):
+    torch.set_num_threads(threads)
+    out = torch.empty(90, 77, 32).permute(2, 0, 1)
+    made.conv(x, packed, out, before=(1, 1))
+    outs.append(out)
+assert all(torch.equal(out, outs[0]) for out in outs)
+"""
+
+
+@every_form
+def test_the_number_of_threads_changes_no_bit(form: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "handler")}
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS, form], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@every_form
+def test_calls_from_many_threads_do_not_meet(form: str) -> None:
+    made = convolutions(form)
+    maps, packed = [some(64, 40 + i, 50) for i in range(8)], made.pack(filters(32, 64, 3))
+
+    def conv(x: Tensor) -> Tensor:
+        out = empty(32, *x.shape[1:])
+        made.conv(x, packed, out, before=(1, 1))
+        return out
+
+    expected = [conv(x) for x in maps]
+    with ThreadPoolExecutor(8) as pool:
+        for out, one in zip(pool.map(conv, maps), expected, strict=True):
+            assert torch.equal(out, one)
+
+
+@every_form
+def test_the_scratch_is_what_it_says(form: str) -> None:
+    made = convolutions(form)
+    assert made.scratch_bytes(3) == 3 * made.scratch_bytes(1) <= 3 * 2 << 20
+
+
+@every_form
+def test_what_it_does_not_take_is_an_error_of_ours(form: str) -> None:
+    made, x, out = convolutions(form), some(8, 6, 6), empty(4, 6, 6)
+    weight = filters(4, 8, 3)
+    packed = made.pack(weight)
+    for refused in (filters(4, 8, 4), weight.double(), weight[:, :, :2]):
+        with pytest.raises(InternalError, match="filters"):
+            made.pack(refused)
+    bad: list[tuple[Tensor, Tensor, dict[str, Any]]] = [
+        (x.double(), out, {}),
+        (x[:7], out, {}),
+        (x.contiguous(), out, {}),
+        (x, out.bfloat16(), {}),
+        (x, empty(5, 6, 6), {}),
+        (x, out, {"residual": empty(4, 6, 5)}),
+    ]
+    for given_x, given_out, rest in bad:
+        with pytest.raises(InternalError, match="maps"):
+            made.conv(given_x, packed, given_out, before=(1, 1), **rest)
+    with pytest.raises(InternalError, match="parameters"):
+        made.conv(x, packed, out, before=(1, 1), bias=torch.zeros(3))
+    with pytest.raises(InternalError, match="parameters"):
+        made.conv(x, packed, out, before=(1, 1), slope=torch.zeros(8)[::2])
+    wide = made.pack(torch.zeros(4, 2000, 3, 3))
+    with pytest.raises(InternalError, match="2000 channels"):
+        made.conv(some(2000, 4, 4), wide, out, before=(1, 1))
