@@ -205,6 +205,7 @@ class Pipeline:
                 original_size=picture.original_size,
                 size=picture.rgb.size,
                 frames=picture.frames,
+                flaws=picture.flaws,
                 seconds=item.seconds,
             )
 

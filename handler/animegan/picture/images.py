@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Literal
 
-from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401 - so that Image.open imports no other plugins
+from pi_heif import register_heif_opener
+from PIL import (  # noqa: F401 - so that Image.open imports no other plugins
+    IcoImagePlugin,
+    Image,
+    Jpeg2KImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
 from animegan.errors import BadOption
-from animegan.picture.headers import Header, inspect, png_essence
+from animegan.picture.headers import Header, essence, inspect
 from animegan.picture.pillow_guard import guarded
 from animegan.picture.pixels import GAP, Picture, Scale, pillow_lanczos, to_picture
 from animegan.picture.sizes import Limits, check_size, fit, fit_or_refuse, px
 from animegan.settings import Format
 
 __all__ = ["Encoded", "Header", "Limits", "Picture", "chosen_format", "decode", "encode", "fit", "inspect", "prepare"]
+
+register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 
 FULL_CHROMA_QUALITY = 90  # of a JPEG: from it on chroma stays at full resolution, see `encode`
 
@@ -46,15 +55,16 @@ def decode(
     Raises `BadImage`, `TooLarge`, `UnsupportedImage`, `PictureTooSmall`, or `OutOfMemory`.
     """
     header = inspect(data, limits)
-    if header.format == "PNG":
-        data = png_essence(data)
+    with guarded(header.format):
+        data = essence(data, header)
     with guarded(header.format), Image.open(BytesIO(data), formats=[header.format]) as image:
         check_size(image.size, limits)  # Pillow's reading of the header, by which it is about to allocate
         original, size = image.size, fit_or_refuse(image.size, max_side)
         draft = image.draft(None, (GAP * size[0], GAP * size[1]))
         with gate(image.width * image.height):
             image.load()
-            return to_picture(image, draft[1] if draft else (0, 0, *original), original, size, header.frames, scale)
+            box = draft[1] if draft else (0, 0, *original)
+            return replace(to_picture(image, box, original, size, header.frames, scale), flaws=header.flaws)
 
 
 def prepare(image: Image.Image, *, max_side: int) -> Picture:

@@ -10,6 +10,7 @@ from io import BytesIO
 import numpy as np
 from PIL import ExifTags, Image, ImageChops, ImageCms
 
+from animegan.picture.formats.header import Flaw
 from animegan.picture.sizes import Size
 
 Box = tuple[float, float, float, float]  # left, upper, right, lower in px
@@ -30,6 +31,7 @@ class Picture:
     alpha: Image.Image | None  # L, of the same size; None: the picture is opaque
     original_size: Size  # as sent, upright
     frames: int  # of which the first is used
+    flaws: tuple[Flaw, ...] = ()  # of a file that is drawn all the same
 
 
 def pillow_lanczos(image: Image.Image, size: Size, box: Box) -> Image.Image:
