@@ -18,6 +18,8 @@ from PIL import (  # noqa: F401 - so that Image.open imports no other plugins
 )
 
 from animegan.errors import BadOption
+from animegan.picture import colour
+from animegan.picture.colour import Colour
 from animegan.picture.headers import Header, essence, inspect
 from animegan.picture.pillow_guard import guarded
 from animegan.picture.pixels import GAP, Picture, Scale, pillow_lanczos, to_picture
@@ -56,15 +58,28 @@ def decode(
     """
     header = inspect(data, limits)
     with guarded(header.format):
-        data = essence(data, header)
-    with guarded(header.format), Image.open(BytesIO(data), formats=[header.format]) as image:
+        needed = essence(data, header)
+    with guarded(header.format), Image.open(BytesIO(needed), formats=[header.format]) as image:
         check_size(image.size, limits)  # Pillow's reading of the header, by which it is about to allocate
         original, size = image.size, fit_or_refuse(image.size, max_side)
         draft = image.draft(None, (GAP * size[0], GAP * size[1]))
         with gate(image.width * image.height):
             image.load()
             box = draft[1] if draft else (0, 0, *original)
-            return replace(to_picture(image, box, original, size, header.frames, scale), flaws=header.flaws)
+            picture = to_picture(image, box, original, size, header.frames, scale, _colour(image, header, data))
+            return replace(picture, flaws=header.flaws)
+
+
+def _colour(image: Image.Image, header: Header, data: bytes) -> Colour | None:
+    """What a file says of its colour that goes before its ICC profile, or that stands in for one."""
+    if header.format == "PNG":
+        said, first = colour.in_png(data)
+        if first:
+            image.info.pop("icc_profile", None)
+        return None if image.info.get("icc_profile") else said
+    if header.format in ("HEIF", "AVIF") and not image.info.get("icc_profile"):
+        return colour.in_heif(data)
+    return None
 
 
 def prepare(image: Image.Image, *, max_side: int) -> Picture:

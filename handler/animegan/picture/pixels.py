@@ -10,6 +10,7 @@ from io import BytesIO
 import numpy as np
 from PIL import ExifTags, Image, ImageChops, ImageCms
 
+from animegan.picture.colour import Colour
 from animegan.picture.formats.header import Flaw
 from animegan.picture.sizes import Size
 
@@ -42,14 +43,22 @@ def pillow_lanczos(image: Image.Image, size: Size, box: Box) -> Image.Image:
 
 
 def to_picture(
-    image: Image.Image, box: Box, original: Size, size: Size, frames: int, scale: Scale = pillow_lanczos
+    image: Image.Image,
+    box: Box,
+    original: Size,
+    size: Size,
+    frames: int,
+    scale: Scale = pillow_lanczos,
+    colour: Colour | None = None,
 ) -> Picture:
     """The picture of a loaded image, `box` of it scaled to `size`. `original` and `size` are as stored, not upright.
 
-    `scale` is for RGB. An image that needs nothing done becomes the picture itself, without a copy, and loses its info.
+    `scale` is for RGB. `colour` is what the file says of it without an ICC profile.
+
+    An image that needs nothing done becomes the picture itself, without a copy, and loses its info.
     """
     orientation = _orientation(image)
-    rgb, alpha = _srgb(_scaled(image, size, box, scale), image.info.get("icc_profile"))
+    rgb, alpha = _srgb(_scaled(image, size, box, scale), image.info.get("icc_profile"), colour)
     if orientation in TURNS:
         rgb = rgb.transpose(TURNS[orientation])
         alpha = None if alpha is None else alpha.transpose(TURNS[orientation])
@@ -151,10 +160,11 @@ ICC_MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
 COLOURS = Image.fromarray(np.stack(np.meshgrid(*[np.arange(0, 256, 51, dtype=np.uint8)] * 3), -1).reshape(12, 18, 3))
 
 
-def _srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, Image.Image | None]:
+def _srgb(image: Image.Image, profile: bytes | None, colour: Colour | None) -> tuple[Image.Image, Image.Image | None]:
     """An L, RGB, CMYK, LAB, La or RGBa image in sRGB on white, and its alpha unless that is 255 throughout."""
     straight = {"La": "LA", "RGBa": "RGBA"}.get(image.mode)
-    to_srgb = _conversion(straight[:-1] if straight else image.mode, profile)
+    mode = straight[:-1] if straight else image.mode
+    to_srgb = colour.to_srgb if colour and mode in ("L", "RGB") else _conversion(mode, profile)
     if image.mode == "RGB" and to_srgb is None:
         return image, None
     rgb = Image.new("RGB", image.size, "white")
