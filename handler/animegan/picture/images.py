@@ -103,7 +103,7 @@ def chosen_format(format: Format, alpha: Image.Image | None) -> Literal["jpeg", 
 
 
 def encode(rgb: Image.Image, alpha: Image.Image | None, *, format: Format, quality: int) -> Encoded:
-    """A JPEG, PNG or WebP file in sRGB and without metadata; `auto` is JPEG, or PNG with alpha. JPEG drops the alpha.
+    """A JPEG, PNG or WebP file in sRGB and without metadata; `auto` is JPEG, or PNG with alpha. JPEG is on white.
 
     Raises `BadOption` for a side that the format can't hold.
     """
@@ -121,8 +121,8 @@ def encode(rgb: Image.Image, alpha: Image.Image | None, *, format: Format, quali
             "Choose format=png, or a smaller max_side.",
             limit_px=limit,
         )
-    if chosen == "jpeg":
-        alpha = None
+    if chosen == "jpeg" and alpha:
+        rgb, alpha = Image.composite(rgb, Image.new("RGB", rgb.size, "white"), alpha), None
     picture = rgb.copy() if alpha or rgb.info else rgb
     if alpha:
         picture.putalpha(alpha)

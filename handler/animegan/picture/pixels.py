@@ -13,6 +13,7 @@ from PIL import ExifTags, Image, ImageChops, ImageCms
 from animegan.picture.colour import Colour
 from animegan.picture.formats.header import Flaw
 from animegan.picture.sizes import Size
+from animegan.picture.transparency import ground
 
 Box = tuple[float, float, float, float]  # left, upper, right, lower in px
 Scale = Callable[[Image.Image, Size, Box], Image.Image]  # that box of the image at that size
@@ -28,7 +29,7 @@ MOST_METADATA_BYTES = 4 << 20  # a longer ICC profile or EXIF block is ignored
 class Picture:
     """A picture ready for the generator."""
 
-    rgb: Image.Image  # RGB in sRGB, upright, fitted; what is transparent is composited on white
+    rgb: Image.Image  # RGB in sRGB, upright, fitted; under what is transparent, the colours beside it
     alpha: Image.Image | None  # L, of the same size; None: the picture is opaque
     original_size: Size  # as sent, upright
     frames: int  # of which the first is used
@@ -156,18 +157,27 @@ def _plain(band: Image.Image, levels: tuple[float, float] | None) -> Image.Image
     return band.convert(f"{mode}A").convert(f"{mode}a")
 
 
+# How much of a pixel's own colour is drawn, by its alpha. Below a fourth, a premultiplied colour of 8 bits isn't exact.
+VISIBLE = [min(255, 4 * alpha) for alpha in range(256)]
 ICC_MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
 COLOURS = Image.fromarray(np.stack(np.meshgrid(*[np.arange(0, 256, 51, dtype=np.uint8)] * 3), -1).reshape(12, 18, 3))
 
 
 def _srgb(image: Image.Image, profile: bytes | None, colour: Colour | None) -> tuple[Image.Image, Image.Image | None]:
-    """An L, RGB, CMYK, LAB, La or RGBa image in sRGB on white, and its alpha unless that is 255 throughout."""
+    """An L, RGB, CMYK, LAB, La or RGBa image in sRGB, and its alpha unless that is 255 throughout.
+
+    Behind what is transparent are the colours beside it (see `transparency`).
+    """
     straight = {"La": "LA", "RGBa": "RGBA"}.get(image.mode)
     mode = straight[:-1] if straight else image.mode
     to_srgb = colour.to_srgb if colour and mode in ("L", "RGB") else _conversion(mode, profile)
     if image.mode == "RGB" and to_srgb is None:
         return image, None
-    rgb = Image.new("RGB", image.size, "white")
+    if straight:
+        behind = ground(image)
+        rgb = (to_srgb(behind) if to_srgb else behind).resize(image.size, Image.Resampling.BILINEAR)
+    else:
+        rgb = Image.new("RGB", image.size)
     alpha = Image.new("L", image.size) if straight else None
     for top, band in bands(image):
         mask = None
@@ -175,6 +185,7 @@ def _srgb(image: Image.Image, profile: bytes | None, colour: Colour | None) -> t
             band = band.convert(straight)  # noqa: PLW2901
             mask = band.getchannel("A")
             alpha.paste(mask, (0, top))
+            mask = mask.point(VISIBLE)
             band = band.convert(straight[:-1])  # noqa: PLW2901
         rgb.paste(to_srgb(band) if to_srgb else band, (0, top), mask)
     return rgb, alpha if alpha and alpha.getextrema() != (255, 255) else None
