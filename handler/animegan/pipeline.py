@@ -218,12 +218,13 @@ class Pipeline:
                 original_size=picture.original_size,
                 size=picture.rgb.size,
                 frames=picture.frames,
+                flaws=picture.flaws,
                 seconds=item.seconds,
             )
 
     def _is_encoded_on_the_device(self, item: Item) -> bool:
-        """Whether the picture becomes a JPEG with chroma at full resolution, and the device writes such files."""
-        if not (self._jpeg and item.options and item.picture):
+        """Whether it becomes an opaque JPEG with chroma at full resolution, and the device writes such files."""
+        if not (self._jpeg and item.options and item.picture) or item.picture.alpha:
             return False
         chosen = images.chosen_format(item.options.format, item.picture.alpha)
         return chosen == "jpeg" and item.options.quality >= images.FULL_CHROMA_QUALITY

@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from animegan.picture.formats.header import Flaw
+
 _PREFIX = "X-Animegan-"
+_FLAWS = f"{_PREFIX}Warning"
 _TIMING = "Server-Timing"  # https://www.w3.org/TR/server-timing/
+
+FLAWS: Mapping[Flaw, tuple[str, str]] = {  # in English and Chinese
+    "end-missing": ("the file lacks its end; what is there was drawn", "文件末尾缺失，已按现有内容绘制"),
+    "metadata-damaged": ("damaged metadata in the file was left out", "文件中损坏的附加信息已忽略"),
+}
 
 
 @dataclass(frozen=True)
 class Report:
     """`plan`: whole, bands or recompute. Sizes are (width, height) in px, `seconds` by phase: decode, run, encode.
 
-    The first of `frames` is used. `detail`: bold, medium or fine; None: the style draws a photo at its own size.
+    The first of `frames` is used. `flaws`: what is wrong with a file that was drawn all the same. `detail`: bold,
+    medium or fine; None: the style draws a photo at its own size.
     """
 
     style: str
@@ -24,6 +33,7 @@ class Report:
     size: tuple[int, int]
     frames: int = 1
     seconds: Mapping[str, float] = field(default_factory=dict)
+    flaws: tuple[Flaw, ...] = ()
     detail: str | None = None
 
     @property
@@ -42,6 +52,7 @@ class Report:
             f"{_PREFIX}Size": _size(self.size),
             f"{_PREFIX}Fitted": str(self.fitted).lower(),
             f"{_PREFIX}Frames": str(self.frames),
+            **({_FLAWS: ", ".join(self.flaws)} if self.flaws else {}),
             **({f"{_PREFIX}Detail": self.detail} if self.detail else {}),
             _TIMING: ", ".join(f"{phase};dur={1000 * seconds:.1f}" for phase, seconds in self.seconds.items()),
         }
@@ -58,6 +69,7 @@ class Report:
             original_size=_parse_size(headers[f"{_PREFIX}Original-Size"]),
             size=_parse_size(headers[f"{_PREFIX}Size"]),
             frames=int(headers[f"{_PREFIX}Frames"]),
+            flaws=tuple(flaw for flaw in FLAWS if flaw in headers.get(_FLAWS, "")),
             detail=headers.get(f"{_PREFIX}Detail"),
             seconds={phase: float(milliseconds) / 1000 for phase, _, milliseconds in timings},
         )
@@ -76,6 +88,7 @@ def notes(report: Report, language: str) -> list[str]:
         said.append(
             f"文件共 {report.frames} 帧（页），仅绘制第一帧" if chinese else f"drew the first of {report.frames} frames"
         )
+    said += [FLAWS[flaw][chinese] for flaw in report.flaws]
     return said
 
 

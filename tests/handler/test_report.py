@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
-from animegan.report import Report, notes
+from animegan.picture.formats.header import Flaw
+from animegan.report import FLAWS, Report, notes
 
 sizes = st.tuples(st.integers(16, 99999), st.integers(16, 99999))
 
@@ -35,3 +36,13 @@ def test_notes_in_words() -> None:
     assert notes(fitted, "en") == ["fitted the size for you: 1024×768", "drew the first of 12 frames"]
     assert notes(fitted, "zh") == ["已为您智能适配分辨率：1024×768", "文件共 12 帧（页），仅绘制第一帧"]
     assert notes(Report("cel", "CC-BY-SA-4.0", "bf16", "bands", (640, 480), (640, 480)), "en") == []
+
+
+@pytest.mark.parametrize("flaws", [(), ("end-missing",), ("end-missing", "metadata-damaged")])
+def test_what_is_wrong_with_a_file_is_told(flaws: tuple[Flaw, ...]) -> None:
+    report = Report("cel", "CC-BY-SA-4.0", "bf16", "bands", (640, 480), (640, 480), flaws=flaws)
+    headers = report.headers()
+    assert headers.get("X-Animegan-Warning") == (", ".join(flaws) or None)
+    assert Report.from_headers(headers).flaws == flaws
+    assert notes(report, "en") == [FLAWS[flaw][0] for flaw in flaws]
+    assert notes(report, "zh") == [FLAWS[flaw][1] for flaw in flaws]

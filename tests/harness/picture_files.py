@@ -5,10 +5,12 @@ from __future__ import annotations
 import struct
 import zlib
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pillow_heif
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
@@ -121,8 +123,86 @@ def files() -> dict[str, bytes]:
         "TIFF, LZW": encoded(image, "TIFF", compression="tiff_lzw"),
         "TIFF, pages": animated("TIFF"),
         "TIFF, JPEG": encoded(image, "TIFF", compression="jpeg"),
+        "HEIF": heic(image, exif=oriented(6)),
+        "HEIF, burst": heic(image, photo(72, 48, 1), photo(72, 48, 2)),
+        "JPEG2000": encoded(image, "JPEG2000"),
+        "ICO": encoded(image, "ICO", sizes=[(32, 32), (72, 48)]),
+        "ICO, bitmap": encoded(image.convert("RGBA"), "ICO", sizes=[(72, 48)], bitmap_format="bmp"),
+        "PPM": encoded(image, "PPM"),
     }
     return kinds | ({"AVIF": encoded(image, "AVIF", exif=oriented(6))} if "AVIF" in HEADERS else {})
+
+
+def heic(first: Image.Image, *others: Image.Image, primary: int = 0, **options: Any) -> bytes:
+    """A HEIC file of pictures, one of which is the primary one; `exif` turns it, as an `irot` box."""
+    file, target = pillow_heif.from_pillow(first), BytesIO()
+    for image in others:
+        file.add_frombytes(image.mode, image.size, image.tobytes())
+    file.save(target, primary_index=primary, **{"quality": 90, **options})
+    return target.getvalue()
+
+
+def box(kind: bytes, *parts: bytes) -> bytes:
+    """A box of an ISO base media file."""
+    body = b"".join(parts)
+    return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
+def heic_as_a_phone(image: Image.Image, tile: int = 128, extra: tuple[int, int] = (0, 0), turns: int = 0) -> bytes:
+    """A HEIC by hand, as phones write them: a grid of tiles, turned, with a map beside it that `extra` is the size of.
+
+    `image` is as stored; a side is a multiple of `tile` px.
+    """
+    columns, rows = image.width // tile, image.height // tile
+    corners = [(tile * x, tile * y) for y in range(rows) for x in range(columns)]
+    coded = [_coded(image.crop((x, y, x + tile, y + tile))) for x, y in corners]
+    if extra[0]:
+        coded.append(_coded(Image.new("L", extra, 255).convert("RGB")))
+    grid, count = len(coded) + 1, rows * columns
+    full = b"\0\0\0\0"
+    items = [*((1 + i, b"hvc1", int(i < count)) for i in range(len(coded))), (grid, b"grid", 0)]
+    kinds = b"".join(
+        box(b"infe", bytes([2, 0, 0, hidden]), struct.pack(">HH4s", i, 0, kind), b"\0") for i, kind, hidden in items
+    )
+    references = box(b"dimg", struct.pack(f">HH{count}H", grid, count, *range(1, count + 1)))
+    properties = [coded[0][0], box(b"ispe", full, struct.pack(">II", tile, tile))]
+    properties += [box(b"ispe", full, struct.pack(">II", *image.size)), box(b"irot", bytes([turns]))]
+    owners = [(1 + i, [0x81, 2]) for i in range(count)] + [(grid, [3, 0x84])]
+    if extra[0]:
+        references += box(b"auxl", struct.pack(">HHH", grid - 1, 1, grid))
+        gain = b"urn:com:apple:photo:2020:aux:hdrgainmap\0"
+        properties += [coded[-1][0], box(b"ispe", full, struct.pack(">II", *extra)), box(b"auxC", full, gain)]
+        owners.append((grid - 1, [0x85, 6, 7]))
+    owned = b"".join(struct.pack(">HB", i, len(those)) + bytes(those) for i, those in sorted(owners))
+    payloads = [*(data for _, data in coded), bytes([0, 0, rows - 1, columns - 1]) + struct.pack(">HH", *image.size)]
+    brands = box(b"ftyp", b"heic\0\0\0\0mif1heic")
+
+    def meta(start: int) -> bytes:
+        at, places = start, b""
+        for (item, _, _), payload in zip(items, payloads, strict=True):
+            places += struct.pack(">HHHII", item, 0, 1, at, len(payload))
+            at += len(payload)
+        return box(
+            b"meta",
+            full,
+            box(b"hdlr", full, b"\0\0\0\0pict" + b"\0" * 13),
+            box(b"pitm", full, struct.pack(">H", grid)),
+            box(b"iloc", full, b"\x44\0", struct.pack(">H", len(items)), places),
+            box(b"iinf", full, struct.pack(">H", len(items)), kinds),
+            box(b"iref", full, references),
+            box(b"iprp", box(b"ipco", *properties), box(b"ipma", full, struct.pack(">I", len(owners)), owned)),
+        )
+
+    start = len(brands) + len(meta(0)) + 8
+    return brands + meta(start) + box(b"mdat", *payloads)
+
+
+def _coded(image: Image.Image) -> tuple[bytes, bytes]:
+    """The `hvcC` box and the pixels of one picture."""
+    data = heic(image, quality=95, chroma="420")
+    at = data.index(b"hvcC") - 4
+    configuration = data[at : at + int.from_bytes(data[at : at + 4])]
+    return configuration, data[data.index(b"mdat") + 4 :]
 
 
 def animated(form: str, **options: Any) -> bytes:

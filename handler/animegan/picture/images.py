@@ -4,20 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Literal
 
-from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401 - so that Image.open imports no other plugins
+from pi_heif import register_heif_opener
+from PIL import (  # noqa: F401 - so that Image.open imports no other plugins
+    IcoImagePlugin,
+    Image,
+    Jpeg2KImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
 from animegan.errors import BadOption
-from animegan.picture.headers import Header, inspect, png_essence
+from animegan.picture import colour
+from animegan.picture.colour import Colour
+from animegan.picture.headers import Header, essence, inspect
 from animegan.picture.pillow_guard import guarded
 from animegan.picture.pixels import GAP, Picture, Scale, Shrink, pillow_lanczos, to_picture
 from animegan.picture.sizes import Limits, check_size, fit, fit_or_refuse, px
 from animegan.settings import Format
 
 __all__ = ["Encoded", "Header", "Limits", "Picture", "chosen_format", "decode", "encode", "fit", "inspect", "prepare"]
+
+register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 
 FULL_CHROMA_QUALITY = 90  # of a JPEG: from it on chroma stays at full resolution, see `encode`
 
@@ -47,16 +58,30 @@ def decode(
     Raises `BadImage`, `TooLarge`, `UnsupportedImage`, `PictureTooSmall`, or `OutOfMemory`.
     """
     header = inspect(data, limits)
-    if header.format == "PNG":
-        data = png_essence(data)
-    with guarded(header.format), Image.open(BytesIO(data), formats=[header.format]) as image:
+    with guarded(header.format):
+        needed = essence(data, header)
+    with guarded(header.format), Image.open(BytesIO(needed), formats=[header.format]) as image:
         check_size(image.size, limits)  # Pillow's reading of the header, by which it is about to allocate
         original, size = image.size, fit_or_refuse(image.size, max_side)
         draft = image.draft(None, (GAP * size[0], GAP * size[1]))
         with gate(image.width * image.height):
             image.load()
             box = draft[1] if draft else (0, 0, *original)
-            return to_picture(image, box, original, size, header.frames, scale, shrink)
+            said = _colour(image, header, data)
+            picture = to_picture(image, box, original, size, header.frames, scale, said, shrink)
+            return replace(picture, flaws=header.flaws)
+
+
+def _colour(image: Image.Image, header: Header, data: bytes) -> Colour | None:
+    """What a file says of its colour that goes before its ICC profile, or that stands in for one."""
+    if header.format == "PNG":
+        said, first = colour.in_png(data)
+        if first:
+            image.info.pop("icc_profile", None)
+        return None if image.info.get("icc_profile") else said
+    if header.format in ("HEIF", "AVIF") and not image.info.get("icc_profile"):
+        return colour.in_heif(data)
+    return None
 
 
 def prepare(image: Image.Image, *, max_side: int, shrink: Shrink | None = None) -> Picture:
@@ -80,7 +105,7 @@ def chosen_format(format: Format, alpha: Image.Image | None) -> Literal["jpeg", 
 
 
 def encode(rgb: Image.Image, alpha: Image.Image | None, *, format: Format, quality: int) -> Encoded:
-    """A JPEG, PNG or WebP file in sRGB and without metadata; `auto` is JPEG, or PNG with alpha. JPEG drops the alpha.
+    """A JPEG, PNG or WebP file in sRGB and without metadata; `auto` is JPEG, or PNG with alpha. JPEG is on white.
 
     Raises `BadOption` for a side that the format can't hold.
     """
@@ -98,8 +123,8 @@ def encode(rgb: Image.Image, alpha: Image.Image | None, *, format: Format, quali
             "Choose format=png, or a smaller max_side.",
             limit_px=limit,
         )
-    if chosen == "jpeg":
-        alpha = None
+    if chosen == "jpeg" and alpha:
+        rgb, alpha = Image.composite(rgb, Image.new("RGB", rgb.size, "white"), alpha), None
     picture = rgb.copy() if alpha or rgb.info else rgb
     if alpha:
         picture.putalpha(alpha)

@@ -10,7 +10,10 @@ from io import BytesIO
 import numpy as np
 from PIL import ExifTags, Image, ImageChops, ImageCms
 
+from animegan.picture.colour import Colour
+from animegan.picture.formats.header import Flaw
 from animegan.picture.sizes import Size
+from animegan.picture.transparency import ground
 
 Box = tuple[float, float, float, float]  # left, upper, right, lower in px
 Scale = Callable[[Image.Image, Size, Box], Image.Image]  # that box of the image at that size
@@ -27,11 +30,12 @@ MOST_METADATA_BYTES = 4 << 20  # a longer ICC profile or EXIF block is ignored
 class Picture:
     """A picture ready for the generator."""
 
-    rgb: Image.Image  # RGB in sRGB, upright, fitted; what is transparent is composited on white
+    rgb: Image.Image  # RGB in sRGB, upright, fitted; under what is transparent, the colours beside it
     alpha: Image.Image | None  # L, of the same size; None: the picture is opaque
     original_size: Size  # as sent, upright
     frames: int  # of which the first is used
     small: Image.Image | None = None  # the same as `rgb`, shrunk once from what was decoded
+    flaws: tuple[Flaw, ...] = ()  # of a file that is drawn all the same
 
 
 def pillow_lanczos(image: Image.Image, size: Size, box: Box) -> Image.Image:
@@ -48,11 +52,13 @@ def to_picture(
     size: Size,
     frames: int,
     scale: Scale = pillow_lanczos,
+    colour: Colour | None = None,
     shrink: Shrink | None = None,
 ) -> Picture:
-    """The picture of a loaded image, `box` of it scaled to `size`. `original` and `size` are as stored, not upright.
+    """Return the picture of a loaded image, `box` of it scaled to `size`; these are as stored, as is `original`.
 
-    `scale` is for RGB. `shrink` tells, from the fitted photo, the size of the small one.
+    `scale` is for RGB. `colour` is what the file says of it without an ICC profile. `shrink` tells, from the fitted
+    photo, the size of the small one.
 
     An image that needs nothing done becomes the picture itself, without a copy, and loses its info.
     """
@@ -60,7 +66,7 @@ def to_picture(
     turned = orientation in (5, 6, 7, 8)
 
     def scaled(size: Size) -> tuple[Image.Image, Image.Image | None]:
-        rgb, alpha = _srgb(_scaled(image, size, box, scale), image.info.get("icc_profile"))
+        rgb, alpha = _srgb(_scaled(image, size, box, scale), image.info.get("icc_profile"), colour)
         if orientation in TURNS:
             rgb = rgb.transpose(TURNS[orientation])
             alpha = None if alpha is None else alpha.transpose(TURNS[orientation])
@@ -163,17 +169,27 @@ def _plain(band: Image.Image, levels: tuple[float, float] | None) -> Image.Image
     return band.convert(f"{mode}A").convert(f"{mode}a")
 
 
+# How much of a pixel's own colour is drawn, by its alpha. Below a fourth, a premultiplied colour of 8 bits isn't exact.
+VISIBLE = [min(255, 4 * alpha) for alpha in range(256)]
 ICC_MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
 COLOURS = Image.fromarray(np.stack(np.meshgrid(*[np.arange(0, 256, 51, dtype=np.uint8)] * 3), -1).reshape(12, 18, 3))
 
 
-def _srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, Image.Image | None]:
-    """An L, RGB, CMYK, LAB, La or RGBa image in sRGB on white, and its alpha unless that is 255 throughout."""
+def _srgb(image: Image.Image, profile: bytes | None, colour: Colour | None) -> tuple[Image.Image, Image.Image | None]:
+    """An L, RGB, CMYK, LAB, La or RGBa image in sRGB, and its alpha unless that is 255 throughout.
+
+    Behind what is transparent are the colours beside it (see `transparency`).
+    """
     straight = {"La": "LA", "RGBa": "RGBA"}.get(image.mode)
-    to_srgb = _conversion(straight[:-1] if straight else image.mode, profile)
+    mode = straight[:-1] if straight else image.mode
+    to_srgb = colour.to_srgb if colour and mode in ("L", "RGB") else _conversion(mode, profile)
     if image.mode == "RGB" and to_srgb is None:
         return image, None
-    rgb = Image.new("RGB", image.size, "white")
+    if straight:
+        behind = ground(image)
+        rgb = (to_srgb(behind) if to_srgb else behind).resize(image.size, Image.Resampling.BILINEAR)
+    else:
+        rgb = Image.new("RGB", image.size)
     alpha = Image.new("L", image.size) if straight else None
     for top, band in bands(image):
         mask = None
@@ -181,6 +197,7 @@ def _srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, Image
             band = band.convert(straight)  # noqa: PLW2901
             mask = band.getchannel("A")
             alpha.paste(mask, (0, top))
+            mask = mask.point(VISIBLE)
             band = band.convert(straight[:-1])  # noqa: PLW2901
         rgb.paste(to_srgb(band) if to_srgb else band, (0, top), mask)
     return rgb, alpha if alpha and alpha.getextrema() != (255, 255) else None

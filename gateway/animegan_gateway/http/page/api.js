@@ -12,6 +12,7 @@ export class Problem extends Error {
     this.detail = problem.detail;
     this.status = problem.status;
     this.code = problem.code;
+    this.kind = problem.kind;
     this.retryable = Boolean(problem.retryable);
     this.retryAfterS = Number(retryAfter) || problem.retry_after_s || 5;
   }

@@ -26,8 +26,9 @@ export function t(key, values) {
   return typeof text === "function" ? text(values) : text;
 }
 
-/** What went wrong, in the page's language where it has words for it. @param {{ code: string, detail: string }} problem */
-export const explain = (problem) => texts[language].problems[problem.code] ?? problem.detail;
+/** What went wrong, in the page's language where it has words for it. @param {{ code: string, detail: string, kind?: string }} problem */
+export const explain = (problem) =>
+  texts[language].kinds[problem.kind ?? ""] ?? texts[language].problems[problem.code] ?? problem.detail;
 
 /** Calls `listener` now and after every change of the language. */
 export function onLanguage(listener) {

@@ -102,6 +102,7 @@ export const texts = {
       rate_limited: "That is faster than this server takes pictures.",
       unauthorized: "This key is unknown or no longer valid.",
     },
+    kinds: {},
   },
 
   zh: {
@@ -213,6 +214,28 @@ export const texts = {
       internal_error: "服务器出了故障，请稍后再试。",
       job_expired: "图片已过期删除。",
       job_not_found: "服务器上没有这个任务。",
+    },
+    // Files that are not read, by the error's `kind`.
+    kinds: {
+      raw: "这是相机的 RAW 原始文件，这里不能读取。请先冲洗导出，或发送相机同时保存的 JPEG。",
+      video: "这是视频，这里不能读取。请截取其中一帧，存成 JPEG 或 PNG 再发送。",
+      psd: "这是 Photoshop 文档，这里不能读取。请合并图层后存成 JPEG、PNG 或 WebP。",
+      pdf: "这是 PDF 文档，这里不能读取。请把页面导出或截图，存成 JPEG、PNG 或 WebP。",
+      svg: "这是 SVG 矢量图，没有像素，这里不能读取。请导出为 PNG。",
+      postscript: "这是 PostScript 文档，这里不能读取。请把页面导出为 PNG。",
+      jxl: "这是 JPEG XL 图片，这里不能读取。请存成 JPEG、PNG 或 WebP。",
+      archive: "这是压缩包或办公文档，这里不能读取。请解压后发送里面的图片。",
+      "data-url": "这是 data URL，不是图片本身。请把 base64 解码成图片后再发送。",
+      html: "这是网页，不是图片。请在图片上点右键“图片另存为”，再发送存下的文件。",
+      json: "这是 JSON，不是图片。请直接发送图片的字节，JSON 里的 base64 不会解开。",
+      text: "这是文本，不是图片。请发送图片文件本身，而不是它的名字或网址。",
+      audio: "这是音频，不是图片。请发送一张图片。",
+      picture: "这种图片格式很少见，这里不能读取。请存成 JPEG、PNG 或 WebP。",
+      ppm: "这种 PNM 图片这里不能读取。请存成 PNG 或 JPEG。",
+      heif: "这张 HEIF 图片不是用 HEVC（HEIC）或 AV1（AVIF）编码的，这里不能读取。请存成 JPEG。",
+      bmp: "这种压缩的 BMP 图片这里不能读取。请存成 PNG。",
+      ico: "这个图标里的位图是压缩的，这里不能读取。请存成 PNG。",
+      jpeg2000: "这张 JPEG 2000 图片的颜色分量太多，这里不能读取。请存成 RGB 图片。",
     },
   },
 };

@@ -1,0 +1,22 @@
+"""What is read from a picture file before it is decoded. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from mmap import mmap
+from typing import Literal
+
+from animegan.picture.sizes import Size
+
+Bytes = bytes | mmap  # in memory, or a file's
+Flaw = Literal["end-missing", "metadata-damaged"]  # of a file that is drawn all the same; `report.FLAWS` has the words
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a picture file says of itself: Pillow's name of its format, width and height as stored, frames or pages."""
+
+    format: str
+    size: Size
+    frames: int = 1
+    flaws: tuple[Flaw, ...] = ()

@@ -1,0 +1,145 @@
+"""TIFF files (revision 6.0, and BigTIFF): which page is the picture, and what a raw file is. Imports no torch."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from animegan.errors import BadImage, UnsupportedImage
+from animegan.picture.formats.header import Bytes, Header
+from animegan.picture.formats.refused import RAW
+from animegan.picture.sizes import Size
+
+MOST_PAGES = 10_000
+MOST_TAGS = 4096  # in a page's directory
+MOST_STRIPS = 100_000
+MOST_NESTED = 64  # directories that a page points at
+TILE_PX = 1 << 22  # a tile may be larger than its picture up to this many pixels
+SUBFILE, WIDTH, LENGTH, PHOTOMETRIC, STRIPS, NESTED = 254, 256, 257, 262, 273, 330
+TILE_WIDTH, TILE_LENGTH, TILES, DNG_VERSION = 322, 323, 324, 50706
+FORMS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+REDUCED_OR_MASK = 1 | 4  # of NewSubfileType
+SENSOR = frozenset({32803, 34892})  # photometric interpretations: a colour filter array, linear raw
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How a file's numbers and directories are written."""
+
+    order: str
+    big: bool
+
+    @property
+    def offset(self) -> str:
+        return "Q" if self.big else "I"
+
+    @property
+    def count(self) -> str:
+        return "Q" if self.big else "H"
+
+    @property
+    def entry(self) -> str:
+        return "HHQ8s" if self.big else "HHI4s"
+
+    def unpack(self, form: str, data: Bytes | bytes, at: int) -> tuple[Any, ...]:
+        return struct.unpack_from(self.order + form, data, at)
+
+
+@dataclass
+class _Page:
+    """A page's directory: where it is, its single numbers, and where the directories start that it points at."""
+
+    at: int
+    values: dict[int, int] = field(default_factory=dict)
+    nested: tuple[int, ...] = ()
+
+    @property
+    def size(self) -> Size:
+        return self.values[WIDTH], self.values[LENGTH]
+
+    @property
+    def is_main(self) -> bool:
+        return not self.values.get(SUBFILE, 0) & REDUCED_OR_MASK and WIDTH in self.values and LENGTH in self.values
+
+
+def header(data: Bytes) -> Header:
+    """The header of a TIFF's main page. Raises `UnsupportedImage` for a camera's raw file, `BadImage` for odd tiles."""
+    page, count = _main_page(data)
+    width, height = page.size
+    if page.values.get(TILE_WIDTH, 0) * page.values.get(TILE_LENGTH, 0) > max(width * height, TILE_PX):
+        raise BadImage("The TIFF's tiles are larger than its picture. Save it anew.")
+    return Header("TIFF", (width, height), count)
+
+
+def essence(data: bytes, header: Header) -> bytes:  # noqa: ARG001 - one signature for every kind
+    """The TIFF with its main page first."""
+    layout = _layout(data)
+    at = 8 if layout.big else 4
+    first = struct.pack(layout.order + layout.offset, _main_page(data)[0].at)
+    if data[at : at + len(first)] == first:
+        return data
+    return data[:at] + first + data[at + len(first) :]
+
+
+def _main_page(data: Bytes) -> tuple[_Page, int]:
+    """The first page that is neither a smaller copy nor a mask, else the first; and how many pages there are."""
+    layout = _layout(data)
+    (start,) = layout.unpack(layout.offset, data, 8 if layout.big else 4)
+    first = _page(data, layout, start)
+    pages = [first]
+    for at in _others(data, layout, start):
+        with suppress(struct.error, OverflowError, IndexError, KeyError, BadImage):
+            pages.append(_page(data, layout, at))
+    nested = []
+    for at in [at for page in pages for at in page.nested][:MOST_NESTED]:
+        with suppress(struct.error, OverflowError, IndexError, KeyError, BadImage):
+            nested.append(_page(data, layout, at))
+    every = [*pages, *nested]
+    if DNG_VERSION in first.values or any(page.values.get(PHOTOMETRIC) in SENSOR for page in every):
+        raise UnsupportedImage(RAW.detail, kind=RAW.id)
+    return next((page for page in every if page.is_main), first), len(pages)
+
+
+def _layout(data: Bytes) -> _Layout:
+    return _Layout("<" if data[:2] == b"II" else ">", data[2] == 43)
+
+
+def _others(data: Bytes, layout: _Layout, first: int) -> Iterator[int]:
+    """Where the pages after the first one start. One that points back at another ends them."""
+    seen: set[int] = {first}
+    at = first
+    with suppress(struct.error, OverflowError, IndexError):
+        while len(seen) < MOST_PAGES:
+            (tags,) = layout.unpack(layout.count, data, at)
+            head = struct.calcsize(f"={layout.count}")
+            (at,) = layout.unpack(layout.offset, data, at + head + tags * struct.calcsize(f"={layout.entry}"))
+            if not at or at in seen:
+                return
+            seen.add(at)
+            yield at
+
+
+def _page(data: Bytes, layout: _Layout, at: int) -> _Page:
+    (tags,) = layout.unpack(layout.count, data, at)
+    if tags > MOST_TAGS:
+        raise BadImage(f"A page of the TIFF has {tags:,} tags, more than {MOST_TAGS:,}. Save it anew.")
+    page = _Page(at)
+    start, step = at + struct.calcsize(f"={layout.count}"), struct.calcsize(f"={layout.entry}")
+    for where in range(start, start + tags * step, step):
+        tag, kind, count, value = layout.unpack(layout.entry, data, where)
+        if tag in (STRIPS, TILES) and count > MOST_STRIPS:
+            raise BadImage(f"The TIFF has {count:,} strips, more than {MOST_STRIPS:,}. Save it anew.")
+        if tag in (WIDTH, LENGTH, TILE_WIDTH, TILE_LENGTH):
+            page.values.setdefault(tag, layout.unpack({3: "H", 4: "I", 16: "Q"}[kind], value, 0)[0])
+        elif tag in (SUBFILE, PHOTOMETRIC, DNG_VERSION) and kind in FORMS:
+            page.values.setdefault(tag, layout.unpack(FORMS[kind], value, 0)[0])
+        elif tag == NESTED and kind in FORMS and 0 < count <= MOST_NESTED:
+            form = f"{count}{FORMS[kind]}"
+            inside = struct.calcsize(f"={form}") <= len(value)
+            page.nested = layout.unpack(
+                form, *((value, 0) if inside else (data, *layout.unpack(layout.offset, value, 0)))
+            )
+    return page
