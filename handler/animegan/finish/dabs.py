@@ -6,26 +6,28 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from animegan.finish.filters import Places, double, halve, luma
+from animegan.finish.filters import PIECE_PX, Places, halve, luma
 from animegan.finish.flow import tangent, tensor, tensor_halo
 from animegan.finish.frame import Frame
 from animegan.looks import DabsStep
 
 SECTORS = 8
-RINGS = ((0.35, 4), (0.7, 8), (1.0, 12))  # of the ellipse: its radius, and how many samples lie on it
+RINGS = (0.5, 1.0)  # of the ellipse: on each lies a sample for every sector
 FLOW_SIGMA = 2.0
-HARDNESS = 8  # the exponent by which a sector with less variance wins
+SIDE_SHARE = math.cos(2 * math.pi / SECTORS) ** 3  # what a sample counts for the sectors beside its own
+EDGE = 0.06  # step of the picture, of 1, across which `spread` carries no paint
 
 
 class Dabs:
     """The step `dabs` of a recipe.
 
     Around each pixel lies an ellipse, long along the edge; of its eight sectors the flattest ones give the colour. It
-    runs at half the picture's resolution: a dab is larger than a pixel.
+    runs at half the picture's resolution, as a dab is larger than a pixel; edges are the picture's own.
     """
 
-    planes = 22
+    planes = 15
 
     def __init__(self, numbers: DabsStep) -> None:
         self.numbers = numbers
@@ -45,11 +47,10 @@ class Dabs:
 
     def apply(self, picture: Tensor, frame: Frame) -> Tensor:
         """Return the picture in dabs, (3, H, W)."""
-        height, width = picture.shape[1:]
         small = halve(picture)
         for _ in range(self.numbers.passes):
             small = paint(small, self.radius(frame.scale), self.numbers.noise)
-        return double(small, height, width)
+        return spread(small, picture)
 
 
 def paint(picture: Tensor, radius: float, noise: float) -> Tensor:
@@ -59,33 +60,65 @@ def paint(picture: Tensor, radius: float, noise: float) -> Tensor:
     x, y, coherence = tangent(tensor(luma(picture), FLOW_SIGMA))
     long, short = radius * (1 + coherence), radius / (1 + coherence)
     long_x, long_y, short_x, short_y = x * long, y * long, -y * short, x * short
-    known = torch.cat([picture, luma(picture).square_()])
-    sums = torch.zeros(SECTORS, 4, height, width, device=picture.device)
-    total = [0.0] * SECTORS
-    for u, v, shares in samples():
-        seen = places.read(known, long_x * u + short_x * v, long_y * u + short_y * v) if u or v else known
-        for sector, share in shares:
-            sums[sector].add_(seen, alpha=share)
-            total[sector] += share
-    out = torch.zeros_like(picture)
-    norm = torch.zeros(height, width, device=picture.device)
+    source = torch.cat([picture, luma(picture).square_()])
+    out = torch.empty_like(picture)
+    step = max(1, PIECE_PX // 2 // width)
+    for first in range(0, height, step):
+        rows = slice(first, first + step)
+        out[:, rows] = _painted(
+            places, source, (long_x[rows], long_y[rows], short_x[rows], short_y[rows]), first, noise
+        )
+    return out
+
+
+def _painted(places: Places, source: Tensor, axes: tuple[Tensor, ...], first: int, noise: float) -> Tensor:
+    """Those rows of `paint` that begin with `first`; `axes`: x and y of the ellipse's long and short half axes."""
+    long_x, long_y, short_x, short_y = axes
+    height, width = long_x.shape
+    own = source.new_zeros(SECTORS, 4, height, width)
+    for ring in RINGS:
+        for sector in range(SECTORS):
+            angle = 2 * math.pi * sector / SECTORS
+            u, v = ring * math.cos(angle), ring * math.sin(angle)
+            seen = places.read(source, long_x * u + short_x * v, long_y * u + short_y * v, first)
+            own[sector].add_(seen, alpha=math.exp(-2 * ring**2))
+    middle = source[:, first : first + height]
+    total = 1 + (1 + 2 * SIDE_SHARE) * sum(math.exp(-2 * ring**2) for ring in RINGS)
+    out, norm = source.new_zeros(3, height, width), source.new_zeros(height, width)
     for sector in range(SECTORS):
-        mean = sums[sector].div_(total[sector])
-        spread = (mean[3] - luma(mean[:3])[0].square_()).clamp_(min=0)
-        weight = (spread / noise**2 + 1).pow_(-HARDNESS / 4)
+        mean = (own[sector - 1] + own[(sector + 1) % SECTORS]).mul_(SIDE_SHARE).add_(own[sector]).add_(middle)
+        mean /= total
+        variance = (mean[3] - luma(mean[:3])[0].square_()).clamp_(min=0)
+        weight = variance.div_(noise**2).add_(1).square_().reciprocal_()
         out.addcmul_(mean[:3], weight)
         norm += weight
     return out.div_(norm)
 
 
-def samples() -> list[tuple[float, float, list[tuple[int, float]]]]:
-    """Return the samples of the unit disk: (u, v), and for each sector it belongs to that sector and its weight."""
-    out: list[tuple[float, float, list[tuple[int, float]]]] = [(0.0, 0.0, [(k, 1.0) for k in range(SECTORS)])]
-    for ring, count in RINGS:
-        for i in range(count):
-            angle = 2 * math.pi * i / count
-            weight = math.exp(-2 * ring**2)
-            turns = [(k, math.cos(angle - 2 * math.pi * k / SECTORS)) for k in range(SECTORS)]
-            shares = [(k, weight * cosine**3) for k, cosine in turns if cosine > 0.1]
-            out.append((ring * math.cos(angle), ring * math.sin(angle), shares))
+def spread(small: Tensor, picture: Tensor) -> Tensor:
+    """Return paint of half the resolution, (3, h, w), on the pixels of (3, H, W), with that picture's edges.
+
+    Of the four nearest values each pixel takes those that are near to its own luma (joint bilateral upsampling, Kopf
+    et al. 2007).
+    """
+    height, width = picture.shape[1:]
+    tone = luma(small)
+    around = F.pad(torch.cat([small, tone])[None], (1, 1, 1, 1), mode="replicate")
+    out = torch.empty_like(picture)
+    near = torch.tensor([0.25, 0.75], device=picture.device)
+    step = max(2, PIECE_PX // width // 2 * 2)
+    for first in range(0, height, step):
+        last = min(height, first + step)
+        piece = F.interpolate(around[:, :, first // 2 : (last + 1) // 2 + 2], scale_factor=2, mode="nearest")[0]
+        own = luma(picture[:, first:last])[0]
+        total, norm = picture.new_zeros(3, last - first, width), torch.zeros_like(own)
+        for down in (0, 1):
+            for right in (0, 1):
+                seen = piece[:, 1 + 2 * down : 1 + 2 * down + last - first, 1 + 2 * right : 1 + 2 * right + width]
+                rows = near.roll(down).repeat(-(-(last - first) // 2))[: last - first, None]
+                columns = near.roll(right).repeat(-(-width // 2))[:width]
+                weight = (seen[3] - own).div_(EDGE).square_().add_(1).square_().reciprocal_().mul_(rows * columns)
+                total.addcmul_(seen[:3], weight)
+                norm += weight
+        out[:, first:last] = total.div_(norm)
     return out

@@ -78,6 +78,15 @@ def test_ink_has_no_colour() -> None:
     assert torch.equal(green, blue)
 
 
+def test_ink_keeps_skin_from_paper() -> None:
+    """A dark face before a black wall, under a lamp: brown stays between black and white."""
+    picture = torch.full((64, 64, 3), 0.08)
+    picture[16:48, 16:48] = torch.tensor([0.55, 0.36, 0.25])
+    picture[20:24, 20:24] = 0.7
+    face = chain("ink").apply(picture)[30:40, 30:40].float().mean()
+    assert 60 < float(face) < 225
+
+
 @pytest.mark.parametrize("name", LOOKS)
 def test_white_stays_white(name: str) -> None:
     assert float(chain(name).apply(torch.ones(64, 64, 3)).float().mean()) >= 250
