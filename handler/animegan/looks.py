@@ -22,7 +22,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from animegan.errors import BadLook
-from animegan.styles import bundled_dir
+from animegan.styles import Style, bundled_dir, recipe_file
 
 Tint = Annotated[float, Field(ge=-0.1, le=0.1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -151,11 +151,14 @@ Finish = GradeStep | LinesStep | LevelsStep | DabsStep | PaperStep
 
 
 class Detail(Table):
-    """How far a photo is shrunk before it is drawn, as a factor on its sides."""
+    """How far a photo is shrunk before it is drawn."""
 
-    shrink: float = Field(0.25, ge=0.1, le=1, description="Factor on the photo's sides.")
-    small_shrink: float = Field(0.375, ge=0.1, le=1, description="The same for small pictures, and for faces.")
-    small_px: int = Field(600, ge=16, description="Longest side, in px, under which a picture is small.")
+    shrink: float = Field(
+        0.25,
+        ge=0.1,
+        le=0.5,
+        description="Factor on the photo's sides at `detail=bold`; `medium` is 1.5 times it, `fine` twice.",
+    )
 
 
 class Look(Table):
@@ -175,6 +178,17 @@ class Look(Table):
         if (self.detail is not None) != (self.network == "redraw"):
             raise ValueError("the table [detail] belongs to the network `redraw`, and to it alone")
         return self
+
+
+def look_of(style: Style) -> Look:
+    """Return the look of a style: its recipe, or AnimeGANv2's generator as it draws. Raises `BadLook`."""
+    file = recipe_file(style)
+    if file is None:
+        return Look(network="animegan2", weights=style.weights or f"{style.id}.safetensors")
+    look = read(file)
+    if look.weights != style.weights:
+        raise BadLook(f"{file} names the weights {look.weights}, and the style's entry {style.weights}. Correct one.")
+    return look
 
 
 def bundled_looks() -> dict[str, Path]:

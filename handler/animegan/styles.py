@@ -42,14 +42,32 @@ class Checkpoint(BaseModel):
     git_blob_id: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 
 
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Weights(BaseModel):
+    """A file of weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    file: str
+    sha256: Sha256
+
+
 class Style(BaseModel):
-    """One entry of the registry."""
+    """One entry of the registry.
+
+    `weights` is a file beside the entry, or a bundled one that a recipe names; None: listed, but to be installed by the
+    user. `recipe` is the look's file, see `looks`; None: AnimeGANv2's generator as it draws. `fast` are the weights of
+    `quality=fast`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     id: StyleId
     title: Title
-    weights: str | None = None  # a file beside the entry; None: listed, but to be installed by the user
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    weights: str | None = None
+    sha256: Sha256 | None = None
+    recipe: str | None = None
+    fast: Weights | None = None
     source: str
     license: str  # an SPDX expression
     license_url: str
@@ -92,7 +110,9 @@ def installed_styles() -> dict[str, Style]:
         except (OSError, ValidationError) as error:
             logger.warning("%s is not a style's entry, and left out: %s. Install the style again.", file, error)
             continue
-        if style.id != file.stem or style.weights != f"{style.id}.safetensors":
+        own_weights = style.weights == f"{style.id}.safetensors"
+        own_recipe = style.recipe == f"{style.id}.toml"
+        if style.id != file.stem or not (own_weights or own_recipe):
             logger.warning("%s names the style %r, and is left out. Install the style again.", file, style.id)
             continue
         styles[style.id] = style
@@ -114,22 +134,45 @@ def get_style(id: str) -> Style:
 
 
 def weights_file(style: Style) -> Path:
-    """The style's weights. Raises `StyleNotInstalled` with the command that installs them."""
+    """Return the style's weights. Raises `StyleNotInstalled` with the command that installs them."""
     if style.weights:
-        bundled = bundled_styles().get(style.id)
-        folder = bundled_dir() if bundled and bundled.weights else installed_dir()
-        return folder / style.weights
+        return _folder(style, style.weights) / style.weights
     way = f"animegan fetch {style.id}" if style.checkpoint else f"animegan import FILE --style {style.id}"
     raise StyleNotInstalled(f"The style {style.id!r} is not installed here. Install it with: {way}", style=style.id)
 
 
-def verify(style: Style) -> Path:
-    """The style's weights file, its SHA-256 checked. Raises `BadWeights` or `StyleNotInstalled`."""
-    file = weights_file(style)
+def recipe_file(style: Style) -> Path | None:
+    """Return the recipe of the style's look; None: it has none."""
+    if style.recipe is None:
+        return None
+    return bundled_dir() / "looks" / style.recipe if is_bundled(style) else installed_dir() / style.recipe
+
+
+def is_bundled(style: Style) -> bool:
+    """Return whether the style comes with the product, and not from the user."""
+    entry = bundled_styles().get(style.id)
+    return bool(entry and entry.weights)
+
+
+def _folder(style: Style, name: str) -> Path:
+    """The folder of a style's weights: an installed look may draw with bundled ones."""
+    if is_bundled(style):
+        return bundled_dir()
+    return installed_dir() if (installed_dir() / name).is_file() or style.recipe is None else bundled_dir()
+
+
+def verify(style: Style, *, fast: bool = False) -> Path:
+    """Return the style's weights, or those of `quality=fast`, their SHA-256 checked.
+
+    Raises `BadWeights` or `StyleNotInstalled`.
+    """
+    file, expected = weights_file(style), style.sha256
+    if fast and style.fast:
+        file, expected = _folder(style, style.fast.file) / style.fast.file, style.fast.sha256
     try:
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError as error:
         raise BadWeights(f"The weights of {style.id!r} can't be read: {error}. {_RESTORE}") from None
-    if digest != style.sha256:
-        raise BadWeights(f"{file} has SHA-256 {digest}, not {style.sha256}. {_RESTORE}", style=style.id)
+    if digest != expected:
+        raise BadWeights(f"{file} has SHA-256 {digest}, not {expected}. {_RESTORE}", style=style.id)
     return file

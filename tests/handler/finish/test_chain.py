@@ -180,5 +180,9 @@ def test_a_grade_is_fitted_to_pictures() -> None:
         [grades[name]] = [step for step in look.finish if isinstance(step, looks.GradeStep)]
     assert grades["pale"].chroma < 0.5 < grades["vivid"].chroma
     assert grades["pale"].tone[4] > grades["vivid"].tone[4]
+    assert grades["vivid"].light_tint[1] > 0.03 > abs(grades["pale"].light_tint[1])
+    odd = looks.parse(fit([*vivid[:7], *pale[:3]]), "odd")
+    [grade] = [step for step in odd.finish if isinstance(step, looks.GradeStep)]
+    assert grades["vivid"].chroma - grade.chroma < 0.3 * (grade.chroma - grades["pale"].chroma)
     with pytest.raises(ValueError, match="at least one"):
         fit([])
