@@ -14,7 +14,7 @@ from animegan.finish.frame import Frame
 from animegan.looks import DabsStep
 
 SECTORS = 8
-RINGS = (0.5, 1.0)  # of the ellipse: on each lies a sample for every sector
+RINGS = ((0.5, 4), (1.0, 8))  # of the ellipse: its radius, and how many samples lie on it
 FLOW_SIGMA = 2.0
 SIDE_SHARE = math.cos(2 * math.pi / SECTORS) ** 3  # what a sample counts for the sectors beside its own
 EDGE = 0.06  # step of the picture, of 1, across which `spread` carries no paint
@@ -39,7 +39,7 @@ class Dabs:
     def halo(self, scale: float) -> int:
         """Return the rows read to each side."""
         reach = math.ceil(self.radius(scale) * 2) + 1
-        return 2 * (self.numbers.passes * (tensor_halo(FLOW_SIGMA) + reach) + 1)
+        return 2 * (tensor_halo(FLOW_SIGMA) + self.numbers.passes * reach + 1)
 
     def measure(self, small: Tensor) -> tuple[float, ...]:  # noqa: ARG002
         """Return nothing: dabs need no measure of the whole."""
@@ -48,46 +48,55 @@ class Dabs:
     def apply(self, picture: Tensor, frame: Frame) -> Tensor:
         """Return the picture in dabs, (3, H, W)."""
         small = halve(picture)
+        ellipses = axes(small, self.radius(frame.scale))
         for _ in range(self.numbers.passes):
-            small = paint(small, self.radius(frame.scale), self.numbers.noise)
+            small = paint(small, ellipses, self.numbers.noise)
         return spread(small, picture)
 
 
-def paint(picture: Tensor, radius: float, noise: float) -> Tensor:
-    """Return one pass over (3, H, W). `radius` in px; `noise`: the standard deviation, of 1, that counts as flat."""
-    height, width = picture.shape[1:]
-    places = Places(height, width, picture.device)
+Axes = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+def axes(picture: Tensor, radius: float) -> Axes:
+    """Return the ellipses around the pixels of (3, H, W): x and y of the long and the short half axis, in px."""
     x, y, coherence = tangent(tensor(luma(picture), FLOW_SIGMA))
     long, short = radius * (1 + coherence), radius / (1 + coherence)
-    long_x, long_y, short_x, short_y = x * long, y * long, -y * short, x * short
+    return x * long, y * long, -y * short, x * short
+
+
+def paint(picture: Tensor, ellipses: Axes, noise: float) -> Tensor:
+    """Return one pass over (3, H, W). `noise`: the standard deviation, of 1, that counts as flat."""
+    height, width = picture.shape[1:]
+    places = Places(height, width, picture.device)
     source = torch.cat([picture, luma(picture).square_()])
     out = torch.empty_like(picture)
     step = max(1, PIECE_PX // 2 // width)
     for first in range(0, height, step):
         rows = slice(first, first + step)
-        out[:, rows] = _painted(
-            places, source, (long_x[rows], long_y[rows], short_x[rows], short_y[rows]), first, noise
-        )
+        long_x, long_y, short_x, short_y = (axis[rows] for axis in ellipses)
+        out[:, rows] = _painted(places, source, (long_x, long_y, short_x, short_y), first, noise)
     return out
 
 
-def _painted(places: Places, source: Tensor, axes: tuple[Tensor, ...], first: int, noise: float) -> Tensor:
-    """Those rows of `paint` that begin with `first`; `axes`: x and y of the ellipse's long and short half axes."""
-    long_x, long_y, short_x, short_y = axes
+def _painted(places: Places, source: Tensor, ellipses: Axes, first: int, noise: float) -> Tensor:
+    """Those rows of `paint` that begin with `first`."""
+    long_x, long_y, short_x, short_y = ellipses
     height, width = long_x.shape
-    own = source.new_zeros(SECTORS, 4, height, width)
-    for ring in RINGS:
-        for sector in range(SECTORS):
+    own, weights = source.new_zeros(SECTORS, 4, height, width), [0.0] * SECTORS
+    for ring, count in RINGS:
+        weight = math.exp(-2 * ring**2)
+        for sector in range(0, SECTORS, SECTORS // count):
             angle = 2 * math.pi * sector / SECTORS
             u, v = ring * math.cos(angle), ring * math.sin(angle)
             seen = places.read(source, long_x * u + short_x * v, long_y * u + short_y * v, first)
-            own[sector].add_(seen, alpha=math.exp(-2 * ring**2))
+            own[sector].add_(seen, alpha=weight)
+            weights[sector] += weight
     middle = source[:, first : first + height]
-    total = 1 + (1 + 2 * SIDE_SHARE) * sum(math.exp(-2 * ring**2) for ring in RINGS)
     out, norm = source.new_zeros(3, height, width), source.new_zeros(height, width)
     for sector in range(SECTORS):
-        mean = (own[sector - 1] + own[(sector + 1) % SECTORS]).mul_(SIDE_SHARE).add_(own[sector]).add_(middle)
-        mean /= total
+        after = (sector + 1) % SECTORS
+        mean = (own[sector - 1] + own[after]).mul_(SIDE_SHARE).add_(own[sector]).add_(middle)
+        mean /= 1 + weights[sector] + SIDE_SHARE * (weights[sector - 1] + weights[after])
         variance = (mean[3] - luma(mean[:3])[0].square_()).clamp_(min=0)
         weight = variance.div_(noise**2).add_(1).square_().reciprocal_()
         out.addcmul_(mean[:3], weight)
