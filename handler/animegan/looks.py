@@ -91,6 +91,9 @@ class LinesStep(Table):
     shadows: float = Field(
         0.4, ge=0.05, le=1, description="Step that black counts against, of that in white; 1: the same."
     )
+    crowd: float = Field(
+        0.15, ge=0.02, le=1, description="Share of a neighbourhood above which its lines are lighter; 1: never."
+    )
 
 
 class LevelsStep(Table):
@@ -109,13 +112,17 @@ class LevelsStep(Table):
     skin_deg: float = Field(55, ge=0, lt=360, description="OKLab's hue of skin, in degrees.")
     skin_width_deg: float = Field(18, ge=5, le=60, description="Standard deviation of the bell around it, in degrees.")
     darkest: Share = Field(0.25, description="Lightness above which nothing is stretched to black.")
-    least_range: float = Field(
-        0.4, ge=0.05, le=1, description="Range of lightness that is stretched to the whole, at the least."
-    )
+    lightest: Share = Field(0.8, description="Lightness below which nothing is stretched to white.")
     most_black: Share = Field(0.3, description="Share of the picture that may be black.")
     least_black: Share = Field(0.5, description="How far the first edge may move down for it, of its value.")
     screen: Share = Field(0, description="How much of the middle tones is a screentone of dots; 0: flat greys.")
     pitch_px: float = Field(6, ge=3, le=40, description="Distance of its dots, in px at a side of 1024.")
+
+    @model_validator(mode="after")
+    def _dark_is_below_light(self) -> Self:
+        if self.darkest >= self.lightest:
+            raise ValueError(f"darkest={self.darkest} must be below lightest={self.lightest}")
+        return self
 
     @model_validator(mode="after")
     def _one_tone_more(self) -> Self:
@@ -150,7 +157,7 @@ class Detail(Table):
         0.25,
         ge=0.1,
         le=0.5,
-        description="Factor on its sides at `detail=bold`; `medium` is 1.5 times it, `fine` twice.",
+        description="Factor on the photo's sides at `detail=bold`; `medium` is 1.5 times it, `fine` twice.",
     )
 
 

@@ -19,7 +19,7 @@ from animegan.errors import AnimeganError, BadOption, BadSetting
 from animegan.report import notes
 from animegan.styles import DEFAULT_STYLE, bundled_styles, get_style
 from animegan.styles import styles as all_styles
-from animegan_cli import keys, workers
+from animegan_cli import keys, recipes, workers
 from animegan_cli.checkout import require_checkout
 from animegan_cli.language import language
 from animegan_cli.screen import screen
@@ -36,6 +36,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(keys.app, name="keys", help="Make, list and revoke the gateway's API keys.")
+app.add_typer(recipes.app, name="styles", help="List the styles; make, show and check one of your own.")
 app.add_typer(workers.app, name="workers", help="List, scale and replace TorchServe's workers.")
 
 StyleArgument = Annotated[str, typer.Argument(metavar="STYLE", help="A style's id; `animegan styles` lists them.")]
@@ -205,11 +206,14 @@ def compile_operators() -> None:
     native.build(_say)
 
 
-@app.command("styles")
+@recipes.app.callback(invoke_without_command=True)
 def list_styles(
+    context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list, for programs.")] = False,
 ) -> None:
-    """List the styles: whose terms they are under, and which are installed."""
+    """List the styles: whose terms they are under, and which are installed. Or make, show and check one of your own."""
+    if context.invoked_subcommand:
+        return
     from animegan_cli.weights.install import state  # noqa: PLC0415
 
     known = {style: state(style) for style in all_styles().values()}

@@ -29,6 +29,7 @@ from animegan import options, styles
 from animegan.errors import AnimeganError, BadOption
 from animegan.report import Report
 from animegan.settings import SMALLEST_SIDE_PX, Settings
+from animegan_cli import contact_sheet
 from animegan_cli.main import app
 from animegan_cli.serving.torchserve import MODEL, address, read_properties
 from animegan_cli.weights.export import export
@@ -38,7 +39,7 @@ from animegan_handler import OPTION_HEADERS
 from benchmarks import plots, seams
 from harness.pictures import encoded, photo
 from harness.servers import Server
-from tools import contact_sheet, screenshot
+from tools import screenshot
 
 ROOT = Path(__file__).resolve().parents[2]
 READMES = ("README.md", "README.zh-CN.md")
@@ -166,7 +167,7 @@ def test_the_pictures_are_made_by_these_lines() -> None:
     for line in (
         line for first in (".venv/bin/python", "PYTHONPATH=tests") for line in commands(first, "CONTRIBUTING.md")
     ):
-        if "tools.contact_sheet" in line:
+        if "animegan_cli.contact_sheet" in line:
             parsed = contact_sheet._parse(shlex.split(line)[3:])
             assert all((ROOT / file).is_file() for file in parsed.photos)
             made.add(ROOT / parsed.out)

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from animegan import Stylizer
+from animegan_cli.contact_sheet import CAPTION_PX, GAP_PX, bundled, draw, main
 from harness.pictures import encoded, photo
-from tools.contact_sheet import CAPTION_PX, GAP_PX, bundled, draw, main
 
 
 def cell(sheet: Image.Image, column: int, top: int, width: int, height: int) -> np.ndarray:

@@ -132,6 +132,8 @@ def shrink(picture: Tensor) -> Tensor:
     height, width = picture.shape[:2]
     factor = max(1.0, max(height, width) / SMALL_PX)
     size = max(1, round(height / factor)), max(1, round(width / factor))
+    edges = [(height * i // size[0], -(-height * (i + 1) // size[0])) for i in range(size[0])]
     # A picture's rows are read in place: a contiguous copy of 16 megapixels would be 192 MB.
-    rows = [planar(picture[height * i // size[0] : -(-height * (i + 1) // size[0])]) for i in range(size[0])]
-    return torch.cat([F.adaptive_avg_pool2d(row[None], (1, size[1]))[0] for row in rows], 1)
+    rows = torch.stack([picture[first:last].mean(0, dtype=torch.float32) for first, last in edges])
+    small = F.adaptive_avg_pool2d(rows.permute(2, 0, 1).contiguous()[None], size)[0]
+    return small / 255 if picture.dtype == torch.uint8 else small

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-PIECE_PX = 2**16  # pixels that `pointwise` takes at a time, or one row
+PIECE_PX = 2**16  # pixels that a piece of a picture has, or one row's
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, of gamma-encoded values
 
 
@@ -76,19 +76,20 @@ def pointwise(form: Callable[[Tensor, int], Tensor], picture: Tensor) -> Tensor:
 
 
 class Places:
-    """Reads planes of one size at places off the pixels' grid."""
+    """Reads planes of one size, in px, at places off the pixels' grid."""
 
     def __init__(self, height: int, width: int, device: torch.device) -> None:
         self._step = (2 / width, 2 / height)
         self._x = (torch.arange(width, dtype=torch.float32, device=device) * 2 + 1) / width - 1
         self._y = ((torch.arange(height, dtype=torch.float32, device=device) * 2 + 1) / height - 1)[:, None]
-        self._grid = torch.empty(1, height, width, 2, device=device)
 
-    def read(self, planes: Tensor, dx: Tensor, dy: Tensor) -> Tensor:
-        """Return (C, H, W): at each pixel what lies (dx, dy) px away, each (H, W); bilinear."""
-        torch.add(self._x, dx, alpha=self._step[0], out=self._grid[0, :, :, 0])
-        torch.add(self._y, dy, alpha=self._step[1], out=self._grid[0, :, :, 1])
-        return F.grid_sample(planes[None], self._grid, padding_mode="border", align_corners=False)[0]
+    def read(self, planes: Tensor, dx: Tensor, dy: Tensor, first: int) -> Tensor:
+        """Return (C, rows, W): what lies (dx, dy) px away, each (rows, W), from each pixel of the rows from `first`."""
+        rows = len(dx)
+        grid = torch.empty(1, *dx.shape, 2, device=dx.device)
+        torch.add(self._x, dx, alpha=self._step[0], out=grid[0, :, :, 0])
+        torch.add(self._y[first : first + rows], dy, alpha=self._step[1], out=grid[0, :, :, 1])
+        return F.grid_sample(planes[None], grid, padding_mode="border", align_corners=False)[0]
 
 
 def smoothstep(values: Tensor) -> Tensor:

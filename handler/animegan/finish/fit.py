@@ -14,8 +14,9 @@ KNOTS = 9  # of the tone curve
 LIMIT = 0.14  # how far a knot may leave the straight line: a recipe has to draw other pictures too
 TYPICAL = (0.04, 0.16, 0.31, 0.45, 0.57, 0.68, 0.78, 0.88, 0.97)  # OKLab's lightness in photographs at these quantiles
 QUANTILES = (0.005, 0.06, 0.18, 0.34, 0.5, 0.66, 0.8, 0.92, 0.99)
-TYPICAL_CHROMA = 0.055  # median of photographs' pixels that have a colour
-GREY = 0.02  # chroma below which a pixel has no colour
+COLORFUL = 0.8  # quantile of the chroma at which pictures are compared: grey walls don't count
+TYPICAL_CHROMA = 0.058  # OKLab's chroma in photographs at that quantile
+TINT = 0.6  # share of the shadows' and lights' colour that is their tint; the rest is of what they show
 
 HEAD = """# A look fitted to {count} pictures: their tone and chroma. Every number may be changed.
 network = "redraw"
@@ -32,6 +33,8 @@ step = "grade"
 tone = [{tone}]
 chroma = {chroma:.3f}
 chroma_limit = 0.4
+night = 0.2
+day = 0.4
 shadow_tint = [{shadow}]
 light_tint = [{light}]
 """
@@ -58,18 +61,14 @@ def fit(pictures: Sequence[Tensor]) -> str:
 
 
 def _statistics(picture: Tensor) -> Tensor:
-    """One picture's: lightness at the quantiles, median chroma of its colours, tints of shadows and lights."""
+    """One picture's: lightness at the quantiles, chroma of what is colourful, (a, b) of shadows and of lights."""
     lab = to_oklab(shrink(picture)).flatten(1)
     lightness = lab[0]
-    chroma = lab[1:].square().sum(0).sqrt()
-    coloured = chroma[chroma > GREY]
+    chroma = lab[1:].square().sum(0).sqrt().quantile(COLORFUL)
     tones = lightness.quantile(torch.tensor(QUANTILES, device=lightness.device))
-    low, high = lightness.quantile(0.25), lightness.quantile(0.75)
-    # A quarter of the deviation: what the shadows show is mostly what is in them, not how they are tinted.
-    dark, light, whole = lab[1:, lightness <= low], lab[1:, lightness >= high], lab[1:].median(1).values
-    tints = [(part.median(1).values - whole) / 4 for part in (dark, light)]
-    median = coloured.median() if len(coloured) > len(chroma) / 100 else chroma.median()
-    return torch.cat([tones, median[None], *tints])
+    dark, light = lightness.quantile(0.3), lightness.quantile(0.7)
+    tints = [lab[1:, part].median(1).values * TINT for part in (lightness <= dark, lightness >= light)]
+    return torch.cat([tones, chroma[None], *tints])
 
 
 def _knots(tones: Sequence[float]) -> list[float]:
@@ -86,4 +85,4 @@ def _knots(tones: Sequence[float]) -> list[float]:
 
 
 def _pair(tint: Sequence[float]) -> str:
-    return ", ".join(f"{min(0.05, max(-0.05, value)):.4f}" for value in tint)
+    return ", ".join(f"{min(0.06, max(-0.06, value)):.4f}" for value in tint)

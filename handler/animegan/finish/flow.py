@@ -44,3 +44,13 @@ def tangent(entries: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     across_y = torch.where(flat, yy - xx + root, 2 * xy)
     length = (across_x.square() + across_y.square()).sqrt().clamp_(min=1e-12)
     return -across_y / length, across_x / length, root / (xx + yy + SLIGHT)
+
+
+def directions(entries: Tensor) -> Tensor:
+    """Return the edge's direction as cosine and sine of twice its angle, times its coherence: (2, H, W).
+
+    Twice the angle, as an edge that runs up runs down as well; so it may be averaged and scaled up.
+    """
+    xx, xy, yy = entries
+    across = torch.stack([yy - xx, -2 * xy])
+    return across.div_(xx + yy + SLIGHT)

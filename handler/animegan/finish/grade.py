@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from animegan.finish.filters import pointwise, smoothstep
 from animegan.finish.frame import Frame
 from animegan.finish.oklab import from_oklab, to_oklab
+from animegan.finish.table import Table
 from animegan.looks import Bend, GradeStep
 
 GREY = 0.02  # chroma below which a colour has less and less of a hue
@@ -37,33 +39,40 @@ class Grade:
 
     def apply(self, picture: Tensor, frame: Frame) -> Tensor:
         """Return the picture graded, (3, H, W)."""
-        return pointwise(lambda piece, _: self._graded(piece, frame.measures[0]), picture)
+        table = graded_colors(self.numbers, frame.measures[0], picture.device)
+        return pointwise(lambda piece, _: table.read(piece), picture)
 
-    def _graded(self, picture: Tensor, weight: float) -> Tensor:
-        numbers = self.numbers
-        lightness, a, b = to_oklab(picture)
-        shade = lightness.clamp(0, 1)
-        toned = _curve(numbers.tone, shade)
-        tone = shade + (toned - shade) * weight
-        chroma = (a.square() + b.square()).clamp_(min=1e-9).sqrt_()
-        factor = torch.full_like(chroma, numbers.chroma)
-        turn = torch.zeros_like(chroma)
-        coloured = (chroma / GREY).clamp_(0, 1)
-        for bend in numbers.bend:
-            near = _near(bend, a, b, chroma).mul_(coloured)
-            factor.add_(near, alpha=bend.chroma)
-            turn.add_(near, alpha=math.radians(bend.turn_deg))
-            tone.add_(near * shade, alpha=bend.light)
-        factor /= 1 + numbers.chroma_limit * chroma
-        cos, sin = turn.cos(), turn.sin()
-        a, b = (a * cos - b * sin) * factor, (a * sin + b * cos) * factor
-        tone.clamp_(0, 1)
-        # Black takes no tint, as light that is not there has no colour; nor does white.
-        shadows = (1 - tone).square_() * (tone * 5).clamp_(0, 1)
-        lights = tone * (1 - tone) * tone * 4
-        for plane, dark, light in ((a, *_pair(numbers, 0)), (b, *_pair(numbers, 1))):
-            plane.add_(shadows, alpha=dark).add_(lights, alpha=light)
-        return from_oklab(torch.stack([tone, a, b]))
+
+@functools.lru_cache(maxsize=4)
+def graded_colors(numbers: GradeStep, weight: float, device: torch.device) -> Table:
+    """Return the table of `graded`: the bands of a picture share it."""
+    return Table(lambda colors: graded(numbers, colors, weight), device)
+
+
+def graded(numbers: GradeStep, picture: Tensor, weight: float) -> Tensor:
+    """Return the colours graded, (3, H, W); `weight`: how much of the tone curve, 0 to 1."""
+    lightness, a, b = to_oklab(picture)
+    shade = lightness.clamp(0, 1)
+    tone = torch.lerp(shade, _curve(numbers.tone, shade), weight)
+    chroma = (a.square() + b.square()).clamp_(min=1e-9).sqrt_()
+    factor = torch.full_like(chroma, numbers.chroma)
+    turn = torch.zeros_like(chroma)
+    coloured = (chroma / GREY).clamp_(0, 1)
+    for bend in numbers.bend:
+        near = _near(bend, a, b, chroma).mul_(coloured)
+        factor.add_(near, alpha=bend.chroma)
+        turn.add_(near, alpha=math.radians(bend.turn_deg))
+        tone.add_(near * shade, alpha=bend.light)
+    factor /= 1 + numbers.chroma_limit * chroma
+    cos, sin = turn.cos(), turn.sin()
+    a, b = (a * cos - b * sin) * factor, (a * sin + b * cos) * factor
+    tone.clamp_(0, 1)
+    # Black takes no tint, as light that is not there has no colour; nor does white.
+    shadows = (1 - tone).square_() * (tone * 5).clamp_(0, 1)
+    lights = tone * (1 - tone) * tone * 4
+    for plane, dark, light in ((a, *_pair(numbers, 0)), (b, *_pair(numbers, 1))):
+        plane.add_(shadows, alpha=dark).add_(lights, alpha=light)
+    return from_oklab(torch.stack([tone, a, b]))
 
 
 def _pair(numbers: GradeStep, axis: int) -> tuple[float, float]:

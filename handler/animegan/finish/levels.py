@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from animegan.finish.filters import pointwise, smoothstep
 from animegan.finish.frame import Frame
 from animegan.finish.oklab import to_oklab
+from animegan.finish.table import Table
 from animegan.looks import LevelsStep
 
 LOW, HIGH = 0.02, 0.97  # quantiles that the tones are stretched between
@@ -30,27 +32,12 @@ class Levels:
     def measure(self, small: Tensor) -> tuple[float, ...]:
         """Return the tones that become 0 and 1, and the stretched tone below which is black."""
         numbers = self.numbers
-        tone = self.tone(small).flatten()
+        tone = tones(numbers, small.device).read(small).flatten()
         low, high = (float(tone.quantile(q)) for q in (LOW, HIGH))
-        low = min(low, numbers.darkest)
-        high = max(high, low + numbers.least_range)
+        low, high = min(low, numbers.darkest), max(high, numbers.lightest)
         stretched = (tone - low) / (high - low)
         share = float(stretched.quantile(numbers.most_black))
         return low, high, min(numbers.edges[0], max(share, numbers.edges[0] * numbers.least_black))
-
-    def tone(self, picture: Tensor) -> Tensor:
-        """Return (H, W): OKLab's lightness, higher for blue, so that skies stay light, and for skin."""
-        numbers = self.numbers
-        lightness, a, b = to_oklab(picture)
-        blue = (-b).clamp_(min=0)
-        chroma = (a.square() + b.square()).clamp_(min=1e-9).sqrt_()
-        angle, width = math.radians(numbers.skin_deg), math.radians(numbers.skin_width_deg)
-        skin = ((a * math.cos(angle) + b * math.sin(angle)) / chroma - 1).div_(width**2).exp_()
-        skin *= (chroma / 0.04).clamp_(0, 1) * smoothstep((lightness - 0.3) / 0.25)
-        tone: Tensor = (lightness + numbers.blue * blue * smoothstep((lightness - 0.2) / 0.2)).add_(
-            skin, alpha=numbers.skin
-        )
-        return tone
 
     def apply(self, picture: Tensor, frame: Frame) -> Tensor:
         """Return the picture in tones, its three channels alike, (3, H, W)."""
@@ -59,7 +46,7 @@ class Levels:
     def _levelled(self, picture: Tensor, frame: Frame, top: int) -> Tensor:
         numbers = self.numbers
         low, high, black = frame.measures
-        tone = (self.tone(picture) - low) / (high - low)
+        tone = (tones(numbers, picture.device).read(picture)[0] - low).div_(high - low)
         out = torch.full_like(tone, numbers.tones[0])
         for edge, below, above in zip((black, *numbers.edges[1:]), numbers.tones, numbers.tones[1:], strict=False):
             out.add_(smoothstep((tone - edge) / numbers.softness + 0.5), alpha=above - below)
@@ -79,3 +66,23 @@ class Levels:
         dots = smoothstep((tone - ripple) * (pitch / 3) + 0.5)
         middle = (tone * (1 - tone) * 12).clamp_(0, 1)
         return torch.lerp(tone, dots, middle * numbers.screen)
+
+
+@functools.lru_cache(maxsize=4)
+def tones(numbers: LevelsStep, device: torch.device) -> Table:
+    """Return the table of `tone`."""
+    return Table(lambda colors: tone(numbers, colors)[None], device)
+
+
+def tone(numbers: LevelsStep, picture: Tensor) -> Tensor:
+    """Return (H, W): OKLab's lightness, higher for blue, so that skies stay light, and for skin."""
+    lightness, a, b = to_oklab(picture)
+    blue = (-b).clamp_(min=0)
+    chroma = (a.square() + b.square()).clamp_(min=1e-9).sqrt_()
+    angle, width = math.radians(numbers.skin_deg), math.radians(numbers.skin_width_deg)
+    skin = ((a * math.cos(angle) + b * math.sin(angle)) / chroma - 1).div_(width**2).exp_()
+    skin *= (chroma / 0.04).clamp_(0, 1) * smoothstep((lightness - 0.3) / 0.25)
+    light: Tensor = (lightness + numbers.blue * blue * smoothstep((lightness - 0.25) / 0.25)).add_(
+        skin, alpha=numbers.skin
+    )
+    return light

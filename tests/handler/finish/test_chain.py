@@ -78,6 +78,15 @@ def test_ink_has_no_colour() -> None:
     assert torch.equal(green, blue)
 
 
+def test_ink_keeps_skin_from_paper() -> None:
+    """A dark face before a black wall, under a lamp: brown stays between black and white."""
+    picture = torch.full((64, 64, 3), 0.08)
+    picture[16:48, 16:48] = torch.tensor([0.55, 0.36, 0.25])
+    picture[20:24, 20:24] = 0.7
+    face = chain("ink").apply(picture)[30:40, 30:40].float().mean()
+    assert 60 < float(face) < 225
+
+
 @pytest.mark.parametrize("name", LOOKS)
 def test_white_stays_white(name: str) -> None:
     assert float(chain(name).apply(torch.ones(64, 64, 3)).float().mean()) >= 250
@@ -171,5 +180,9 @@ def test_a_grade_is_fitted_to_pictures() -> None:
         [grades[name]] = [step for step in look.finish if isinstance(step, looks.GradeStep)]
     assert grades["pale"].chroma < 0.5 < grades["vivid"].chroma
     assert grades["pale"].tone[4] > grades["vivid"].tone[4]
+    assert grades["vivid"].light_tint[1] > 0.03 > abs(grades["pale"].light_tint[1])
+    odd = looks.parse(fit([*vivid[:7], *pale[:3]]), "odd")
+    [grade] = [step for step in odd.finish if isinstance(step, looks.GradeStep)]
+    assert grades["vivid"].chroma - grade.chroma < 0.3 * (grade.chroma - grades["pale"].chroma)
     with pytest.raises(ValueError, match="at least one"):
         fit([])

@@ -13,7 +13,7 @@ from PIL import Image
 from animegan.errors import BadImage, TooLarge, UnsupportedImage
 from animegan.picture.formats import heif
 from animegan.picture.images import Header, Limits, inspect
-from picture_files import (
+from harness.picture_files import (
     HANDLER,
     LIMITS,
     STORED_AS,
@@ -24,7 +24,7 @@ from picture_files import (
     oriented,
     swapped_primaries,
 )
-from pictures import photo
+from harness.pictures import photo
 
 
 @pytest.mark.parametrize("orientation", STORED_AS)

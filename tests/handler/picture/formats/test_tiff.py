@@ -6,8 +6,8 @@ import struct
 
 import pytest
 
-from picture_files import difference, load, tiff
-from pictures import encoded, photo
+from harness.picture_files import difference, load, tiff
+from harness.pictures import encoded, photo
 
 
 def pages(*kinds: int) -> bytes:
