@@ -46,6 +46,10 @@ class Job:
     max_side: int
     format: str
     quality: int
+    fast: bool
+    detail: str
+    strength: float
+    color: str
     original_size: Size
     size: Size
     fitted: bool

@@ -29,13 +29,17 @@ class Options(TypedDict, total=False):
     """How to draw; what is left out or None, the server decides.
 
     `style` is a style's id, `max_side` the limit on the longest side in px, `format` one of auto, jpeg, png and webp,
-    `quality` of JPEG and WebP from 1 to 100.
+    `quality` of JPEG and WebP from 1 to 100, or "fast" for the small network. `detail` is auto, bold, medium or fine,
+    `strength` from 0 (the photo) to 1 (the drawing), `color` style or photo.
     """
 
     style: str | None
     max_side: int | None
     format: str | None
-    quality: int | None
+    quality: int | Literal["fast"] | None
+    detail: str | None
+    strength: float | None
+    color: str | None
 
 
 class Client:
@@ -100,13 +104,24 @@ class Client:
         style: str | None = None,
         max_side: int | None = None,
         format: str | None = None,
-        quality: int | None = None,
+        quality: int | Literal["fast"] | None = None,
+        detail: str | None = None,
+        strength: float | None = None,
+        color: str | None = None,
     ) -> Job:
         """Hand in a photo, with `Options`. However often it has to be sent, it becomes one job.
 
         Raises `ServerError`, `Unreachable`, or `OSError` for a file that can't be read.
         """
-        options = {"style": style, "max_side": max_side, "format": format, "quality": quality}
+        options = {
+            "style": style,
+            "max_side": max_side,
+            "format": format,
+            "quality": quality,
+            "detail": detail,
+            "strength": strength,
+            "color": color,
+        }
         fields = {name: str(value) for name, value in options.items() if value is not None}
         form = requests.Request("POST", self._url, files={"image": ("image", _bytes_of(source))}, data=fields).prepare()
         headers = {"Content-Type": form.headers["Content-Type"], "Idempotency-Key": secrets.token_urlsafe(16)}

@@ -137,7 +137,14 @@ def stylize(
         str, typer.Option(metavar="PX", help="Limit on the longest side; a larger photo is fitted.")
     ] = "",
     format: Annotated[str, typer.Option(help="In a folder: jpeg, png, webp, or auto (JPEG, PNG with alpha).")] = "",
-    quality: Annotated[str, typer.Option(metavar="1-100", help="Of JPEG and WebP.")] = "",
+    quality: Annotated[
+        str, typer.Option(metavar="1-100|fast", help="Of JPEG and WebP; fast: drawn by the small network, softer.")
+    ] = "",
+    detail: Annotated[
+        str, typer.Option(metavar="auto|bold|medium|fine", help="How far the photo is shrunk before it is drawn.")
+    ] = "",
+    strength: Annotated[str, typer.Option(metavar="0-1", help="0 is the photo, 1 the drawing.")] = "",
+    color: Annotated[str, typer.Option(metavar="style|photo", help="The style's colours, or the photo's.")] = "",
     server: Annotated[
         str, typer.Option(metavar="URL", help="Draw through this server, for example http://127.0.0.1:8000.")
     ] = "",
@@ -156,7 +163,14 @@ def stylize(
     if not due:
         return
     engine = work.remote_engine(server, key) if server else work.local_engine()
-    options = {"style": style, "max_side": max_side, "quality": quality}
+    options = {
+        "style": style,
+        "max_side": max_side,
+        "quality": quality,
+        "detail": detail,
+        "strength": strength,
+        "color": color,
+    }
     failures: dict[work.Task, AnimeganError] = {}
     from rich.progress import track  # noqa: PLC0415
 

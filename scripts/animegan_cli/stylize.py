@@ -217,7 +217,10 @@ def _draw_through(client: Client, tasks: Sequence[Task], options: Mapping[str, s
         style=options["style"] or None,
         max_side=_number(options, "max_side"),
         format=tasks[0].format.replace("jpg", "jpeg") or None,  # a plan's tasks have one format
-        quality=_number(options, "quality"),
+        quality="fast" if options["quality"] == "fast" else _number(options, "quality"),
+        detail=options["detail"] or None,
+        strength=_share(options, "strength"),
+        color=options["color"] or None,
     )
     with client, closing(answers):
         for answer in answers:
@@ -240,6 +243,13 @@ def _number(options: Mapping[str, str], name: str) -> int | None:
         return int(options[name]) if options[name] else None
     except ValueError:
         raise BadOption(f"{name}={options[name]!r}: use a whole number.") from None
+
+
+def _share(options: Mapping[str, str], name: str) -> float | None:
+    try:
+        return float(options[name]) if options[name] else None
+    except ValueError:
+        raise BadOption(f"{name}={options[name]!r}: use a number from 0 to 1.") from None
 
 
 def _outcome(task: Task, drawn: Callable[[], tuple[Encoded, Report]]) -> Outcome:

@@ -16,6 +16,7 @@ import httpx2
 import structlog
 
 from animegan.errors import CONTENT_TYPE
+from animegan.options import FAST
 from animegan_gateway import tracing
 from animegan_gateway.queue.jobs import Ask
 from animegan_service.bell import wait
@@ -170,7 +171,10 @@ class TorchServe:
             "X-Animegan-Style": ask.style,
             "X-Animegan-Max-Side": str(ask.max_side),
             "X-Animegan-Format": ask.format,
-            "X-Animegan-Quality": str(ask.quality),
+            "X-Animegan-Quality": FAST if ask.fast else str(ask.quality),
+            "X-Animegan-Detail": ask.detail,
+            "X-Animegan-Strength": f"{ask.strength:g}",
+            "X-Animegan-Color": ask.color,
         }
         start = time.monotonic()
         try:

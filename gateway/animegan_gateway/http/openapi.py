@@ -19,8 +19,8 @@ from animegan.errors import (
     UnknownStyle,
     UnsupportedImage,
 )
-from animegan.options import MOST_CHARACTERS
-from animegan.settings import SMALLEST_SIDE_PX, Format
+from animegan.options import FAST, MOST_CHARACTERS
+from animegan.settings import SMALLEST_SIDE_PX, Color, DetailOption, Format
 from animegan_gateway.errors import (
     Draining,
     DrawingFailed,
@@ -113,11 +113,28 @@ FORM = {
                         },
                         "format": {"type": "string", "enum": [*get_args(Format)], "examples": ["png"]},
                         "quality": {
-                            "type": "integer",
-                            "minimum": 1,
-                            "maximum": 100,
-                            "description": "Of JPEG and WebP.",
+                            "anyOf": [{"type": "integer", "minimum": 1, "maximum": 100}, {"const": FAST}],
+                            "description": "Of JPEG and WebP; `fast`: drawn by the small network, softer.",
                             "examples": [92],
+                        },
+                        "detail": {
+                            "type": "string",
+                            "enum": [*get_args(DetailOption)],
+                            "description": "How far the photo is shrunk before it is drawn; auto: by what it shows.",
+                            "examples": ["auto"],
+                        },
+                        "strength": {
+                            "type": "number",
+                            "minimum": 0,
+                            "maximum": 1,
+                            "description": "0 is the photo, 1 the drawing.",
+                            "examples": [1],
+                        },
+                        "color": {
+                            "type": "string",
+                            "enum": [*get_args(Color)],
+                            "description": "The style's own, or the photo's.",
+                            "examples": ["style"],
                         },
                     },
                 },

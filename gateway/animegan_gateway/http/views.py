@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from animegan.picture.sizes import Size
 from animegan.report import Report, notes
-from animegan.settings import Format
+from animegan.settings import Color, DetailOption, Format
 from animegan.styles import Style
 from animegan_gateway.http.messages import Language, message
 from animegan_gateway.http.problems import Problem
@@ -52,6 +52,10 @@ _JOB: dict[str, JsonValue] = {
     "max_side": 1024,
     "format": "auto",
     "quality": 92,
+    "fast": False,
+    "detail": "bold",
+    "strength": 1.0,
+    "color": "style",
     "original_size": {"width": 4000, "height": 2667},
     "size": {"width": 1024, "height": 683},
     "fitted": True,
@@ -100,6 +104,10 @@ class JobView(BaseModel):
     max_side: int
     format: Format
     quality: int
+    fast: bool = Field(description="Drawn by the small network: `quality=fast`.")
+    detail: DetailOption = Field(description="As asked; of a finished job what was chosen, where the style has it.")
+    strength: float
+    color: Color
     original_size: SizeView
     size: SizeView
     fitted: bool
@@ -153,6 +161,10 @@ def job_view(
         max_side=job.ask.max_side,
         format=job.ask.format,
         quality=job.ask.quality,
+        fast=job.ask.fast,
+        detail=report.detail or job.ask.detail,
+        strength=job.ask.strength,
+        color=job.ask.color,
         original_size=_size(report.original_size),
         size=_size(report.size),
         fitted=report.fitted,

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from animegan.picture.sizes import Size
-from animegan.settings import Format
+from animegan.settings import Color, DetailOption, Format
 
 
 class State(StrEnum):
@@ -52,6 +52,10 @@ class Ask(BaseModel):
     max_side: int
     format: Format
     quality: int
+    fast: bool = False
+    detail: DetailOption = "auto"
+    strength: float = 1.0
+    color: Color = "style"
     content_type: str
     bytes: int
     original_size: Size

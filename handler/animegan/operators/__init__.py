@@ -61,6 +61,15 @@ class Convolutions(NamedTuple):
 @functools.cache
 def convolutions(device: torch.device, dtype: torch.dtype) -> Convolutions:
     """Return what runs convolutions of that dtype on that device, decided at the first call."""
+    if device.type == "cpu" and dtype == torch.float32 and (compiled := native.best()):
+        filters = compiled.convolutions
+        return Convolutions(
+            filters.pack,
+            filters.conv,
+            lambda *_, **__: filters.scratch_bytes(torch.get_num_threads()),
+            filters.align,
+            plain_convolutions.LEAST_CHANNELS,
+        )
     form: ModuleType = plain_convolutions
     if device.type == "cuda" and dtype != torch.float32 and _triton(device):
         from animegan.operators import triton_convolutions as form  # noqa: PLC0415 - Triton comes with PyTorch for CUDA alone
