@@ -18,15 +18,16 @@ from torch.nn import functional as F
 
 from animegan.errors import InternalError
 from animegan.operators import native
-from animegan.operators.native.convolutions import Convolutions
+from animegan.operators.native.convolutions import SIDES, Convolutions
 
 ROOT = Path(__file__).resolve().parents[3]
 FORMS = native.forms()
-LAYERS = [  # of RRDBNet and SRVGGNetCompact: channels in and out, side
+LAYERS = [  # of RRDBNet, SRVGGNetCompact and AnimeGANv2's generator: channels in and out, side
     *((channels, 32, 3) for channels in (64, 96, 128, 160)),
     *((3, 64, 3), (192, 64, 3), (64, 64, 3), (64, 64, 2), (64, 3, 3), (64, 48, 3)),
+    *((128, 64, 3), (256, 128, 3), (64, 32, 7)),
 ]
-PRECISION = 4  # times the error of stock PyTorch in fp32, at most
+PRECISION = {2: 4, 3: 4, 7: 100}  # times the error of stock PyTorch in fp32, at most, by the filters' side
 GUARD = 1234.5
 
 every_form = pytest.mark.parametrize("form", FORMS)
@@ -100,7 +101,7 @@ def test_a_layer_is_as_precise_as_in_pytorch(
     out = empty(channels, *size)
     made.conv(x, made.pack(weight), out, **rest)
     expected = reference(x, weight, size, **rest)
-    allowed = PRECISION * error(reference(x, weight, size, **rest, dtype=torch.float32), expected)
+    allowed = PRECISION[side] * error(reference(x, weight, size, **rest, dtype=torch.float32), expected)
     assert error(out, expected) <= allowed
     assert float((out - expected).abs().max()) <= 12 * allowed
 
@@ -112,7 +113,7 @@ class Case:
         def draw(least: int, most: int) -> int:
             return data.draw(st.integers(least, most))
 
-        self.side = data.draw(st.sampled_from([2, 3]))
+        self.side = data.draw(st.sampled_from(SIDES))
         self.channels_in, self.channels = draw(1, 40), draw(1, 40)
         self.rows, self.columns = draw(1, 14), draw(1, 14)
         self.before = draw(-1, 2), draw(-1, 2)
@@ -148,7 +149,7 @@ def test_any_view_is_read_and_written_and_nothing_else(form: str, data: st.DataO
     case, made = Case(data), convolutions(form)
     made.conv(case.x, made.pack(case.weight), case.out, **case.rest)
     expected = reference(case.x, case.weight, case.size, **case.rest)
-    torch.testing.assert_close(case.out.double(), expected, rtol=0, atol=2e-5)
+    torch.testing.assert_close(case.out.double(), expected, rtol=0, atol=5e-6 * PRECISION[case.side])
     case.out.fill_(GUARD)
     assert bool((case.frame == GUARD).all())
 
@@ -178,19 +179,20 @@ def test_it_may_write_beside_what_it_reads(form: str) -> None:
 
 
 @every_form
-@pytest.mark.parametrize(("side", "channels"), [(3, 32), (2, 64), (3, 3)])
+@pytest.mark.parametrize(("side", "channels"), [(3, 32), (2, 64), (3, 3), (7, 32)])
 @pytest.mark.parametrize("width", [5, 130])
 def test_chunks_of_rows_are_the_whole_to_the_bit(form: str, side: int, channels: int, width: int) -> None:
     height, made = 23, convolutions(form)
     x, packed = some(64, height, width), made.pack(filters(channels, 64, side))
     whole = empty(channels, height, width)
-    made.conv(x, packed, whole, before=(1, 1), slope=0.2)
+    made.conv(x, packed, whole, before=(side // 2, 1), slope=0.2)
     for rows in (made.align, 2 * made.align, 5 * made.align):
         out = empty(channels, height, width)
         for first in range(0, height, rows):
             last = min(first + rows, height)
-            top, bottom = max(first - 1, 0), min(last - 1 + side - 1, height)
-            made.conv(x[:, top:bottom], packed, out[:, first:last], before=(1 - first + top, 1), slope=0.2)
+            top, bottom = max(first - side // 2, 0), min(last + side // 2, height)
+            before = (side // 2 - first + top, 1)
+            made.conv(x[:, top:bottom], packed, out[:, first:last], before=before, slope=0.2)
         assert torch.equal(out, whole)
 
 

@@ -1,4 +1,4 @@
-"""Convolutions of stride 1 in fp32 on the CPU, 3×3 and 2×2, by Winograd's minimal filtering: `convolution.h`."""
+"""Convolutions of stride 1 in fp32 on the CPU, of side 2, 3 or 7, by Winograd's minimal filtering: `convolution.h`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from animegan.errors import InternalError
 
-SIDES = (2, 3)  # of the filters
+SIDES = (2, 3, 7)  # of the filters
 
 _PIXELS = [c_void_p, *[c_int64] * 2]  # with the strides of rows and columns
 _FILTERS = [*[c_int64] * 3]  # side, channels in, channels
@@ -61,7 +61,7 @@ class Convolutions:
         channels, channels_in, side, across = weight.shape
         if side not in SIDES or side != across or weight.dtype != torch.float32 or weight.device.type != "cpu":
             raise InternalError(
-                f"The compiled convolutions take fp32 filters of 2×2 or 3×3 on the CPU, not {weight.dtype}"
+                f"The compiled convolutions take fp32 filters of sides {SIDES} on the CPU, not {weight.dtype}"
                 f" {tuple(weight.shape)} on {weight.device}."
             )
         packed = torch.zeros(self._library.animegan_packed_floats(side, channels_in, channels))

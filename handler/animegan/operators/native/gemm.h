@@ -20,15 +20,24 @@ inline int64_t packed_place(int64_t k, int64_t column, int64_t depth, int64_t co
 
 template <int VECTORS>
 __attribute__((noinline)) void kernel(int64_t depth, const float* a, int64_t a_row, const float* b, float* c, int64_t c_row) {
-  Floats sum[KERNEL_ROWS][VECTORS] = {};
+  Floats sum[KERNEL_ROWS][VECTORS];
+#pragma GCC unroll 6
+  for (int i = 0; i < KERNEL_ROWS; ++i)
+#pragma GCC unroll 2
+    for (int v = 0; v < VECTORS; ++v) sum[i][v] = Floats{};
 #pragma GCC unroll 4
   for (int64_t k = 0; k < depth; ++k, b += VECTORS * LANES) {
     Floats row[VECTORS];
+#pragma GCC unroll 2
     for (int v = 0; v < VECTORS; ++v) row[v] = load<Floats>(b + v * LANES);
+#pragma GCC unroll 6
     for (int i = 0; i < KERNEL_ROWS; ++i)
+#pragma GCC unroll 2
       for (int v = 0; v < VECTORS; ++v) sum[i][v] += row[v] * a[i * a_row + k];
   }
+#pragma GCC unroll 6
   for (int i = 0; i < KERNEL_ROWS; ++i)
+#pragma GCC unroll 2
     for (int v = 0; v < VECTORS; ++v) store<false>(c + i * c_row + v * LANES, sum[i][v]);
 }
 

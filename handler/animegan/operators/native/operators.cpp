@@ -79,18 +79,20 @@ EXPORT int animegan_upsample_pad(int64_t bf16, const void* x, int64_t pictures, 
   return bf16 ? run(Bf16{}) : run(float{});
 }
 
-// Filters are (channels, channels in, side, side), side 3 or 2; below, they are packed, of animegan_packed_floats.
+// Calls body with the form of the convolutions with filters of that side: 2, 3 or 7.
+template <class Body>
+inline auto with_form(int64_t side, const Body& body) {
+  return side == 2 ? body(Winograd2{}) : side == 3 ? body(Winograd3{}) : body(Winograd7{});
+}
+
+// Filters are (channels, channels in, side, side); below, they are packed, of animegan_packed_floats.
 EXPORT int64_t animegan_packed_floats(int64_t side, int64_t channels_in, int64_t channels) {
-  return side == 3 ? packed_floats<Winograd3>(channels_in, channels) : packed_floats<Winograd2>(channels_in, channels);
+  return with_form(side, [&](auto form) { return packed_floats<decltype(form)>(channels_in, channels); });
 }
 
 // packed: zeros.
 EXPORT int animegan_pack(int64_t side, int64_t channels_in, int64_t channels, const float* weight, float* packed) {
-  if (side == 3)
-    pack<Winograd3>(channels_in, channels, weight, packed);
-  else
-    pack<Winograd2>(channels_in, channels, weight, packed);
-  return 0;
+  return with_form(side, [&](auto form) { return pack<decltype(form)>(channels_in, channels, weight, packed), 0; });
 }
 
 EXPORT int64_t animegan_scratch_bytes() { return SCRATCH_BYTES; }
@@ -108,6 +110,5 @@ EXPORT int animegan_conv(int64_t side, int64_t channels_in, int64_t channels, co
   const Target target{{out, out_row, out_pixel}, out_rows, out_columns, (out_columns + TILE - 1) / TILE};
   const Finish finish{bias, slopes, slope, alpha, beta, gamma,
                       {residual, residual_row, residual_pixel}, {residual2, residual2_row, residual2_pixel}};
-  return side == 3 ? convolve<Winograd3>(source, filters, target, finish, scratch, threads)
-                   : convolve<Winograd2>(source, filters, target, finish, scratch, threads);
+  return with_form(side, [&](auto form) { return convolve<decltype(form)>(source, filters, target, finish, scratch, threads); });
 }

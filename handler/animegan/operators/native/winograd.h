@@ -10,49 +10,90 @@
 
 namespace {
 
+constexpr float POINTS_OF[5][4] = {{}, {}, {0.75f, 1.5f}, {}, {0.375f, 0.75f, 1.25f, 1.5f}};  // by the number of pairs
 constexpr float INNER = 0.75f, OUTER = 1.5f;
 constexpr int TILE = 4;  // rows and columns of outputs
 
-// G's element for a point: its power over the product of its differences from the others; infinity's is the last power.
-template <int POINTS>
-constexpr double evaluation(const double (&finite)[POINTS - 1], int point, int power, int side) {
-  if (point == POINTS - 1) return power == side - 1;
-  double value = 1;
-  for (int k = 0; k < power; ++k) value *= finite[point];
-  for (int other = 0; other < POINTS - 1; ++other)
-    if (other != point) value /= finite[point] - finite[other];
-  return value;
-}
+// G: for each point its powers over the product of its differences from the others; infinity's is the last power alone.
+template <class Form>
+struct Evaluation {
+  double at[Form::POINTS][Form::SIDE]{};
 
-// F(4 x 4, 3 x 3): 36 multiplications in place of 144.
-struct Winograd3 {
-  static constexpr int SIDE = 3, POINTS = 6;
-  static constexpr double FINITE[POINTS - 1] = {0, INNER, -INNER, OUTER, -OUTER};
+  constexpr Evaluation() {
+    constexpr int LAST = Form::POINTS - 1;
+    for (int i = 0; i < LAST; ++i) {
+      double value = 1;
+      for (int j = 0; j < LAST; ++j)
+        if (j != i) value /= Form::FINITE[i] - Form::FINITE[j];
+      for (int k = 0; k < Form::SIDE; ++k, value *= Form::FINITE[i]) at[i][k] = value;
+    }
+    at[LAST][Form::SIDE - 1] = 1;
+  }
+};
 
-  // B': (x^2 - INNER^2)(x^2 - OUTER^2) without the point's own factor.
+// F(4 x 4, SIDE x SIDE) with PAIRS of points p and -p, which share their sums of even and of odd powers.
+template <int SIDES, int PAIRS>
+struct Pairs {
+  static constexpr int SIDE = SIDES, POINTS = 2 * PAIRS + 2;
+  static_assert(POINTS == TILE + SIDE - 1);
+
+  struct Coefficients {
+    double finite[POINTS - 1]{};
+    float point[PAIRS]{}, all[PAIRS + 1]{}, others[PAIRS][PAIRS]{}, power[PAIRS][TILE]{};
+
+    constexpr Coefficients() {
+      for (int i = 0; i < PAIRS; ++i) {
+        point[i] = POINTS_OF[PAIRS][i], finite[2 * i + 1] = point[i], finite[2 * i + 2] = -point[i];
+        product(i, others[i], PAIRS);
+        for (int k = 0; k < TILE; ++k) power[i][k] = k ? power[i][k - 1] * point[i] : 1;
+      }
+      product(PAIRS, all, PAIRS + 1);
+    }
+
+    // The product of (x^2 - p^2) over all pairs but one, by powers of x^2.
+    constexpr void product(int left, float* to, int count) const {
+      double sum[PAIRS + 2] = {1};
+      for (int i = 0; i < PAIRS; ++i)
+        if (i != left)
+          for (int k = PAIRS; k >= 0; --k)
+            sum[k] = (k ? sum[k - 1] : 0) - double(POINTS_OF[PAIRS][i]) * POINTS_OF[PAIRS][i] * sum[k];
+      for (int k = 0; k < count; ++k) to[k] = float(sum[k]);
+    }
+  };
+  static constexpr Coefficients WITH{};
+  static constexpr const double (&FINITE)[POINTS - 1] = WITH.finite;
+
+  // B': for 0 and infinity the product over all pairs, for p the others' times x (x + p).
   template <class V>
   static void patch(const V (&x)[POINTS], V (&to)[POINTS]) {
-    constexpr float II = INNER * INNER, OO = OUTER * OUTER;
-    const V even_p = x[4] - OO * x[2], odd_p = x[3] - OO * x[1];
-    const V even_q = x[4] - II * x[2], odd_q = x[3] - II * x[1];
-    to[0] = even_q + OO * (II * x[0] - x[2]);
-    to[1] = even_p + INNER * odd_p;
-    to[2] = even_p - INNER * odd_p;
-    to[3] = even_q + OUTER * odd_q;
-    to[4] = even_q - OUTER * odd_q;
-    to[5] = x[5] - II * x[3] - OO * odd_q;
+    to[0] = x[2 * PAIRS], to[POINTS - 1] = x[2 * PAIRS + 1];
+#pragma GCC unroll 4
+    for (int k = PAIRS - 1; k >= 0; --k) to[0] += WITH.all[k] * x[2 * k], to[POINTS - 1] += WITH.all[k] * x[2 * k + 1];
+#pragma GCC unroll 4
+    for (int i = 0; i < PAIRS; ++i) {
+      V even = x[2 * PAIRS], odd = x[2 * PAIRS - 1];
+#pragma GCC unroll 4
+      for (int k = PAIRS - 2; k >= 0; --k) even += WITH.others[i][k] * x[2 * k + 2], odd += WITH.others[i][k] * x[2 * k + 1];
+      to[2 * i + 1] = even + WITH.point[i] * odd;
+      to[2 * i + 2] = even - WITH.point[i] * odd;
+    }
   }
 
   // A': the powers of the points.
   template <class V>
   static void outputs(const V (&m)[POINTS], V (&to)[TILE]) {
-    const V even_p = m[1] + m[2], odd_p = m[1] - m[2], even_q = m[3] + m[4], odd_q = m[3] - m[4];
-    to[0] = m[0] + even_p + even_q;
-    to[1] = INNER * odd_p + OUTER * odd_q;
-    to[2] = INNER * INNER * even_p + OUTER * OUTER * even_q;
-    to[3] = m[5] + INNER * INNER * INNER * odd_p + OUTER * OUTER * OUTER * odd_q;
+    to[0] = m[0], to[1] = to[2] = V{}, to[TILE - 1] = m[POINTS - 1];
+#pragma GCC unroll 4
+    for (int i = 0; i < PAIRS; ++i) {
+      const V even = m[2 * i + 1] + m[2 * i + 2], odd = m[2 * i + 1] - m[2 * i + 2];
+#pragma GCC unroll 4
+      for (int k = 0; k < TILE; ++k) to[k] += WITH.power[i][k] * (k % 2 ? odd : even);
+    }
   }
 };
+
+using Winograd3 = Pairs<3, 2>;  // 36 multiplications in place of 144
+using Winograd7 = Pairs<7, 4>;  // 100 in place of 784
 
 // F(4 x 4, 2 x 2): 25 multiplications in place of 64.
 struct Winograd2 {
@@ -84,13 +125,15 @@ struct Winograd2 {
 template <class Form>
 void transform_filter(const float* filter, double (&to)[Form::POINTS][Form::POINTS]) {
   constexpr int N = Form::POINTS, SIDE = Form::SIDE;
+  static constexpr Evaluation<Form> G{};
+  double half[N][SIDE] = {};
+  for (int i = 0; i < N; ++i)
+    for (int y = 0; y < SIDE; ++y)
+      for (int x = 0; x < SIDE; ++x) half[i][x] += G.at[i][y] * filter[y * SIDE + x];
   for (int i = 0; i < N; ++i)
     for (int j = 0; j < N; ++j) {
-      double sum = 0;
-      for (int y = 0; y < SIDE; ++y)
-        for (int x = 0; x < SIDE; ++x)
-          sum += evaluation<N>(Form::FINITE, i, y, SIDE) * evaluation<N>(Form::FINITE, j, x, SIDE) * filter[y * SIDE + x];
-      to[i][j] = sum;
+      to[i][j] = 0;
+      for (int x = 0; x < SIDE; ++x) to[i][j] += half[i][x] * G.at[j][x];
     }
 }
 
@@ -101,16 +144,16 @@ inline void transform_patch(const float* from, int64_t row, int64_t pixel, float
   V half[N][N];
   for (int j = 0; j < N; ++j) {
     V x[N], made[N];
-#pragma GCC unroll 6
+#pragma GCC unroll 10
     for (int i = 0; i < N; ++i) x[i] = load<V>(from + i * row + j * pixel);
     Form::patch(x, made);
-#pragma GCC unroll 6
+#pragma GCC unroll 10
     for (int i = 0; i < N; ++i) half[i][j] = made[i];
   }
   for (int i = 0; i < N; ++i) {
     V made[N];
     Form::patch(half[i], made);
-#pragma GCC unroll 6
+#pragma GCC unroll 10
     for (int j = 0; j < N; ++j) store<false>(to + (i * N + j) * plane, made[j]);
   }
 }
@@ -122,10 +165,10 @@ inline void transform_outputs(const float* from, int64_t plane, V (&to)[TILE][TI
   V half[TILE][N];
   for (int j = 0; j < N; ++j) {
     V m[N], made[TILE];
-#pragma GCC unroll 6
+#pragma GCC unroll 10
     for (int i = 0; i < N; ++i) m[i] = load<V>(from + (i * N + j) * plane);
     Form::outputs(m, made);
-#pragma GCC unroll 6
+#pragma GCC unroll 10
     for (int i = 0; i < TILE; ++i) half[i][j] = made[i];
   }
 #pragma GCC unroll 4
