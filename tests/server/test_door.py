@@ -15,6 +15,7 @@ from PIL import Image
 
 from animegan_client import Client, ServerError
 from animegan_gateway.keys import Keys
+from harness.commands import run_command
 from harness.pictures import encoded, photo
 from harness.servers import QUICK, Server, alive, ends_everything, running_server, started_server, wait_until
 
@@ -51,13 +52,8 @@ def test_the_command_draws_through_either_api(server: Server, tmp_path: Path, ap
     for index in range(3):
         (tmp_path / f"{index}.jpg").write_bytes(encoded(photo(64, 48, seed=index)))
     words = ["stylize", str(tmp_path), "-o", str(tmp_path / "drawn"), "--max-side", "32"]
-    done = subprocess.run(
-        [sys.executable, "-m", "animegan_cli", *words, "--server", getattr(server, api)],
-        env={**os.environ, **ENVIRONMENT},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = run_command(*words, "--server", getattr(server, api), environment={**os.environ, **ENVIRONMENT})
+    assert done.returncode == 0, done.stderr
     assert done.stderr.count("fitted the size for you: 32×24") == 3
     assert sorted(file.name for file in (tmp_path / "drawn").iterdir()) == ["0.jpg", "1.jpg", "2.jpg"]
 
