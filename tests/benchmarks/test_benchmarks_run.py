@@ -16,6 +16,8 @@ from benchmarks import ablation, door, fresh, kills, memory, monitoring, peers, 
 from harness import MIB
 from harness.servers import Server
 
+pytestmark = pytest.mark.slow
+
 CHEAP_ROWS = ("original", "no grad, eval", "ours: bands")
 CHEAP_CONTENDERS = ("ours, as planned", "eager fp32")
 
@@ -63,6 +65,7 @@ def test_peers_are_compared_in_rounds(folder: Path, monkeypatch: pytest.MonkeyPa
     assert not any(row["not_measured"] for row in rows)
 
 
+@pytest.mark.xdist_group("memory")
 def test_memory_is_predicted_and_measured(folder: Path) -> None:
     memory.main(["--largest", "256"])
     found = stored(folder, "memory")
@@ -155,6 +158,7 @@ def test_a_process_that_is_killed_is_a_row_without_figures() -> None:
         fresh.call(_end)
 
 
+@pytest.mark.xdist_group("memory")
 def test_a_watch_sees_a_peak_that_was_given_back() -> None:
     peak, held = fresh.call(_take_and_give_back)
     assert 64 <= peak < 80

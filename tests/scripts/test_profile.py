@@ -27,6 +27,8 @@ from harness import MIB
 from harness.pictures import encoded, photo, photo_tensor
 from harness.weight_files import bundled
 
+pytestmark = pytest.mark.slow
+
 BLOCKS = ["block_a", "block_b", "block_c", "block_d", "block_e", "out_layer"]
 ROWS = ["decode", "plan", "transfer", *BLOCKS, "encode", "total"]
 
