@@ -168,7 +168,7 @@ def measure_all(device: str, side: int) -> list[dict[str, Any]]:
             print(f"{device}: {row.name} ...", flush=True)
             try:
                 fresh.device(device)
-                figures |= fresh.call(measure, index, device, side, Path(folder) / f"{index}.npy")
+                figures |= fresh.call(measure, row.name, device, side, Path(folder) / f"{index}.npy")
                 figures["psnr_db"] = _psnr(Path(folder), index)
             except NotMeasured as reason:
                 figures["not_measured"] = str(reason)
@@ -176,9 +176,9 @@ def measure_all(device: str, side: int) -> list[dict[str, Any]]:
     return found
 
 
-def measure(index: int, device_name: str, side: int, file: Path) -> dict[str, float]:
+def measure(name: str, device_name: str, side: int, file: Path) -> dict[str, float]:
     """One row's figures; what it draws goes into `file`. Runs in the row's own process."""
-    row, device = ROWS[index], fresh.device(device_name)
+    row, device = next(row for row in ROWS if row.name == name), fresh.device(device_name)
     contender = row.make(device, side)
     for _ in range(2):  # TorchScript profiles the first run and optimises before the second
         contender.draw(photo(WARMUP_PX, WARMUP_PX).to(device))

@@ -58,7 +58,8 @@ LATENCY_SIDES_PX = (64, 512)
 TIMEOUT_S = 600
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str], server: Server | None = None) -> None:
+    """Measure on that server, or on one of its own."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--stores", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--callers", type=int, default=50)
@@ -68,15 +69,15 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--requests", type=int, default=30, help="of each kind, for latency")
     options = parser.parse_args(arguments)
     crowds, throughputs, latencies = [], [], []
-    with running_server() as server:
+    with contextlib.nullcontext(server) if server else running_server() as running:
         for kind in options.stores:
-            with tempfile.TemporaryDirectory() as folder, running_house(kind, Path(folder), server) as gateway:
+            with tempfile.TemporaryDirectory() as folder, running_house(kind, Path(folder), running) as gateway:
                 crowds.append({"store": kind, **crowd(gateway, options.callers, options.jobs)})
                 throughputs += [
-                    {"store": kind, **throughput(gateway, server, options.queued)} for _ in range(options.rounds)
+                    {"store": kind, **throughput(gateway, running, options.queued)} for _ in range(options.rounds)
                 ]
                 latencies += [
-                    {"store": kind, **latency(gateway, server, side, options.requests)} for side in LATENCY_SIDES_PX
+                    {"store": kind, **latency(gateway, running, side, options.requests)} for side in LATENCY_SIDES_PX
                 ]
     for rows in (crowds, throughputs, latencies):
         for row in rows:

@@ -32,15 +32,19 @@ PAUSES_S = (0.5, 4.0)  # from one recovery to the next kill
 MOVES_WITHIN_S = 120.0
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str], server: Server | None = None) -> None:
+    """Measure on that server, or on one of its own."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=20, help="on each store")
     parser.add_argument("--stores", nargs="+", choices=KINDS, default=KINDS)
     options = parser.parse_args(arguments)
     jobs, kills = [], []
     for kind in options.stores:
-        with running_server() as server, tempfile.TemporaryDirectory() as folder:
-            counted, rows = measured(kind, server, Path(folder), options.kills)
+        with (
+            contextlib.nullcontext(server) if server else running_server() as running,
+            tempfile.TemporaryDirectory() as folder,
+        ):
+            counted, rows = measured(kind, running, Path(folder), options.kills)
         jobs.append(counted)
         kills += rows
     table(("store", "victim", "back s", "moves s", "moves once back s"), [tuple(row.values()) for row in kills])

@@ -8,6 +8,7 @@ some of them damaged; twelve more come and go, the worker is replaced, and at la
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import math
 import os
@@ -42,6 +43,7 @@ PANELS = (
 )
 CALLERS, MORE_CALLERS = 1, 12
 # What happens, and after which part of the time.
+UNLIMITED = {"ANIMEGAN_GATEWAY_RATE_PER_MINUTE": "0"}
 RUSH, OVER, RECYCLE, KILL, QUIET = 0.15, 0.4, 0.55, 0.75, 0.9
 BODIES: tuple[tuple[bytes, Mapping[str, str]], ...] = (
     (encoded(photo(320, 240)), {}),
@@ -53,16 +55,17 @@ BODIES: tuple[tuple[bytes, Mapping[str, str]], ...] = (
 )
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str], server: Server | None = None) -> None:
+    """Measure on that server, or on one of its own."""
     parser = argparse.ArgumentParser(prog="scripts/benchmark monitoring")
     parser.add_argument("--seconds", type=float, default=420)
     seconds = parser.parse_args(arguments).seconds
     with (
-        running_server(environment={"ANIMEGAN_GATEWAY_RATE_PER_MINUTE": "0"}) as server,
+        contextlib.nullcontext(server) if server else running_server(environment=UNLIMITED) as running,
         tempfile.TemporaryDirectory() as folder,
-        running_prometheus(Path(folder), targets(server), every=f"{SCRAPE_S}s") as prometheus,
+        running_prometheus(Path(folder), targets(running), every=f"{SCRAPE_S}s") as prometheus,
     ):
-        answers, start, marks = loaded(server, seconds)
+        answers, start, marks = loaded(running, seconds)
         end = time.time()
         series = {
             "seconds": [round(at - start, 1) for at in _times(start, end)],

@@ -1,4 +1,4 @@
-"""What every test may use: a running server, and the check on skips."""
+"""What every test may use: servers that run, and the check on skips."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from animegan_cli.serving.processes import OPENMP
-from harness.servers import Server, running_server
+from harness.servers import QUICK, Server, running_server
 
 os.environ.update({**OPENMP, **os.environ})
 
@@ -19,4 +19,11 @@ pytest_plugins = ["harness.expected_skips", "harness.groups"]
 def server() -> Iterator[Server]:
     """TorchServe as `scripts/serve` starts it, on free ports; shared, so leave it as you found it."""
     with running_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def mortal() -> Iterator[Server]:
+    """A server whose parts tests kill, its model API on; who kills one waits until it serves again."""
+    with running_server(properties={"enable_model_api": "true"}, environment=QUICK) as running:
         yield running

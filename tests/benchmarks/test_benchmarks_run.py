@@ -13,6 +13,13 @@ import pytest
 import torch
 
 from benchmarks import ablation, door, fresh, kills, memory, monitoring, peers, plots, result, seams, two_gigabytes
+from harness import MIB
+from harness.servers import Server
+
+pytestmark = pytest.mark.slow
+
+CHEAP_ROWS = ("original", "no grad, eval", "ours: bands")
+CHEAP_CONTENDERS = ("ours, as planned", "eager fp32")
 
 
 @pytest.fixture
@@ -28,34 +35,37 @@ def stored(folder: Path, name: str) -> dict[str, Any]:
     return found
 
 
-def test_the_ablation_measures_every_row_or_says_why_not(folder: Path) -> None:
+def test_the_ablation_measures_every_row_or_says_why_not(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ablation, "ROWS", [row for row in ablation.ROWS if row.name in CHEAP_ROWS])
     ablation.main(["--side", "64"])
     rows = stored(folder, "ablation")["rows"]
-    assert [row["row"] for row in rows] == [row.name for row in ablation.ROWS] * 2
+    assert [row["row"] for row in rows] == [*CHEAP_ROWS] * 2
     for row in rows:
         assert (row["seconds"] is None) == (row["peak_mib"] is None) == (row["not_measured"] is not None)
     cpu = {row["row"]: row for row in rows if row["device"] == "cpu"}
     assert cpu["no grad, eval"]["psnr_db"] == "identical"
     assert cpu["original"]["peak_mib"] > cpu["no grad, eval"]["peak_mib"], "autograd keeps what it may need"
-    assert all(cpu[f"ours: {mode}"]["psnr_db"] > 45 for mode in ("fused, whole", "bands", "recompute"))
+    assert cpu["ours: bands"]["psnr_db"] > 45
     if not torch.cuda.is_available():
         assert {row["not_measured"] for row in rows if row["device"] == "cuda"} == {"there is no CUDA GPU here"}
     assert stored(folder, "ablation")["measured"] in plots.render("ablation")
 
 
 def test_peers_are_compared_in_rounds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(peers.CONTENDERS, "torch.compile")  # which compiles for half a minute
+    cheap = {name: peers.CONTENDERS[name] for name in CHEAP_CONTENDERS}
+    monkeypatch.setattr(peers, "CONTENDERS", cheap)
     peers.main(["--sizes", "64", "80x48", "--rounds", "2"])
     rows = [row for row in stored(folder, "peers")["rows"] if row["device"] == "cpu"]
-    assert len(rows) == 2 * len(peers.CONTENDERS)
+    assert len(rows) == 2 * len(CHEAP_CONTENDERS)
     assert all(row["ratio"] == 1 for row in rows if row["contender"] == "ours, as planned")
     for row in rows:
         if row["not_measured"] is None:
             assert row["seconds_min"] <= row["seconds"] <= row["seconds_max"]
             assert row["ratio_min"] <= row["ratio_max"]
-    assert {row["contender"] for row in rows if row["not_measured"]} <= {"traced 16 bits", "OpenVINO 16 bits"}
+    assert not any(row["not_measured"] for row in rows)
 
 
+@pytest.mark.xdist_group("memory")
 def test_memory_is_predicted_and_measured(folder: Path) -> None:
     memory.main(["--largest", "256"])
     found = stored(folder, "memory")
@@ -98,9 +108,13 @@ def test_the_server_draws_within_a_limit(folder: Path) -> None:
 
 
 @pytest.mark.server
-def test_the_door_is_compared_with_torchserve_alone(folder: Path) -> None:
+def test_the_door_is_compared_with_torchserve_alone(
+    folder: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "SIDE_PX", 64)
+    monkeypatch.setattr(door, "LATENCY_SIDES_PX", (64,))
     sizes = {"callers": 3, "jobs": 15, "queued": 2, "rounds": 1, "requests": 2}
-    door.main(["--stores", "sqlite", *(f"--{name}={value}" for name, value in sizes.items())])
+    door.main(["--stores", "sqlite", *(f"--{name}={value}" for name, value in sizes.items())], server)
     found = stored(folder, "door")
     [crowd], [throughput] = found["crowd"], found["throughput"]
     assert crowd["accepted"] == 15
@@ -114,21 +128,22 @@ def test_the_door_is_compared_with_torchserve_alone(folder: Path) -> None:
 
 
 @pytest.mark.server
-def test_kills_lose_no_job(folder: Path) -> None:
-    kills.main(["--stores", "redis", "--kills", "4"])
+def test_kills_lose_no_job(folder: Path, mortal: Server) -> None:
+    kills.main(["--stores", "redis", "--kills", "1"], mortal)
     found = stored(folder, "kills")
-    assert {row["victim"] for row in found["kills"]} == {"gateway", "worker", "TorchServe", "Redis"}
-    assert all(row["moves_s"] >= row["moves_after_it_was_back_s"] >= 0 for row in found["kills"])
+    [row] = found["kills"]
+    assert row["victim"] == "gateway"
+    assert row["moves_s"] >= row["moves_after_it_was_back_s"] >= 0
     [jobs] = found["jobs"]
     assert jobs["accepted"] >= jobs["done"] > 0
     assert jobs["lost"] == jobs["duplicates"] == 0
 
 
 @pytest.mark.server
-def test_the_dashboards_series_are_stored_and_drawn(folder: Path) -> None:
+def test_the_dashboards_series_are_stored_and_drawn(folder: Path, mortal: Server) -> None:
     if not shutil.which("prometheus"):
         pytest.skip("prometheus is not installed")
-    monitoring.main(["--seconds", "12"])
+    monitoring.main(["--seconds", "12"], mortal)
     found = stored(folder, "monitoring")
     assert found["answers"]["200"] > 0
     panels = {panel["title"]: panel["lines"] for row in found["series"]["panels"] for panel in row}
@@ -143,6 +158,7 @@ def test_a_process_that_is_killed_is_a_row_without_figures() -> None:
         fresh.call(_end)
 
 
+@pytest.mark.xdist_group("memory")
 def test_a_watch_sees_a_peak_that_was_given_back() -> None:
     peak, held = fresh.call(_take_and_give_back)
     assert 64 <= peak < 80
@@ -155,5 +171,5 @@ def _end() -> None:
 
 def _take_and_give_back() -> tuple[float, float]:
     with fresh.Watch(torch.device("cpu")) as watch:
-        torch.ones(64 * 2**20, dtype=torch.uint8)
+        torch.ones(64 * MIB, dtype=torch.uint8)
     return watch.peak_mib, watch.held_mib

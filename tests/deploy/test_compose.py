@@ -27,6 +27,8 @@ from harness.networks import Network, own_network
 from harness.pictures import encoded, photo
 from harness.servers import ROOT, wait_until
 
+pytestmark = pytest.mark.slow
+
 DEPLOY = ROOT / "deploy"
 COMPOSE = DEPLOY / "compose.yaml"
 CONFIGURED: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())

@@ -19,6 +19,8 @@ from benchmarks import result
 from harness.containers import ROOT, Container, built_image, missing, podman, run_once, started_container, volume
 from harness.servers import wait_until
 
+pytestmark = pytest.mark.slow
+
 GRACE_S = 60
 HOME = "opt/animegan"
 CARRIED = {".venv", "LICENSE", "config", "gateway", "handler", "model_store", "requirements", "scripts"}

@@ -60,6 +60,11 @@ class Gateway:
     def log(self) -> str:
         return (self.folder / "gateway.log").read_text()
 
+    @property
+    def errors(self) -> Path:
+        """What it printed since its last start."""
+        return self.folder / "stderr.txt"
+
     def start(self) -> None:
         """Start it, and wait until it answers."""
         settings = re.compile(r"ANIMEGAN_(?!LOCK|TORCH_INDEX)")
@@ -72,11 +77,12 @@ class Gateway:
             "ANIMEGAN_GATEWAY_LOG_FILE": str(self.folder / "gateway.log"),
             "PYTHONPATH": os.pathsep.join(sys.path),
         }
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "animegan_gateway"], env={**inherited, **own, **self.variables}
-        )
+        with self.errors.open("w") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "animegan_gateway"], env={**inherited, **own, **self.variables}, stderr=errors
+            )
         wait_until(lambda: self.process is None or self.process.poll() is not None or self.answers(), "the gateway")
-        assert self.process.poll() is None, "the gateway did not start"
+        assert self.process.poll() is None, f"the gateway did not start: {self.errors.read_text()}"
 
     def answers(self) -> bool:
         try:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import requests
@@ -35,6 +37,7 @@ class Server:
 
     process: subprocess.Popen[str]
     output: Path
+    home: Path
 
     @property
     def inference(self) -> str:
@@ -116,6 +119,19 @@ class Server:
         return match[1]
 
 
+def ends_everything(server: Server, number: int) -> None:
+    """Send the signal that is to end the server; fail where a process, the folder or a port of it is left."""
+    mark, folder, descendants = server.mark, server.folder, server.descendants()
+    ports = [urlsplit(url).port or 0 for url in (server.inference, server.management, server.metrics)]
+    assert server.stop(number) == 0
+    assert not any(map(alive, descendants))
+    assert not processes.marked(mark)
+    assert not folder.exists()
+    for port in ports:
+        with socket.create_server(("127.0.0.1", port)):
+            pass
+
+
 def alive(process: psutil.Process) -> bool:
     """Whether it still runs; one that ended and waits for its parent to notice does not."""
     try:
@@ -181,7 +197,7 @@ def started_server(
                 text=True,
                 start_new_session=True,
             )
-        server = Server(process, output)
+        server = Server(process, output, Path(variables["ANIMEGAN_HOME"]))
         try:
             yield server
         finally:

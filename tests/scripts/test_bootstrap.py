@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 ROOT = Path(__file__).resolve().parents[2]
 MAIN = 'import sys\n\n\ndef main():\n    print("command", *sys.argv[1:])\n'

@@ -1,4 +1,4 @@
-"""`animegan stylize`, as a process: files, folders, endings, what is done already, what fails."""
+"""`animegan stylize`: files, folders, endings, what is done already, what fails."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from PIL import Image
 from animegan.errors import BadOption
 from animegan_cli.stylize import plan
 from client.fake_gateway import PATIENCE_S, FakeGateway, problem
+from harness.commands import run_command
 from harness.pictures import encoded, photo
 
 ENVIRONMENT = {**os.environ, "ANIMEGAN_WARMUP_PX": "0", "ANIMEGAN_PRECISION": "fp32", "COLUMNS": "200", "LC_ALL": "C"}
@@ -26,13 +27,7 @@ COMMAND = [sys.executable, "-m", "animegan_cli", "stylize"]
 
 
 def stylize(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        env={**ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_command("stylize", *arguments, environment={**ENVIRONMENT, **environment})
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 TESTS = Path(__file__).resolve().parents[1]
 PLUGINS = ("-p", "harness.expected_skips", "-p", "harness.groups", "-p", "no:cacheprovider")
 TWO_PROCESSES = ("-p", "xdist", "-n", "2", "--dist", "loadgroup")

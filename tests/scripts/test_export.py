@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from animegan_cli.weights import export as work
 from animegan_cli.weights import install, readers
 from animegan_cli.weights.export import TOLERANCE, compare, export
 from harness import weight_files as files
+from harness.commands import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = [(1, 32, 32), (1, 67, 51), (1, 16, 17), (2, 33, 48)]  # batch, height, width
@@ -242,19 +244,12 @@ def test_a_style_that_is_not_installed(home: Path, old: Path) -> None:
 
 
 @pytest.fixture
-def command(home: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def command(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs `animegan` in a folder of its own."""
-    environment = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": os.pathsep.join([str(ROOT / "handler"), str(ROOT / "scripts")]),
-        "ANIMEGAN_HOME": str(home),
-    }
-
-    def run_it(*arguments: str) -> subprocess.CompletedProcess[str]:
-        words = [sys.executable, "-m", "animegan_cli", *arguments]
-        return subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
-
-    return run_it
+    monkeypatch.chdir(tmp_path)
+    return partial(run_command, environment={"PATH": os.environ["PATH"], "ANIMEGAN_HOME": str(home)})
 
 
 def test_out_and_in_again(

@@ -23,12 +23,14 @@ from animegan.networks.animegan2.plan import plans
 from animegan.networks.plan import megabytes
 from animegan.resources.memory import release
 from animegan_cli import profile as work
+from harness import MIB
 from harness.pictures import encoded, photo, photo_tensor
 from harness.weight_files import bundled
 
+pytestmark = pytest.mark.slow
+
 BLOCKS = ["block_a", "block_b", "block_c", "block_d", "block_e", "out_layer"]
 ROWS = ["decode", "plan", "transfer", *BLOCKS, "encode", "total"]
-MIB = 2**20
 
 ENVIRONMENT = {
     **os.environ,

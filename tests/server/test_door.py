@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,17 +15,13 @@ from PIL import Image
 
 from animegan_client import Client, ServerError
 from animegan_gateway.http.access.keys import Keys
+from harness.commands import run_command
 from harness.pictures import encoded, photo
-from harness.servers import QUICK, Server, alive, running_server, started_server, wait_until
+from harness.servers import QUICK, Server, alive, ends_everything, running_server, started_server, wait_until
 
 pytestmark = pytest.mark.server
 
-
-@pytest.fixture(scope="module")
-def other() -> Iterator[Server]:
-    """A server whose gateway tests kill."""
-    with running_server(environment=QUICK) as running:
-        yield running
+ENVIRONMENT = {"PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "200", "LC_ALL": "C"}
 
 
 def test_the_client_draws_through_the_door(server: Server) -> None:
@@ -56,28 +52,23 @@ def test_the_command_draws_through_either_api(server: Server, tmp_path: Path, ap
     for index in range(3):
         (tmp_path / f"{index}.jpg").write_bytes(encoded(photo(64, 48, seed=index)))
     words = ["stylize", str(tmp_path), "-o", str(tmp_path / "drawn"), "--max-side", "32"]
-    done = subprocess.run(
-        [sys.executable, "-m", "animegan_cli", *words, "--server", getattr(server, api)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "200", "LC_ALL": "C"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = run_command(*words, "--server", getattr(server, api), environment={**os.environ, **ENVIRONMENT})
+    assert done.returncode == 0, done.stderr
     assert done.stderr.count("fitted the size for you: 32×24") == 3
     assert sorted(file.name for file in (tmp_path / "drawn").iterdir()) == ["0.jpg", "1.jpg", "2.jpg"]
 
 
-def test_the_gateway_is_started_again_with_what_it_had(other: Server) -> None:
-    gateway = other.gateway()
+def test_the_gateway_is_started_again_with_what_it_had(mortal: Server) -> None:
+    gateway = mortal.gateway()
     assert gateway
-    with Client(other.page) as client:
+    with Client(mortal.page) as client:
         done = client.wait(client.submit(encoded(photo(64, 64))))
         gateway.kill()
         wait_until(lambda: not alive(gateway), "the gateway's end")
         # The client rides over the pause until the supervisor has started another.
         assert client.result(client.job(done.id)).content_type == "image/jpeg"
         assert client.stylize(encoded(photo(48, 64))).report.size == (48, 64)
-    assert other.gateway() not in (None, gateway)
+    assert mortal.gateway() not in (None, gateway)
 
 
 def test_photos_that_wait_are_drawn_after_the_next_start(tmp_path: Path) -> None:
@@ -89,18 +80,25 @@ def test_photos_that_wait_are_drawn_after_the_next_start(tmp_path: Path) -> None
         )
         assert scaled.ok
         jobs = [client.submit(encoded(photo(64, 64, seed=index))) for index in range(3)]
-        assert first.stop() == 0
+        ends_everything(first, signal.SIGTERM)
     with running_server(environment=home) as second, Client(second.page) as client:
         assert [client.wait(client.job(job.id)).status for job in jobs] == ["done"] * 3
 
 
-def test_one_folder_has_one_gateway(other: Server) -> None:
-    environment = other.gateway().environ()  # type: ignore[union-attr]
-    with started_server(environment={**QUICK, "ANIMEGAN_GATEWAY_DATA": environment["ANIMEGAN_GATEWAY_DATA"]}) as late:
-        assert late.process.wait(300) == 1
-        said = late.output.read_text()
-    assert "Another gateway uses" in said
-    assert "ANIMEGAN_GATEWAY_DATA" in said
+def test_one_folder_has_one_gateway(mortal: Server) -> None:
+    gateway = mortal.gateway()
+    assert gateway
+    late = subprocess.run(
+        [sys.executable, "-m", "animegan_gateway"],
+        env={**os.environ, **ENVIRONMENT, "ANIMEGAN_GATEWAY_DATA": gateway.environ()["ANIMEGAN_GATEWAY_DATA"]},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert late.returncode == 1
+    assert "Another gateway uses" in late.stderr
+    assert "ANIMEGAN_GATEWAY_DATA" in late.stderr
 
 
 def test_it_does_not_listen_elsewhere_without_keys(tmp_path: Path) -> None:

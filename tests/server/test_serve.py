@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
-import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,16 +14,9 @@ import requests
 
 from animegan_cli.serving import processes
 from harness.pictures import encoded, photo
-from harness.servers import QUICK, ROOT, Server, alive, running_server, started_server, wait_until
+from harness.servers import QUICK, ROOT, Server, alive, ends_everything, running_server, started_server, wait_until
 
 pytestmark = pytest.mark.server
-
-
-@pytest.fixture(scope="module")
-def other() -> Iterator[Server]:
-    """A second server, whose model API is on; tests kill parts of it and wait until it serves again."""
-    with running_server(properties={"enable_model_api": "true"}, environment=QUICK) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +42,6 @@ def gone(mark: str) -> None:
     wait_until(lambda: not processes.marked(mark), "the end of every process")
 
 
-def test_two_serve_side_by_side(server: Server, other: Server, picture: Path) -> None:
-    assert stylised(server, picture)
-    assert stylised(other, picture)
-    urls = {url for each in (server, other) for url in (each.inference, each.management, each.metrics)}
-    assert len(urls) == 6
-
-
 def test_it_listens_on_loopback_alone(server: Server) -> None:
     listening = [
         connection.laddr.ip
@@ -77,9 +61,9 @@ def test_no_model_can_be_registered(server: Server) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "file"])
-def test_no_url_is_allowed_even_with_the_model_api_on(other: Server, scheme: str) -> None:
+def test_no_url_is_allowed_even_with_the_model_api_on(mortal: Server, scheme: str) -> None:
     host = "" if scheme == "file" else "127.0.0.1:9"
-    answer = requests.post(f"{other.management}/models?url={scheme}://{host}/x.mar", timeout=60)
+    answer = requests.post(f"{mortal.management}/models?url={scheme}://{host}/x.mar", timeout=60)
     assert answer.status_code == 404
     assert "does not match any allowed URL" in answer.json()["message"]
 
@@ -93,39 +77,32 @@ def test_a_port_in_use_is_named_before_anything_starts(server: Server) -> None:
     assert "Java" not in said
 
 
-def test_it_serves_again_after_java_is_killed(other: Server, picture: Path) -> None:
-    java = other.java()
+def test_it_serves_again_after_java_is_killed(mortal: Server, picture: Path) -> None:
+    java = mortal.java()
     assert java
     java.kill()
     wait_until(lambda: not alive(java), "Java's end")
-    wait_until(other.ready, "a worker that is ready again")
-    assert stylised(other, picture)
-    assert other.java() != java
+    wait_until(mortal.ready, "a worker that is ready again")
+    assert stylised(mortal, picture)
+    assert mortal.java() != java
 
 
-def test_it_serves_again_after_the_launcher_is_killed(other: Server, picture: Path) -> None:
-    launcher, java = other.launcher(), other.java()
+def test_it_serves_again_after_the_launcher_is_killed(mortal: Server, picture: Path) -> None:
+    launcher, java = mortal.launcher(), mortal.java()
     assert launcher
     assert java
     launcher.kill()
     wait_until(lambda: not alive(java), "Java's end")  # it lives on without the launcher: the supervisor ends it
-    wait_until(other.ready, "a worker that is ready again")
-    assert stylised(other, picture)
-    assert other.launcher() not in (None, launcher)
+    wait_until(mortal.ready, "a worker that is ready again")
+    assert stylised(mortal, picture)
+    assert mortal.launcher() not in (None, launcher)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_everything(number: int) -> None:
-    with running_server(environment=QUICK) as running:
-        mark, folder, processes_there = running.mark, running.folder, running.descendants()
-        ports = [port(url) for url in (running.inference, running.management, running.metrics)]
-        assert running.stop(number) == 0
-        assert not any(map(alive, processes_there))
-        assert not processes.marked(mark)
-        assert not folder.exists()
-    for free in ports:
-        with socket.create_server(("127.0.0.1", free)):
-            pass
+def test_a_signal_ends_torchserve_alone() -> None:
+    with running_server("--no-gateway", "--no-agent", environment=QUICK) as running:
+        assert running.gateway() is None
+        assert requests.get(f"{running.inference}/ping", timeout=30).json() == {"status": "Healthy"}
+        ends_everything(running, signal.SIGINT)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
@@ -154,12 +131,6 @@ def test_a_model_store_without_the_archive_is_named(tmp_path: Path) -> None:
     with started_server(environment=QUICK, properties={"model_store": str(tmp_path)}) as failing:
         assert failing.process.wait(60) == 1
         assert f"{tmp_path} holds no animegan.mar" in failing.output.read_text()
-
-
-def test_the_changed_model_configuration_is_served() -> None:
-    with running_server(model={"batchSize": 7, "maxBatchDelay": 1234}, environment=QUICK) as running:
-        described = running.describe()
-    assert (described["batchSize"], described["maxBatchDelay"]) == (7, 1234)
 
 
 def test_it_runs_from_anywhere_and_through_a_link(tmp_path: Path) -> None:

@@ -1,10 +1,9 @@
-"""TorchServe's own inference and management APIs hold through this server, as its documentation has them."""
+"""TorchServe's mortal inference and management APIs hold through this server, as its documentation has them."""
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,18 +12,11 @@ from PIL import Image
 
 from animegan import __version__
 from harness.pictures import encoded, photo
-from harness.servers import Server, running_server
+from harness.servers import Server
 
 pytestmark = pytest.mark.server
 
 PICTURE = encoded(photo(64, 48))
-
-
-@pytest.fixture(scope="module")
-def own() -> Iterator[Server]:
-    """A server of its own, as it is scaled."""
-    with running_server("--no-gateway", "--no-agent") as running:
-        yield running
 
 
 def drawn(answer: requests.Response) -> Image.Image:
@@ -39,42 +31,42 @@ def described(server: Server, path: str = "models/animegan") -> dict[str, Any]:
     return dict(model)
 
 
-def test_ping(own: Server) -> None:
-    answer = requests.get(f"{own.inference}/ping", timeout=30)
+def test_ping(mortal: Server) -> None:
+    answer = requests.get(f"{mortal.inference}/ping", timeout=30)
     assert (answer.status_code, answer.json()) == (200, {"status": "Healthy"})
 
 
-def test_the_apis_describe_themselves(own: Server) -> None:
-    for api, path in ((own.inference, "/predictions/{model_name}"), (own.management, "/models/{model_name}")):
+def test_the_apis_describe_themselves(mortal: Server) -> None:
+    for api, path in ((mortal.inference, "/predictions/{model_name}"), (mortal.management, "/models/{model_name}")):
         answer = requests.options(api, timeout=30)
         assert answer.status_code == 200
         assert path in answer.json()["paths"]
 
 
 @pytest.mark.parametrize("path", ["predictions/animegan", f"predictions/animegan/{__version__}"])
-def test_predictions_by_name_and_by_version(own: Server, path: str) -> None:
-    posted = requests.post(f"{own.inference}/{path}", files={"data": PICTURE}, timeout=120)
+def test_predictions_by_name_and_by_version(mortal: Server, path: str) -> None:
+    posted = requests.post(f"{mortal.inference}/{path}", files={"data": PICTURE}, timeout=120)
     assert drawn(posted).size == (64, 48)
     raw = {"Content-Type": "image/jpeg"}
-    put = requests.put(f"{own.inference}/{path}", data=PICTURE, headers=raw, timeout=120)
+    put = requests.put(f"{mortal.inference}/{path}", data=PICTURE, headers=raw, timeout=120)
     assert drawn(put).tobytes() == drawn(posted).tobytes()
 
 
 @pytest.mark.parametrize("path", ["predictions/other", "predictions/animegan/9.9"])
-def test_a_model_and_a_version_that_are_not_there(own: Server, path: str) -> None:
-    answer = requests.post(f"{own.inference}/{path}", files={"data": PICTURE}, timeout=30)
+def test_a_model_and_a_version_that_are_not_there(mortal: Server, path: str) -> None:
+    answer = requests.post(f"{mortal.inference}/{path}", files={"data": PICTURE}, timeout=30)
     assert answer.status_code == 404
     assert answer.json()["type"] in ("ModelNotFoundException", "ModelVersionNotFoundException")
 
 
-def test_models_are_listed(own: Server) -> None:
-    listed = requests.get(f"{own.management}/models", timeout=30).json()
+def test_models_are_listed(mortal: Server) -> None:
+    listed = requests.get(f"{mortal.management}/models", timeout=30).json()
     assert listed == {"models": [{"modelName": "animegan", "modelUrl": "animegan.mar"}]}
 
 
 @pytest.mark.parametrize("path", ["models/animegan", f"models/animegan/{__version__}", "models/animegan/all"])
-def test_the_model_is_described(own: Server, path: str) -> None:
-    model = described(own, path)
+def test_the_model_is_described(mortal: Server, path: str) -> None:
+    model = described(mortal, path)
     assert (model["modelName"], model["modelVersion"]) == ("animegan", __version__)
     (worker,) = model["workers"]
     assert worker["status"] == "READY"
@@ -82,32 +74,32 @@ def test_the_model_is_described(own: Server, path: str) -> None:
     assert model["jobQueueStatus"] == {"remainingCapacity": 32, "pendingRequests": 0}
 
 
-def test_a_model_that_is_not_there_is_not_described(own: Server) -> None:
-    answer = requests.get(f"{own.management}/models/other", timeout=30)
+def test_a_model_that_is_not_there_is_not_described(mortal: Server) -> None:
+    answer = requests.get(f"{mortal.management}/models/other", timeout=30)
     assert (answer.status_code, answer.json()["type"]) == (404, "ModelNotFoundException")
 
 
-def test_it_is_scaled_by_name_and_by_version(own: Server) -> None:
+def test_it_is_scaled_by_name_and_by_version(mortal: Server) -> None:
     for workers, path in ((2, f"models/animegan/{__version__}"), (1, "models/animegan")):
         query: dict[str, str | int] = {"min_worker": workers, "max_worker": workers, "synchronous": "true"}
-        answer = requests.put(f"{own.management}/{path}", params=query, timeout=120)
+        answer = requests.put(f"{mortal.management}/{path}", params=query, timeout=120)
         assert answer.status_code == 200
         assert answer.json()["status"].startswith(f"Workers scaled to {workers} for model: animegan")
-        assert len(described(own)["workers"]) == workers
-        assert requests.post(f"{own.inference}/predictions/animegan", files={"data": PICTURE}, timeout=120).ok
+        assert len(described(mortal)["workers"]) == workers
+        assert requests.post(f"{mortal.inference}/predictions/animegan", files={"data": PICTURE}, timeout=120).ok
 
 
-def test_the_default_version_is_set(own: Server) -> None:
-    answer = requests.put(f"{own.management}/models/animegan/{__version__}/set-default", timeout=30)
+def test_the_default_version_is_set(mortal: Server) -> None:
+    answer = requests.put(f"{mortal.management}/models/animegan/{__version__}/set-default", timeout=30)
     assert answer.status_code == 200
-    missing = requests.put(f"{own.management}/models/animegan/9.9/set-default", timeout=30)
+    missing = requests.put(f"{mortal.management}/models/animegan/9.9/set-default", timeout=30)
     assert missing.status_code == 404
 
 
-def test_metrics_are_in_prometheus_form(own: Server) -> None:
-    text = requests.get(f"{own.metrics}/metrics", timeout=30).text
+def test_metrics_are_in_prometheus_form(mortal: Server) -> None:
+    text = requests.get(f"{mortal.metrics}/metrics", timeout=30).text
     assert re.search(r'^ts_inference_requests_total\{model_name="animegan",.*\} [1-9]', text, re.MULTILINE)
-    one = requests.get(f"{own.metrics}/metrics", params={"name[]": "ts_inference_requests_total"}, timeout=30).text
+    one = requests.get(f"{mortal.metrics}/metrics", params={"name[]": "ts_inference_requests_total"}, timeout=30).text
     assert {line.split("{")[0] for line in one.splitlines() if not line.startswith("#")} == {
         "ts_inference_requests_total"
     }

@@ -108,8 +108,8 @@ def test_without_a_caller_that_traces_torchserve_begins_one(traced: Server, rece
     assert (failed.name, failed.parent, failed.attributes["error.type"]) == ("stylize", "", "unsupported_image")
 
 
-def test_the_sdk_is_loaded_only_where_there_is_an_endpoint(traced: Server, server: Server) -> None:
-    for each, on in ((traced, True), (server, False)):
+def test_the_sdk_is_loaded_only_where_there_is_an_endpoint(traced: Server, mortal: Server) -> None:
+    for each, on in ((traced, True), (mortal, False)):
         gateway = each.gateway()
         assert gateway
         for process in (gateway.pid, *each.worker_pids()):

@@ -66,13 +66,6 @@ def house(kind: str, folder: Path, server: Server, **settings: object) -> Iterat
 
 
 @pytest.fixture(scope="module")
-def mortal() -> Iterator[Server]:
-    """A server whose parts the tests kill."""
-    with running_server(environment=QUICK) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def faulty() -> Iterator[Server]:
     """A server that draws four pictures together, and that some pictures harm."""
     with running_server(model={"batchSize": 4, "maxBatchDelay": 500}, handler=HANDLER, environment=QUICK) as running:
@@ -156,6 +149,11 @@ def test_a_picture_that_kills_its_worker_twice_is_failed_and_harms_no_other(
         assert gateway.metric("animegan_gateway_attempts_total", outcome="worker_ended") == 5
         assert gateway.metric("animegan_gateway_attempts_total", outcome="drawn") == 6
         assert gateway.metric("animegan_gateway_jobs_failed_total", reason="worker_killed", status="500") == 1
+
+
+def test_the_changed_model_configuration_is_served(faulty: Server) -> None:
+    described = faulty.describe()
+    assert (described["batchSize"], described["maxBatchDelay"]) == (4, 500)
 
 
 def test_a_picture_over_which_gateways_end_is_given_up_and_harms_no_other(mortal: Server, tmp_path: Path) -> None:

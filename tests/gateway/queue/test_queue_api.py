@@ -374,5 +374,6 @@ def test_head_tells_what_get_would_without_its_body(gateway: Gateway) -> None:
 
 
 def test_a_queue_too_small_for_one_picture_is_no_queue(tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match="did not start"), running_gateway(tmp_path, None, queue_mb=31):
+    refused = "did not start: gateway: queue_mb=31 is under max_upload_mb=32"
+    with pytest.raises(AssertionError, match=refused), running_gateway(tmp_path, None, queue_mb=31):
         pass

@@ -25,6 +25,8 @@ from animegan.styles import get_style, verify
 from benchmarks import fresh
 from harness import MIB
 
+pytestmark = pytest.mark.xdist_group("memory")  # they measure it
+
 WITHIN = 1.15
 
 

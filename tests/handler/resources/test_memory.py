@@ -11,6 +11,8 @@ import torch
 
 from animegan.resources import memory
 
+pytestmark = pytest.mark.xdist_group("memory")  # they measure it
+
 CPU = torch.device("cpu")
 
 glibc = pytest.mark.skipif(memory._glibc() is None, reason="this C library is not glibc 2.33 or newer")

@@ -1,0 +1,99 @@
+"""What takes too long for every change runs before a release; its stored figures keep what is promised."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from benchmarks import result
+
+GROWS_MIB = {"worker": 48, "java": 48, "gateway": 16, "agent": 8}  # at most, from after the warm-up to the end
+SOAK_S = 1800
+FUZZ_S = 60
+LIMIT_MIB = 2048
+OUTCOMES = {"picture", "bad_image", "unsupported_image", "too_large", "picture_too_small"}
+STATUSES = {
+    "gateway": {200, 202, 410, 415, 422},
+    "TorchServe": {200, 400, 415, 422},
+}
+
+
+def stored(name: str) -> dict[str, Any]:
+    file = result.FOLDER / f"{name}.json"
+    assert file.is_file(), f"No result is stored. Run scripts/benchmark {name}."
+    figures: dict[str, Any] = json.loads(file.read_text())
+    return figures
+
+
+def test_half_an_hour_leaves_nothing_behind() -> None:
+    soak = stored("soak")
+    assert soak["seconds"] >= SOAK_S
+    assert soak["every_process_lived"]
+    assert (soak["jobs_that_ended_otherwise"], soak["answers_undocumented"]) == (0, 0)
+    assert soak["jobs"].keys() == {"done", "failed", "cancelled"}
+    for whom, statuses in STATUSES.items():
+        answers = {row["status"] for row in soak["answers"] if row["asked"] == whom}
+        assert statuses <= answers
+        assert max(answers) < 500
+    assert {row["process"] for row in soak["processes"]} == GROWS_MIB.keys()
+    for row in soak["processes"]:
+        assert row["files_at_the_end"] <= row["files_idle"], row
+        assert row["threads_at_the_end"] <= row["threads_idle"], row
+        assert row["mib_at_the_end"] - row["mib_after_warm_up"] < GROWS_MIB[row["process"]], row
+
+
+def test_kills_lose_no_job() -> None:
+    kills = stored("kills")
+    assert {row["store"] for row in kills["jobs"]} == {"sqlite", "redis"}
+    for row in kills["jobs"]:
+        assert row["kills"] >= 20
+        assert row["done"] > 0
+        assert (row["lost"], row["duplicates"]) == (0, 0)
+    assert {row["victim"] for row in kills["kills"]} == {"gateway", "worker", "TorchServe", "Redis"}
+
+
+def test_no_fault_loses_a_job() -> None:
+    rows = stored("faults")["faults"]
+    assert len(rows) == 10
+    for row in rows:
+        assert row["done"] == row["accepted"] > 0, row
+        assert (row["lost"], row["duplicates"]) == (0, 0), row
+
+
+def test_a_crowd_is_answered_in_order_as_documented() -> None:
+    for row in stored("door")["crowd"]:
+        assert row["accepted"] >= 500
+        assert (row["answers_undocumented"], row["jobs_out_of_order"]) == (0, 0)
+        assert row["resident_mib_slope_per_1000_jobs"] < 2
+
+
+def test_replacing_workers_costs_no_attempt() -> None:
+    rows = stored("recycling")["rows"]
+    assert rows[-1]["replacements"] > 0
+    for row in rows:
+        assert row["done"] == row["jobs"] >= 1000
+        assert (row["attempts_beyond_one"], row["put_off_or_failed"]) == (0, 0)
+
+
+@pytest.mark.parametrize("name", ["two_gigabytes", "container"])
+def test_a_large_photo_is_drawn_in_two_gigabytes(name: str) -> None:
+    figures = stored(name)
+    assert figures["limit_mib"] == LIMIT_MIB
+    assert figures["counted_mib"] <= LIMIT_MIB
+    assert figures["killed_processes"] == 0
+    assert figures.get("drawn", figures.get("largest")) == "3840x2160"
+
+
+def test_a_container_that_is_stopped_loses_no_job() -> None:
+    figures = stored("container")
+    assert (figures["exit_status"], figures["failed"], figures["lost"]) == (0, 0, 0)
+    assert figures["stop_s"] < figures["grace_s"]
+    assert figures["done_after_the_new_start"] == figures["accepted"]
+
+
+def test_hostile_files_end_in_a_picture_or_an_error_of_their_own() -> None:
+    figures = stored("fuzz")
+    assert figures["seconds"] >= FUZZ_S
+    assert figures["outcomes"].keys() == OUTCOMES
