@@ -18,6 +18,7 @@ from torch.profiler import record_function
 
 from animegan.drawing import LookPlan, Photo
 from animegan.errors import AnimeganError, BadSetting, InternalError, OutOfMemory, PictureTooLarge
+from animegan.networks.plan import megabytes
 from animegan.options import Options, parse
 from animegan.picture import images
 from animegan.picture.jpeg import device_encoder
@@ -33,8 +34,6 @@ from animegan.styles import styles
 from animegan.stylizer import Stylizer
 
 logger = logging.getLogger(__name__)
-
-DECODED_BYTES = 16  # of a pixel while it is decoded: a WebP's, which takes the most
 
 
 @dataclass
@@ -142,9 +141,23 @@ class Pipeline:
                 max_side=item.options.max_side,
                 limits=self.limits,
                 scale=self._scale,
-                gate=self._gate,
+                gate=self._decoding,
                 shrink=self._stylizer(item.options).shrink(item.options.wish),
             )
+
+    @contextmanager
+    def _decoding(self, need_bytes: int) -> Iterator[None]:
+        """Wait for a turn to decode. Raises `PictureTooLarge` where the host has not that much memory now."""
+        free = budget.free_bytes(torch.device("cpu"))
+        if need_bytes > free:
+            need_mb, free_mb = megabytes(need_bytes), free // 2**20
+            raise PictureTooLarge(
+                f"Decoding the picture takes {need_mb} MiB; {free_mb} MiB may be taken. Send it smaller, or as JPEG.",
+                need_mb=need_mb,
+                budget_mb=free_mb,
+            )
+        with self._gate(need_bytes):
+            yield
 
     def draw(self, items: Sequence[Item]) -> None:
         """Draw the pictures, and begin to encode each. What is decoded is drawn while the rest is still being decoded.
@@ -255,14 +268,15 @@ class Pipeline:
 
 
 def _most_decoded(max_pixels: int, device: torch.device) -> int:
-    """Return how many pixels all threads may decode at once.
+    """Return how many bytes all threads together may take to decode.
 
     On a CPU those of the largest picture, whose memory it takes. A GPU would wait: there as many as fit in half of what
     the host has free.
     """
+    largest = max_pixels * max(images.DECODED_BYTES.values())
     if device.type != "cuda":
-        return max_pixels
-    return max(max_pixels, budget.free_bytes(torch.device("cpu")) // 2 // DECODED_BYTES)
+        return largest
+    return max(largest, budget.free_bytes(torch.device("cpu")) // 2)
 
 
 P = ParamSpec("P")

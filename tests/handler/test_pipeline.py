@@ -161,7 +161,7 @@ def test_what_is_decoded_is_drawn_while_the_rest_is_being_decoded(
     monkeypatch.setattr(Stylizer, "run", run)
     last_resort = threading.Timer(20, held.close)  # a pipeline that waits for both would wait for ever
     with closing(Pipeline(pipeline.settings, threads=2)) as threaded:
-        held.enter_context(threaded._gate(500_000))  # of 1,000,000
+        held.enter_context(threaded._gate(threaded._gate.most - 800 * 700))  # bytes: less than the PNG takes
         last_resort.start()
         items = [threaded.decode(encoded(photo(800, 700), "PNG"), {"max_side": "32", "style": "gouache"})]
         items += [threaded.decode(encoded(photo(40, 32)), {})]

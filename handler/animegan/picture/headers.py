@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
 from io import BytesIO
 
 from PIL import AvifImagePlugin, Image, features  # noqa: F401 - the plugin registers itself
 
-from animegan.errors import BadImage, TooLarge
+from animegan.errors import BadImage, TooLarge, UnsupportedImage
 from animegan.picture.formats import heif, jpeg, others, png, refused, tiff
 from animegan.picture.formats.header import Bytes, Flaw, Header
 from animegan.picture.pillow_guard import guarded
 from animegan.picture.sizes import Limits, check_size
 
 __all__ = ["HEADERS", "Bytes", "Flaw", "Header", "essence", "inspect"]
+
+REDUCTION = 4  # decoded at half the width and height, which a `max_side` of up to a fourth of either leaves room for
 
 
 def inspect(data: Bytes, limits: Limits) -> Header:
@@ -38,8 +42,13 @@ def inspect(data: Bytes, limits: Limits) -> Header:
     kind = _kind(data)
     with guarded(kind):
         header = HEADERS[kind](data)
-        check_size(header.size, limits)
+        check_size(header.size, _limits(header, limits))
     return header
+
+
+def _limits(header: Header, limits: Limits) -> Limits:
+    """More pixels for a file that can be decoded at a fraction of its size; `images.decode` limits those it takes."""
+    return replace(limits, max_pixels=REDUCTION * limits.max_pixels) if header.reducible else limits
 
 
 def essence(data: bytes, header: Header) -> bytes:
@@ -61,6 +70,11 @@ def _kind(data: Bytes) -> str:
     if brands & heif.AVIF_BRANDS and "AVIF" in HEADERS:
         return "AVIF"
     if brands & (heif.HEIC_BRANDS | heif.PICTURE_BRANDS):
+        if "HEIF" not in HEADERS:
+            raise UnsupportedImage(
+                "This is a HEIC picture, whose decoder isn't installed on this server (pillow-heif). Send it as JPEG.",
+                kind="heif",
+            )
         return "HEIF"
     raise refused.refuse(data, brands, ", ".join(HEADERS))
 
@@ -96,7 +110,7 @@ HEADERS: dict[str, Callable[[Bytes], Header]] = {
     "GIF": others.gif_header,
     "BMP": others.bmp_header,
     "TIFF": tiff.header,
-    "HEIF": heif.header,
+    **({"HEIF": heif.header} if find_spec("pillow_heif") else {}),
     **({"AVIF": _avif_header} if features.check("avif") else {}),
     **({"JPEG2000": others.jpeg2000_header} if features.check("jpg_2000") else {}),
     "ICO": _ico_header,

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Literal
 
-from pi_heif import register_heif_opener
 from PIL import (  # noqa: F401 - so that Image.open imports no other plugins
     IcoImagePlugin,
     Image,
@@ -20,7 +19,7 @@ from PIL import (  # noqa: F401 - so that Image.open imports no other plugins
 from animegan.errors import BadOption
 from animegan.picture import colour
 from animegan.picture.colour import Colour
-from animegan.picture.headers import Header, essence, inspect
+from animegan.picture.headers import HEADERS, Header, essence, inspect
 from animegan.picture.pillow_guard import guarded
 from animegan.picture.pixels import GAP, Picture, Scale, Shrink, pillow_lanczos, to_picture
 from animegan.picture.sizes import Limits, check_size, fit, fit_or_refuse, px
@@ -28,8 +27,25 @@ from animegan.settings import Format
 
 __all__ = ["Encoded", "Header", "Limits", "Picture", "chosen_format", "decode", "encode", "fit", "inspect", "prepare"]
 
-register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+if "HEIF" in HEADERS:
+    import pillow_heif
 
+    pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+
+# Bytes that a pixel takes while it is decoded, at the most: `benchmarks/decoding.py` measures them.
+DECODED_BYTES = {
+    "JPEG": 6,
+    "PNG": 8,
+    "WEBP": 17,
+    "GIF": 8,
+    "BMP": 6,
+    "TIFF": 8,
+    "HEIF": 16,
+    "AVIF": 16,
+    "JPEG2000": 26,
+    "ICO": 12,
+    "PPM": 6,
+}
 FULL_CHROMA_QUALITY = 90  # of a JPEG: from it on chroma stays at full resolution, see `encode`
 
 
@@ -53,7 +69,7 @@ def decode(
     """The picture in a file, fitted to `max_side` px by `scale`, and shrunk (see `pixels.to_picture`).
 
     A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, to no less than `GAP` times what it is fitted to. The pixels
-    are decoded inside `gate(their number)`.
+    are decoded inside `gate(the bytes that it takes)`.
 
     Raises `BadImage`, `TooLarge`, `UnsupportedImage`, `PictureTooSmall`, or `OutOfMemory`.
     """
@@ -61,10 +77,11 @@ def decode(
     with guarded(header.format):
         needed = essence(data, header)
     with guarded(header.format), Image.open(BytesIO(needed), formats=[header.format]) as image:
-        check_size(image.size, limits)  # Pillow's reading of the header, by which it is about to allocate
+        image.info.pop("xmp", None)  # by which Pillow turns a TIFF, and no browser a picture
         original, size = image.size, fit_or_refuse(image.size, max_side)
         draft = image.draft(None, (GAP * size[0], GAP * size[1]))
-        with gate(image.width * image.height):
+        check_size(image.size, limits)  # Pillow's reading of the header, by which it is about to allocate
+        with gate(image.width * image.height * DECODED_BYTES[header.format] + header.held_bytes):
             image.load()
             box = draft[1] if draft else (0, 0, *original)
             said = _colour(image, header, data)

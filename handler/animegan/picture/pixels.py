@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageChops, ImageCms
+from PIL import ExifTags, Image, ImageChops, ImageCms, TiffImagePlugin
 
 from animegan.picture.colour import Colour
 from animegan.picture.formats.header import Flaw
@@ -85,7 +85,12 @@ def _orientation(image: Image.Image) -> int:
     """EXIF orientation, 1 (upright) to 8; 1 where it is missing or unreadable."""
     with suppress(Exception):  # broken EXIF is no reason to refuse a picture
         if len(image.info.get("exif", b"")) <= MOST_METADATA_BYTES:
-            return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+            exif = Image.Exif()
+            if image.info.get("exif"):
+                exif.load(image.info["exif"])  # Pillow's getexif falls back on XMP, which browsers don't
+            elif isinstance(image, TiffImagePlugin.TiffImageFile):
+                exif = image.getexif()
+            return int(exif.get(ExifTags.Base.Orientation, 1))
     return 1
 
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -34,6 +35,7 @@ from harness.picture_files import (
     load,
     needs_avif,
     oriented,
+    pixels,
     png,
     psnr,
     swapped_primaries,
@@ -193,9 +195,28 @@ def test_what_is_usual_is_not_out_of_proportion() -> None:
     assert load(repeated_exif(3)).frames == 1
 
 
-def test_run_length_coded_bmp_is_refused() -> None:
+def run_coded(width: int, height: int, runs: bytes) -> bytes:
+    """An 8-bit BMP of a grey palette, run-length coded."""
+    palette = b"".join(bytes([grey, grey, grey, 0]) for grey in range(256))
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(runs), 0, 0, 0, 0)
+    offset = 14 + len(header) + len(palette)
+    return b"BM" + struct.pack("<IHHI", offset + len(runs), 0, 0, offset) + header + palette + runs
+
+
+def test_run_length_coded_bmp() -> None:
+    """Runs and single values; rows go from the bottom up."""
+    rows = [bytes([20, 7, 0, 4]) + bytes([1, 2, 3, 4]) + b"\0\0", bytes([24, 200, 0, 0])]
+    picture = load(run_coded(24, 16, b"".join(rows * 8) + b"\0\1"))
+    grey = pixels(picture.rgb)[..., 0]
+    assert np.array_equal(grey[15], [7] * 20 + [1, 2, 3, 4])
+    assert np.all(grey[14] == 200)
+
+
+def test_a_large_run_length_coded_bmp_is_refused() -> None:
     with pytest.raises(UnsupportedImage, match="Run-length coded BMP"):
         load(bmp(8000, 8000, compression=1, data=b"\1\0\0\0\0\1"))
+    with pytest.raises(UnsupportedImage, match="Run-length coded BMP"):
+        load(run_coded(2000, 2000, b"\1\7" * (1 << 20)))
 
 
 def test_pages_that_point_at_themselves_are_counted_once() -> None:
@@ -294,7 +315,7 @@ def test_damaged_pixels_of_a_png_are_refused() -> None:
         load(bytes(data))
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_any_damage_gives_a_picture_or_an_error_of_ours(data: st.DataObject) -> None:
     damaged = bytearray(files()[data.draw(st.sampled_from(sorted(files())))])

@@ -20,8 +20,9 @@ from animegan.errors import (
     BadOption,
     OutOfMemory,
     PictureTooSmall,
+    TooLarge,
 )
-from animegan.picture.images import Header, decode, encode, fit, inspect, prepare
+from animegan.picture.images import DECODED_BYTES, Limits, decode, encode, fit, inspect, prepare
 from animegan.settings import Format
 from harness.picture_files import (
     HANDLER,
@@ -90,7 +91,8 @@ def test_the_first_frame_is_used_and_all_are_counted(kind: str, frames: int) -> 
     assert picture.frames == frames
     assert difference(picture.rgb, photo(72, 48)) < 12
     form = kind.partition(",")[0].replace("MPO", "JPEG")
-    assert inspect(files()[kind], LIMITS) == Header(form, (72, 48), frames)
+    header = inspect(files()[kind], LIMITS)
+    assert (header.format, header.size, header.frames) == (form, (72, 48), frames)
 
 
 @needs_avif
@@ -140,8 +142,25 @@ def test_scaling_can_be_done_elsewhere_and_decoding_waits_at_a_gate() -> None:
 
     data = encoded(photo(1600, 1200), exif=oriented(6))
     picture = decode(data, max_side=400, limits=LIMITS, scale=scale, gate=gate)
-    assert seen == [800 * 600, ((800, 600), (400, 300), (0, 0, 800, 600)), "left"]
+    assert seen == [800 * 600 * DECODED_BYTES["JPEG"], ((800, 600), (400, 300), (0, 0, 800, 600)), "left"]
     assert (picture.rgb.size, picture.rgb.getpixel((0, 0))) == ((300, 400), (255, 0, 0))
+
+
+def test_a_large_jpeg_is_limited_by_what_its_decoding_takes() -> None:
+    limits = Limits(10**6, 10**6)  # of a million pixels
+    large = encoded(Image.new("RGB", (1920, 1600), "navy"))
+    assert inspect(large, limits).reducible
+    assert load(large, max_side=256, limits=limits).original_size == (1920, 1600)
+    with pytest.raises(TooLarge, match="1920×1600 px"):  # not reduced, as it is to stay large
+        load(large, max_side=1600, limits=limits)
+    for other in (
+        encoded(Image.new("RGB", (1920, 1600)), progressive=True),
+        encoded(Image.new("RGB", (1920, 1600)), "PNG"),
+    ):
+        with pytest.raises(TooLarge):
+            load(other, max_side=256, limits=limits)
+    with pytest.raises(TooLarge):
+        inspect(encoded(Image.new("RGB", (2400, 2000))), limits)
 
 
 MEMORY = """
@@ -165,6 +184,14 @@ limits = images.Limits(1 << 30, 10**8)
 small = io.BytesIO()
 Image.new("RGBA", (64, 64)).save(small, "PNG")
 images.decode(small.getvalue(), max_side=64, limits=limits)
+hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+data = Path(sys.argv[-2]).read_bytes()
+resource.setrlimit(resource.RLIMIT_AS, (size() + (32 << 20), hard))
+try:
+    images.decode(data, max_side=1024, limits=limits)
+except OutOfMemory as error:
+    print(error.detail)
+resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
 for path, max_side in zip(sys.argv[1::2], sys.argv[2::2]):
     data, before = Path(path).read_bytes(), resident()
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
@@ -172,11 +199,6 @@ for path, max_side in zip(sys.argv[1::2], sys.argv[2::2]):
     file = images.encode(picture.rgb, picture.alpha, format="jpeg", quality=92)
     print(peak() - before)
     del picture, file
-resource.setrlimit(resource.RLIMIT_AS, (size() + (32 << 20),) * 2)
-try:
-    images.decode(data, max_side=1024, limits=limits)
-except OutOfMemory as error:
-    print(error.detail)
 assert "torch" not in sys.modules
 """
 
@@ -196,7 +218,7 @@ def test_memory_stays_near_one_decoded_copy(tmp_path: Path) -> None:
         image.save(tmp_path / name)
         command += [str(tmp_path / name), str(max_side)]
     done = subprocess.run(command, env={"PYTHONPATH": str(HANDLER)}, check=True, capture_output=True, text=True)
-    *peaks_mb, out_of_memory = done.stdout.splitlines()
+    out_of_memory, *peaks_mb = done.stdout.splitlines()
     for peak_mb, (name, (_, _, most_mb)) in zip(peaks_mb, files.items(), strict=True):
         assert float(peak_mb) < most_mb, name
     assert out_of_memory.startswith("Not enough memory to decode the PNG now.")

@@ -8,7 +8,7 @@ import struct
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageDraw, ImageFilter
+from PIL import Image, ImageCms, ImageDraw, ImageFilter, PngImagePlugin
 
 from animegan.errors import (
     BadImage,
@@ -22,6 +22,7 @@ from harness.picture_files import (
     difference,
     files,
     gamma,
+    heic,
     icc,
     load,
     needs_avif,
@@ -45,6 +46,24 @@ def test_pictures_are_upright(orientation: int, form: str, max_side: int) -> Non
     assert picture.original_size == (96, 64)
     assert picture.rgb.size == fit((96, 64), max_side)
     assert difference(picture.rgb, upright.resize(picture.rgb.size, Image.Resampling.LANCZOS)) < 9
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "HEIF"])
+def test_orientation_in_xmp_or_in_text_turns_nothing(form: str) -> None:
+    """As in browsers: only EXIF turns a picture, and in HEIC only its own boxes."""
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    image, options = photo(96, 64), {"quality": 95}
+    if form == "HEIF":
+        data = heic(image, xmp=xmp.replace(b"6", b"1")).replace(xmp.replace(b"6", b"1"), xmp)
+    elif form == "PNG":
+        info = PngImagePlugin.PngInfo()
+        info.add_itxt("XML:com.adobe.xmp", xmp.decode())
+        info.add_text("Raw profile type exif", "\nexif\n      34\n" + oriented(6).hex(), zip=True)
+        data = encoded(image, form, pnginfo=info)
+    else:
+        data = encoded(image, form, **({"tiffinfo": {700: xmp}} if form == "TIFF" else {"xmp": xmp, **options}))
+    assert xmp[:20] in data
+    assert load(data).rgb.size == (96, 64)
 
 
 @pytest.mark.parametrize("orientation", STORED_AS)

@@ -14,9 +14,15 @@ Flaw = Literal["end-missing", "metadata-damaged"]  # of a file that is drawn all
 
 @dataclass(frozen=True)
 class Header:
-    """What a picture file says of itself: Pillow's name of its format, width and height as stored, frames or pages."""
+    """What a picture file says of itself: Pillow's name of its format, width and height as stored, frames or pages.
+
+    `reducible`: it can be decoded at a fraction of its size, and then takes the memory of that. `held_bytes`: what its
+    decoder holds of the whole picture all the same.
+    """
 
     format: str
     size: Size
     frames: int = 1
     flaws: tuple[Flaw, ...] = ()
+    reducible: bool = False
+    held_bytes: int = 0

@@ -22,6 +22,7 @@ BARE = frozenset({0x01, 0xC8, 0xD8, *range(0xF0, 0xFE)})  # as the decoders read
 SOS, EOI, APP1 = 0xDA, 0xD9, 0xE1
 END = b"\xff\xd9"
 COEFFICIENTS = 64
+COEFFICIENT_BYTES = 2
 BLOCK_PX = 8
 MOST_MISSING_ROWS = 16  # the decoder hands out the last row of blocks only with what follows it
 PROBES = (b"\x55\xaa\x6d\x92", b"\xb2\x4d\x33\xca")  # bits that no sound file goes on with for long
@@ -55,8 +56,15 @@ class _Scans:
 
 def header(data: Bytes) -> Header:
     """The header of a JPEG file. Raises `BadImage` where its scans are out of proportion."""
-    size, _, ended = _read(data)
-    return Header("JPEG", size, flaws=() if ended else ("end-missing",))
+    size, scans, ended = _read(data)
+    coefficients = size[0] * size[1] * len(scans.components) if scans.progressive else 0
+    return Header(
+        "JPEG",
+        size,
+        flaws=() if ended else ("end-missing",),
+        reducible=not scans.progressive,
+        held_bytes=COEFFICIENT_BYTES * coefficients,
+    )
 
 
 def essence(data: bytes, header: Header) -> bytes:

@@ -8,6 +8,8 @@ import struct
 from animegan.errors import BadImage, UnsupportedImage
 from animegan.picture.formats.header import Bytes, Header
 
+MOST_RUN_CODED_PX = 1 << 22  # of a BMP; each run is decoded in Python
+MOST_RUN_CODED_BYTES = 1 << 20
 MOST_BLOCKS = 1_000_000  # of a GIF
 CODESTREAM = b"\xff\x4f\xff\x51"  # start of a JPEG 2000 codestream and its size marker
 CODESTREAM_WITHIN = 1 << 20  # bytes; boxes of metadata stand before it
@@ -71,8 +73,12 @@ def bmp_header(data: Bytes) -> Header:
         width, height = struct.unpack_from("<HH", data, 18)
         return Header("BMP", (width, height))
     width, height, _, _, compression = struct.unpack_from("<IiHHI", data, 18)
-    if compression in (1, 2):  # decoded in Python, a pixel at a time
-        raise UnsupportedImage("Run-length coded BMP files are not read here. Save the picture as PNG.", kind="bmp")
+    if compression in (1, 2) and (width * abs(height) > MOST_RUN_CODED_PX or len(data) > MOST_RUN_CODED_BYTES):
+        raise UnsupportedImage(
+            f"Run-length coded BMP files are read up to {MOST_RUN_CODED_PX:,} pixels and {MOST_RUN_CODED_BYTES:,} "
+            "bytes. Save the picture as PNG.",
+            kind="bmp",
+        )
     return Header("BMP", (width, abs(height)))
 
 

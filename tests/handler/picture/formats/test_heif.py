@@ -6,7 +6,6 @@ import struct
 import subprocess
 import sys
 
-import pillow_heif
 import pytest
 from PIL import Image
 
@@ -49,7 +48,7 @@ def test_of_a_burst_the_primary_picture_is_used(primary: int) -> None:
 
 def test_thumbnails_are_no_frames() -> None:
     data = heic(photo(96, 64), thumbnails=[32])
-    assert pillow_heif.open_heif(data).info["thumbnails"]
+    assert b"thmb" in data
     assert load(data).frames == 1
 
 
