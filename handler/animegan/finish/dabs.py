@@ -84,13 +84,13 @@ def _painted(places: Places, source: Tensor, ellipses: Axes, first: int, noise: 
     height, width = long_x.shape
     own, weights = source.new_zeros(SECTORS, 4, height, width), [0.0] * SECTORS
     for ring, count in RINGS:
-        weight = math.exp(-2 * ring**2)
+        nearness = math.exp(-2 * ring**2)
         for sector in range(0, SECTORS, SECTORS // count):
             angle = 2 * math.pi * sector / SECTORS
             u, v = ring * math.cos(angle), ring * math.sin(angle)
             seen = places.read(source, long_x * u + short_x * v, long_y * u + short_y * v, first)
-            own[sector].add_(seen, alpha=weight)
-            weights[sector] += weight
+            own[sector].add_(seen, alpha=nearness)
+            weights[sector] += nearness
     middle = source[:, first : first + height]
     out, norm = source.new_zeros(3, height, width), source.new_zeros(height, width)
     for sector in range(SECTORS):
