@@ -17,8 +17,8 @@ from PIL import Image
 
 from animegan.picture import images
 from benchmarks.result import store, table
-from picture_files import heic
-from pictures import encoded, photo
+from harness.picture_files import heic
+from harness.pictures import encoded, photo
 
 LIMITS = images.Limits(1 << 30, 10**9)
 SIZE, HEIC_SIZE = (4000, 3000), (2000, 1500)

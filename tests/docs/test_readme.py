@@ -123,7 +123,9 @@ def test_the_command_has_these_options(line: str, folder: Path) -> None:
     if arguments and (subcommands := getattr(command, "commands", None)):
         command, arguments = subcommands[arguments[0]], arguments[1:]
     command.make_context(name, [*arguments])  # it empties the list
-    if line == "animegan styles" or (name == "stylize" and "--server" not in arguments):  # the others load or fetch more
+    if line == "animegan styles" or (
+        name == "stylize" and "--server" not in arguments
+    ):  # the others load or fetch more
         before = set(folder.rglob("*"))
         app(shlex.split(line)[1:], standalone_mode=False)
         made = [file for file in set(folder.rglob("*")) - before if file.is_file()]
