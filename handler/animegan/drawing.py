@@ -94,14 +94,13 @@ class Drawing:
     def _plans(self, size: Size, batch: int, details: Sequence[Detail | None]) -> Iterator[LookPlan]:
         width, height = size
         shape = Shape(height, width, batch, self.itemsize)
-        rows = self._finish_rows(height, width)
+        fitted = batch * 3 * width * height
         for detail in details:
             small_width, small_height = self.small_size(size, detail)
             for network in self.network.plans(small_height, small_width, batch):
-                peak = network.peak_bytes
+                peak, rows = network.peak_bytes, self._finish_rows(height, width, network.peak_bytes - 3 * fitted)
                 if self.look.detail:
                     drawing = batch * 3 * small_width * small_height * self.network.enlarges**2
-                    fitted = batch * 3 * width * height
                     # Scaling works on the rows first, and on a GPU in fp32.
                     scaling = drawing + fitted + 3 * max(width * small_height * self.network.enlarges, width * height)
                     peak = max(peak, scaling * (3 if network.cuda else 1))
@@ -111,9 +110,12 @@ class Drawing:
                     network=network, detail=detail, finish_rows=rows,
                 )  # fmt: skip
 
-    def _finish_rows(self, height: int, width: int) -> int:
-        """Rows of a band of the finish: its halo, which is made twice, is not to be most of it."""
-        rows = max(FINISH_ROWS, 2 * self.chain.halo(height, width))
+    def _finish_rows(self, height: int, width: int, budget_bytes: int) -> int:
+        """Return the rows of a band of the finish: as many as the network's memory holds.
+
+        A band's halo is made twice, so it is not to be most of it.
+        """
+        rows = max(FINISH_ROWS, 2 * self.chain.halo(height, width), self.chain.rows(height, width, budget_bytes))
         return min(height, rows)
 
     @torch.inference_mode()

@@ -58,6 +58,7 @@ def _build(target: Path, say: Callable[[str], None]) -> None:
         store.mkdir()
         for file in _papers():
             shutil.copy(file, store)
+        shutil.copytree(ROOT / "model_store" / "looks", store / "looks")
         say("Tracing the bundled styles")
         _run(work, "-m", "animegan_cli.traced", str(store))
         say("Packing the archive")
@@ -124,7 +125,7 @@ def _sources() -> Iterator[Path]:
     yield Path(__file__).resolve().with_name("traced.py")
     yield ROOT / "config" / "model-config.yaml"
     yield from _papers()
-    for folder, pattern in (("handler", "**/*"), ("model_store", "*.safetensors")):
+    for folder, pattern in (("handler", "**/*"), ("model_store", "*.safetensors"), ("model_store", "looks/*.toml")):
         yield from sorted(
             file for file in (ROOT / folder).glob(pattern) if file.is_file() and "__pycache__" not in file.parts
         )

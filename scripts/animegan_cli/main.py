@@ -324,7 +324,7 @@ def export_style(
     ],
     style_id: Annotated[
         str, typer.Option("--style", metavar="ID", help="A style's id; `animegan styles` lists them.")
-    ] = DEFAULT_STYLE,
+    ] = "classic",
 ) -> None:
     """Write a style's generator as an ONNX file, to run it elsewhere; compared with PyTorch if onnxruntime is there."""
     style = get_style(style_id)

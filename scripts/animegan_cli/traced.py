@@ -1,15 +1,19 @@
-"""Trace, freeze, check and save every bundled style: `python -m animegan_cli.traced FOLDER`. Run by `archive.py`."""
+"""Trace, check and save the network of every bundled style: `python -m animegan_cli.traced FOLDER`. See `archive`."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from animegan.errors import InternalError
-from animegan.networks.animegan2.fused import trace
-from animegan.networks.animegan2.generator import Generator, build
+from animegan.looks import look_of
+from animegan.networks.animegan2 import generator
+from animegan.networks.families import trace_network
+from animegan.networks.redraw import model
 from animegan.networks.torchscript import traced_name
 from animegan.networks.weights import load_weights
 from animegan.styles import bundled_styles, verify
@@ -17,17 +21,18 @@ from animegan_cli.archive import normalise_zip
 
 CHECKED_SIZES = ((17, 24), (70, 35))  # height, width: not the traced example's, odd somewhere, one above a band
 TOLERANCE = 1e-4  # of an output in [-1, 1]; both compute in fp32, in another order
+DEFINITIONS = {"animegan2": generator.build, "redraw": model.build}
 
 
-def check(traced: torch.jit.ScriptModule, eager: Generator) -> None:
-    """Raise `InternalError` unless the traced generator draws as the eager one, at sizes it was not traced at."""
+def check(traced: torch.jit.ScriptModule, eager: nn.Module) -> None:
+    """Raise `InternalError` unless the traced network draws as the eager one, at sizes it was not traced at."""
     for height, width in CHECKED_SIZES:
         noise = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)).mul_(2).sub_(1)
         x = noise.to(memory_format=torch.channels_last)
         with torch.inference_mode():
             difference = (traced(x) - eager(x)).abs().max().item()
         if not difference <= TOLERANCE:
-            raise InternalError(f"At {width}x{height} px the traced generator is off by {difference}.")
+            raise InternalError(f"At {width}x{height} px the traced network is off by {difference}.")
 
 
 def save(traced: torch.jit.ScriptModule, file: Path) -> None:
@@ -42,14 +47,25 @@ def _without_debug_records(name: str, data: bytes) -> bytes | None:
     return None if name.endswith((".debug_pkl", "/.data/serialization_id")) else data
 
 
-def main(store: Path) -> None:
+def networks() -> Iterator[tuple[str, Path]]:
+    """Yield the family and the weights of each network that a bundled style draws with, once."""
+    seen = set()
     for style in bundled_styles().values():
         if not style.weights:
             continue
-        eager = build(load_weights(verify(style)))
-        traced = trace(eager)
-        check(traced, eager)
-        file = store / traced_name(style.id)
+        family = look_of(style).network
+        for fast in (False, True) if style.fast else (False,):
+            weights = verify(style, fast=fast)
+            if weights not in seen:
+                seen.add(weights)
+                yield family, weights
+
+
+def main(store: Path) -> None:
+    for family, weights in networks():
+        traced = trace_network(family, weights)
+        check(traced, DEFINITIONS[family](load_weights(weights)))
+        file = store / traced_name(weights.name)
         file.parent.mkdir(exist_ok=True)
         save(traced, file)
 

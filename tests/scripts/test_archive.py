@@ -35,7 +35,8 @@ def test_it_holds_what_the_worker_needs_and_no_more(built: Path) -> None:
     with zipfile.ZipFile(built) as packed:
         names = set(packed.namelist())
         manifest = json.loads(packed.read("MAR-INF/MANIFEST.json"))
-    generators = {f"animegan/model_store/generators/{style}.pt" for style in ("cel", "gouache")}
+    generators = {f"animegan/model_store/networks/{name}.pt" for name in ("classic", "redraw", "redraw_video")}
+    generators |= {f"animegan/model_store/looks/{name}.toml" for name in ("cel", "classic", "gouache", "ink")}
     handler = ROOT / "handler"
     modules = {str(file.relative_to(handler)) for file in (handler / "animegan").rglob("*.py")}
     folder = handler / "animegan" / "operators" / "native"
@@ -49,8 +50,7 @@ def test_it_holds_what_the_worker_needs_and_no_more(built: Path) -> None:
         "animegan/operators/native/operators.cpp",
         "animegan/model_store/styles.json",
         "animegan/model_store/LICENSE.md",
-        "animegan/model_store/cel.md",
-        "animegan/model_store/gouache.md",
+        "animegan/model_store/classic.md",
         "animegan/model_store/redraw.md",
     }
     assert names == generators | modules | native | others
@@ -92,13 +92,13 @@ def test_every_kind_of_source_counts() -> None:
         "handler/animegan_handler.py",
         "handler/animegan/networks/animegan2/generator.py",
         "model_store/styles.json",
-        "model_store/cel.safetensors",
+        "model_store/classic.safetensors",
         "scripts/animegan_cli/traced.py",
     } <= names
 
 
 def test_a_saved_generator_draws_as_before(tmp_path: Path) -> None:
-    eager = build(load_weights(verify(get_style("cel"))))
+    eager = build(load_weights(verify(get_style("classic"))))
     save(trace(eager), tmp_path / "cel.pt")
     loaded = torch.jit.load(tmp_path / "cel.pt")  # type: ignore[no-untyped-call]
     check(loaded, eager)
@@ -107,7 +107,7 @@ def test_a_saved_generator_draws_as_before(tmp_path: Path) -> None:
 
 
 def test_a_generator_that_draws_otherwise_is_not_packed() -> None:
-    eager = build(load_weights(verify(get_style("cel"))))
-    other = build(load_weights(verify(get_style("gouache"))))
+    eager = build(load_weights(verify(get_style("classic"))))
+    other = build({name: tensor * 1.01 for name, tensor in load_weights(verify(get_style("classic"))).items()})
     with pytest.raises(Exception, match="is off by"):
         check(trace(other), eager)

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from animegan import __version__
 from animegan.errors import BadOption, BadSetting, InternalError
+from animegan.looks import look_of
 from animegan.networks.animegan2.generator import Generator, build
 from animegan.resources.hardware import cpu_count
 from animegan.styles import Style, verify
@@ -24,11 +25,13 @@ def export(file: Path, style: Style) -> float | None:
     """Write the style's generator, in one step at the end. Returns its largest difference from PyTorch.
 
     None: onnxruntime is not installed, so that only ONNX's own checker has seen the file. Raises `BadOption` where the
-    file does not end in .onnx, `StyleNotInstalled`, `BadWeights`, `BadSetting` where it can't be written or the package
+    file does not end in .onnx or the style's network is another, `StyleNotInstalled`, `BadWeights`, `BadSetting` where it can't be written or the package
     onnx is missing, `InternalError` where ONNX Runtime draws something else than PyTorch.
     """
     if file.suffix.lower() != ENDING or file.is_dir():
         raise BadOption(f"--onnx {file}: name a file that ends in {ENDING}.")
+    if look_of(style).network != "animegan2":
+        raise BadOption(f"--style {style.id}: ONNX is written of AnimeGANv2's generators alone. Use one, as classic.")
     tensors = load_file(verify(style))
     with replacing(file) as part:
         data = _checked_model(tensors, style)
