@@ -17,7 +17,7 @@ from rich.console import Console
 from animegan import __version__
 from animegan.errors import AnimeganError, BadOption, BadSetting
 from animegan.report import notes
-from animegan.styles import DEFAULT_STYLE, bundled_styles, get_style
+from animegan.styles import bundled_styles, get_style
 from animegan.styles import styles as all_styles
 from animegan_cli import keys, recipes, workers
 from animegan_cli.checkout import require_checkout

@@ -131,7 +131,7 @@ def test_metrics_are_emitted_and_callers_invent_no_series(
     caplog.set_level(logging.INFO)
     ask(handler, ({"data": GOOD, "max_side": b"20"}, {}), ({"data": GOOD, "style": b"x|#type:evil"}, {}))
     lines = [line for line in caplog.messages if line.startswith("[METRICS]animegan_")]
-    assert "[METRICS]animegan_pictures_total.Count:1|#style:cel,result:ok,plan:bands|" in "".join(lines)
+    assert "[METRICS]animegan_pictures_total.Count:1|#style:cel,result:ok,plan:whole|" in "".join(lines)
     assert any("#style:none,result:unknown_style,plan:none|" in line for line in lines)
     assert any(line.startswith("[METRICS]animegan_fitted_pictures_total.Count:1|") for line in lines)
     assert any("#phase:run|" in line for line in lines)
@@ -163,9 +163,9 @@ def test_memory_that_ran_out_is_counted(
     large = encoded(photo(420, 300))
     with caplog.at_level(logging.INFO):
         [(status, answered, _)] = ask(handler, ({"data": large}, {}))
-    assert (status, answered["X-Animegan-Plan"]) == (200, "recompute")
+    assert (status, answered["X-Animegan-Plan"]) == (200, "bands")
     assert "animegan_out_of_memory_recoveries_total.Count:1|" in caplog.text
-    assert "result:ok,plan:recompute|" in caplog.text
+    assert "result:ok,plan:bands|" in caplog.text
     peaks = re.findall(r"animegan_peak_memory_bytes\.Bytes:(\d+)\|#memory:host,device:cpu\|", caplog.text)
     assert all(int(peak) > 2**27 for peak in peaks)
     assert len(peaks) == 1

@@ -13,7 +13,17 @@ import pytest
 import torch
 from PIL import Image
 
-from animegan.errors import AnimeganError, BadSetting, InternalError, OutOfMemory, StyleNotInstalled, UnknownStyle
+from animegan.drawing import Photo
+from animegan.errors import (
+    AnimeganError,
+    BadOption,
+    BadSetting,
+    InternalError,
+    OutOfMemory,
+    StyleNotInstalled,
+    UnknownStyle,
+)
+from animegan.options import Wish
 from animegan.pipeline import Pipeline
 from animegan.settings import Settings
 from animegan.stylizer import Run, Stylizer
@@ -68,7 +78,8 @@ def test_an_unknown_style_names_those_there_are(pipeline: Pipeline) -> None:
 def test_the_report_tells_what_was_done(pipeline: Pipeline) -> None:
     _, report = pipeline.stylize(encoded(photo(90, 60)), {"max_side": "48", "style": "gouache"})
     assert (report.original_size, report.size, report.fitted) == ((90, 60), (48, 32), True)
-    assert (report.style, report.license, report.precision) == ("gouache", "CC-BY-SA-4.0", "fp32")
+    assert (report.style, report.license, report.precision) == ("gouache", "BSD-3-Clause", "fp32")
+    assert report.headers()["X-Animegan-Detail"] == "fine"
     assert list(report.seconds) == ["decode", "run", "encode"]
 
 
@@ -81,6 +92,43 @@ def test_alpha_stays_where_the_format_has_it(pipeline: Pipeline) -> None:
     assert pipeline.stylize(data, {"format": "jpeg"})[0].content_type == "image/jpeg"
 
 
+def picture_of(pipeline: Pipeline, data: bytes, **options: str) -> np.ndarray:
+    encoded_picture, _ = pipeline.stylize(data, {"format": "png", **options})
+    return np.asarray(Image.open(io.BytesIO(encoded_picture.data)))
+
+
+def test_strength_goes_from_the_photo_to_the_drawing(pipeline: Pipeline) -> None:
+    picture = photo(64, 48)
+    data = encoded(picture, "PNG")
+    drawing = picture_of(pipeline, data)
+    assert np.array_equal(picture_of(pipeline, data, strength="0"), np.asarray(picture))
+    assert np.array_equal(picture_of(pipeline, data, strength="1"), drawing)
+    middle = (np.asarray(picture, dtype=float) + drawing) / 2
+    assert np.abs(picture_of(pipeline, data, strength="0.5") - middle).max() <= 1
+
+
+def test_ink_in_the_photos_colours(pipeline: Pipeline) -> None:
+    data = encoded(photo(64, 48), "PNG")
+    grey = picture_of(pipeline, data, style="ink")
+    assert np.ptp(grey.astype(int), axis=2).max() == 0
+    assert np.ptp(picture_of(pipeline, data, style="ink", color="photo").astype(int), axis=2).max() > 50
+
+
+def test_detail_and_the_small_network_are_other_drawings_of_one_photo(pipeline: Pipeline) -> None:
+    data = encoded(photo(96, 64), "PNG")
+    drawings = [picture_of(pipeline, data, detail=detail) for detail in ("bold", "medium", "fine", "auto")]
+    drawings.append(picture_of(pipeline, data, quality="fast"))
+    assert all(drawing.shape == (64, 96, 3) for drawing in drawings)
+    assert np.array_equal(drawings[2], drawings[3])  # of a picture this small `auto` is `fine`
+    assert all(np.abs(drawings[0].astype(int) - other).mean() > 1 for other in drawings[1:])
+
+
+@pytest.mark.parametrize("options", [{"detail": "bold"}, {"quality": "fast"}])
+def test_classic_says_what_it_can_not_do(pipeline: Pipeline, options: dict[str, str]) -> None:
+    with pytest.raises(BadOption, match="classic"):
+        pipeline.stylize(encoded(photo(40, 32)), {"style": "classic", **options})
+
+
 class Batches:
     """Watches what is drawn together, and really drawn; a batch of over `most` fails as one that does not fit."""
 
@@ -88,11 +136,11 @@ class Batches:
         self.sizes: list[tuple[str, int]] = []
         really = Stylizer.run
 
-        def run(stylizer: Stylizer, pictures: Sequence[Image.Image]) -> Run:
+        def run(stylizer: Stylizer, pictures: Sequence[Image.Image | Photo], wish: Wish | None = None) -> Run:
             self.sizes.append((stylizer.style.id, len(pictures)))
             if most is not None and len(pictures) > most:
                 raise torch.OutOfMemoryError
-            return really(stylizer, pictures)
+            return really(stylizer, pictures, wish)
 
         monkeypatch.setattr(Stylizer, "run", run)
 
@@ -107,10 +155,10 @@ def gpu_pipeline(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Pipelin
 def test_a_gpu_draws_one_style_and_size_together(gpu_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     batches = Batches(monkeypatch)
     small, large, other = encoded(photo(40, 32)), encoded(photo(64, 48)), encoded(photo(40, 32, 1))
-    sent = zip([small, large, other, small, b""], ["cel", "cel", "cel", "gouache", "cel"], strict=True)
+    sent = zip([small, large, other, small, b""], ["classic", "classic", "classic", "gouache", "classic"], strict=True)
     items = [gpu_pipeline.decode(data, {"style": style}) for data, style in sent]
     gpu_pipeline.draw(items)
-    assert batches.sizes == [("cel", 2), ("cel", 1), ("gouache", 1)]
+    assert batches.sizes == [("classic", 2), ("classic", 1), ("gouache", 1)]
     for item in items[:4]:
         assert item.options
         assert item.picture
@@ -154,9 +202,9 @@ def test_what_is_decoded_is_drawn_while_the_rest_is_being_decoded(
     batches, held = Batches(monkeypatch), ExitStack()
     watched = Stylizer.run
 
-    def run(stylizer: Stylizer, pictures: Sequence[Image.Image]) -> Run:
+    def run(stylizer: Stylizer, pictures: Sequence[Image.Image | Photo], wish: Wish | None = None) -> Run:
         held.close()  # only now the large picture may pass the gate
-        return watched(stylizer, pictures)
+        return watched(stylizer, pictures, wish)
 
     monkeypatch.setattr(Stylizer, "run", run)
     last_resort = threading.Timer(20, held.close)  # a pipeline that waits for both would wait for ever
@@ -179,7 +227,7 @@ def test_on_a_cpu_no_thread_is_started(pipeline: Pipeline) -> None:
 
 def test_what_does_not_fit_together_is_drawn_alone(gpu_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     batches = Batches(monkeypatch, most=1)
-    items = [gpu_pipeline.decode(encoded(photo(40, 32)), {}) for _ in range(3)]
+    items = [gpu_pipeline.decode(encoded(photo(40, 32)), {"style": "classic"}) for _ in range(3)]
     gpu_pipeline.draw(items)
     assert [item.drawn and item.drawn.size for item in items] == [(40, 32)] * 3
     assert [size for _, size in batches.sizes] == [3, 1, 1, 1]
@@ -248,7 +296,7 @@ def test_the_library_draws_what_the_pipeline_draws(pipeline: Pipeline) -> None:
 def test_a_batch_is_no_larger_than_fits(gpu_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     batches = Batches(monkeypatch)
     monkeypatch.setattr(Stylizer, "batch_size", lambda *_: 2)
-    items = [gpu_pipeline.decode(encoded(photo(40, 32)), {}) for _ in range(5)]
+    items = [gpu_pipeline.decode(encoded(photo(40, 32)), {"style": "classic"}) for _ in range(5)]
     gpu_pipeline.draw(items)
     assert [size for _, size in batches.sizes] == [2, 2, 1]
 

@@ -25,8 +25,9 @@ def export(file: Path, style: Style) -> float | None:
     """Write the style's generator, in one step at the end. Returns its largest difference from PyTorch.
 
     None: onnxruntime is not installed, so that only ONNX's own checker has seen the file. Raises `BadOption` where the
-    file does not end in .onnx or the style's network is another, `StyleNotInstalled`, `BadWeights`, `BadSetting` where it can't be written or the package
-    onnx is missing, `InternalError` where ONNX Runtime draws something else than PyTorch.
+    file does not end in .onnx or the style's network is of another family, `StyleNotInstalled`, `BadWeights`,
+    `BadSetting` where it can't be written or the package onnx is missing, `InternalError` where ONNX Runtime draws
+    something else than PyTorch.
     """
     if file.suffix.lower() != ENDING or file.is_dir():
         raise BadOption(f"--onnx {file}: name a file that ends in {ENDING}.")

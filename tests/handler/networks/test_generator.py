@@ -35,7 +35,7 @@ def test_it_has_the_published_parameters_and_tensors() -> None:
     assert shapes == {name: tuple(tensor.shape) for name, tensor in weights().items()}
 
 
-@pytest.mark.parametrize("style", ["cel", "gouache"])
+@pytest.mark.parametrize("style", ["classic"])
 @pytest.mark.parametrize("size", [(16, 16), (17, 31), (160, 213), (256, 256)])
 def test_it_draws_what_an_independent_computation_draws(style: str, size: tuple[int, int]) -> None:
     x = photo_tensor(*size)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 
 from animegan.networks.plan import Plan, Shape
-from animegan.networks.redraw.schedule import Schedule, schedule
+from animegan.networks.redraw.schedule import ENLARGED_ROWS, Schedule, schedule
 from animegan.networks.redraw.steps import PHOTO, Program
 
 ENLARGED = 4  # a drawing's side over its photo's
@@ -46,6 +46,8 @@ def _plans(shape: Shape, program: Program, scratch: Scratch, alignment: int, *, 
             )
             for work in laid.work
         )
+        # A few rows of the drawing on their way to pixels, in fp32 and more than once.
+        beside += 6 * 3 * 4 * ENLARGED_ROWS * ENLARGED**2 * width
         pictures = 3 * shape.batch * shape.height * shape.width * (1 + ENLARGED**2)
         peak = int(MARGIN * (laid.peak_bytes + photo + beside + pictures + SPARE_BYTES))
         yield Plan("bands" if rows else "whole", shape, cuda, peak, band_rows=rows)

@@ -53,7 +53,7 @@ def _order(program: Program, height: int, rows: int, alignment: int) -> Iterator
         for index in part:
             step = steps[index]
             scale = program.maps[step.source].scale
-            last = ready if step.source == PHOTO else (ready - 1) // alignment * alignment
+            last = (ready - step.halo) // alignment * alignment if step.halo else ready
             last = min(height * scale if ready == height * scale else last, done[index] + most * scale)
             if last > done[index]:
                 yield index, done[index], last
@@ -73,7 +73,7 @@ def schedule(program: Program, height: int, width: int, rows: int, alignment: in
     """Return how a photo of that size is drawn, in px, going in `rows` at a time."""
     readers: dict[str, list[tuple[int, int]]] = {name: [] for name in program.maps}
     for index, step in enumerate(program.steps):
-        readers[step.source].append((index, 1))
+        readers[step.source].append((index, step.halo))
         for name in (step.residual, step.residual2):
             if name:
                 readers[name].append((index, 0))

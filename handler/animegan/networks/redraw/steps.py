@@ -28,7 +28,8 @@ class Step:
     """A convolution of the first `channels_in` channels of `source` into `channels` of `target`, from `at` on.
 
     It writes `alpha * act(conv + bias) + beta * residual + gamma * residual2`; a residual is the first channels of a
-    map. `up`: the nearest pixel is read at twice the size. `prelu`: the name of the activation's weights.
+    map. `up`: the nearest pixel is read at twice the size. `prelu`: the name of the activation's weights. A step that has
+    no name copies.
     """
 
     name: str
@@ -45,6 +46,11 @@ class Step:
     beta: float = 1.0
     residual2: str = ""
     gamma: float = 1.0
+
+    @property
+    def halo(self) -> int:
+        """Return how many rows below and above a row it reads, of a map that is not all there."""
+        return 1 if self.name and self.source != PHOTO else 0
 
 
 @dataclass(frozen=True)
@@ -66,12 +72,17 @@ def redraw(blocks: int = BLOCKS) -> Program:
         index = 3 * block + inner
         source, target = f"dense{index}", f"dense{index + 1}"
         maps[source] = Map(FEATURES + 4 * GROWTH)
+        if inner == 0:
+            # What the block's end adds is kept longest, and alone: beside what grows from it, it would be three times
+            # as wide.
+            maps[f"outer{block}"] = Map(FEATURES)
+            steps.append(Step("", source, FEATURES, f"outer{block}", FEATURES))
         name = f"body.{block}.r.{inner}.c"
         for grown in range(4):
             end = FEATURES + grown * GROWTH
             steps.append(Step(f"{name}.{grown}", source, end, source, GROWTH, end, slope=SLOPE))
         # What the last of three dense blocks adds is scaled once more, and added to what the first one read.
-        share, outer = (SCALE, f"dense{index - 2}") if inner == 2 else (1.0, "")
+        share, outer = (SCALE, f"outer{block}") if inner == 2 else (1.0, "")
         steps.append(
             Step(
                 f"{name}.4", source, maps[source].channels, target, FEATURES,

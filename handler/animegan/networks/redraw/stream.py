@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.profiler import record_function
 
-from animegan.networks.redraw.schedule import Schedule, Work
+from animegan.networks.redraw.schedule import ENLARGED_ROWS, Schedule, Work
 from animegan.networks.redraw.steps import DRAWING, PHOTO, Map, Program, Step
 from animegan.operators import Convolutions
 
@@ -21,7 +21,7 @@ class Weights:
     def __init__(self, tensors: Mapping[str, Tensor], program: Program, form: Convolutions, dtype: torch.dtype) -> None:
         self.form, self.dtype = form, dtype
         self.device = next(iter(tensors.values())).device
-        self.bias = {step.name: tensors[f"{step.name}.bias"].float() for step in program.steps}
+        self.bias = {step.name: tensors[f"{step.name}.bias"].float() for step in program.steps if step.name}
         self.prelu = {step.prelu: tensors[step.prelu].float() for step in program.steps if step.prelu}
         self.packed = {
             step.name: [
@@ -29,6 +29,7 @@ class Weights:
                 for down, across, part in _parts(tensors[f"{step.name}.weight"].float(), step, form.least_channels)
             ]
             for step in program.steps
+            if step.name
         }
 
 
@@ -59,9 +60,11 @@ class Rows:
 
     def make_room(self, stop: int, keep: int) -> None:
         """Let go what lies before row `keep`, unless there is room up to row `stop` as it is."""
+        distance = keep - self._first
         if stop - self._first > len(self._rows):
-            kept = self._rows[keep - self._first :].clone()
-            self._rows[: len(kept)] = kept
+            for start in range(distance, len(self._rows), distance):  # a piece must not overlap where it goes
+                piece = self._rows[start : start + distance]
+                self._rows[start - distance : start - distance + len(piece)] = piece
             self._first = keep
 
     def view(self, first: int, last: int, channels: slice) -> Tensor:
@@ -74,7 +77,7 @@ def draw(weights: Weights, photo: Tensor, program: Program, schedule: Schedule, 
     """Draw a photo (channels, h, w), RGB in 0..1 and zero beyond, into `out`: uint8 (4h', 4w', 3), the middle of it."""
     run = _Run(weights, photo, program, schedule, out)
     for work in schedule.work:
-        with record_function(work.step.name):
+        with record_function(work.step.name or "copy"):
             run.work(work)
 
 
@@ -94,7 +97,9 @@ class _Run:
         target = self.maps[step.target]
         target.make_room(scale * last, work.keep)
         made = target.view(scale * first, scale * last, slice(step.at, step.at + step.channels))
-        for down, across, packed in self.weights.packed[step.name]:
+        if not step.name:
+            made.copy_(self.maps[step.source].view(first, last, slice(step.channels)))
+        for down, across, packed in self.weights.packed.get(step.name, ()):
             x, above = self._read(step, first, last, down)
             self.weights.form.conv(
                 x, packed, made[:, down::2, across::2] if step.up else made,
@@ -104,7 +109,10 @@ class _Run:
                 residual2=self._residual(step.residual2, work), gamma=step.gamma,
             )  # fmt: skip
         if step.target == DRAWING:
-            self._emit(made, first, last)
+            rows = ENLARGED_ROWS * self.program.maps[step.source].scale
+            for start in range(first, last, rows):
+                stop = min(start + rows, last)
+                self._emit(made[:, start - first : stop - first], start, stop)
         for name in work.finished:
             del self.maps[name]
 
