@@ -134,6 +134,8 @@ def test_the_peak_is_within_15_percent_and_never_under(name: str) -> None:
     net = network(name)
     for plan in net.plans(*((128, 96) if name == "redraw" else (288, 224)), 1):
         peak = counted_peak(net, plan)
+        if net._form.alignment > 1:  # compiled convolutions hold their scratch since the first run
+            peak += net._form.scratch_bytes()
         assert peak <= plan.peak_bytes <= WITHIN * peak, (plan.mode, plan.band_rows, peak / plan.peak_bytes)
 
 
