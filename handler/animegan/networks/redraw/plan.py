@@ -35,7 +35,7 @@ def _plans(shape: Shape, program: Program, scratch: Scratch, alignment: int, *, 
     for rows in (0, *(rows for rows in BAND_ROWS if rows < shape.height)):
         laid = lay_out(shape, program, rows, alignment)
         height, width = padded(shape)
-        photo = (program.maps[PHOTO].channels + 1) * height * width * (shape.itemsize + 4)
+        photo = program.maps[PHOTO].channels * height * width * (shape.itemsize + 1)
         beside = max(
             scratch(
                 (work.last - work.first) * (2 if work.step.up else 1),

@@ -28,8 +28,8 @@ class Step:
     """A convolution of the first `channels_in` channels of `source` into `channels` of `target`, from `at` on.
 
     It writes `alpha * act(conv + bias) + beta * residual + gamma * residual2`; a residual is the first channels of a
-    map. `up`: the nearest pixel is read at twice the size. `prelu`: the name of the activation's weights. A step that has
-    no name copies.
+    map. `up`: the nearest pixel is read at twice the size. `prelu`: the name of the activation's weights. A step that
+    has no name copies.
     """
 
     name: str
