@@ -31,9 +31,14 @@ from animegan.styles import bundled_dir
 SCOPE = "generator/G_MODEL/"
 
 
-def bundled(style_id: str = "cel") -> dict[str, Tensor]:
-    """The bundled style's tensors, fp16 as stored."""
-    return load_file(bundled_dir() / f"{style_id}.safetensors")
+def bundled() -> dict[str, Tensor]:
+    """Return the tensors of the bundled generator, fp16 as stored."""
+    return load_file(bundled_dir() / "classic.safetensors")
+
+
+def other() -> dict[str, Tensor]:
+    """Return tensors of the same shapes and other values."""
+    return {name: (tensor.float() * 1.01).to(tensor.dtype) for name, tensor in bundled().items()}
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    with publish(files.checkpoint(files.bundled("gouache"))) as site:
+    with publish(files.checkpoint(files.other())) as site:
         yield site
 
 
@@ -128,7 +128,7 @@ def test_styles_is_a_table(run: Command) -> None:
     assert (result.returncode, result.stderr) == (0, "")
     heading, *rows = [line.split() for line in result.stdout.splitlines()]
     assert heading == ["ID", "TITLE", "SUITS", "LICENCE", "NC", "STATE"]
-    assert rows[0] == ["cel", "Cel", "landscape,", "portrait", "CC-BY-SA-4.0", "bundled"]
+    assert rows[0] == ["cel", "Cel", "landscape,", "portrait", "BSD-3-Clause", "bundled"]
     assert rows[2] == ["hayao", "Hayao", "landscape", "LicenseRef-AnimeGANv2-NonCommercial", "NC", "import"]
     assert rows[4][-2:] == ["NC", "fetch"]
     assert [row[0] for row in rows[:-1]] == LISTED
@@ -225,7 +225,7 @@ def test_fetch_mends_a_damaged_style(run_here: Command, weights: Path, site: Sit
     ("style", "words"),
     [
         ("hayao", "animegan import FILE --style hayao"),
-        ("nosuch", "There is no style 'nosuch'. Use one of: cel, gouache"),
+        ("nosuch", "There is no style 'nosuch'. Use one of: cel, ink, gouache"),
     ],
 )
 def test_fetch_of_what_cannot_be_fetched(run: Command, style: str, words: str) -> None:

@@ -151,7 +151,7 @@ def test_it_names_the_style_and_its_terms(data: bytes) -> None:
 
 def test_a_style_for_non_commercial_use_says_so(home: Path, tmp_path: Path) -> None:
     weights = tmp_path / "weights.pt"
-    weights.write_bytes(files.checkpoint(files.bundled("gouache")))
+    weights.write_bytes(files.checkpoint(files.other()))
     style = install.import_file(weights, "hayao")
     export(tmp_path / "hayao.onnx", style)
     metadata = {entry.key: entry.value for entry in onnx.load(tmp_path / "hayao.onnx").metadata_props}
@@ -179,7 +179,7 @@ def test_the_difference_is_told(data: bytes, generator: Generator) -> None:
 
 def test_other_weights_are_noticed(data: bytes) -> None:
     with pytest.raises(InternalError, match=r"differs from PyTorch by .*, over 0\.001"):
-        compare(data, build(files.bundled("gouache")))
+        compare(data, build(files.other()))
 
 
 def test_values_that_are_no_numbers_are_noticed(data: bytes, cel: dict[str, Tensor]) -> None:
@@ -258,7 +258,7 @@ def test_out_and_in_again(
     out = command("export", "--onnx", "cel.onnx")
     assert (out.returncode, out.stderr) == (0, "")
     said = out.stdout.splitlines()
-    assert said[0] == "Cel (cel)"
+    assert said[0] == "Classic (classic)"
     assert "  licence  CC-BY-SA-4.0, commercial use allowed" in said
     assert said[-2] == "Wrote cel.onnx (8 MiB)"
     assert said[-1].startswith("Checked in ONNX Runtime: at most ")

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def checkpoint() -> bytes:
-    return files.checkpoint(files.bundled("gouache"))
+    return files.checkpoint(files.other())
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def part_of(style: Style) -> Path:
 def check_installed(style: Style) -> None:
     """The home has the whole style and nothing half done."""
     assert get_style("paprika") == style
-    assert load_file(verify(style)).keys() == files.bundled("gouache").keys()
+    assert load_file(verify(style)).keys() == files.other().keys()
     assert sorted(file.name for file in installed_dir().iterdir()) == [
         ".paprika.lock",
         "paprika.json",
@@ -82,7 +82,7 @@ def test_fetch_installs_what_was_published(site: Site) -> None:
     assert steps[-1] == (len(site.content), len(site.content))
     assert steps == sorted(steps)
     assert style == listed.model_copy(update={"weights": "paprika.safetensors", "sha256": style.sha256})
-    expected = files.bundled("gouache")
+    expected = files.other()
     found = load_file(verify(style))
     assert all(found[name].equal(tensor) for name, tensor in expected.items())
     assert found["out_layer.0.weight"].dtype == expected["out_layer.0.weight"].dtype
@@ -289,7 +289,7 @@ def test_no_room_left_keeps_the_older_style(tmp_path: Path, cel_file: Path) -> N
 
 def test_ended_between_its_two_files_the_style_is_absent(cel_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install.import_file(cel_file, "shinkai")
-    cel_file.write_bytes(files.checkpoint(files.bundled("gouache")))
+    cel_file.write_bytes(files.checkpoint(files.other()))
     move = Path.replace
 
     def end_at_the_entry(part: Path, target: Path) -> Path:
@@ -347,7 +347,7 @@ def test_import_of_a_new_style(cel_file: Path) -> None:
 def test_import_replaces_an_installed_style(cel_file: Path, tmp_path: Path) -> None:
     first = install.import_file(cel_file, "mine", license="MIT")
     other = tmp_path / "other"
-    other.write_bytes(files.checkpoint(files.bundled("gouache")))
+    other.write_bytes(files.checkpoint(files.other()))
     second = install.import_file(other, "mine", license="MIT")
     assert first.sha256 != second.sha256
     verify(second)

@@ -33,7 +33,7 @@ def test_the_client_draws_through_the_door(server: Server) -> None:
         assert picture.report.fitted
         job = client.wait(client.submit(encoded(photo(64, 64))))
         assert job.status == "done"
-        assert {style.id for style in client.styles() if style.installed} == {"cel", "gouache"}
+        assert {style.id for style in client.styles() if style.installed} == {"cel", "ink", "gouache", "classic"}
 
 
 def test_the_clients_folder_survives_a_bad_picture(server: Server, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_headers_tell_what_was_done(server: Server) -> None:
     answer = predict(server, encoded(photo(300, 200)), max_side=150, style="gouache", format="webp")
     report = Report.from_headers(answer.headers)
     assert opened(answer).format == "WEBP"
-    assert (report.style, report.license) == ("gouache", "CC-BY-SA-4.0")
+    assert (report.style, report.license) == ("gouache", "BSD-3-Clause")
     assert (report.original_size, report.size, report.fitted) == ((300, 200), (150, 100), True)
     assert set(report.seconds) == {"decode", "run", "encode"}
     assert report.seconds["run"] > 0
@@ -93,7 +93,8 @@ def test_exif_orientations(server: Server, orientation: int) -> None:
     turned = opened(predict(server, encoded(stored, "PNG", exif=oriented(orientation)), format="png"))
     plain = opened(predict(server, encoded(upright, "PNG"), format="png"))
     assert turned.size == (96, 64)
-    assert np.array_equal(np.asarray(turned), np.asarray(plain))
+    # Lanczos takes rows before columns, so a stored picture that lies on its side is shrunk a step otherwise.
+    assert np.abs(np.asarray(turned, dtype=int) - np.asarray(plain)).mean() < 0.5
 
 
 def grey16() -> Image.Image:
@@ -230,7 +231,7 @@ def test_the_command_line_through_the_server(server: Server, tmp_path: Path) -> 
 
 
 def test_a_style_that_the_user_installed_is_served(mortal: Server) -> None:
-    weights = ROOT / "model_store" / "gouache.safetensors"
+    weights = ROOT / "model_store" / "classic.safetensors"
     command = [
         str(ROOT / ".venv" / "bin" / "animegan"),
         "import",
@@ -243,6 +244,6 @@ def test_a_style_that_the_user_installed_is_served(mortal: Server) -> None:
     assert predict(mortal, encoded(photo(48, 48)), style="mine").status_code == 404
     subprocess.run(command, env={"ANIMEGAN_HOME": str(mortal.home), "PATH": "/usr/bin:/bin"}, check=True)
     mine = predict(mortal, encoded(photo(48, 48), "PNG"), style="mine", format="png")
-    gouache = predict(mortal, encoded(photo(48, 48), "PNG"), style="gouache", format="png")
+    classic = predict(mortal, encoded(photo(48, 48), "PNG"), style="classic", format="png")
     assert mine.headers["X-Animegan-License"] == "CC0-1.0"
-    assert np.array_equal(np.asarray(opened(mine)), np.asarray(opened(gouache)))
+    assert np.array_equal(np.asarray(opened(mine)), np.asarray(opened(classic)))

@@ -75,7 +75,7 @@ def test_a_photo_is_accepted_drawn_and_fetched(gateway: Gateway, server: Server)
     assert accepted["links"] == {"self": url, "events": f"{url}/events", "result": f"{url}/result"}
     assert {name: accepted[name] for name in ("style", "license", "max_side", "format", "quality", "fitted")} == {
         **MINE,
-        "license": "CC-BY-SA-4.0",
+        "license": "BSD-3-Clause",
         "quality": 92,
         "fitted": True,
     }
@@ -284,7 +284,10 @@ def test_styles_with_their_licences_in_both_languages(gateway: Gateway) -> None:
         assert style["license"]
         assert style["license_url"].startswith("https://")
         assert (style["thumbnail"] is not None) == style["installed"]
-    assert {style["license"] for style in styles.values() if not style["noncommercial"]} == {"CC-BY-SA-4.0"}
+    assert {style["license"] for style in styles.values() if not style["noncommercial"]} == {
+        "BSD-3-Clause",
+        "CC-BY-SA-4.0",
+    }
     assert styles["hayao"]["noncommercial"]
     chinese = requests.get(f"{gateway.url}/v1/styles", headers={"Accept-Language": "zh"}, timeout=30).json()
     assert not any(style["title"].isascii() for style in chinese["styles"])
