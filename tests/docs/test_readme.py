@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 import pytest
@@ -27,8 +27,9 @@ import animegan_gateway.queue
 import animegan_service
 from animegan import options, styles
 from animegan.errors import AnimeganError, BadOption
-from animegan.report import Report
-from animegan.settings import SMALLEST_SIDE_PX, Settings
+from animegan.options import Wish
+from animegan.report import FLAWS, Report
+from animegan.settings import SMALLEST_SIDE_PX, Color, DetailOption, Format, Settings
 from animegan_cli import contact_sheet
 from animegan_cli.main import app
 from animegan_cli.serving.torchserve import MODEL, address, read_properties
@@ -107,8 +108,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("block", code("python", *READMES))
 def test_the_python_runs(block: str, folder: Path, server: Server) -> None:
     block = block.replace(DOOR, server.page)
-    if "cel.onnx" in block:
-        export(folder / "cel.onnx", styles.get_style("cel"))
+    if "classic.onnx" in block:
+        export(folder / "classic.onnx", styles.get_style("classic"))
     exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
     with Image.open(folder / "anime.jpg") as drawn, Image.open(folder / "photo.jpg") as source:
         assert drawn.size == source.size
@@ -294,6 +295,9 @@ def test_the_options_are_those_of_a_request(page: str) -> None:
         "max_side": str(settings.max_side_px),
         "format": settings.format,
         "quality": str(settings.quality),
+        "detail": Wish().detail,
+        "strength": f"{Wish().strength:g}",
+        "color": Wish().color,
     }
     for name, least, most in (("max_side", SMALLEST_SIDE_PX, settings.max_side_ceiling_px), ("quality", 1, 100)):
         assert re.findall(r"\d+", rows[name][2]) == [str(least), str(most)]
@@ -302,14 +306,19 @@ def test_the_options_are_those_of_a_request(page: str) -> None:
         for value in (least - 1, most + 1):
             with pytest.raises(BadOption):
                 options.parse({name: str(value)}, settings)
-    for format in SPAN.findall(rows["format"][2]):
-        assert options.parse({"format": format}, settings).format == format
+    for name, choices in (("format", Format), ("detail", DetailOption), ("color", Color)):
+        assert SPAN.findall(rows[name][2]) == list(get_args(choices))
+        for choice in get_args(choices):
+            options.parse({name: choice}, settings)
+    assert options.parse({"quality": "fast"}, settings).fast
 
 
 @pytest.mark.parametrize("page", READMES)
 def test_the_response_headers_are_the_reports(page: str) -> None:
     rows = table(page, "X-Animegan-Fitted")
-    assert list(rows) == list(Report("cel", "", "fp32", "bands", (16, 16), (16, 16)).headers())
+    assert list(rows) == list(
+        Report("cel", "", "fp32", "bands", (16, 16), (16, 16), flaws=tuple(FLAWS), detail="bold").headers()
+    )
 
 
 @pytest.mark.parametrize("page", READMES)

@@ -129,8 +129,8 @@ def test_styles_is_a_table(run: Command) -> None:
     heading, *rows = [line.split() for line in result.stdout.splitlines()]
     assert heading == ["ID", "TITLE", "SUITS", "LICENCE", "NC", "STATE"]
     assert rows[0] == ["cel", "Cel", "landscape,", "portrait", "BSD-3-Clause", "bundled"]
-    assert rows[2] == ["hayao", "Hayao", "landscape", "LicenseRef-AnimeGANv2-NonCommercial", "NC", "import"]
-    assert rows[4][-2:] == ["NC", "fetch"]
+    assert rows[4] == ["hayao", "Hayao", "landscape", "LicenseRef-AnimeGANv2-NonCommercial", "NC", "import"]
+    assert rows[6][-2:] == ["NC", "fetch"]
     assert [row[0] for row in rows[:-1]] == LISTED
 
 

@@ -140,7 +140,7 @@ def test_it_names_the_style_and_its_terms(data: bytes) -> None:
     style = get_style("classic")
     model = onnx.load_model_from_string(data)
     assert {entry.key: entry.value for entry in model.metadata_props} == {
-        "style": "cel",
+        "style": "classic",
         "license": style.license,
         "license_url": style.license_url,
         "source": style.source,
