@@ -92,7 +92,7 @@ def test_chinese_by_locale(photos: Path, tmp_path: Path) -> None:
         (["a.jpg", "-o", "x.jpg", "--max-side", "-1"], "max_side='-1'"),
         (["a.jpg", "-o", "x.jpg", "--format", "png"], "differ"),
         (["a.jpg", "a.png", "-o", "notes.txt"], "notes.txt is a file"),
-        (["notes.txt", "-o", "x.jpg"], "no picture of a kind that is read here"),
+        (["notes.txt", "-o", "x.jpg"], "which isn't read here"),
         (["a.jpg", "-o", "x.jpg", "--server", "http://127.0.0.1:9"], "Is the server running?"),
         (["a.jpg", "-o", "x.jpg", "--server", "127.0.0.1:9"], "Begin it with http://"),
         (["a.jpg", "-o", "x.jpg", "--server", "http://host:99999"], "no address of a server"),
