@@ -70,6 +70,7 @@ async def test_an_answer_is_shared_for_a_while(tmp_path: Path) -> None:
 
 
 def test_without_the_folder_of_data_an_upload_is_refused_for_now(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
     with running_gateway(tmp_path / "data", None) as gateway:
         for spool in gateway.folder.glob("spool-*"):
             spool.rmdir()
