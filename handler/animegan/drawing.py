@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +15,7 @@ from animegan.finish.blend import with_photo_color, with_strength
 from animegan.finish.chain import Chain
 from animegan.looks import Look
 from animegan.networks.families import Network
-from animegan.networks.plan import Plan, Shape
+from animegan.networks.plan import Plan, Shape, ever_smaller
 from animegan.options import Wish
 from animegan.picture.detail import FACTORS, choose_detail, shrunk_size
 from animegan.picture.pixels import pillow_lanczos
@@ -26,7 +25,7 @@ from animegan.settings import Detail, DetailOption
 
 FINISH_ROWS = 128  # of a band of the finish, at the least
 BLEND_PX = 2**18  # pixels that are blended with their photo at a time
-BLEND_BYTES = 64 * BLEND_PX  # what that takes
+BLEND_PIXEL_BYTES = 64  # what that takes of each
 
 
 @dataclass(frozen=True)
@@ -37,13 +36,13 @@ class Photo:
     small: Image.Image | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LookPlan(Plan):
     """How a picture runs through a look; `shape` and `peak_bytes` are the whole's, `network` is the network's part."""
 
-    network: Plan | None = None
-    detail: Detail | None = None
-    finish_rows: int = 0
+    network: Plan
+    detail: Detail | None
+    finish_rows: int
 
 
 class Drawing:
@@ -84,12 +83,7 @@ class Drawing:
 
     def plans(self, size: Size, batch: int, details: Sequence[Detail | None]) -> list[LookPlan]:
         """Return the ways to draw photos of that size, the first choice first, each smaller than the one before it."""
-        smallest, out = math.inf, []
-        for plan in self._plans(size, batch, details):
-            if plan.peak_bytes < smallest:
-                smallest = plan.peak_bytes
-                out.append(plan)
-        return out
+        return ever_smaller(self._plans(size, batch, details))
 
     def _plans(self, size: Size, batch: int, details: Sequence[Detail | None]) -> Iterator[LookPlan]:
         width, height = size
@@ -99,12 +93,15 @@ class Drawing:
             small_width, small_height = self.small_size(size, detail)
             for network in self.network.plans(small_height, small_width, batch):
                 peak, rows = network.peak_bytes, self._finish_rows(height, width, network.peak_bytes - 3 * fitted)
+                held = 3 * fitted  # the drawing before and after a step, and the photo
                 if self.look.detail:
                     drawing = batch * 3 * small_width * small_height * self.network.enlarges**2
                     # Scaling works on the rows first, and on a GPU in fp32.
                     scaling = drawing + fitted + 3 * max(width * small_height * self.network.enlarges, width * height)
                     peak = max(peak, scaling * (3 if network.cuda else 1))
-                    peak = max(peak, 3 * fitted + self.chain.peak_bytes(height, width, rows), 3 * fitted + BLEND_BYTES)
+                if self.chain.steps:
+                    peak = max(peak, held + self.chain.peak_bytes(height, width, rows))
+                peak = max(peak, held + BLEND_PIXEL_BYTES * min(BLEND_PX, width * height))
                 yield LookPlan(
                     network.mode, shape, network.cuda, peak, network.work,
                     network=network, detail=detail, finish_rows=rows,
@@ -121,7 +118,6 @@ class Drawing:
     @torch.inference_mode()
     def draw(self, photos: Sequence[Photo], plan: LookPlan, wish: Wish) -> Tensor:
         """Draw photos of one size."""
-        assert plan.network
         size = photos[0].fitted.size
         if wish.strength <= 0:
             return upload([photo.fitted for photo in photos], self.device)
@@ -129,10 +125,8 @@ class Drawing:
             small = upload([self._small(photo, plan) for photo in photos], self.device)
         drawing = self.network.draw(small, plan.network)
         with record_function("finish"):
-            if self.look.detail:
-                drawing = torch.stack([self._scaled(picture, size) for picture in drawing])
-            if self.chain.steps:
-                drawing = torch.stack([self.chain.apply(picture, plan.finish_rows) for picture in drawing])
+            if self.look.detail or self.chain.steps:
+                drawing = torch.stack([self._finished(picture, size, plan.finish_rows) for picture in drawing])
         if wish.strength < 1 or wish.color == "photo":
             with record_function("blend"):
                 fitted = upload([photo.fitted for photo in photos], self.device)
@@ -146,6 +140,11 @@ class Drawing:
             return photo.small
         return pillow_lanczos(photo.fitted, size, (0, 0, *photo.fitted.size))
 
+    def _finished(self, drawing: Tensor, size: Size, rows: int) -> Tensor:
+        """Return a drawing at that size, finished, (H, W, 3)."""
+        scaled = self._scaled(drawing, size)
+        return self.chain.apply(scaled, rows) if self.chain.steps else scaled
+
     def _scaled(self, drawing: Tensor, size: Size) -> Tensor:
         """Return (H, W, 3) at that size: of a drawing that is larger by less than a pixel of the photo, the middle."""
         width, height = size
@@ -153,14 +152,11 @@ class Drawing:
         if 0 <= above < self.network.enlarges and 0 <= left < self.network.enlarges:
             return drawing[above // 2 : above // 2 + height, left // 2 : left // 2 + width]
         planes = drawing.permute(2, 0, 1)[None]
-        if planes.is_cuda:
+        if planes.is_cuda:  # where PyTorch scales no bytes
             planes = planes.float()
-        scaled = F.interpolate(planes, (height, width), mode="bicubic", antialias=True)
-        return (
-            scaled.round_().clamp_(0, 255).to(torch.uint8)[0].permute(1, 2, 0)
-            if planes.is_cuda
-            else (scaled[0].permute(1, 2, 0))
-        )
+        [scaled] = F.interpolate(planes, (height, width), mode="bicubic", antialias=True)
+        picture: Tensor = scaled.round().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0)
+        return picture
 
 
 def _blend(photo: Tensor, drawing: Tensor, wish: Wish) -> None:

@@ -9,13 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
-from animegan.drawing import Drawing
+from animegan.drawing import Drawing, Photo
 from animegan.looks import look_of
 from animegan.networks.families import load_network
 from animegan.options import Wish
 from animegan.picture.detail import choose_detail, lost_share
 from animegan.styles import get_style
 from animegan.stylizer import Stylizer
+from harness.peaks import counted_peak
 from harness.pictures import photo
 
 CPU = torch.device("cpu")
@@ -46,6 +47,16 @@ def test_small_pictures_and_dense_ones_take_more_detail() -> None:
     assert [choose_detail(flat.resize((side, side))) for side in (600, 599, 300, 299)] == [
         "bold", "medium", "medium", "fine",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("style", ["cel", "gouache", "ink", "classic"])
+@pytest.mark.parametrize("wish", [Wish(), Wish(strength=0.5, color="photo")])
+def test_a_look_takes_no_more_than_its_plan(style: str, wish: Wish) -> None:
+    whole = drawing(style)
+    photos = [Photo(photo(400, 300))]
+    for plan in whole.plans((400, 300), 1, whole.details(wish.detail)):
+        peak = counted_peak(lambda plan=plan: whole.draw(photos, plan, wish))  # type: ignore[misc]
+        assert peak <= plan.peak_bytes <= 2 * peak  # a finish takes as much for a small picture as for a larger one
 
 
 def test_where_memory_is_short_auto_takes_less_detail() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self, TypeVar
 
@@ -56,15 +56,25 @@ class Plan:
     band_rows: int = 0
 
 
+PlanT = TypeVar("PlanT", bound=Plan)
+
+
+def ever_smaller(plans: Iterable[PlanT]) -> list[PlanT]:
+    """Return the plans without those that take as much memory as one before them."""
+    smallest, out = math.inf, []
+    for plan in plans:
+        if plan.peak_bytes < smallest:
+            smallest = plan.peak_bytes
+            out.append(plan)
+    return out
+
+
 def megabytes(size: float) -> int:
     """MiB, rounded up."""
     return math.ceil(size / 2**20)
 
 
-P = TypeVar("P", bound=Plan)
-
-
-def choose(plans: Sequence[P], budget_bytes: int, replan: Callable[[int, int], Sequence[Plan]]) -> P:
+def choose(plans: Sequence[PlanT], budget_bytes: int, replan: Callable[[int, int], Sequence[Plan]]) -> PlanT:
     """Return the first of the plans that is within the budget.
 
     `replan` returns the plans of one picture of another height and width, in px. Raises `PictureTooLarge` with the

@@ -11,7 +11,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.profiler import ProfilerActivity, profile
 
 from animegan.errors import PictureTooLarge
 from animegan.networks.animegan2.layout import Shape, layout
@@ -24,6 +23,7 @@ from animegan.resources.hardware import DTYPES, cpu_convolves_bf16, pick_precisi
 from animegan.styles import get_style, verify
 from benchmarks import fresh
 from harness import MIB
+from harness.peaks import drawing_peak
 
 pytestmark = pytest.mark.xdist_group("memory")  # they measure it
 
@@ -43,22 +43,6 @@ def replan(height: int, width: int) -> list[Plan]:
     return list(plans(Shape(height, width, 1, 2), cuda=False))
 
 
-def counted_peak(drawing: Network, plan: Plan) -> int:
-    """The most bytes that PyTorch's allocator had given out at one time, the pictures included."""
-    shape = plan.shape
-    given = torch.zeros(shape.batch, shape.height, shape.width, 3, dtype=torch.uint8)
-    drawing.draw(given, plan)
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-        drawing.draw(given, plan)
-    assert profiled.profiler
-    events = profiled.profiler.kineto_results.events()
-    held = peak = given.nbytes
-    for _, size in sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"):
-        held += size
-        peak = max(peak, held)
-    return peak
-
-
 BF16 = pytest.param(
     "bf16", marks=pytest.mark.skipif(not cpu_convolves_bf16(), reason="this CPU has no AVX-512: bf16 is refused here")
 )
@@ -76,7 +60,7 @@ def test_the_peak_is_within_15_percent_and_never_under(
         monkeypatch.setattr("animegan.operators.form", lambda _: stock)
     drawing = network(precision)
     plan = plan_of(Shape(*size, drawing.itemsize), mode)
-    peak = counted_peak(drawing, plan)
+    peak = drawing_peak(drawing, plan)
     assert peak <= plan.peak_bytes <= WITHIN * peak
 
 

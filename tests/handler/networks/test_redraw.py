@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
 
 from animegan import operators
 from animegan.errors import BadWeights
-from animegan.networks.plan import Plan, Shape
+from animegan.networks.plan import Shape
 from animegan.networks.redraw import model, steps
 from animegan.networks.redraw.network import Network, load, traced
 from animegan.networks.redraw.plan import lay_out
 from animegan.networks.weights import load_weights
 from animegan.styles import bundled_dir
 from benchmarks import reference
+from harness.peaks import drawing_peak
 from harness.pictures import photo
 
 CPU = torch.device("cpu")
@@ -114,26 +114,11 @@ def test_white_stays_white_and_night_stays_dark() -> None:
         assert abs(float(drawing.float().mean()) - value) <= 2
 
 
-def counted_peak(net: Network, plan: Plan) -> int:
-    """The most bytes that PyTorch's allocator had given out at one time, the pictures included."""
-    given = torch.zeros(plan.shape.batch, plan.shape.height, plan.shape.width, 3, dtype=torch.uint8)
-    net.draw(given, plan)
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-        net.draw(given, plan)
-    assert profiled.profiler
-    events = profiled.profiler.kineto_results.events()
-    held = peak = given.nbytes
-    for _, size in sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"):
-        held += size
-        peak = max(peak, held)
-    return peak
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_the_peak_is_within_15_percent_and_never_under(name: str) -> None:
     net = network(name)
     for plan in net.plans(*((128, 96) if name == "redraw" else (288, 224)), 1):
-        peak = counted_peak(net, plan)
+        peak = drawing_peak(net, plan)
         if net._form.alignment > 1:  # compiled convolutions hold their scratch since the first run
             peak += net._form.scratch_bytes()
         assert peak <= plan.peak_bytes <= WITHIN * peak, (plan.mode, plan.band_rows, peak / plan.peak_bytes)

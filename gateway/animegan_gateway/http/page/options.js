@@ -11,11 +11,13 @@ export function openOptions(limits) {
   const quality = $("quality");
   const sides = [...new Set([...SIDES_PX.filter((px) => px <= limits.max_side_ceiling_px), limits.max_side_px])].sort((a, b) => a - b);
   quality.value = limits.quality;
+  const strength = $("strength");
   const follow = () => {
     $("quality-value").textContent = quality.value;
+    $("strength-value").textContent = `${strength.value} %`;
     quality.disabled = format.value === "png";
   };
-  quality.oninput = format.onchange = follow;
+  quality.oninput = strength.oninput = format.onchange = follow;
   onLanguage(() => {
     fill(side, limits.max_side_px, sides.map((px) => [px, `${px} px`]));
     fill(format, limits.format, FORMATS.map((id) => [id, id === "auto" ? t("auto") : id.toUpperCase()]));
@@ -30,4 +32,10 @@ function fill(select, standard, choices) {
 }
 
 /** As form fields of a job. */
-export const chosenOptions = () => ({ max_side: $("max-side").value, format: $("format").value, quality: $("quality").value });
+export const chosenOptions = () => ({
+  max_side: $("max-side").value,
+  format: $("format").value,
+  quality: $("quality").value,
+  strength: String($("strength").valueAsNumber / 100),
+  color: $("photo-color").checked ? "photo" : "style",
+});

@@ -13,13 +13,12 @@ All three take every norm's statistics over the whole layer: the picture is the 
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 
 from animegan.networks.animegan2.layers import LAYERS
 from animegan.networks.animegan2.layout import Shape, layout, needs_no_window, work
-from animegan.networks.plan import Mode, Plan
+from animegan.networks.plan import Mode, Plan, ever_smaller
 
 WIDEST_BAND_ROWS = 32  # of the traced graph's widest map on the CPU
 
@@ -63,12 +62,7 @@ def plans(shape: Shape, *, cuda: bool) -> tuple[Plan, ...]:
 
     On a CPU a band's maps stay in the cache and its buffers are used again, so bands are faster than whole maps there.
     """
-    smallest, found = math.inf, []
-    for plan in _plans(shape, cuda=cuda):
-        if plan.peak_bytes < smallest:
-            smallest = plan.peak_bytes
-            found.append(plan)
-    return tuple(found)
+    return tuple(ever_smaller(_plans(shape, cuda=cuda)))
 
 
 def _plans(shape: Shape, *, cuda: bool) -> Iterator[Plan]:

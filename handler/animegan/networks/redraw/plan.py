@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 
-from animegan.networks.plan import Plan, Shape
+from animegan.networks.plan import Plan, Shape, ever_smaller
 from animegan.networks.redraw.schedule import ENLARGED_ROWS, Schedule, schedule
 from animegan.networks.redraw.steps import PHOTO, Program
 
@@ -21,14 +20,9 @@ Scratch = Callable[..., int]  # see `operators.Convolutions`
 def plans(shape: Shape, program: Program, scratch: Scratch, alignment: int, *, cuda: bool) -> tuple[Plan, ...]:
     """Return the ways to draw photos of one shape, the fastest first, each smaller than the one before it.
 
-    `shape` is the photo's; `Plan.band_bytes` counts the rows that go in at a time, 0: all of them.
+    `shape` is the photo's; `Plan.band_rows` are its rows that go in at a time, 0: all of them.
     """
-    smallest, out = math.inf, []
-    for plan in _plans(shape, program, scratch, alignment, cuda=cuda):
-        if plan.peak_bytes < smallest:
-            smallest = plan.peak_bytes
-            out.append(plan)
-    return tuple(out)
+    return tuple(ever_smaller(_plans(shape, program, scratch, alignment, cuda=cuda)))
 
 
 def _plans(shape: Shape, program: Program, scratch: Scratch, alignment: int, *, cuda: bool) -> Iterator[Plan]:

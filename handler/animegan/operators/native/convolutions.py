@@ -84,14 +84,10 @@ class Convolutions:
         residual2: Tensor | None = None,
         gamma: float = 1.0,
     ) -> None:
-        """Write `alpha * act(conv(x) + bias) + beta * residual + gamma * residual2` into `out`, stride 1.
+        """Convolve as `plain_convolutions.conv`, in fp32.
 
-        `x` (channels in, H, W), `out` and the residuals (channels, h, w) are fp32, channels-last views; `out` must not
-        overlap what is read, but for a residual of its own place. `before`: rows above and columns on the left of `x`
-        that the first pixel reads. What lies outside `x` is zero. `slope`: of the LeakyReLU (1: none), or one a
-        channel. Raise `InternalError` for maps and parameters of other shapes, dtypes or strides.
-
-        Where values are not finite in PyTorch, they are not finite here, and nor may be others of the same 4×4 outputs.
+        Raise `InternalError` for maps and parameters of other shapes, dtypes or strides. Where values are not finite in
+        PyTorch, they are not finite here, and nor may be others of the same 4×4 outputs.
         """
         slopes = slope if isinstance(slope, Tensor) else None
         _, height, width = out.shape
