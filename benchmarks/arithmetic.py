@@ -1,4 +1,4 @@
-"""The compiled convolutions against oneDNN's, in fp32: the layers of `redraw`, its body, and all of it.
+"""The compiled convolutions against oneDNN's, in fp32: the layers of `redraw`, and all of it.
 
 `scripts/benchmark arithmetic [--side PX] [--rounds N] [--threads N]`. Contenders take turns. CPU time is the process's,
 which other load on the machine changes little, where it changes wall time much; a figure is the median of the rounds,
@@ -13,7 +13,6 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from itertools import product
 from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # a thread that waits for another takes no CPU time
@@ -23,8 +22,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from animegan import operators
+from animegan.networks.redraw import steps, stream
+from animegan.networks.redraw.network import Network
+from animegan.networks.redraw.schedule import schedule
 from animegan.operators import native
-from animegan.operators.native.convolutions import Convolutions, Packed
+from animegan.operators.native.convolutions import Convolutions
 from benchmarks.contenders import photo
 from benchmarks.redrawing import WEIGHTS
 from benchmarks.reference import psnr, redraw
@@ -55,25 +58,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.manual_seed(0)
     rows = [_layer(compiled.convolutions, options.side, options.rounds, *layer) for layer in LAYERS]
     tensors = {name: tensor.float() for name, tensor in load_file(WEIGHTS / "redraw.safetensors").items()}
-    ours = Redraw(compiled.convolutions, tensors)
-    stock = {name: tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
-             for name, tensor in tensors.items()}  # fmt: skip
-    small = _small(options.side, options.side)
-    features = ours.features(small)
-    plain = features[None].contiguous(memory_format=torch.channels_last)
-    for name, runs in (
-        ("body", (lambda: ours.body(features), lambda: body(stock, plain))),
-        (
-            "network",
-            (lambda: ours(small), lambda: redraw(stock, small[None].contiguous(memory_format=torch.channels_last))),
-        ),
-    ):
-        rows.append({"layer": name, "pixels": options.side**2, **_race(*runs, options.rounds)})
-        print(rows[-1], flush=True)
+    stock = {
+        name: tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
+        for name, tensor in tensors.items()
+    }
+    network = Network(tensors, torch.device("cpu"), "fp32")
+    plan = network.plans(options.side, options.side, 1)[0]
+    picture = photo(options.side, options.side, "palace")
+    values = _small(options.side, options.side)[None].contiguous(memory_format=torch.channels_last)
+    race = _race(lambda: network.run(picture, plan), lambda: redraw(stock, values), options.rounds)
+    rows.append({"layer": "network", "pixels": options.side**2, **race})
+    print(rows[-1], flush=True)
     table(
         tuple(rows[0]), [tuple(str(cell) if isinstance(cell, list) else cell for cell in row.values()) for row in rows]
     )
-    precision = _precision(ours, tensors)
+    precision = _precision(tensors)
     print(precision)
     store("arithmetic", {"side": options.side, "rounds": options.rounds, "threads": options.threads,
                          "rows": rows, "psnr_db": precision})  # fmt: skip
@@ -130,102 +129,34 @@ def _layer(
     }
 
 
-class Redraw:
-    """RRDBNet ×4 with whole maps and the compiled convolutions: (3, h, w) in 0..1 to (3, 4h, 4w)."""
+class _Values(stream._Run):
+    """The product's run, that keeps the drawing's values as they are before they become pixels."""
 
-    def __init__(self, made: Convolutions, tensors: Mapping[str, Tensor]) -> None:
-        self.made = made
-        self.packed = {
-            name.removesuffix(".weight"): (made.pack(tensor), tensors[name.replace("weight", "bias")])
-            for name, tensor in tensors.items()
-            if name.endswith(".weight")
-        }
-        self.phases = {name: self._phases(tensors[f"{name}.weight"]) for name in ("u1", "u2")}
-        self.blocks = sorted({name.split(".")[1] for name in tensors if name.startswith("body.")})
+    values: Tensor
 
-    def __call__(self, photo: Tensor) -> Tensor:
-        first = self.features(photo)
-        x = self.conv(self.body(first), "cb", _map(64, *first.shape[1:]), residual=first)
-        for name in ("u1", "u2"):
-            out = _map(64, 2 * x.shape[1], 2 * x.shape[2])
-            for down, across, packed in self.phases[name]:
-                bias = self.packed[name][1]
-                place = out[:, down::2, across::2]
-                self.made.conv(x, packed, place, before=(1 - down, 1 - across), bias=bias, slope=0.2)
-            x = out
-        x = self.conv(x, "hr", _map(64, *x.shape[1:]), slope=0.2)
-        return self.conv(x, "last", _map(3, *x.shape[1:]))
-
-    def features(self, photo: Tensor) -> Tensor:
-        x = photo.permute(1, 2, 0).contiguous().permute(2, 0, 1)
-        return self.conv(x, "first", _map(64, *photo.shape[1:]))
-
-    def body(self, first: Tensor) -> Tensor:
-        """18 dense blocks, each in a buffer where its convolutions write behind what they read."""
-        buffers = [_map(192, *first.shape[1:]) for _ in range(3)]
-        buffers[0][:64] = first
-        for block in self.blocks:
-            outer = buffers[0][:64]
-            for index in range(3):
-                x, name = buffers[index], f"body.{block}.r.{index}.c"
-                out = buffers[index + 1][:64] if index < 2 else outer
-                for grown in range(4):
-                    end = 64 + 32 * grown
-                    self.conv(x[:end], f"{name}.{grown}", x[end : end + 32], slope=0.2)
-                if index < 2:
-                    self.conv(x, f"{name}.4", out, alpha=0.2, residual=x[:64])
-                else:
-                    self.conv(x, f"{name}.4", out, alpha=0.04, residual=x[:64], beta=0.2, residual2=outer)
-        return buffers[0][:64]
-
-    def conv(self, x: Tensor, name: str, out: Tensor, **rest: Any) -> Tensor:
-        packed, bias = self.packed[name]
-        self.made.conv(x, packed, out, before=(1, 1), bias=bias, **rest)
-        return out
-
-    def _phases(self, weight: Tensor) -> list[tuple[int, int, Packed]]:
-        """A 3×3 convolution behind nearest ×2, as one of 2×2 for each place of an output in its four."""
-        return [
-            (down, across, self.made.pack(_fold(_fold(weight, 2, odd=bool(down)), 3, odd=bool(across))))
-            for down, across in product((0, 1), repeat=2)
-        ]
+    def _emit(self, drawing: Tensor, first: int, last: int) -> None:
+        self.values[:, first:last] = drawing
 
 
-def body(weights: Mapping[str, Tensor], y: Tensor) -> Tensor:
-    """The same in stock PyTorch, as `reference.redraw` has it."""
-
-    def conv(x: Tensor, name: str) -> Tensor:
-        return F.conv2d(x, weights[f"{name}.weight"], weights[f"{name}.bias"], padding=1)
-
-    for block in range(6):
-        z = y
-        for index in range(3):
-            maps, name = [z], f"body.{block}.r.{index}.c"
-            for grown in range(4):
-                maps.append(F.leaky_relu(conv(torch.cat(maps, 1), f"{name}.{grown}"), 0.2))
-            z = z + 0.2 * conv(torch.cat(maps, 1), f"{name}.4")
-        y = y + 0.2 * z
-    return y
-
-
-def _precision(ours: Redraw, tensors: Mapping[str, Tensor]) -> dict[str, float]:
+def _precision(tensors: Mapping[str, Tensor]) -> dict[str, float]:
+    """PSNR of the product's values, and of stock PyTorch's, against fp64."""
     small = _small(*SMALL)
     expected = redraw({name: tensor.double() for name, tensor in tensors.items()}, small[None].double())[0]
-    made = {"compiled": ours(small), "stock": redraw(tensors, small[None])[0]}
-    return {name: round(psnr(2 * drawn, 2 * expected), 1) for name, drawn in made.items()}
+    _, height, width = small.shape
+    form = operators.convolutions(torch.device("cpu"), torch.float32)
+    laid = schedule(steps.REDRAW, height, width, height, form.alignment, 4)
+    weights = stream.Weights(tensors, steps.REDRAW, form, torch.float32)
+    channels_last = small.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    run = _Values(weights, channels_last, steps.REDRAW, laid, torch.empty(4 * height, 4 * width, 3, dtype=torch.uint8))
+    run.values = torch.empty(3, 4 * height, 4 * width)
+    for work in laid.work:
+        run.work(work)
+    drawings = {"compiled": run.values, "stock": redraw(tensors, small[None])[0]}
+    return {name: round(psnr(2 * drawing, 2 * expected), 1) for name, drawing in drawings.items()}
 
 
 def _small(width: int, height: int) -> Tensor:
     return photo(width, height, "palace")[0].permute(2, 0, 1).float() / 255
-
-
-def _fold(weight: Tensor, axis: int, *, odd: bool) -> Tensor:
-    first, middle, last = weight.unbind(axis)
-    return torch.stack([first + middle, last] if odd else [first, middle + last], axis)
-
-
-def _map(channels: int, height: int, width: int) -> Tensor:
-    return torch.empty(height, width, channels).permute(2, 0, 1)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
 """What the looks do to photographs, beside the photo itself: edges, flatness, lines, tone, colour, flicker, distances.
 
 `scripts/benchmark style --photos FOLDER [--side PX]`. The stored figures are of photographs that no look was tuned on,
-from Debian's `endless-sky-data` (images/land) and `lomiri-wallpapers-16.04`. The networks are stock PyTorch, the finish
-is the product's; `detail=bold`. Each figure is the mean over the photographs. Of 255, but for shares: `edges kept`: the
-share of the photo's strongest edges (a twentieth of its pixels) at which the drawing has one within 2 px that is half
-as strong. `grain`: the mean change from pixel to pixel far from those edges; a flat colour has none. `lines`: how much
-darker than its surroundings the drawing is at those edges. `lightness`, `darkest`, `lightest`: the mean of luma, and
-its 2nd and 98th percentile. `chroma`: the mean in OKLab, in hundredths. `flicker`: the mean difference between two
-drawings, of the photo and of the photo moved by one pixel, once they lie upon one another. `finish share`: of the CPU
-time of network and finish.
+from Debian's `endless-sky-data` (images/land) and `lomiri-wallpapers-16.04`, drawn by the product with `detail=bold`,
+look after look on each photo; `cel fast` is `quality=fast`. Each figure is the mean over the photographs. Of 255, but
+for shares: `edges kept`: the share of the photo's strongest edges (a twentieth of its pixels) at which the drawing has
+one within 2 px that is half as strong. `grain`: the mean change from pixel to pixel far from those edges; a flat colour
+has none. `lines`: how much darker than its surroundings the drawing is at those edges. `lightness`, `darkest`,
+`lightest`: the mean of luma, and its 2nd and 98th percentile. `chroma`: the mean in OKLab, in hundredths. `flicker`:
+the mean difference between two drawings, of the photo and of the photo moved by one pixel, once they lie upon one
+another. `cpu s`: CPU seconds a picture, `cpu ratio` to `classic` in the same run, `finish share` the finish's part of
+them.
 """
 
 from __future__ import annotations
@@ -16,31 +17,28 @@ from __future__ import annotations
 import argparse
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
 from animegan import looks
-from animegan.finish.chain import Chain, planar
+from animegan.finish.chain import planar
 from animegan.finish.filters import blur, luma
 from animegan.finish.oklab import to_oklab
-from benchmarks import reference
+from animegan.options import FAST, Wish
+from animegan.stylizer import Stylizer
 from benchmarks.result import store, table
 
-WEIGHTS = Path(__file__).resolve().parents[1] / "model_store"
 SIDE_PX = 640
 EDGE_SHARE = 0.05  # of a photo's pixels
 NEAR_PX = 2  # how far an edge may move
 FAR_PX = 8  # from an edge, where a drawing should be flat
 BORDER_PX = 16  # left out of the flicker
-
-Draw = Callable[[Tensor], Tensor]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -49,9 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--side", type=int, default=SIDE_PX, metavar="PX", help=f"the longest (default {SIDE_PX})")
     options = parser.parse_args(arguments)
     files = sorted(options.photos.glob("*.jpg"))
-    names = ["photo", *looks.bundled_looks()]
-    seconds = {name: [0.0, 0.0] for name in names}
-    drawers = {name: drawer(name, seconds[name]) for name in names}
+    names = ["photo", *looks.bundled_looks(), f"cel {FAST}"]
+    drawers = {name: Drawer(name) for name in names}
     found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     pairs = list(itertools.combinations(names, 2))
     apart: dict[tuple[str, str], list[float]] = {pair: [] for pair in pairs}
@@ -64,7 +61,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
             found[name].append(figures(photo, drawn[name], drawers[name](moved)))
         for one, other in pairs:
             apart[one, other].append(distance(drawn[one], drawn[other]))
-    rows = [{"look": name, **mean(found[name]), "finish_share": share(*seconds[name])} for name in names]
+    classic = drawers["classic"].seconds
+    rows = [
+        {
+            "look": name,
+            **mean(found[name]),
+            "cpu_s": drawers[name].seconds / (2 * len(files)),  # each photo is drawn twice
+            "cpu_ratio": drawers[name].seconds / classic,
+            "finish_share": drawers[name].finish_seconds / (drawers[name].seconds or 1),
+        }
+        for name in names
+    ]
     distances = [
         {"looks": " and ".join(pair), "mean": sum(values) / len(values), "least": min(values)}
         for pair, values in apart.items()
@@ -84,43 +91,31 @@ def fitted(file: Path, side: int) -> Tensor:
     return torch.from_numpy(np.array(scaled))
 
 
-def drawer(name: str, seconds: list[float]) -> Draw:
-    """A look on uint8 (H, W, 3); what the network and the finish took of the CPU is added to `seconds`."""
-    if name == "photo":
-        return lambda photo: photo
-    look = looks.read(looks.bundled_looks()[name])
-    weights, chain = load_file(WEIGHTS / look.weights), Chain(look.finish)
-    network = {"redraw": redraw, "animegan2": animegan2}[look.network]
-    shrink = look.detail.shrink if look.detail else 1.0
+class Drawer:
+    """A look on uint8 (H, W, 3). CPU seconds that it took are added up: `seconds` all, `finish_seconds` its finish."""
 
-    def draw(photo: Tensor) -> Tensor:
+    def __init__(self, name: str) -> None:
+        style, _, quality = name.partition(" ")
+        self.stylizer = None if name == "photo" else Stylizer(style, warmup_px=0, fast=quality == FAST)
+        self.seconds = self.finish_seconds = 0.0
+        if self.stylizer:
+            chain = self.stylizer._drawing.chain
+            self._apply, chain.apply = chain.apply, self._finish  # type: ignore[method-assign]
+
+    def __call__(self, photo: Tensor) -> Tensor:
+        if self.stylizer is None:
+            return photo
+        has_detail = self.stylizer._drawing.look.detail is not None
         begin = time.process_time()
-        drawing = network(weights, photo, shrink)
-        middle = time.process_time()
-        finished = chain.apply(drawing)
-        seconds[0] += middle - begin
-        seconds[1] += time.process_time() - middle
+        run = self.stylizer.run([Image.fromarray(photo.numpy())], Wish("bold" if has_detail else "auto"))
+        self.seconds += time.process_time() - begin
+        return run.batch[0].clone()
+
+    def _finish(self, picture: Tensor, rows: int | None = None) -> Tensor:
+        begin = time.process_time()
+        finished = self._apply(picture, rows)
+        self.finish_seconds += time.process_time() - begin
         return finished
-
-    return draw
-
-
-def redraw(weights: dict[str, Tensor], photo: Tensor, shrink: float) -> Tensor:
-    """(H, W, 3) in 0..1, of the photo shrunk by that factor, drawn at four times that, and scaled to its size."""
-    height, width = photo.shape[:2]
-    size = round(height * shrink), round(width * shrink)
-    planes = planar(photo)[None]
-    small = F.interpolate(planes, size, mode="bicubic", antialias=True).clamp_(0, 1)
-    margin = F.pad(small, (8,) * 4, mode="reflect").contiguous(memory_format=torch.channels_last)
-    drawn = reference.redraw({key: tensor.float() for key, tensor in weights.items()}, margin)[..., 32:-32, 32:-32]
-    scaled = F.interpolate(drawn.contiguous(), (height, width), mode="bicubic", antialias=True)
-    return scaled[0].clamp_(0, 1).permute(1, 2, 0)
-
-
-def animegan2(weights: dict[str, Tensor], photo: Tensor, _: float) -> Tensor:
-    """(H, W, 3) in 0..1, by AnimeGANv2's generator."""
-    drawn = reference.generate(weights, planar(photo)[None] * 2 - 1)
-    return ((drawn[0] + 1) / 2).clamp_(0, 1).permute(1, 2, 0)
 
 
 def figures(photo: Tensor, drawing: Tensor, moved: Tensor) -> dict[str, float]:
@@ -162,11 +157,6 @@ def distance(one: Tensor, other: Tensor) -> float:
 def mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
     """Each figure's mean over the photos."""
     return {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}
-
-
-def share(network: float, finish: float) -> float | None:
-    """The finish's part of both; None where no network drew."""
-    return finish / (network + finish) if network else None
 
 
 if __name__ == "__main__":

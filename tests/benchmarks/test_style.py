@@ -50,7 +50,9 @@ def test_every_look_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     style.main(["--photos", str(tmp_path / "photos"), "--side", "96"])
     stored = json.loads((tmp_path / "style.json").read_text())
     rows = {row["look"]: row for row in stored["looks"]}
-    assert rows.keys() == {"photo", *looks.bundled_looks()}
+    assert rows.keys() == {"photo", *looks.bundled_looks(), "cel fast"}
     assert rows["ink"]["chroma"] < 0.1 < rows["photo"]["chroma"] < rows["cel"]["chroma"]
-    assert rows["photo"]["finish_share"] is None
+    assert (rows["photo"]["cpu_s"], rows["classic"]["cpu_ratio"], rows["classic"]["finish_share"]) == (0, 1, 0)
+    assert all(0 < rows[look]["finish_share"] < 1 for look in ("cel", "ink", "gouache"))
+    assert next(row["mean"] for row in stored["distances"] if row["looks"] == "cel and cel fast") > 0
     assert len(stored["distances"]) == len(rows) * (len(rows) - 1) // 2
