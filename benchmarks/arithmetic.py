@@ -25,7 +25,6 @@ from torch.nn import functional as F
 from animegan import operators
 from animegan.networks.redraw import steps, stream
 from animegan.networks.redraw.network import Network
-from animegan.networks.redraw.schedule import schedule
 from animegan.operators import native
 from animegan.operators.native.convolutions import Convolutions
 from benchmarks.contenders import photo
@@ -63,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name, tensor in tensors.items()
     }
     network = Network(tensors, torch.device("cpu"), "fp32")
-    plan = network.plans(options.side, options.side, 1)[0]
+    plan = next(network.plans(options.side, options.side, 1))
     picture = photo(options.side, options.side, "palace")
     values = _small(options.side, options.side)[None].contiguous(memory_format=torch.channels_last)
     race = _race(lambda: network.run(picture, plan), lambda: redraw(stock, values), options.rounds)
@@ -129,12 +128,12 @@ def _layer(
     }
 
 
-class _Values(stream._Run):
+class _Values(stream.Run):
     """The product's run, that keeps the drawing's values as they are before they become pixels."""
 
     values: Tensor
 
-    def _emit(self, drawing: Tensor, first: int, last: int) -> None:
+    def emit(self, drawing: Tensor, first: int, last: int) -> None:
         self.values[:, first:last] = drawing
 
 
@@ -144,13 +143,11 @@ def _precision(tensors: Mapping[str, Tensor]) -> dict[str, float]:
     expected = redraw({name: tensor.double() for name, tensor in tensors.items()}, small[None].double())[0]
     _, height, width = small.shape
     form = operators.convolutions(torch.device("cpu"), torch.float32)
-    laid = schedule(steps.REDRAW, height, width, height, form.alignment, 4)
     weights = stream.Weights(tensors, steps.REDRAW, form, torch.float32)
     channels_last = small.permute(1, 2, 0).contiguous().permute(2, 0, 1)
-    run = _Values(weights, channels_last, steps.REDRAW, laid, torch.empty(4 * height, 4 * width, 3, dtype=torch.uint8))
+    run = _Values(weights, channels_last, steps.REDRAW, 0, torch.empty(4 * height, 4 * width, 3, dtype=torch.uint8))
     run.values = torch.empty(3, 4 * height, 4 * width)
-    for work in laid.work:
-        run.work(work)
+    run.draw()
     drawings = {"compiled": run.values, "stock": redraw(tensors, small[None])[0]}
     return {name: round(psnr(2 * drawing, 2 * expected), 1) for name, drawing in drawings.items()}
 

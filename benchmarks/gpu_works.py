@@ -209,7 +209,7 @@ def exhaust_memory(results: gpu.Results, where: torch.device, side: int) -> None
 def _runs_out(stylizer: Stylizer, side: int) -> Iterator[None]:
     """The allocator refuses what the driver calls free; on a CPU the first plan that is tried."""
     if stylizer.device.type == "cuda":
-        first, smaller = stylizer._drawing.network.plans(side, side, 1)[:2]
+        first, smaller = list(stylizer._drawing.network.plans(side, side, 1))[:2]
         allowed = torch.cuda.memory_reserved() + (first.peak_bytes + smaller.peak_bytes) // 2
         total = torch.cuda.get_device_properties(stylizer.device).total_memory
         torch.cuda.set_per_process_memory_fraction(allowed / total, stylizer.device)
@@ -232,7 +232,7 @@ def _runs_out(stylizer: Stylizer, side: int) -> Iterator[None]:
 @contextmanager
 def _little_is_free(stylizer: Stylizer, side: int) -> Iterator[None]:
     """Another tensor takes the device's memory but for what the second plan needs; on a CPU the budget is told."""
-    known = stylizer._drawing.network.plans(side, side, 1)
+    known = list(stylizer._drawing.network.plans(side, side, 1))
     left = (known[0].peak_bytes + known[1].peak_bytes) // 2
     if stylizer.device.type != "cuda":
         with mock.patch.object(stylizer, "memory_mb", max(1, left // MIB)):

@@ -81,7 +81,7 @@ def ours(name: str, *, graph: bool) -> Callable[[torch.device], Redrawing]:
 
         def draw(photo: Tensor) -> Tensor:
             pixels = photo.permute(1, 2, 0).mul(255).to(torch.uint8)[None]
-            plan = network.plans(pixels.shape[1], pixels.shape[2], 1)[0]
+            plan = next(network.plans(pixels.shape[1], pixels.shape[2], 1))
             return network.run(pixels, plan)[0].permute(2, 0, 1).float().div_(255)
 
         return Redrawing(Captured(draw) if graph else draw, device)

@@ -81,8 +81,8 @@ class Drawing:
         width, height = self.small_size(size, "bold")
         return self.network.batch_size(height, width, budget_bytes)
 
-    def plans(self, size: Size, batch: int, details: Sequence[Detail | None]) -> list[LookPlan]:
-        """Return the ways to draw photos of that size, the first choice first, each smaller than the one before it."""
+    def plans(self, size: Size, batch: int, details: Sequence[Detail | None]) -> Iterator[LookPlan]:
+        """Yield the ways to draw photos of that size, the first choice first, each smaller than the one before it."""
         return ever_smaller(self._plans(size, batch, details))
 
     def _plans(self, size: Size, batch: int, details: Sequence[Detail | None]) -> Iterator[LookPlan]:

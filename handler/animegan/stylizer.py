@@ -176,9 +176,10 @@ class Stylizer:
         `details`: those to try, the best first; none: what the stylizer was made with.
         """
         details = details or self._drawing.details(self.wish.detail)
-        plans = self._drawing.plans((width, height), batch, details)
-        if not self.memory_mb and plans[0].peak_bytes > self.budget_bytes():
+        fastest = next(self._drawing.plans((width, height), batch, details))
+        if not self.memory_mb and fastest.peak_bytes > self.budget_bytes():
             self._release()  # what is held and unused is no reason to go slow, or to refuse
+        plans = self._drawing.plans((width, height), batch, details)
         return choose(plans, self.budget_bytes(), lambda h, w: self._drawing.plans((w, h), 1, details))
 
     def batch_size(self, height: int, width: int) -> int:

@@ -11,17 +11,13 @@ from torch import nn
 
 from animegan.errors import InternalError
 from animegan.looks import look_of
-from animegan.networks.animegan2 import generator
-from animegan.networks.families import trace_network
-from animegan.networks.redraw import model
+from animegan.networks.families import define_network, trace_network
 from animegan.networks.torchscript import traced_name
-from animegan.networks.weights import load_weights
 from animegan.styles import bundled_styles, verify
 from animegan_cli.archive import normalise_zip
 
 CHECKED_SIZES = ((17, 24), (70, 35))  # height, width: not the traced example's, odd somewhere, one above a band
 TOLERANCE = 1e-4  # of an output in [-1, 1]; both compute in fp32, in another order
-DEFINITIONS = {"animegan2": generator.build, "redraw": model.build}
 
 
 def check(traced: torch.jit.ScriptModule, eager: nn.Module) -> None:
@@ -64,7 +60,7 @@ def networks() -> Iterator[tuple[str, Path]]:
 def main(store: Path) -> None:
     for family, weights in networks():
         traced = trace_network(family, weights)
-        check(traced, DEFINITIONS[family](load_weights(weights)))
+        check(traced, define_network(family, weights))
         file = store / traced_name(weights.name)
         file.parent.mkdir(exist_ok=True)
         save(traced, file)

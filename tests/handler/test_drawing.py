@@ -61,7 +61,7 @@ def test_a_look_takes_no_more_than_its_plan(style: str, wish: Wish) -> None:
 
 def test_where_memory_is_short_auto_takes_less_detail() -> None:
     stylizer = Stylizer("cel", device="cpu", precision="fp32", warmup_px=0)
-    plans = stylizer._drawing.plans((280, 200), 1, stylizer._drawing.up_to("fine"))
+    plans = list(stylizer._drawing.plans((280, 200), 1, stylizer._drawing.up_to("fine")))
     assert plans[0].detail == "fine"
     assert plans[-1].detail == "bold"
     assert all(a.peak_bytes > b.peak_bytes for a, b in pairwise(plans))

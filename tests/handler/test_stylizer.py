@@ -35,7 +35,7 @@ def steps(a: Image.Image, b: Image.Image) -> int:
 
 def test_less_memory_is_another_plan_and_the_same_picture() -> None:
     picture = photo(420, 300)
-    plans = stylizer()._drawing.plans((420, 300), 1, (None,))
+    plans = list(stylizer()._drawing.plans((420, 300), 1, (None,)))
     free = stylizer().run([picture])
     assert (free.plan, free.recovered) == (plans[0], False)
     tight = limited(-(-plans[-1].peak_bytes // MIB)).run([picture])

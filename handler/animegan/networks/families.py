@@ -1,8 +1,8 @@
-"""The network families behind one interface: each is a folder whose `network` module has `load` and `traced`."""
+"""The network families behind one interface: a folder each, whose `network` has `load`, `build` and `traced`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -10,7 +10,7 @@ from typing import Protocol
 from weakref import WeakValueDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from animegan.networks.plan import Plan
 from animegan.networks.torchscript import load_traced
@@ -26,7 +26,7 @@ class Network(Protocol):
 
     enlarges: int
 
-    def plans(self, height: int, width: int, batch: int) -> Sequence[Plan]:
+    def plans(self, height: int, width: int, batch: int) -> Iterable[Plan]:
         """Return the ways to draw photos of that size in px, the fastest first, each smaller than the one before."""
         ...
 
@@ -58,6 +58,12 @@ def load_network(family: str, style: Style, device: torch.device, precision: str
             lambda: load_weights(verify(style, fast=fast)), load_traced(weights), device, precision
         )
         _loaded[key] = network
+    return network
+
+
+def define_network(family: str, weights: Path) -> nn.Module:
+    """Return the definition of that family with those weights, in fp32. Raises `BadWeights`."""
+    network: nn.Module = _module(family).build(load_weights(weights))
     return network
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, Self, TypeVar
 
@@ -59,14 +59,13 @@ class Plan:
 PlanT = TypeVar("PlanT", bound=Plan)
 
 
-def ever_smaller(plans: Iterable[PlanT]) -> list[PlanT]:
-    """Return the plans without those that take as much memory as one before them."""
-    smallest, out = math.inf, []
+def ever_smaller(plans: Iterable[PlanT]) -> Iterator[PlanT]:
+    """Yield the plans without those that take as much memory as one before them."""
+    smallest = math.inf
     for plan in plans:
         if plan.peak_bytes < smallest:
             smallest = plan.peak_bytes
-            out.append(plan)
-    return out
+            yield plan
 
 
 def megabytes(size: float) -> int:
@@ -74,8 +73,8 @@ def megabytes(size: float) -> int:
     return math.ceil(size / 2**20)
 
 
-def choose(plans: Sequence[PlanT], budget_bytes: int, replan: Callable[[int, int], Sequence[Plan]]) -> PlanT:
-    """Return the first of the plans that is within the budget.
+def choose(plans: Iterable[PlanT], budget_bytes: int, replan: Callable[[int, int], Iterable[Plan]]) -> PlanT:
+    """Return the first of the plans, of which there is one at least, that is within the budget.
 
     `replan` returns the plans of one picture of another height and width, in px. Raises `PictureTooLarge` with the
     size, the need, the budget and the longest side that would fit.
@@ -83,7 +82,7 @@ def choose(plans: Sequence[PlanT], budget_bytes: int, replan: Callable[[int, int
     for plan in plans:
         if plan.peak_bytes <= budget_bytes:
             return plan
-    shape, need = plans[-1].shape, megabytes(plans[-1].peak_bytes)
+    shape, need = plan.shape, megabytes(plan.peak_bytes)
     side = _longest_side(shape, budget_bytes, replan)
     way_out = f"Set max_side to {side} px or less, or try again later." if side else "Try again later."
     budget_mb = budget_bytes // 2**20
@@ -97,7 +96,7 @@ def choose(plans: Sequence[PlanT], budget_bytes: int, replan: Callable[[int, int
     )
 
 
-def _longest_side(shape: Shape, budget_bytes: int, replan: Callable[[int, int], Sequence[Plan]]) -> int:
+def _longest_side(shape: Shape, budget_bytes: int, replan: Callable[[int, int], Iterable[Plan]]) -> int:
     """Return the longest side, in px, at which one such picture fits; 0: none does."""
     longest, shortest = max(shape.height, shape.width), min(shape.height, shape.width)
 

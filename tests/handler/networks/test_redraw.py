@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -11,10 +12,10 @@ from torch import Tensor
 
 from animegan import operators
 from animegan.errors import BadWeights
-from animegan.networks.plan import Shape
 from animegan.networks.redraw import model, steps
 from animegan.networks.redraw.network import Network, load, traced
-from animegan.networks.redraw.plan import lay_out
+from animegan.networks.redraw.plan import BAND_ROWS
+from animegan.networks.redraw.schedule import _needs, needs
 from animegan.networks.weights import load_weights
 from animegan.styles import bundled_dir
 from benchmarks import reference
@@ -60,28 +61,32 @@ def difference(a: Tensor, b: Tensor) -> int:
 @pytest.mark.parametrize("size", SIZES)
 def test_it_draws_what_an_independent_computation_draws(name: str, size: tuple[int, int]) -> None:
     picture = pixels(*size)
-    drawing = network(name).draw(picture, network(name).plans(*size, 1)[0])
+    drawing = network(name).draw(picture, next(network(name).plans(*size, 1)))
     assert drawing.shape == (1, 4 * size[0], 4 * size[1], 3)
     assert difference(drawing[0], expected(name, picture)) <= 1
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_bands_are_the_whole(name: str) -> None:
-    picture = pixels(96, 64)
-    plans = network(name).plans(96, 64, 1)
-    assert [plan.mode for plan in plans][:2] == ["whole", "bands"]
-    whole, *banded = (network(name).draw(picture, plan) for plan in plans)
-    for drawing in banded:
-        assert difference(drawing, whole) <= 1
-        assert (drawing != whole).float().mean() < 1e-4
+    picture, net = pixels(96, 64), network(name)
+    plan = next(net.plans(96, 64, 1))
+    assert plan.mode == "whole"
+    whole = net.draw(picture, plan)
+    for rows in BAND_ROWS:
+        drawing = net.draw(picture, replace(plan, mode="bands", band_rows=rows))
+        if net._form.alignment > 1:  # compiled, see `native.convolutions`
+            assert torch.equal(drawing, whole)
+        else:  # oneDNN sums in another order for some shapes
+            assert difference(drawing, whole) <= 1
+            assert (drawing != whole).float().mean() < 1e-4
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_batch_is_its_pictures(name: str) -> None:
     pictures = torch.cat([pixels(20, 33), pixels(20, 33).flip(1)])
     net = network(name)
-    together = net.draw(pictures, net.plans(20, 33, 2)[0])
-    alone = [net.draw(picture[None], net.plans(20, 33, 1)[0]) for picture in pictures]
+    together = net.draw(pictures, next(net.plans(20, 33, 2)))
+    alone = [net.draw(picture[None], next(net.plans(20, 33, 1))) for picture in pictures]
     assert torch.equal(together, torch.cat(alone))
 
 
@@ -94,7 +99,7 @@ def test_traced_is_eager(name: str) -> None:
             assert (graph(x) - eager(x)).abs().max() <= 1e-4
     again = load(lambda: {}, graph, CPU, "fp32")
     picture = pixels(9, 12)
-    plan = again.plans(9, 12, 1)[0]
+    plan = next(again.plans(9, 12, 1))
     assert torch.equal(again.draw(picture, plan), network(name).draw(picture, plan))
 
 
@@ -110,7 +115,7 @@ def test_the_steps_are_the_model(name: str) -> None:
 def test_white_stays_white_and_night_stays_dark() -> None:
     for value in (0, 18, 128, 255):
         flat = torch.full((1, 24, 24, 3), value, dtype=torch.uint8)
-        drawing = network("redraw").draw(flat, network("redraw").plans(24, 24, 1)[0])
+        drawing = network("redraw").draw(flat, next(network("redraw").plans(24, 24, 1)))
         assert abs(float(drawing.float().mean()) - value) <= 2
 
 
@@ -126,12 +131,19 @@ def test_the_peak_is_within_15_percent_and_never_under(name: str) -> None:
 
 def test_memory_grows_with_the_width_alone() -> None:
     """What 16 megapixels at a quarter, and 3840×2160, take at the least, in fp32: in any form of the convolutions."""
-    form = operators.convolutions(CPU, torch.float32)
+    alignment = operators.convolutions(CPU, torch.float32).alignment
     for height, width, most_mib in ((1024, 1024, 600), (540, 960, 1200)):
-        laid = lay_out(Shape(height, width, 1, 4), steps.REDRAW, 4, form.alignment)
-        assert laid.peak_bytes + 51 * height * width <= most_mib * 2**20
-        taller = lay_out(Shape(4 * height, width, 1, 4), steps.REDRAW, 4, form.alignment)
-        assert taller.peak_bytes == laid.peak_bytes
+        taken = needs(steps.REDRAW, height, 4, alignment)
+        assert 4 * width * taken.peak_values + 51 * height * width <= most_mib * 2**20
+        assert needs(steps.REDRAW, 4 * height, 4, alignment).peak_values == taken.peak_values
+
+
+@pytest.mark.parametrize("alignment", [1, 4])
+@pytest.mark.parametrize("rows", BAND_ROWS)
+@pytest.mark.parametrize("height", [700, 1023])
+def test_a_tall_photo_needs_what_a_shorter_one_needs(height: int, rows: int, alignment: int) -> None:
+    taken, really = needs(steps.REDRAW, height, rows, alignment), _needs(steps.REDRAW, height, rows, alignment)
+    assert (taken.capacity, taken.peak_values) == (really.capacity, really.peak_values)
 
 
 def test_weights_of_another_network_are_refused() -> None:

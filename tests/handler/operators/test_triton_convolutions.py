@@ -18,7 +18,6 @@ from torch.nn import functional as F
 from animegan.networks.animegan2.bands import Weights
 from animegan.networks.animegan2.whole import Whole
 from animegan.networks.redraw import steps, stream
-from animegan.networks.redraw.schedule import schedule
 from animegan.operators import Convolutions
 from animegan.styles import get_style, verify
 from benchmarks.reference import generate, psnr, redraw, redraw_video
@@ -116,7 +115,7 @@ def test_the_networks_that_draw(triton: ModuleType, name: str) -> None:
     small = torch.from_numpy(np.asarray(photo(9, 8)).copy()).float() / 255
     given = F.pad(small, (0, triton.LEAST_CHANNELS - 3)).to(DEVICE, dtype).permute(2, 0, 1)
     out = torch.empty(32, 36, 3, dtype=torch.uint8, device=DEVICE)
-    stream.draw(weights, given, program, schedule(program, 8, 9, 4, 1, 4), out)
+    stream.draw(weights, given, program, 4, out)
     network = redraw if name == "redraw" else redraw_video
     expected = network({key: tensor.cpu() for key, tensor in tensors.items()}, small.permute(2, 0, 1)[None].double())
     pixels = expected[0].permute(1, 2, 0).mul(255).round().clamp(0, 255)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -38,8 +38,8 @@ class Network:
         self._weights = stream.Weights(on_device, self._program, self._form, self.dtype)
         self._graphs = Graphs(self.run)
 
-    def plans(self, height: int, width: int, batch: int) -> tuple[Plan, ...]:
-        """Return the ways to draw photos of that size in px, the fastest first."""
+    def plans(self, height: int, width: int, batch: int) -> Iterator[Plan]:
+        """Yield the ways to draw photos of that size in px, the fastest first."""
         shape = Shape(height, width, batch, self.dtype.itemsize)
         cuda = self.device.type == "cuda"
         return planning.plans(shape, self._program, self._form.scratch_bytes, self._form.alignment, cuda=cuda)
@@ -58,9 +58,8 @@ class Network:
         """Draw as `draw`, without a CUDA graph."""
         count, height, width, _ = pictures.shape
         out = pictures.new_empty(count, ENLARGED * height, ENLARGED * width, 3)
-        laid = planning.lay_out(plan.shape.of_one, self._program, plan.band_rows, self._form.alignment)
         for picture, drawing in zip(pictures, out, strict=True):
-            stream.draw(self._weights, self._photo(picture), self._program, laid, drawing)
+            stream.draw(self._weights, self._photo(picture), self._program, plan.band_rows, drawing)
         return out
 
     def _photo(self, picture: Tensor) -> Tensor:

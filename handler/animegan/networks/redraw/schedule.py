@@ -11,12 +11,14 @@ import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from animegan.networks.redraw.steps import DRAWING, PHOTO, Map, Program, Step
+from animegan.networks.redraw.steps import DRAWING, PHOTO, Program, Step
 
-ENLARGED_ROWS = 4  # of the photo
+ENLARGED_ROWS = 4  # of the photo, by which steps go on whose maps are larger than it
+STEADY_ROWS = 512  # of a photo: from there on more rows change nothing but how often the same is done
+PERIOD_ROWS = 64  # after which the order repeats
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Work:
     """Rows [first, last), in the source's scale, that a step makes.
 
@@ -31,80 +33,85 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """All work in order. `capacity`: rows of each map that are kept at most. `peak_bytes`: of all maps at one time."""
+class Needs:
+    """What a schedule takes.
 
-    work: tuple[Work, ...]
-    capacity: dict[str, int]
-    peak_bytes: int
-
-
-def _order(program: Program, height: int, rows: int, alignment: int) -> Iterator[tuple[int, int, int]]:
-    """Yield the index of each step and its rows, in the source's scale.
-
-    The steps at the photo's scale go on by `rows` a time, those at a larger one, whose maps are larger, by
-    `ENLARGED_ROWS`.
+    `capacity`: rows of each map that are kept at most. `peak_values`: of all maps at one time, for each column of the
+    photo. `most_rows`: of the target, that each step makes at one time.
     """
-    steps = program.steps
-    split = next((index for index, step in enumerate(steps) if step.up), len(steps))
+
+    capacity: dict[str, int]
+    peak_values: int
+    most_rows: dict[Step, int]
+
+
+def schedule(program: Program, height: int, rows: int, alignment: int) -> Iterator[Work]:
+    """Yield the work on a photo of that height, in order; `rows` of it go in at a time."""
+    steps, last_readers = program.steps, _last_readers(program)
+    ends = [tuple(name for name, reader in last_readers.items() if reader == index) for index in range(len(steps))]
+    totals = [height * program.maps[step.source].scale for step in steps]
     done = [0] * len(steps)
 
-    def advance(part: range, ready: int, most: int) -> Iterator[tuple[int, int, int]]:
+    def advance(part: range, ready: int, most: int) -> Iterator[Work]:
         for index in part:
-            step = steps[index]
-            scale = program.maps[step.source].scale
-            last = (ready - step.halo) // alignment * alignment if step.halo else ready
-            last = min(height * scale if ready == height * scale else last, done[index] + most * scale)
+            step, total = steps[index], totals[index]
+            last = (ready - step.halo) // alignment * alignment if step.halo and ready < total else ready
+            last = min(last, done[index] + most * program.maps[step.source].scale)
             if last > done[index]:
-                yield index, done[index], last
+                first, reader = done[index], last_readers.get(step.target)
                 done[index] = last
+                keep = first if reader is None else max(0, done[reader] - steps[reader].halo)
+                keep *= 2 if step.up and reader is None else 1
+                yield Work(step, first, last, keep, ends[index] if last >= total else ())
             ready = 2 * done[index] if step.up else done[index]
 
-    while done[-1] < height * program.maps[steps[-1].source].scale:
-        yield from advance(range(split), min(done[0] + rows, height), rows)
+    enlarged = next((index for index, step in enumerate(steps) if step.up), len(steps))
+    while done[-1] < totals[-1]:
+        yield from advance(range(enlarged), min(done[0] + rows, height), rows)
         before = -1
-        while sum(done[split:]) != before:
-            before = sum(done[split:])
-            yield from advance(range(split, len(steps)), done[split - 1], ENLARGED_ROWS)
+        while sum(done[enlarged:]) != before:
+            before = sum(done[enlarged:])
+            yield from advance(range(enlarged, len(steps)), done[enlarged - 1], ENLARGED_ROWS)
 
 
-@functools.lru_cache(maxsize=64)
-def schedule(program: Program, height: int, width: int, rows: int, alignment: int, itemsize: int) -> Schedule:
-    """Return how a photo of that size is drawn, in px, going in `rows` at a time."""
-    readers: dict[str, list[tuple[int, int]]] = {name: [] for name in program.maps}
+def needs(program: Program, height: int, rows: int, alignment: int) -> Needs:
+    """Return what the schedule takes; `height` in px of the photo."""
+    if rows < height:
+        height = min(height, STEADY_ROWS + (height - STEADY_ROWS) % PERIOD_ROWS)
+        return _needs(program, height, rows, alignment)
+    return _needs(program, height, height, alignment)
+
+
+@functools.lru_cache(maxsize=256)
+def _needs(program: Program, height: int, rows: int, alignment: int) -> Needs:
+    capacity: dict[str, int] = {}
+    most_rows: dict[Step, int] = {}
+    stop: dict[str, int] = {}
+    order: list[tuple[str, tuple[str, ...]]] = []
+    for work in schedule(program, height, rows, alignment):
+        name, scale = work.step.target, 2 if work.step.up else 1
+        stop[name] = max(stop.get(name, 0), scale * work.last)
+        capacity[name] = max(capacity.get(name, 0), stop[name] - work.keep)
+        most_rows[work.step] = max(most_rows.get(work.step, 0), scale * (work.last - work.first))
+        order.append((name, work.finished))
+    alive: dict[str, int] = {}
+    held = peak = 0
+    for name, finished in order:
+        if name not in alive:
+            map = program.maps[name]
+            alive[name] = map.channels * map.scale * capacity[name]
+            held += alive[name]
+            peak = max(peak, held)
+        for other in finished:
+            held -= alive.pop(other, 0)
+    return Needs(capacity, peak, most_rows)
+
+
+@functools.lru_cache(maxsize=8)
+def _last_readers(program: Program) -> dict[str, int]:
+    """The index of the last step that reads each map, which is behind all others that read it."""
+    last: dict[str, int] = {}
     for index, step in enumerate(program.steps):
-        readers[step.source].append((index, step.halo))
-        for name in (step.residual, step.residual2):
-            if name:
-                readers[name].append((index, 0))
-    done = [0] * len(program.steps)
-    stop = dict.fromkeys(program.maps, 0)
-    capacity, alive, work, peak = dict.fromkeys(program.maps, 0), {}, [], 0
-
-    for index, first, last in _order(program, height, rows, alignment):
-        step = program.steps[index]
-        scale = 2 if step.up else 1
-        keep = (
-            scale * first if step.target == DRAWING else max(0, min(done[i] - halo for i, halo in readers[step.target]))
-        )
-        stop[step.target] = max(stop[step.target], scale * last)
-        capacity[step.target] = max(capacity[step.target], stop[step.target] - keep)
-        done[index] = last
-        finished = tuple(
-            name
-            for name in {step.source, step.residual, step.residual2} - {"", PHOTO}
-            if all(done[reader] >= height * program.maps[name].scale for reader, _ in readers[name])
-        )
-        work.append(Work(step, first, last, keep, finished))
-    for item in work:
-        name = item.step.target
-        alive[name] = map_bytes(program.maps[name], capacity[name], width, itemsize)
-        peak = max(peak, sum(alive.values()))
-        for name in item.finished:
-            alive.pop(name, None)
-    return Schedule(tuple(work), capacity, peak)
-
-
-def map_bytes(map: Map, rows: int, width: int, itemsize: int) -> int:
-    """Return the bytes of rows of a map; `width` in px of the photo."""
-    return map.channels * rows * map.scale * width * itemsize
+        last |= {name: index for name in (step.source, step.residual, step.residual2) if name not in ("", PHOTO)}
+    assert DRAWING not in last
+    return last

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.profiler import record_function
 
-from animegan.networks.redraw.schedule import ENLARGED_ROWS, Schedule, Work
+from animegan.networks.redraw.schedule import ENLARGED_ROWS, Work, needs, schedule
 from animegan.networks.redraw.steps import DRAWING, PHOTO, Map, Program, Step
 from animegan.operators import Convolutions
 
@@ -73,22 +73,31 @@ class Rows:
 
 
 @torch.inference_mode()
-def draw(weights: Weights, photo: Tensor, program: Program, schedule: Schedule, out: Tensor) -> None:
-    """Draw a photo (channels, h, w), RGB in 0..1 and zero beyond, into `out`: uint8 (4h', 4w', 3), the middle of it."""
-    run = _Run(weights, photo, program, schedule, out)
-    for work in schedule.work:
-        with record_function(work.step.name or "copy"):
-            run.work(work)
+def draw(weights: Weights, photo: Tensor, program: Program, rows: int, out: Tensor) -> None:
+    """Draw a photo (channels, h, w), RGB in 0..1 and zero beyond, into `out`: uint8 (4h', 4w', 3), the middle of it.
+
+    `rows` of the photo go in at a time; 0: all of them.
+    """
+    Run(weights, photo, program, rows, out).draw()
 
 
-class _Run:
-    def __init__(self, weights: Weights, photo: Tensor, program: Program, schedule: Schedule, out: Tensor) -> None:
+class Run:
+    """One photo on its way. See `draw`."""
+
+    def __init__(self, weights: Weights, photo: Tensor, program: Program, rows: int, out: Tensor) -> None:
         self.weights, self.photo, self.program, self.out = weights, photo, program, out
-        self.capacity = schedule.capacity
         self.height, self.width = photo.shape[1:]
+        self.rows = rows or self.height
+        self.capacity = needs(program, self.height, self.rows, weights.form.alignment).capacity
         self.maps: dict[str, Rows] = {}
 
-    def work(self, work: Work) -> None:
+    def draw(self) -> None:
+        """Make all rows."""
+        for work in schedule(self.program, self.height, self.rows, self.weights.form.alignment):
+            with record_function(work.step.name or "copy"):
+                self._work(work)
+
+    def _work(self, work: Work) -> None:
         step, first, last = work.step, work.first, work.last
         scale = 2 if step.up else 1
         if step.target not in self.maps:
@@ -112,7 +121,7 @@ class _Run:
             rows = ENLARGED_ROWS * self.program.maps[step.source].scale
             for start in range(first, last, rows):
                 stop = min(start + rows, last)
-                self._emit(made[:, start - first : stop - first], start, stop)
+                self.emit(made[:, start - first : stop - first], start, stop)
         for name in work.finished:
             del self.maps[name]
 
@@ -129,8 +138,8 @@ class _Run:
     def _residual(self, name: str, work: Work) -> Tensor | None:
         return self.maps[name].view(work.first, work.last, slice(work.step.channels)) if name else None
 
-    def _emit(self, drawing: Tensor, first: int, last: int) -> None:
-        """Rows of the drawing as pixels, without what lies beyond the photo."""
+    def emit(self, drawing: Tensor, first: int, last: int) -> None:
+        """Write rows of the drawing as pixels, without what lies beyond the photo."""
         if self.program.maps[DRAWING].scale == 1:
             drawing = F.pixel_shuffle(drawing, 4)
             photo = self.photo[:3, first:last]
