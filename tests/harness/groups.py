@@ -21,6 +21,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=_rank)
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Raise `UsageError` where pytest-xdist took no group: a release of pytest may hide node ids from it."""
+    if hasattr(session.config, "workerinput") and not all("@" in item.nodeid for item in session.items):
+        raise pytest.UsageError("pytest-xdist grouped no tests, so every worker would start every server.")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Share the cores: what workers start, or draw themselves, takes its part of them."""
     if hasattr(config, "workerinput"):
