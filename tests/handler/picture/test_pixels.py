@@ -401,6 +401,7 @@ def test_a_lab_profile() -> None:
 @pytest.mark.parametrize(
     "profile",
     [b"x", b"\0" * 128, srgb_profile()[:300], srgb_profile()[:128] + b"\0" * 400, b"\xff" * 3000, cmyk_profile()],
+    ids=["short", "zeros", "cut", "no-tags", "ones", "cmyk"],
 )
 def test_a_profile_that_cannot_be_used_is_ignored(profile: bytes) -> None:
     image = photo(64, 48)
