@@ -12,7 +12,7 @@ from animegan_gateway.queue.jobs import Ask, new_id
 from harness.collectors import PARENT, collector, traceparent
 from harness.gateways import Gateway, before
 from harness.pictures import encoded, photo
-from harness.servers import Server
+from harness.servers import Server, wait_until
 from harness.stores import AMPLE, KINDS, Place, ask, redis_server
 
 TRACE, QUIET = "1" * 32, "2" * 32
@@ -39,7 +39,8 @@ def test_a_job_stays_in_its_trace_through_a_restart(server: Server, tmp_path: Pa
 
         gateway.variables = {**before(server), **tracing}
         gateway.start()
-        assert requests.get(f"{gateway.url}/v1/styles/cel/thumbnail", timeout=120).ok
+        thumbnail = f"{gateway.url}/v1/styles/cel/thumbnail"  # 409 until it is drawn
+        wait_until(lambda: requests.get(thumbnail, timeout=120).ok, "the thumbnail")
         assert gateway.ended(quiet)["status"] == gateway.ended(job)["status"] == "done"
         assert gateway.stop() == 0
 

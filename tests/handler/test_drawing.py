@@ -7,13 +7,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from animegan.drawing import Drawing, Photo
 from animegan.looks import look_of
 from animegan.networks.families import load_network
 from animegan.options import Wish
-from animegan.picture.detail import choose_detail, lost_share
+from animegan.picture.detail import choose_detail
 from animegan.styles import get_style
 from animegan.stylizer import Stylizer
 from harness.peaks import counted_peak
@@ -38,12 +38,15 @@ def test_the_photo_is_shrunk_by_its_detail(detail: str, size: tuple[int, int]) -
     assert drawing("cel").small_size((1024, 683), detail) == size  # type: ignore[arg-type]
 
 
-def test_small_pictures_and_dense_ones_take_more_detail() -> None:
+def test_small_pictures_dense_ones_and_letters_take_more_detail() -> None:
     flat = Image.new("RGB", (1024, 768), "skyblue")
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (768, 1024, 3), dtype=np.uint8))
-    assert lost_share(flat) == 0
-    assert lost_share(noise) > 0.8
-    assert [choose_detail(picture) for picture in (flat, noise)] == ["bold", "medium"]
+    sign = Image.new("RGB", (1024, 768), "white")
+    for line in range(6):
+        ImageDraw.Draw(sign).text(
+            (40, 40 + 100 * line), "Platform 9: a train every 15 minutes" * 2, "black", font_size=24
+        )
+    assert [choose_detail(picture) for picture in (flat, noise, sign)] == ["bold", "medium", "medium"]
     assert [choose_detail(flat.resize((side, side))) for side in (600, 599, 300, 299)] == [
         "bold", "medium", "medium", "fine",
     ]  # fmt: skip

@@ -77,6 +77,7 @@ class Gateway:
             "ANIMEGAN_GATEWAY_LOG_FILE": str(self.folder / "gateway.log"),
             "PYTHONPATH": os.pathsep.join(sys.path),
         }
+        self.folder.mkdir(parents=True, exist_ok=True)
         with self.errors.open("w") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "animegan_gateway"], env={**inherited, **own, **self.variables}, stderr=errors

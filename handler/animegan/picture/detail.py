@@ -14,8 +14,9 @@ FACTORS: dict[Detail, float] = {"bold": 1.0, "medium": 1.5, "fine": 2.0}  # on a
 SMALL_PX = 600  # longest side under which `bold` leaves too few pixels for a face
 TINY_PX = 300  # the same for `medium`
 QUARTER = 4
-STEP = 0.04  # of luma's range: a pixel that is off by more is lost
-MOST_LOST = 0.3  # share of pixels; a lake loses 0.05, a face 0.1, a wooded ravine or a pagoda 0.35 and more
+# The most pixels, as a share of all, that may be off by more than a step of luma's range. By the small step a lake
+# loses 0.05, a face 0.1, a wooded ravine or a pagoda 0.35 and more; by the large one a page of letters 0.04, a face 0.003.
+MOST_LOST = ((0.04, 0.3), (0.3, 0.015))
 
 
 def choose_detail(photo: Image.Image) -> Detail:
@@ -23,15 +24,16 @@ def choose_detail(photo: Image.Image) -> Detail:
     longest = max(photo.size)
     if longest < TINY_PX:
         return "fine"
-    return "medium" if longest < SMALL_PX or lost_share(photo) > MOST_LOST else "bold"
+    return "medium" if longest < SMALL_PX or loses_much(photo) else "bold"
 
 
-def lost_share(photo: Image.Image) -> float:
-    """Return the share of pixels, 0 to 1, that differ visibly in luma after shrinking to a quarter of the sides."""
+def loses_much(photo: Image.Image) -> bool:
+    """Return whether shrinking to a quarter of the sides loses texture over the picture, or strokes such as letters."""
     luma = photo.convert("L")
     small = luma.resize([max(1, side // QUARTER) for side in luma.size], Image.Resampling.BOX)
     back = np.asarray(small.resize(luma.size, Image.Resampling.BICUBIC), dtype=np.int16)
-    return float((np.abs(back - np.asarray(luma)) > STEP * 255).mean())
+    off = np.abs(back - np.asarray(luma))
+    return any(float((off > step * 255).mean()) > most for step, most in MOST_LOST)
 
 
 def shrunk_size(size: Size, factor: float) -> Size:
