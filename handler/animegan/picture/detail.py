@@ -15,7 +15,7 @@ SMALL_PX = 600  # longest side under which `bold` leaves too few pixels for a fa
 TINY_PX = 300  # the same for `medium`
 QUARTER = 4
 # The most pixels, as a share of all, that may be off by more than a step of luma's range. By the small step a lake
-# loses 0.05, a face 0.1, a wooded ravine or a pagoda 0.35 and more; by the large one a page of letters 0.04, a face 0.003.
+# loses 0.05, a face 0.1, a wooded ravine or a pagoda 0.35 and more; by the large one a page of letters 0.04, a face 0.
 MOST_LOST = ((0.04, 0.3), (0.3, 0.015))
 
 
