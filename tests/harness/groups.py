@@ -1,6 +1,7 @@
 """Which tests share a process: pytest-xdist gives a group to one worker, so a shared server starts once.
 
-A group is what takes the same shared server, else a file's tests; `xdist_group` on a test or a file says otherwise.
+A group is what takes the same shared server or image, else a file's tests; `xdist_group` on a test or a file
+says otherwise.
 """
 
 from __future__ import annotations
@@ -9,14 +10,15 @@ import os
 
 import pytest
 
-SERVERS = ("mortal", "server")  # the fixtures of servers that files share
+# What files share by a fixture of theirs, the longest first: two servers, and the image of the containers.
+GROUPS = {"mortal": "mortal", "server": "server", "image": "containers", "pod": "containers", "stack": "containers"}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(_group(item)))
+            item.add_marker(pytest.mark.xdist_group(_shared(item) or item.path.stem))
     if hasattr(config, "workerinput"):
         items.sort(key=_rank)
 
@@ -34,15 +36,14 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, threads)))
 
 
-def _group(item: pytest.Item) -> str:
+def _shared(item: pytest.Item) -> str | None:
     fixtures = getattr(item, "fixturenames", ())
-    return next((name for name in SERVERS if name in fixtures), item.path.stem)
+    return next((group for fixture, group in GROUPS.items() if fixture in fixtures), None)
 
 
 def _rank(item: pytest.Item) -> int:
-    """The longest first, so that no worker begins one when the others are done: shared servers, servers, the rest."""
-    fixtures = getattr(item, "fixturenames", ())
-    for rank, name in enumerate(SERVERS):
-        if name in fixtures:
-            return rank
-    return len(SERVERS) + (item.get_closest_marker("server") is None)
+    """The longest first, so that no worker begins one when the others are done: what is shared, servers, the rest."""
+    order = [*dict.fromkeys(GROUPS.values())]
+    if shared := _shared(item):
+        return order.index(shared)
+    return len(order) + (item.get_closest_marker("server") is None)
