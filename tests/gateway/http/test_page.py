@@ -219,7 +219,7 @@ def test_it_is_readable_by_day_and_by_night(gateway: Gateway, photos: list[Path]
 
 
 def test_a_style_that_is_not_for_commerce_says_so_wherever_it_is_shown(tmp_path: Path, photos: list[Path]) -> None:
-    weights = ROOT / "model_store" / "cel.safetensors"
+    weights = ROOT / "model_store" / "classic.safetensors"
     home = {"ANIMEGAN_HOME": str(tmp_path)}
     words = ["import", str(weights), "--style", "mine", "--license", "CC-BY-NC-4.0", "--noncommercial"]
     subprocess.run([sys.executable, "-m", "animegan_cli", *words], env={**os.environ, **PATHS, **home}, check=True)
