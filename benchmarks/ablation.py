@@ -262,7 +262,7 @@ class _Graphed(_Wrapped):
     def __init__(self, device: torch.device, network: str, *, graph: bool) -> None:
         engine = ours(device, "whole", network)
         super().__init__(engine)
-        engine.network._graphs._usable = graph
+        vars(engine.network)["_graphs"]._usable = graph
         self.warm: set[torch.Size] = set()
 
     def draw(self, picture: Tensor) -> Tensor:

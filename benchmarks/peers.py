@@ -82,7 +82,7 @@ def traced_16(device: torch.device, network: str) -> Contender:
     return traced_half(device, EXAMPLE_PX, network)
 
 
-def onnx_runtime(device: torch.device, network: str) -> Contender:
+def onnx_runtime(device: torch.device, network: str = "animegan2") -> Contender:
     onnxruntime = _package("onnxruntime")
     provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}[device.type]
     if provider not in onnxruntime.get_available_providers():

@@ -56,7 +56,7 @@ def test_ink_has_no_colour() -> None:
 def font() -> ImageFont.FreeTypeFont:
     """The font whose capitals are `LETTER_PX` high."""
     sizes = (ImageFont.load_default(size) for size in range(LETTER_PX, 3 * LETTER_PX))
-    fitting = (face for face in sizes if face.getbbox("H")[3] - face.getbbox("H")[1] >= LETTER_PX)  # type: ignore[union-attr]
+    fitting = (face for face in sizes if face.getbbox("H")[3] - face.getbbox("H")[1] >= LETTER_PX)
     return next(fitting)  # type: ignore[return-value]
 
 

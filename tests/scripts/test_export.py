@@ -141,7 +141,7 @@ def test_the_norm_of_a_large_picture_is_exact(data: bytes, cel: dict[str, Tensor
 def test_redraw_draws_four_times_as_large_as_pytorch_does(
     redraw_data: bytes, fast: bool, batch: int, height: int, width: int
 ) -> None:
-    photo = (noise(batch, height, width) + 1) / 2
+    photo = np.abs(noise(batch, height, width))
     network = define_network("redraw", verify(get_style("ink"), fast=fast))
     drawn = run(redraw_data, photo=photo)
     assert drawn.shape == (batch, 3, 4 * height, 4 * width)
