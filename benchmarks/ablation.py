@@ -1,11 +1,12 @@
 """The article's steps one by one, then ours: peak memory, time, and how close the picture stays to the original's.
 
-`scripts/benchmark ablation [--side PX]` (1024 by default). Each row in a process of its own, on the CPU and on the
-GPU where there is one. The peak is above idle, that is after the weights were loaded and a small picture was drawn:
-resident memory on the CPU, what is allocated on the GPU; `held` is what was not given back after the run. PSNR's peak
-is the full range, -1 to 1, of what is drawn before it is rounded to 8 bits. The article's limit does nothing to a
-picture of the table's size, so its rows draw a larger photo, as it is and fitted. The rows of callers draw as many
-pictures, and their seconds are for one.
+`scripts/benchmark ablation [--side PX] [--network animegan2]` (1024 by default). `redraw` and `redraw_video` draw the
+picture from a quarter of its sides; their results are `ablation_redraw` and so on. Each row in a process of its own, on
+the CPU and on the GPU where there is one. The peak is above idle, that is after the weights were loaded and a small
+picture was drawn: resident memory on the CPU, what is allocated on the GPU; `held` is what was not given back after the
+run. PSNR's peak is the full range, -1 to 1, of what is drawn before it is rounded to 8 bits. The article's limit does
+nothing to a picture of the table's size, so its rows draw a larger photo, as it is and fitted. The rows of callers draw
+as many pictures, and their seconds are for one.
 """
 
 from __future__ import annotations
@@ -32,12 +33,14 @@ from animegan.resources import memory
 from benchmarks import fresh
 from benchmarks.contenders import (
     EXAMPLE_PX,
+    NETWORKS,
     Contender,
-    Ours,
     Stock,
-    generator,
+    definition,
+    ours,
     photo,
     precisions,
+    result_name,
     traced_fp32,
     traced_half,
 )
@@ -53,48 +56,44 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Row:
-    """`make` is called in the row's own process, with the device and the side; `picture` gives the picture's size."""
+    """`make` is called in the row's own process, with device, side and network; `picture` gives the picture's size."""
 
     name: str
-    make: Callable[[torch.device, int], Contender]
+    make: Callable[[torch.device, int, str], Contender]
     picture: Callable[[int], Size]
     pictures: int = 1
 
 
-def original(device: torch.device, _side: int) -> Contender:
-    return Stock(generator().to(device).train().requires_grad_(True), device, grad=True)
+def original(device: torch.device, _side: int, network: str) -> Contender:
+    return Stock(definition(network).to(device).train().requires_grad_(True), device, grad=True)
 
 
-def no_grad(device: torch.device, _side: int) -> Contender:
-    return Stock(generator().to(device), device)
+def no_grad(device: torch.device, _side: int, network: str) -> Contender:
+    return Stock(definition(network).to(device), device)
 
 
-def fitted(device: torch.device, side: int) -> Contender:
-    return _Fitted(no_grad(device, side), side)
+def fitted(device: torch.device, side: int, network: str) -> Contender:
+    return _Fitted(no_grad(device, side, network), side)
 
 
-def cleaned_up(device: torch.device, side: int) -> Contender:
-    return _CleanedUp(no_grad(device, side), device)
+def cleaned_up(device: torch.device, side: int, network: str) -> Contender:
+    return _CleanedUp(no_grad(device, side, network), device)
 
 
-def torchscript(device: torch.device, side: int) -> Contender:
-    return _CleanedUp(traced_fp32(device, min(EXAMPLE_PX, side)), device)
+def torchscript(device: torch.device, side: int, network: str) -> Contender:
+    return _CleanedUp(traced_fp32(device, min(EXAMPLE_PX, side), network), device)
 
 
-def at_once(device: torch.device, side: int) -> Contender:
-    return _Callers(torchscript(device, side), one_at_a_time=False)
+def at_once(device: torch.device, side: int, network: str) -> Contender:
+    return _Callers(torchscript(device, side, network), one_at_a_time=False)
 
 
-def queued(device: torch.device, side: int) -> Contender:
-    return _Callers(torchscript(device, side), one_at_a_time=True)
+def queued(device: torch.device, side: int, network: str) -> Contender:
+    return _Callers(torchscript(device, side, network), one_at_a_time=True)
 
 
-def sixteen_bits(device: torch.device, side: int) -> Contender:
-    return traced_half(device, min(EXAMPLE_PX, side))
-
-
-def ours(mode: Mode) -> Callable[[torch.device, int], Contender]:
-    return _Mode(mode)
+def sixteen_bits(device: torch.device, side: int, network: str) -> Contender:
+    return traced_half(device, min(EXAMPLE_PX, side), network)
 
 
 def square(side: int) -> Size:
@@ -114,8 +113,8 @@ def half_the_side(side: int) -> Size:
 class _Mode:
     mode: Mode
 
-    def __call__(self, device: torch.device, _side: int) -> Contender:
-        return Ours(device, self.mode)
+    def __call__(self, device: torch.device, _side: int, network: str) -> Contender:
+        return ours(device, self.mode, network)
 
 
 @dataclass(frozen=True)
@@ -124,10 +123,10 @@ class _Launched:
 
     graph: bool
 
-    def __call__(self, device: torch.device, _side: int) -> Contender:
+    def __call__(self, device: torch.device, _side: int, network: str) -> Contender:
         if device.type != "cuda":
             raise NotMeasured("CUDA graphs are a GPU's")
-        return _Graphed(device, graph=self.graph)
+        return _Graphed(device, network, graph=self.graph)
 
 
 ROWS = (
@@ -140,9 +139,9 @@ ROWS = (
     Row(f"{CALLERS} callers, no queue", at_once, square, CALLERS),
     Row(f"{CALLERS} callers, queue", queued, square, CALLERS),
     Row("ours: 16 bits", sixteen_bits, square),
-    Row("ours: fused, whole", ours("whole"), square),
-    Row("ours: bands", ours("bands"), square),
-    Row("ours: recompute", ours("recompute"), square),
+    Row("ours: fused, whole", _Mode("whole"), square),
+    Row("ours: bands", _Mode("bands"), square),
+    Row("ours: recompute", _Mode("recompute"), square),
     Row("ours: half the side, whole", _Launched(graph=False), half_the_side),
     Row("ours: half the side, graph", _Launched(graph=True), half_the_side),
 )
@@ -151,14 +150,16 @@ ROWS = (
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="scripts/benchmark ablation")
     parser.add_argument("--side", type=int, default=SIDE_PX, metavar="PX", help=f"of the square (default {SIDE_PX})")
-    side = parser.parse_args(arguments).side
-    rows = [row for device in ("cpu", "cuda") for row in measure_all(device, side)]
+    parser.add_argument("--network", choices=NETWORKS, default="animegan2", help="default animegan2")
+    options = parser.parse_args(arguments)
+    side, network = options.side, options.network
+    rows = [row for device in ("cpu", "cuda") for row in measure_all(device, side, network)]
     print()
     table(tuple(rows[0]), [tuple(row.values()) for row in rows])
-    store("ablation", {"side_px": side, "precision_of_ours": precisions(), "rows": rows})
+    store(result_name("ablation", network), {"side_px": side, "precision_of_ours": precisions(), "rows": rows})
 
 
-def measure_all(device: str, side: int) -> list[dict[str, Any]]:
+def measure_all(device: str, side: int, network: str) -> list[dict[str, Any]]:
     """Every row on that device, in order."""
     found = []
     with tempfile.TemporaryDirectory(prefix="animegan-ablation-") as folder:
@@ -168,7 +169,7 @@ def measure_all(device: str, side: int) -> list[dict[str, Any]]:
             print(f"{device}: {row.name} ...", flush=True)
             try:
                 fresh.device(device)
-                figures |= fresh.call(measure, row.name, device, side, Path(folder) / f"{index}.npy")
+                figures |= fresh.call(measure, row.name, device, side, network, Path(folder) / f"{index}.npy")
                 figures["psnr_db"] = _psnr(Path(folder), index)
             except NotMeasured as reason:
                 figures["not_measured"] = str(reason)
@@ -176,10 +177,10 @@ def measure_all(device: str, side: int) -> list[dict[str, Any]]:
     return found
 
 
-def measure(name: str, device_name: str, side: int, file: Path) -> dict[str, float]:
+def measure(name: str, device_name: str, side: int, network: str, file: Path) -> dict[str, float]:
     """One row's figures; what it draws goes into `file`. Runs in the row's own process."""
     row, device = next(row for row in ROWS if row.name == name), fresh.device(device_name)
-    contender = row.make(device, side)
+    contender = row.make(device, side, network)
     for _ in range(2):  # TorchScript profiles the first run and optimises before the second
         contender.draw(photo(WARMUP_PX, WARMUP_PX).to(device))
     picture = photo(*row.picture(side)).to(device)
@@ -257,18 +258,19 @@ class _Callers(_Wrapped):
             return list(pool.map(one, range(CALLERS)))[-1]
 
 
-class _Graphed(Ours):
-    def __init__(self, device: torch.device, *, graph: bool) -> None:
-        super().__init__(device, "whole")
-        self.network._graphs._usable = graph
+class _Graphed(_Wrapped):
+    def __init__(self, device: torch.device, network: str, *, graph: bool) -> None:
+        engine = ours(device, "whole", network)
+        super().__init__(engine)
+        vars(engine.network)["_graphs"]._usable = graph
         self.warm: set[torch.Size] = set()
 
     def draw(self, picture: Tensor) -> Tensor:
         if picture.shape not in self.warm:
             for _ in range(OFTEN):
-                super().draw(picture)
+                self.contender.draw(picture)
             self.warm.add(picture.shape)
-        return super().draw(picture)
+        return self.contender.draw(picture)
 
 
 if __name__ == "__main__":

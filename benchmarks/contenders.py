@@ -1,4 +1,4 @@
-"""Ways to draw a picture, for comparisons: the network's definition in stock PyTorch, and this project's engine."""
+"""Ways to draw a picture, for comparisons: a network's definition in stock PyTorch, and this project's engine."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from animegan.networks.animegan2 import bands
 from animegan.networks.animegan2.fused import trace
@@ -18,7 +19,9 @@ from animegan.networks.animegan2.generator import Generator, build
 from animegan.networks.animegan2.layout import Shape, layout
 from animegan.networks.animegan2.network import Network
 from animegan.networks.animegan2.plan import BAND_BYTES, banded, plans, whole
+from animegan.networks.families import define_network, load_network
 from animegan.networks.plan import Mode, Plan
+from animegan.networks.redraw.plan import EDGE_PX, ENLARGED
 from animegan.networks.weights import load_weights
 from animegan.resources.hardware import pick_precision
 from animegan.styles import get_style, verify
@@ -26,6 +29,8 @@ from benchmarks.fresh import NotMeasured
 
 PHOTOS = Path(__file__).resolve().parents[1] / "docs" / "photos"
 EXAMPLE_PX = 512  # that the article traces with
+# By name: the style whose weights are drawn with, and whether they are those of `quality=fast`.
+NETWORKS = {"animegan2": ("classic", False), "redraw": ("cel", False), "redraw_video": ("cel", True)}
 
 Net = Callable[[Tensor], Tensor]
 
@@ -51,6 +56,47 @@ def generator() -> Generator:
     """The network's definition with the default style's weights, for inference, laid out as PyTorch does by default."""
     network = build(load_weights(verify(get_style("classic"))))
     return network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload, no-any-return]
+
+
+class Redrawn(nn.Module):
+    """One of `redraw`'s networks as a contender's: photo and drawing are of one size, in [-1, 1].
+
+    The photo is shrunk to a quarter of its sides, which 4 must divide, and its edges are mirrored as the engine does.
+    """
+
+    def __init__(self, net: Net) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, photo: Tensor) -> Tensor:
+        small = F.pad(shrink((photo + 1) / 2), (EDGE_PX,) * 4, "reflect")
+        rim = ENLARGED * EDGE_PX
+        drawing = self.net(small)[:, :, rim:-rim, rim:-rim].clamp(0, 1)
+        return drawing * 2 - 1
+
+
+def shrink(photo: Tensor) -> Tensor:
+    """Return (N, 3, h, w) in 0..1 of (N, 3, 4h, 4w): means over 4×4 px."""
+    return F.avg_pool2d(photo, ENLARGED)
+
+
+def weights_of(network: str) -> Path:
+    """Return the file with the weights of one of `NETWORKS`."""
+    style, fast = NETWORKS[network]
+    return verify(get_style(style), fast=fast)
+
+
+def definition(network: str) -> nn.Module:
+    """Return the definition of one of `NETWORKS`, (N, 3, H, W) in [-1, 1] to the same, laid out as `generator`."""
+    if network == "animegan2":
+        return generator()
+    stock = define_network("redraw", weights_of(network))
+    return Redrawn(stock.to(memory_format=torch.contiguous_format))  # type: ignore[call-overload]
+
+
+def result_name(benchmark: str, network: str) -> str:
+    """Return the name of a benchmark's result with that network: AnimeGANv2's generator is the article's."""
+    return benchmark if network == "animegan2" else f"{benchmark}_{network}"
 
 
 def half(device: torch.device) -> torch.dtype:
@@ -100,17 +146,19 @@ class Stock:
             return self.net(x)
 
 
-def traced_fp32(device: torch.device, example_px: int = EXAMPLE_PX) -> Stock:
+def traced_fp32(device: torch.device, example_px: int = EXAMPLE_PX, network: str = "animegan2") -> Stock:
     """As the article does it."""
-    return Stock(_traced(generator().to(device), torch.zeros(1, 3, example_px, example_px, device=device)), device)
+    return Stock(
+        _traced(definition(network).to(device), torch.zeros(1, 3, example_px, example_px, device=device)), device
+    )
 
 
-def traced_half(device: torch.device, example_px: int = EXAMPLE_PX) -> Stock:
+def traced_half(device: torch.device, example_px: int = EXAMPLE_PX, network: str = "animegan2") -> Stock:
     """In 16 bits, channels-last and frozen. Raises `NotMeasured` where the engine takes no 16 bits."""
     dtype = half(device)
-    network = generator().to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = definition(network).to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     example = torch.zeros(1, 3, example_px, example_px, device=device, dtype=dtype)
-    made = _traced(network, example.to(memory_format=torch.channels_last))
+    made = _traced(net, example.to(memory_format=torch.channels_last))
     return Stock(torch.jit.freeze(made), device, dtype, torch.channels_last)
 
 
@@ -152,6 +200,36 @@ class Ours:
         with mock.patch.object(bands, "to_pixels", lambda values: values):
             bands.draw(self.network._weights, picture[0], out, laid)
         return out.permute(2, 0, 1)[None]
+
+
+class OursRedraw:
+    """As `Ours`, of one of `redraw`'s networks; its values are rounded to 8 bits, as it draws no others."""
+
+    def __init__(self, device: torch.device, mode: Mode | Literal["planned"], network: str) -> None:
+        style, fast = NETWORKS[network]
+        self.mode = mode
+        self.network = load_network("redraw", get_style(style), device, pick_precision("auto", device), fast=fast)
+
+    def plan(self, small: Tensor) -> Plan:
+        """Return the fastest plan of the mode for the shrunk photo. Raises `NotMeasured` where there is none."""
+        plans = [*self.network.plans(small.shape[1], small.shape[2], 1)]
+        found = [plan for plan in plans if self.mode in ("planned", plan.mode)]
+        if not found:
+            raise NotMeasured(f"this network has no plan {self.mode!r} for such a picture")
+        return found[0]
+
+    def draw(self, picture: Tensor) -> Tensor:
+        planes = shrink(picture.permute(0, 3, 1, 2).float())
+        small = planes.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+        return self.network.draw(small, self.plan(small))
+
+    def values(self, picture: Tensor) -> Tensor:
+        return self.draw(picture).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+
+
+def ours(device: torch.device, mode: Mode | Literal["planned"], network: str) -> Ours | OursRedraw:
+    """Return the engine, drawing with one of `NETWORKS` in that mode."""
+    return Ours(device, mode) if network == "animegan2" else OursRedraw(device, mode, network)
 
 
 def plan_of(shape: Shape, mode: Mode | Literal["planned"], *, cuda: bool) -> Plan:

@@ -1,11 +1,12 @@
 """The engine beside other ways to run the same network, interleaved: each round draws every size with each in turn.
 
-`scripts/benchmark peers [--sizes 512x512 1024x1024 1600x900] [--rounds 3]`. Each contender has a process of its own
-for the whole run, and the machine to itself while it draws. `ratio` is the median over ours; `ratio_min` and
-`ratio_max` are the extremes over the rounds. Pictures are 8-bit, in and out, for every contender. `setup_seconds` is
-what loading and the first picture of each size take: for torch.compile, compiling. ONNX Runtime runs what `animegan
-export` writes, and so does OpenVINO, which is no requirement of this project: `.venv/bin/python -m pip install
---no-deps --target build/peers openvino` puts it where this benchmark looks.
+`scripts/benchmark peers [--network animegan2] [--sizes 512x512 1024x1024 1600x900] [--rounds 3]`. `redraw` and
+`redraw_video` draw the picture from a quarter of its sides; their results are `peers_redraw` and so on. Each contender
+has a process of its own for the whole run, and the machine to itself while it draws. `ratio` is the median over ours;
+`ratio_min` and `ratio_max` are the extremes over the rounds. Pictures are 8-bit, in and out, for every contender.
+`setup_seconds` is what loading and the first picture of each size take: for torch.compile, compiling. ONNX Runtime runs
+what `animegan export` writes, and so does OpenVINO, which is no requirement of this project: `.venv/bin/python -m pip
+install --no-deps --target build/peers openvino` puts it where this benchmark looks.
 """
 
 from __future__ import annotations
@@ -26,9 +27,24 @@ from torch import Tensor
 
 from animegan.networks.weights import load_weights
 from animegan.resources.hardware import cpu_count
-from animegan.styles import get_style, verify
 from benchmarks import fresh
-from benchmarks.contenders import Contender, Ours, Stock, generator, half, photo, precisions, traced_fp32, traced_half
+from benchmarks.contenders import (
+    EXAMPLE_PX,
+    NETWORKS,
+    Contender,
+    Net,
+    Redrawn,
+    Stock,
+    definition,
+    half,
+    ours,
+    photo,
+    precisions,
+    result_name,
+    traced_fp32,
+    traced_half,
+    weights_of,
+)
 from benchmarks.fresh import WARMUP_PX, NotMeasured
 from benchmarks.result import store, table
 
@@ -39,64 +55,76 @@ OTHER_PACKAGES = Path(__file__).resolve().parents[1] / "build" / "peers"
 Size = tuple[int, int]
 
 
-def planned(device: torch.device) -> Contender:
-    return Ours(device, "planned")
+def planned(device: torch.device, network: str) -> Contender:
+    return ours(device, "planned", network)
 
 
-def whole(device: torch.device) -> Contender:
-    return Ours(device, "whole")
+def whole(device: torch.device, network: str) -> Contender:
+    return ours(device, "whole", network)
 
 
-def eager(device: torch.device) -> Contender:
-    return Stock(generator().to(device), device)
+def eager(device: torch.device, network: str) -> Contender:
+    return Stock(definition(network).to(device), device)
 
 
-def compiled(device: torch.device) -> Contender:
+def compiled(device: torch.device, network: str) -> Contender:
     dtype = _half_or_fp32(device)
-    network = generator().to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = definition(network).to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     torch._inductor.config.freezing = True
-    return Stock(torch.compile(network), device, dtype, torch.channels_last)
+    return Stock(torch.compile(net), device, dtype, torch.channels_last)
 
 
-def onnx_runtime(device: torch.device) -> Contender:
+def traced(device: torch.device, network: str) -> Contender:
+    return traced_fp32(device, EXAMPLE_PX, network)
+
+
+def traced_16(device: torch.device, network: str) -> Contender:
+    return traced_half(device, EXAMPLE_PX, network)
+
+
+def onnx_runtime(device: torch.device, network: str = "animegan2") -> Contender:
     onnxruntime = _package("onnxruntime")
     provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}[device.type]
     if provider not in onnxruntime.get_available_providers():
         raise NotMeasured("this onnxruntime runs on the CPU only")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cpu_count()
-    session = onnxruntime.InferenceSession(_onnx(), options, providers=[provider])
+    session = onnxruntime.InferenceSession(_onnx(network), options, providers=[provider])
 
     def run(x: Tensor) -> Tensor:
         [drawn] = session.run(None, {"photo": x.cpu().numpy()})
         return torch.from_numpy(drawn)
 
-    return Stock(run, device)
+    return Stock(_whole_picture(run, network), device)
 
 
-def openvino(device: torch.device) -> Contender:
+def openvino(device: torch.device, network: str) -> Contender:
     if device.type != "cpu":
         raise NotMeasured("OpenVINO does not run on this GPU")
     sys.path.append(str(OTHER_PACKAGES))
     core = _package("openvino").Core()
     hint = {torch.bfloat16: "bf16", torch.float32: "f32"}[_half_or_fp32(device)]
     options = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": cpu_count()}
-    model = core.compile_model(core.read_model(_onnx()), "CPU", options)
+    model = core.compile_model(core.read_model(_onnx(network)), "CPU", options)
 
     def run(x: Tensor) -> Tensor:
         return torch.from_numpy(np.array(model(x.numpy())[0]))
 
-    return Stock(run, device)
+    return Stock(_whole_picture(run, network), device)
 
 
-Make = Callable[[torch.device], Contender]
+def _whole_picture(net: Net, network: str) -> Net:
+    return net if network == "animegan2" else Redrawn(net)
+
+
+Make = Callable[[torch.device, str], Contender]
 
 CONTENDERS: dict[str, Make] = {
     "ours, as planned": planned,
     "ours, whole": whole,
     "eager fp32": eager,
-    "traced fp32": traced_fp32,
-    "traced 16 bits": traced_half,
+    "traced fp32": traced,
+    "traced 16 bits": traced_16,
     "torch.compile": compiled,
     "ONNX Runtime fp32": onnx_runtime,
     "OpenVINO 16 bits": openvino,
@@ -117,26 +145,33 @@ def _package(name: str) -> Any:
         raise NotMeasured(f"{name} is not installed") from None
 
 
-def _onnx() -> bytes:
+def _onnx(network: str) -> bytes:
     _package("onnx")
-    from animegan_cli.weights.onnx_model import onnx_model  # noqa: PLC0415 - an optional package
+    from animegan_cli.weights.onnx_models import onnx_model  # noqa: PLC0415 - an optional package
 
-    data: bytes = onnx_model(load_weights(verify(get_style("classic"))), {}, "").SerializeToString()
+    family = network.partition("_")[0]
+    data: bytes = onnx_model(family, load_weights(weights_of(network)), {}, "").SerializeToString()
     return data
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="scripts/benchmark peers")
+    parser.add_argument("--network", choices=NETWORKS, default="animegan2", help="default animegan2")
     parser.add_argument("--sizes", type=_size, nargs="+", default=[_size(text) for text in SIZES], metavar="WxH")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"default {ROUNDS}")
     options = parser.parse_args(arguments)
-    rows = [row for device in ("cpu", "cuda") for row in compare(device, options.sizes, options.rounds)]
+    rows = [
+        row for device in ("cpu", "cuda") for row in compare(device, options.network, options.sizes, options.rounds)
+    ]
     print()
     table(tuple(rows[0]), [tuple(row.values()) for row in rows])
-    store("peers", {"rounds": options.rounds, "precision_of_ours": precisions(), "rows": rows})
+    store(
+        result_name("peers", options.network),
+        {"rounds": options.rounds, "precision_of_ours": precisions(), "rows": rows},
+    )
 
 
-def compare(device: str, sizes: Sequence[Size], rounds: int) -> list[dict[str, Any]]:
+def compare(device: str, network: str, sizes: Sequence[Size], rounds: int) -> list[dict[str, Any]]:
     """A row for each contender and size."""
     workers: dict[str, ProcessPoolExecutor] = {}
     setup: dict[str, float] = {}
@@ -148,7 +183,7 @@ def compare(device: str, sizes: Sequence[Size], rounds: int) -> list[dict[str, A
             try:
                 fresh.device(device)
                 workers[name] = fresh.worker()
-                setup[name] = workers[name].submit(_set_up, name, device, sizes).result()
+                setup[name] = workers[name].submit(_set_up, name, device, network, sizes).result()
             except BrokenProcessPool:
                 missing[name] = "its process was killed"
             except NotMeasured as reason:
@@ -190,11 +225,11 @@ _drawn: dict[Size, Callable[[], Tensor]] = {}  # in a contender's process
 _device: list[torch.device] = []
 
 
-def _set_up(name: str, device_name: str, sizes: Sequence[Size]) -> float:
+def _set_up(name: str, device_name: str, network: str, sizes: Sequence[Size]) -> float:
     start = time.perf_counter()
     device = fresh.device(device_name)
     _device.append(device)
-    contender = CONTENDERS[name](device)
+    contender = CONTENDERS[name](device, network)
     if name != "torch.compile":  # which would compile for these too
         for _ in range(2):  # TorchScript profiles the first run and optimises before the second
             contender.draw(photo(WARMUP_PX, WARMUP_PX).to(device))

@@ -68,7 +68,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Style:
-    """A style that the server knows. Only an `installed` one can be asked for; `thumbnail` is a path on the server."""
+    """A style that the server knows. Only an `installed` one can be asked for; `thumbnail` is a path on the server.
+
+    `fast`: it has a small network. `details`: what `detail` may be beside auto.
+    """
 
     id: str
     title: str
@@ -79,6 +82,8 @@ class Style:
     installed: bool
     default: bool
     source: str | None
+    fast: bool
+    details: tuple[str, ...]
     thumbnail: str | None
 
 

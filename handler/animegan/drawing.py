@@ -124,9 +124,8 @@ class Drawing:
         with record_function("transfer"):
             small = upload([self._small(photo, plan) for photo in photos], self.device)
         drawing = self.network.draw(small, plan.network)
-        with record_function("finish"):
-            if self.look.detail or self.chain.steps:
-                drawing = torch.stack([self._finished(picture, size, plan.finish_rows) for picture in drawing])
+        if self.look.detail or self.chain.steps:
+            drawing = torch.stack([self._finished(picture, size, plan.finish_rows) for picture in drawing])
         if wish.strength < 1 or wish.color == "photo":
             with record_function("blend"):
                 fitted = upload([photo.fitted for photo in photos], self.device)
@@ -142,7 +141,8 @@ class Drawing:
 
     def _finished(self, drawing: Tensor, size: Size, rows: int) -> Tensor:
         """Return a drawing at that size, finished, (H, W, 3)."""
-        scaled = self._scaled(drawing, size)
+        with record_function("scale"):
+            scaled = self._scaled(drawing, size)
         return self.chain.apply(scaled, rows) if self.chain.steps else scaled
 
     def _scaled(self, drawing: Tensor, size: Size) -> Tensor:

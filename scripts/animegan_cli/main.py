@@ -16,6 +16,7 @@ from rich.console import Console
 
 from animegan import __version__
 from animegan.errors import AnimeganError, BadOption, BadSetting
+from animegan.looks import look_of
 from animegan.report import notes
 from animegan.styles import bundled_styles, get_style
 from animegan.styles import styles as all_styles
@@ -325,18 +326,26 @@ def export_style(
     style_id: Annotated[
         str, typer.Option("--style", metavar="ID", help="A style's id; `animegan styles` lists them.")
     ] = "classic",
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Write the small network that draws at quality=fast, softer.")
+    ] = False,
 ) -> None:
-    """Write a style's generator as an ONNX file, to run it elsewhere; compared with PyTorch if onnxruntime is there."""
-    style = get_style(style_id)
-    from animegan_cli.weights.export import export  # noqa: PLC0415
+    """Write a style's network as an ONNX file, to run it elsewhere; compared with PyTorch if onnxruntime is there.
 
-    difference = export(onnx, style)
+    What the look does before and after its network is not in the file.
+    """
+    style = get_style(style_id)
+    from animegan_cli.weights.export import export, left_out  # noqa: PLC0415
+
+    difference = export(onnx, style, fast=fast)
     _show_licence(style)
     print(f"Wrote {onnx} ({onnx.stat().st_size / 2**20:.0f} MiB)", flush=True)
+    if rest := left_out(look_of(style)):
+        print(f"Not in the file: {rest}.", flush=True)
     if difference is None:
         print("Checked by onnx.checker only. Install onnxruntime to have it compared with PyTorch.", flush=True)
     else:
-        print(f"Checked in ONNX Runtime: at most {difference:.1g} from PyTorch, on a scale from -1 to 1.", flush=True)
+        print(f"Checked in ONNX Runtime: at most {difference:.1g} from PyTorch.", flush=True)
 
 
 @app.command("profile")
@@ -345,6 +354,9 @@ def profile_picture(
     style: Annotated[str, typer.Option(help="A style's id; `animegan styles` lists them.")] = "",
     max_side: Annotated[
         str, typer.Option(metavar="PX", help="Limit on the longest side; a larger photo is fitted.")
+    ] = "",
+    quality: Annotated[
+        str, typer.Option(metavar="1-100|fast", help="Of JPEG and WebP; fast: drawn by the small network, softer.")
     ] = "",
     trace: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write PyTorch's trace too, for Perfetto or chrome://tracing.")
@@ -357,7 +369,8 @@ def profile_picture(
     """Show where the time and the memory of one picture go, by phase, on the server's own settings."""
     from animegan_cli import profile as work  # noqa: PLC0415
 
-    result = work.profile(image, {"style": style, "max_side": max_side}, trace=trace, snapshot=snapshot)
+    options = {"style": style, "max_side": max_side, "quality": quality}
+    result = work.profile(image, options, trace=trace, snapshot=snapshot)
     console = screen()
     console.print(work.summary(result))
     console.print(work.table(result))

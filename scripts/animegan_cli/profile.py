@@ -33,7 +33,6 @@ from torch.profiler import ProfilerActivity, record_function
 
 from animegan import settings
 from animegan.errors import BadOption, BadSetting
-from animegan.networks.animegan2.layers import LAYERS
 from animegan.networks.plan import Plan, megabytes
 from animegan.pipeline import Item, Pipeline
 from animegan.report import Report
@@ -42,8 +41,8 @@ from animegan_cli.checkout import ROOT
 from animegan_cli.replacing import replacing
 
 _TOTAL = "total"
-_ON_DEVICE = ("transfer", *dict.fromkeys(layer.name.partition(".")[0] for layer in LAYERS))
-PHASES = ("decode", "plan", *_ON_DEVICE, "encode", _TOTAL)
+_ON_HOST = ("decode", "plan", "encode", _TOTAL)  # all others run on the device
+_AROUND = ("run", _TOTAL)  # marks that hold others
 
 _SERVED = ROOT / "config" / "animegan.toml"  # which scripts/serve names too
 _LOOK_EVERY_S = 0.001
@@ -129,13 +128,14 @@ def profile(
             watched, _ = _run(pipeline, data, options)
     assert item.report
     assert item.plan
+    assert item.options
     return Profile(
         phases=_phases(timed, watched, watch, pipeline.device),
         report=item.report,
         plan=item.plan,
         device=pipeline.device,
         threads=torch.get_num_threads(),
-        budget_bytes=pipeline.stylizer(item.report.style).budget_bytes(),
+        budget_bytes=pipeline.stylizer(item.report.style, fast=item.options.fast).budget_bytes(),
         exact=watch.exact,
     )
 
@@ -166,13 +166,20 @@ def _phases(
         Phase(
             name=name,
             # What is launched on a GPU is over long before it is done there.
-            seconds=sum(end - start for start, end in (name in _ON_DEVICE and on_device[name]) or on_host[name]) / 1e9,
+            seconds=sum(end - start for start, end in (name not in _ON_HOST and on_device[name]) or on_host[name])
+            / 1e9,
             python_bytes=watch.python.peak(seen[name], watch.python.values[0]),
             resident_bytes=watch.resident.peak(seen[name], watch.resident.values[0]),
             device_bytes=allocated.peak(on_host[name]),
         )
-        for name in PHASES
+        for name in _names(on_host)
     ]
+
+
+def _names(ranges: _Ranges) -> list[str]:
+    """Return the phases in the order in which they began, the total last."""
+    names = sorted((name for name in ranges if name not in _AROUND), key=lambda name: min(ranges[name]))
+    return [*names, _TOTAL]
 
 
 def _ranges(profiler: torch.profiler.profile, kind: DeviceType) -> _Ranges:

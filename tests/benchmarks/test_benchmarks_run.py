@@ -12,7 +12,20 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import ablation, door, fresh, kills, memory, monitoring, peers, plots, result, seams, two_gigabytes
+from benchmarks import (
+    ablation,
+    contenders,
+    door,
+    fresh,
+    kills,
+    memory,
+    monitoring,
+    peers,
+    plots,
+    result,
+    seams,
+    two_gigabytes,
+)
 from harness import MIB
 from harness.servers import Server
 
@@ -51,12 +64,24 @@ def test_the_ablation_measures_every_row_or_says_why_not(folder: Path, monkeypat
     assert stored(folder, "ablation")["measured"] in plots.render("ablation")
 
 
-def test_peers_are_compared_in_rounds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cheap = {name: peers.CONTENDERS[name] for name in CHEAP_CONTENDERS}
-    monkeypatch.setattr(peers, "CONTENDERS", cheap)
-    peers.main(["--sizes", "64", "80x48", "--rounds", "2"])
-    rows = [row for row in stored(folder, "peers")["rows"] if row["device"] == "cpu"]
-    assert len(rows) == 2 * len(CHEAP_CONTENDERS)
+@pytest.mark.parametrize("network", ["redraw", "redraw_video"])
+def test_the_ablation_takes_the_other_family(folder: Path, monkeypatch: pytest.MonkeyPatch, network: str) -> None:
+    names = ("no grad, eval", "TorchScript", "ours: fused, whole", "ours: recompute")
+    monkeypatch.setattr(ablation, "ROWS", [row for row in ablation.ROWS if row.name in names])
+    ablation.main(["--side", "128", "--network", network])
+    rows = {row["row"]: row for row in stored(folder, f"ablation_{network}")["rows"] if row["device"] == "cpu"}
+    assert rows["TorchScript"]["psnr_db"] == "identical" or rows["TorchScript"]["psnr_db"] > 80
+    assert rows["ours: fused, whole"]["psnr_db"] > 40  # its photo, as shrunk, and its drawing are rounded to 8 bits
+    assert "no plan 'recompute'" in rows["ours: recompute"]["not_measured"]
+
+
+@pytest.mark.parametrize("network", ["animegan2", "redraw_video"])
+def test_peers_are_compared_in_rounds(folder: Path, monkeypatch: pytest.MonkeyPatch, network: str) -> None:
+    names = [*CHEAP_CONTENDERS, *(["ONNX Runtime fp32"] if network == "redraw_video" else [])]
+    monkeypatch.setattr(peers, "CONTENDERS", {name: peers.CONTENDERS[name] for name in names})
+    peers.main(["--sizes", "64", "80x48", "--rounds", "2", "--network", network])
+    rows = [row for row in stored(folder, contenders.result_name("peers", network))["rows"] if row["device"] == "cpu"]
+    assert len(rows) == 2 * len(names)
     assert all(row["ratio"] == 1 for row in rows if row["contender"] == "ours, as planned")
     for row in rows:
         if row["not_measured"] is None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
 import pytest
 
+from animegan.looks import bundled_looks
 from benchmarks import result
 
 GROWS_MIB = {"worker": 48, "java": 48, "gateway": 16, "agent": 8}  # at most, from after the warm-up to the end
@@ -97,3 +99,34 @@ def test_hostile_files_end_in_a_picture_or_an_error_of_their_own() -> None:
     figures = stored("fuzz")
     assert figures["seconds"] >= FUZZ_S
     assert figures["outcomes"].keys() == OUTCOMES
+
+
+APART = 15  # of 255
+TOO_NEAR = ("classic", "gouache")  # by the stored figures
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        pytest.param(
+            pair, marks=[pytest.mark.xfail(strict=True, reason="they are 14.7 apart")] if pair == TOO_NEAR else []
+        )
+        for pair in itertools.combinations(sorted(bundled_looks()), 2)
+    ],
+    ids=" and ".join,
+)
+def test_no_look_is_taken_for_another(pair: tuple[str, str]) -> None:
+    distances = {row["looks"]: row["mean"] for row in stored("style")["distances"]}
+    assert distances[" and ".join(pair)] >= APART
+
+
+def test_looks_take_the_time_that_is_promised() -> None:
+    rows = {row["look"]: row for row in stored("style")["looks"]}
+    assert rows["cel"]["cpu_ratio"] <= 1.1
+    assert rows["cel"]["finish_share"] <= 0.15
+    assert rows["cel fast"]["cpu_ratio"] <= 0.12
+
+
+def test_ink_has_no_chroma_on_photographs() -> None:
+    rows = {row["look"]: row for row in stored("style")["looks"]}
+    assert rows["ink"]["chroma"] < 0.1 < rows["photo"]["chroma"]

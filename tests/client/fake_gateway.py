@@ -36,6 +36,8 @@ STYLE = {
     "installed": True,
     "default": True,
     "source": "https://example.org",
+    "fast": True,
+    "details": ["bold", "medium", "fine"],
     "thumbnail": "/v1/styles/cel/thumbnail",
 }
 

@@ -16,15 +16,17 @@ import onnxruntime
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from animegan import __version__
 from animegan.errors import BadOption, BadSetting, InternalError, StyleNotInstalled
+from animegan.looks import look_of
 from animegan.networks.animegan2.generator import Generator, build
+from animegan.networks.families import define_network
 from animegan.styles import get_style, verify
 from animegan_cli.weights import export as work
 from animegan_cli.weights import install, readers
-from animegan_cli.weights.export import TOLERANCE, compare, export
+from animegan_cli.weights.export import TOLERANCE, compare, export, left_out
 from harness import weight_files as files
 from harness.commands import run_command
 
@@ -48,16 +50,29 @@ def noise(batch: int, height: int, width: int) -> Floats:
     return np.random.default_rng(height).uniform(-1, 1, (batch, 3, height, width)).astype(np.float32)
 
 
-def eager(generator: Generator, photo: Floats) -> Floats:
+def eager(network: nn.Module, photo: Floats) -> Floats:
     with torch.inference_mode():
-        drawn: Floats = generator(torch.from_numpy(photo)).numpy()
+        drawn: Floats = network(torch.from_numpy(photo)).numpy()
     return drawn
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    file = tmp_path_factory.mktemp("export") / "cel.onnx"
+    file = tmp_path_factory.mktemp("export") / "classic.onnx"
     export(file, get_style("classic"))
+    return file.read_bytes()
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["redraw", "redraw_video"])
+def fast(request: pytest.FixtureRequest) -> bool:
+    """Whether the small network of `redraw` is meant."""
+    return bool(request.param)
+
+
+@pytest.fixture(scope="module")
+def redraw_data(fast: bool, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    file = tmp_path_factory.mktemp("export") / "ink.onnx"
+    export(file, get_style("ink"), fast=fast)
     return file.read_bytes()
 
 
@@ -122,6 +137,17 @@ def test_the_norm_of_a_large_picture_is_exact(data: bytes, cel: dict[str, Tensor
     assert np.abs(found - expected).max() <= 1e-4
 
 
+@pytest.mark.parametrize(("batch", "height", "width"), [(1, 1, 1), (2, 9, 14)])
+def test_redraw_draws_four_times_as_large_as_pytorch_does(
+    redraw_data: bytes, fast: bool, batch: int, height: int, width: int
+) -> None:
+    photo = np.abs(noise(batch, height, width))
+    network = define_network("redraw", verify(get_style("ink"), fast=fast))
+    drawn = run(redraw_data, photo=photo)
+    assert drawn.shape == (batch, 3, 4 * height, 4 * width)
+    assert np.abs(drawn - eager(network, photo)).max() <= 1e-4
+
+
 # ---- What is in the file ---------------------------------------------------------------------------------------------
 
 
@@ -136,11 +162,46 @@ def test_it_uses_plain_operators_and_takes_any_size(data: bytes) -> None:
         assert (value.name, sizes) == (name, ["batch", 3, "height", "width"])
 
 
+def test_redraw_uses_plain_operators_and_names_the_drawings_size(redraw_data: bytes) -> None:
+    model = onnx.load_model_from_string(redraw_data)
+    assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 17)]
+    assert {node.domain for node in model.graph.node} == {""}
+    assert not model.functions
+    shapes = {
+        end.name: [axis.dim_param or axis.dim_value for axis in end.type.tensor_type.shape.dim]
+        for end in (*model.graph.input, *model.graph.output)
+    }
+    assert shapes == {"photo": ["batch", 3, "height", "width"], "anime": ["batch", 3, "4*height", "4*width"]}
+
+
+def test_redraw_says_what_the_file_does_not_do(redraw_data: bytes, fast: bool) -> None:
+    model = onnx.load_model_from_string(redraw_data)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert (metadata["style"], metadata["network"], metadata["license"]) == ("ink", "redraw", "BSD-3-Clause")
+    assert metadata["weights"] == ("redraw_video.safetensors" if fast else "redraw.safetensors")
+    look = look_of(get_style("ink"))
+    steps = [step.step for step in look.finish]
+    assert metadata["left_out"].split(", ")[2:] == steps
+    assert "levels" in steps
+    assert metadata["left_out"].startswith("shrink to 0.")
+    assert left_out(look_of(get_style("classic"))) == ""
+    assert "mirror 4 px" in model.doc_string
+
+
+def test_a_style_without_a_small_network_says_so(old: Path) -> None:
+    with pytest.raises(BadOption, match="'classic' has one network"):
+        export(old, get_style("classic"), fast=True)
+    assert is_untouched(old)
+
+
 def test_it_names_the_style_and_its_terms(data: bytes) -> None:
     style = get_style("classic")
     model = onnx.load_model_from_string(data)
     assert {entry.key: entry.value for entry in model.metadata_props} == {
         "style": "classic",
+        "network": "animegan2",
+        "weights": "classic.safetensors",
+        "left_out": "",
         "license": style.license,
         "license_url": style.license_url,
         "source": style.source,
@@ -258,6 +319,7 @@ def test_out_and_in_again(
     out = command("export", "--onnx", "cel.onnx")
     assert (out.returncode, out.stderr) == (0, "")
     said = out.stdout.splitlines()
+    assert "Not in the file" not in out.stdout
     assert said[0] == "Classic (classic)"
     assert "  licence  CC-BY-SA-4.0, commercial use allowed" in said
     assert said[-2] == "Wrote cel.onnx (8 MiB)"
@@ -265,6 +327,17 @@ def test_out_and_in_again(
     back = command("import", "cel.onnx", "--style", "mine", "--license", "CC-BY-SA-4.0")
     assert (back.returncode, back.stderr) == (0, "")
     assert files.same(readers.read(verify(get_style("mine"))), cel, torch.float32)
+
+
+def test_a_look_is_told_apart_from_its_network(command: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    out = command("export", "--onnx", "cel.onnx", "--style", "cel", "--fast")
+    assert (out.returncode, out.stderr) == (0, "")
+    said = out.stdout.splitlines()
+    assert said[-3] == "Wrote cel.onnx (2 MiB)"
+    assert said[-2].startswith("Not in the file: shrink to 0.25 of the sides before, scale to the photo's size after, ")
+    back = command("import", "cel.onnx", "--style", "mine", "--license", "BSD-3-Clause")
+    assert back.returncode == 1
+    assert "AnimeGANv2's generator" in back.stderr
 
 
 @pytest.mark.parametrize(

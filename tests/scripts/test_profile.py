@@ -31,6 +31,8 @@ pytestmark = pytest.mark.slow
 
 BLOCKS = ["block_a", "block_b", "block_c", "block_d", "block_e", "out_layer"]
 ROWS = ["decode", "plan", "transfer", *BLOCKS, "encode", "total"]
+CEL = ["first", "copy", "body", "cb", "u1", "u2", "hr", "last"]  # of the network
+FINISH = ["scale", "measure", "lines", "grade"]
 
 ENVIRONMENT = {
     **os.environ,
@@ -62,7 +64,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def done(file: Path) -> subprocess.CompletedProcess[str]:
-    return profile(file, "--trace", file.with_name("trace.json"))
+    return profile(file, "--style", "classic", "--trace", file.with_name("trace.json"))
 
 
 def rows(done: subprocess.CompletedProcess[str]) -> dict[str, list[float]]:
@@ -70,7 +72,7 @@ def rows(done: subprocess.CompletedProcess[str]) -> dict[str, list[float]]:
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line.split() for line in done.stdout.splitlines()]
     [start] = [index for index, words in enumerate(lines) if words[:1] == ["PHASE"]]
-    return {name: [float(word) for word in words] for name, *words in lines[start + 1 :] if name in ROWS}
+    return {name: [float(word) for word in words] for name, *words in lines[start + 1 : -1]}
 
 
 def test_a_row_for_each_phase_and_block_in_their_order(done: subprocess.CompletedProcess[str]) -> None:
@@ -85,7 +87,7 @@ def test_a_row_for_each_phase_and_block_in_their_order(done: subprocess.Complete
 
 def test_the_blocks_stay_within_the_plan_that_is_named(done: subprocess.CompletedProcess[str]) -> None:
     first, table = done.stdout.splitlines()[0], rows(done)
-    assert first.startswith("320×240 px, style cel, fp32 on cpu with 1 thread. Plan: bands, ")
+    assert first.startswith("320×240 px, style classic, fp32 on cpu with 1 thread. Plan: bands, ")
     predicted = float(first.partition("bands, ")[2].split()[0])
     for block in BLOCKS:
         assert 0.5 * predicted < table[block][3] <= predicted
@@ -101,14 +103,27 @@ def test_the_trace_names_the_layers(file: Path, done: subprocess.CompletedProces
     assert sorted(path.name for path in file.parent.iterdir()) == ["a.jpg", "trace.json"]
 
 
+@pytest.mark.parametrize(("options", "network"), [((), CEL), (("--quality", "fast"), ["b"])])
+def test_a_look_has_rows_for_its_network_and_its_steps(
+    file: Path, options: tuple[str, ...], network: list[str]
+) -> None:
+    made = profile(file, *options)
+    table = rows(made)
+    assert list(table) == ["decode", "plan", "transfer", *network, *FINISH, "encode", "total"]
+    assert all(table[name][0] > 0 for name in (*network, *FINISH))
+    assert sum(table[name][0] for name in table if name != "total") <= table["total"][0] + 0.05 * len(table)
+    predicted = float(made.stdout.partition("Plan: whole, ")[2].split()[0])
+    assert max(table[name][3] for name in table) <= predicted
+
+
 def test_the_settings_and_the_options_are_obeyed(file: Path, tmp_path: Path) -> None:
     config, least = tmp_path / "animegan.toml", list(plans(Shape(192, 256, 1, 4), cuda=False))[-1]
     need = megabytes(least.peak_bytes)
-    config.write_text(f'memory_mb = {need}\nstyle = "gouache"\n')
+    config.write_text(f'memory_mb = {need}\nstyle = "classic"\n')
     made = profile(file, "--max-side", "256", ANIMEGAN_CONFIG=str(config))
     assert list(rows(made)) == ROWS
     drawn, _, plan = made.stdout.splitlines()[0].partition(" Plan: ")
-    assert drawn == "256×192 px, style gouache, fp32 on cpu with 1 thread."
+    assert drawn == "256×192 px, style classic, fp32 on cpu with 1 thread."
     again = f"{least.work:.1f} times the arithmetic"
     assert plan == f"{least.mode}, {need} MiB at most, {again}; {need} MiB may be taken."
 
@@ -117,7 +132,7 @@ def test_the_settings_and_the_options_are_obeyed(file: Path, tmp_path: Path) -> 
     ("arguments", "status", "words"),
     [
         (["nowhere.jpg"], 2, "nowhere.jpg' does not exist"),
-        (["notes.txt"], 1, "no picture of a kind that is read here"),
+        (["notes.txt"], 1, "text, which isn't read here"),
         (["a.jpg", "--trace", "/proc/none/trace.json"], 1, "/proc/none/trace.json can't be written"),
         (["a.jpg", "--trace", "."], 1, "can't be written"),
         (["a.jpg", "--snapshot", "memory.pickle"], 1, "--snapshot is the history of CUDA's allocator"),
@@ -136,7 +151,8 @@ def test_a_clear_line_for_each_mistake(tmp_path: Path, arguments: list[str], sta
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_on_a_gpu_the_same_and_a_snapshot(file: Path, tmp_path: Path) -> None:
-    made = profile(file, "--snapshot", tmp_path / "memory.pickle", ANIMEGAN_DEVICE="cuda", ANIMEGAN_PRECISION="fp16")
+    snapshot = ("--style", "classic", "--snapshot", tmp_path / "memory.pickle")
+    made = profile(file, *snapshot, ANIMEGAN_DEVICE="cuda", ANIMEGAN_PRECISION="fp16")
     table = rows(made)
     assert list(table) == ROWS
     assert all(table[block][0] > 0 for block in BLOCKS)

@@ -133,6 +133,10 @@ class Door:
     async def place(self, job: Job) -> Place:
         return await self._board.place(job)
 
+    async def tally(self) -> tuple[int, int]:
+        """Return how many pictures wait, and how many are being drawn, of all callers."""
+        return await self._board.tally()
+
     async def remove(self, caller: Caller, job_id: str) -> Job:
         """Cancel a job that has not ended; delete the picture of one that has. Raise as `find`."""
         while True:

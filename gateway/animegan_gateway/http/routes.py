@@ -103,6 +103,8 @@ IdempotencyKey = Annotated[
     WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MOST_KEY_CHARACTERS}),  # a header is never null
 ]
 
+THUMBNAIL_RETRY_S = 3
+
 router = APIRouter(prefix="/v1")
 
 
@@ -282,6 +284,19 @@ async def remove(services: ServicesDep, caller: CallerDep, language: LanguageDep
 
 
 @router.get(
+    "/queue",
+    response_model=views.QueueView,
+    responses=document_errors(*REQUEST_ERRORS),
+    summary="How busy it is",
+)
+async def queue(services: ServicesDep, _: CallerDep) -> Response:
+    """How many pictures wait and run: what can wait, as a preview, need not be refused."""
+    waiting, running = await services.door.tally()
+    view = views.QueueView(waiting=waiting, running=running)
+    return JSONResponse(view.model_dump(), headers={"Cache-Control": "no-store"})
+
+
+@router.get(
     "/styles",
     response_model=views.StylesView,
     responses=document_errors(*REQUEST_ERRORS),
@@ -297,16 +312,19 @@ async def list_styles(services: ServicesDep, _: CallerDep, language: LanguageDep
     "/styles/{style_id}/thumbnail",
     responses={
         200: {"description": "A small JPEG.", "content": {JPEG: {"schema": {"type": "string", "format": "binary"}}}},
-        **document_errors(*REQUEST_ERRORS, NotReady, StyleNotInstalled, UnknownStyle),
+        202: {"description": "It is being drawn: ask again after `Retry-After` seconds. The body is empty."},
+        **document_errors(*REQUEST_ERRORS, StyleNotInstalled, UnknownStyle),
     },
     response_class=Response,
     summary="A sample in a style",
 )
 async def thumbnail(services: ServicesDep, _: CallerDep, style_id: str) -> Response:
     """A sample photo, drawn by this server when it is first asked for."""
-    return Response(
-        await services.thumbnails.get(style_id), media_type=JPEG, headers={"Cache-Control": "private, max-age=3600"}
-    )
+    picture = await services.thumbnails.get(style_id)
+    if picture is None:
+        headers = {"Retry-After": str(THUMBNAIL_RETRY_S), "Cache-Control": "no-store"}
+        return Response(status_code=HTTPStatus.ACCEPTED, headers=headers)
+    return Response(picture, media_type=JPEG, headers={"Cache-Control": "private, max-age=3600"})
 
 
 async def _accept(request: Request, services: Services, caller: Caller, idempotency_key: str | None) -> Job:

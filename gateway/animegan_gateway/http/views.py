@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from animegan.errors import BadLook
+from animegan.looks import look_of
 from animegan.picture.sizes import Size
 from animegan.report import Report, notes
-from animegan.settings import Color, DetailOption, Format
+from animegan.settings import Color, Detail, DetailOption, Format
 from animegan.styles import Style
 from animegan_gateway.http.messages import Language, message
 from animegan_gateway.http.problems import Problem
@@ -81,6 +83,8 @@ _STYLES: dict[str, JsonValue] = {
             "source": "https://example.org/cel",
             "installed": True,
             "default": True,
+            "fast": True,
+            "details": ["bold", "medium", "fine"],
             "thumbnail": "/v1/styles/cel/thumbnail",
         }
     ],
@@ -131,7 +135,15 @@ class StyleView(BaseModel):
     source: str
     installed: bool
     default: bool
+    fast: bool = Field(description="It has a small network, for `quality=fast`.")
+    details: list[Detail] = Field(description="What `detail` may be beside `auto`; empty: it has no such choice.")
     thumbnail: str | None
+
+
+class QueueView(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"waiting": 3, "running": 1}]})
+    waiting: int = Field(description="Pictures that wait, of all callers.")
+    running: int = Field(description="Pictures that are being drawn.")
 
 
 class StylesView(BaseModel):
@@ -200,11 +212,20 @@ def styles_view(styles: Mapping[str, Style], default: str, language: Language, b
             source=style.source,
             installed=style.weights is not None,
             default=style.id == default,
+            fast=style.fast is not None,
+            details=_details(style),
             thumbnail=f"{base}/v1/styles/{style.id}/thumbnail" if style.weights else None,
         )
         for style in styles.values()
     ]
     return StylesView(default=default, styles=views)
+
+
+def _details(style: Style) -> list[Detail]:
+    try:
+        return [*get_args(Detail)] if look_of(style).detail else []
+    except BadLook:
+        return []  # nothing can be drawn with it
 
 
 def _report(job: Job) -> Report:

@@ -69,6 +69,11 @@ class Board:
             await self._look(fresh_s=0.0)
         return self._jobs() >= jobs
 
+    async def tally(self) -> tuple[int, int]:
+        """Return how many jobs wait, and how many run."""
+        await self._look()
+        return len(self._line.waiting), len(self._line.running)
+
     async def room_in_s(self, caller_share: float = 1.0) -> float:
         """Return the seconds until the next place is free for a caller who holds that part of the queue."""
         await self._look()

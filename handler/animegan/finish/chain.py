@@ -92,7 +92,8 @@ class Chain:
         height, width = picture.shape[:2]
         rows = height if rows is None else rows + rows % 2
         halo = self.halo(height, width)
-        measures = self.measures(picture)
+        with record_function("measure"):
+            measures = self.measures(picture)
         out = torch.empty(height, width, 3, dtype=torch.uint8, device=picture.device)
         for first in range(0, height, rows):
             last = min(height, first + rows)

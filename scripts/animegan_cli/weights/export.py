@@ -1,4 +1,4 @@
-"""`animegan export`: a style's generator as an ONNX file, compared with PyTorch before it is put in place."""
+"""`animegan export`: a style's network as an ONNX file, compared with PyTorch before it is put in place."""
 
 from __future__ import annotations
 
@@ -6,46 +6,47 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
+from torch import nn
 
 from animegan import __version__
 from animegan.errors import BadOption, BadSetting, InternalError
-from animegan.looks import look_of
-from animegan.networks.animegan2.generator import Generator, build
+from animegan.looks import Look, look_of
+from animegan.networks.families import define_network
+from animegan.networks.weights import load_weights
 from animegan.resources.hardware import cpu_count
 from animegan.styles import Style, verify
 from animegan_cli.replacing import replacing
 
 ENDING = ".onnx"
-TOLERANCE = 1e-3  # most that a value of the output, in [-1, 1], may differ from PyTorch's
+TOLERANCE = 1e-3  # most that a value of the output may differ from PyTorch's, where pictures are in [-1, 1] or 0..1
 _CHECKED = ((1, 32, 32), (2, 67, 51))  # batch, height and width of what is compared
 
 
-def export(file: Path, style: Style) -> float | None:
-    """Write the style's generator, in one step at the end. Returns its largest difference from PyTorch.
+def export(file: Path, style: Style, *, fast: bool = False) -> float | None:
+    """Write the style's network, in one step at the end. Return its largest difference from PyTorch.
 
-    None: onnxruntime is not installed, so that only ONNX's own checker has seen the file. Raises `BadOption` where the
-    file does not end in .onnx or the style's network is of another family, `StyleNotInstalled`, `BadWeights`,
-    `BadSetting` where it can't be written or the package onnx is missing, `InternalError` where ONNX Runtime draws
-    something else than PyTorch.
+    `fast`: the small network of `quality=fast`. None: onnxruntime is not installed, so that only ONNX's own checker has
+    seen the file. Raises `BadOption` where the file does not end in .onnx or the style has no small network,
+    `StyleNotInstalled`, `BadWeights`, `BadLook`, `BadSetting` where it can't be written or the package onnx is missing,
+    `InternalError` where ONNX Runtime draws something else than PyTorch.
     """
     if file.suffix.lower() != ENDING or file.is_dir():
         raise BadOption(f"--onnx {file}: name a file that ends in {ENDING}.")
-    if look_of(style).network != "animegan2":
-        raise BadOption(f"--style {style.id}: ONNX is written of AnimeGANv2's generators alone. Use one, as classic.")
-    tensors = load_file(verify(style))
+    if fast and not style.fast:
+        raise BadOption(f"--fast: the style {style.id!r} has one network, without a small one. Leave --fast out.")
+    weights, look = verify(style, fast=fast), look_of(style)
     with replacing(file) as part:
-        data = _checked_model(tensors, style)
-        difference = compare(data, build(tensors))
+        data = _checked_model(weights, style, look)
+        difference = compare(data, define_network(look.network, weights))
         part.write_bytes(data)
     return difference
 
 
-def _checked_model(tensors: dict[str, torch.Tensor], style: Style) -> bytes:
+def _checked_model(weights: Path, style: Style, look: Look) -> bytes:
     try:
         import onnx  # noqa: PLC0415 - an optional package
 
-        from animegan_cli.weights.onnx_model import onnx_model  # noqa: PLC0415
+        from animegan_cli.weights.onnx_models import onnx_model  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise BadSetting(
             f"Writing ONNX needs the package {error.name}. "
@@ -53,20 +54,31 @@ def _checked_model(tensors: dict[str, torch.Tensor], style: Style) -> bytes:
         ) from None
     metadata = {
         "style": style.id,
+        "network": look.network,
+        "weights": weights.name,
+        "left_out": left_out(look),
         "license": style.license,
         "license_url": style.license_url,
         "source": style.source,
         "noncommercial": str(style.noncommercial).lower(),
         "version": __version__,
     }
-    model = onnx_model(tensors, metadata, __version__)
+    model = onnx_model(look.network, load_weights(weights), metadata, __version__)
     onnx.checker.check_model(model, full_check=True)
     data: bytes = model.SerializeToString()
     return data
 
 
-def compare(data: bytes, generator: Generator) -> float | None:
-    """The largest difference of the ONNX model's output in ONNX Runtime from the generator's, on noise of two sizes.
+def left_out(look: Look) -> str:
+    """Return what the look does to a picture that its network does not, in order; empty: nothing."""
+    steps: list[str] = [step.step for step in look.finish]
+    if look.detail:
+        steps = [f"shrink to {look.detail.shrink:g} of the sides before", "scale to the photo's size after", *steps]
+    return ", ".join(steps)
+
+
+def compare(data: bytes, network: nn.Module) -> float | None:
+    """Return the largest difference of the model's output in ONNX Runtime from the network's, on noise of two sizes.
 
     None where onnxruntime is not installed. Raises `InternalError` past `TOLERANCE`.
     """
@@ -83,7 +95,7 @@ def compare(data: bytes, generator: Generator) -> float | None:
         noise = np.random.default_rng(0).uniform(-1, 1, (batch, 3, height, width)).astype(np.float32)
         [drawn] = session.run(None, {"photo": noise})
         with torch.inference_mode():
-            difference = float(np.abs(drawn - generator(torch.from_numpy(noise)).numpy()).max())
+            difference = float(np.abs(drawn - network(torch.from_numpy(noise)).numpy()).max())
         if not difference <= TOLERANCE:  # or it is no number
             raise InternalError(
                 f"At {width}x{height} px ONNX Runtime {onnxruntime.__version__} differs from PyTorch by "

@@ -280,6 +280,8 @@ def test_styles_with_their_licences_in_both_languages(gateway: Gateway) -> None:
     assert [style for style in styles if styles[style]["default"]] == ["cel"]
     assert styles["cel"]["installed"]
     assert styles["cel"]["thumbnail"] == "/v1/styles/cel/thumbnail"
+    assert (styles["cel"]["fast"], styles["cel"]["details"]) == (True, ["bold", "medium", "fine"])
+    assert (styles["classic"]["fast"], styles["classic"]["details"]) == (False, [])
     for style in styles.values():
         assert style["license"]
         assert style["license_url"].startswith("https://")
@@ -294,11 +296,20 @@ def test_styles_with_their_licences_in_both_languages(gateway: Gateway) -> None:
     assert all(style["title"].isascii() for style in styles.values())
 
 
+def test_it_tells_how_busy_it_is(gateway: Gateway, running: dict[str, Any]) -> None:
+    waiting = gateway.submit(PICTURE, **MINE).json()["id"]
+    wait_until(
+        lambda: requests.get(f"{gateway.url}/v1/queue", timeout=30).json() == {"waiting": 1, "running": 1},
+        f"{waiting} behind {running['id']}",
+    )
+
+
 def test_a_thumbnail_is_drawn_once_it_is_asked_for(gateway: Gateway) -> None:
     url = f"{gateway.url}/v1/styles/cel/thumbnail"
     first = requests.get(url, timeout=30)
-    assert first.ok or code(first) == (409, "not_ready")
-    wait_until(lambda: requests.get(url, timeout=30).ok, "the thumbnail")
+    if first.status_code == 202:
+        assert (first.content, first.headers["Retry-After"]) == (b"", "3")
+    wait_until(lambda: requests.get(url, timeout=30).status_code == 200, "the thumbnail")
     drawn = requests.get(url, timeout=30)
     assert opened(drawn).format == "JPEG"
     assert max(opened(drawn).size) == SIDE_PX

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
+import re
 import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from animegan_gateway.http.access.keys import Keys
+from animegan_gateway.http.styles.thumbnails import SIDE_PX
 from harness.browsers import opened_page
 from harness.gateways import Gateway, before, running_gateway
 from harness.pictures import encoded, photo
@@ -234,6 +239,94 @@ def test_a_style_that_is_not_for_commerce_says_so_wherever_it_is_shown(tmp_path:
         draw(page, photos[1])
         drawn(page, 2)
         expect(page.get_by_test_id("job").filter(has_text="Non-commercial")).to_have_count(1)
+
+
+@pytest.mark.parametrize(
+    ("language", "auto", "fine"),
+    [("en-US", ("bolder", "medium", "finer"), "finer drawing"), ("zh-CN", ("粗放", "适中", "细腻"), "细腻画法")],
+)
+def test_detail_and_speed_are_chosen_and_told(
+    gateway: Gateway, photos: list[Path], language: str, auto: tuple[str, ...], fine: str
+) -> None:
+    with opened_page(gateway.url, language=language) as page:
+        page.locator("details.more").evaluate("element => element.open = true")
+        accessible(page)
+        draw(page, photos[0])
+        drawn(page)
+        notes = page.get_by_test_id("notes").first
+        assert any(word in notes.inner_text() for word in auto)  # what `auto` chose
+        page.get_by_test_id("detail").select_option("fine")
+        page.get_by_test_id("fast").check()
+        expect(page.get_by_test_id("quality")).to_be_disabled()
+        page.get_by_test_id("style-ink").check(force=True)
+        with page.expect_response("**/v1/jobs") as sent:
+            page.get_by_test_id("draw").click()
+        job = sent.value.json()
+        assert (job["style"], job["fast"], job["detail"]) == ("ink", True, "fine")
+        drawn(page, 2)
+        expect(page.get_by_test_id("notes").first).to_contain_text(fine)
+
+
+def test_a_style_without_a_choice_is_drawn_all_the_same(gateway: Gateway, photos: list[Path]) -> None:
+    with opened_page(gateway.url) as page:
+        page.locator("details.more").evaluate("element => element.open = true")
+        page.get_by_test_id("detail").select_option("bold")
+        page.get_by_test_id("fast").check()
+        page.get_by_test_id("style-classic").check(force=True)
+        expect(page.get_by_test_id("detail")).to_be_disabled()
+        expect(page.get_by_test_id("fast")).to_be_disabled()
+        expect(page.get_by_test_id("quality")).to_be_enabled()
+        draw(page, photos[0])
+        drawn(page)
+        page.get_by_test_id("style-cel").check(force=True)
+        expect(page.get_by_test_id("detail")).to_have_value("bold")
+        expect(page.get_by_test_id("fast")).to_be_checked()
+
+
+def test_the_photo_is_tried_by_the_small_network_once_nobody_waits(gateway: Gateway, photos: list[Path]) -> None:
+    asked: list[str] = []
+    tries: list[str] = []
+    said: list[str] = []
+
+    def busy_at_first(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) == 1:
+            route.fulfill(json={"waiting": 1, "running": 1})
+        else:
+            route.continue_()
+
+    with opened_page("about:blank") as page:
+        page.on("console", lambda line: said.append(line.text) if line.type == "error" else None)
+        page.on("request", lambda r: tries.append(f"{len(asked)}") if r.url.endswith("/v1/stylize") else None)
+        page.route("**/v1/queue", busy_at_first)
+        page.goto(gateway.url)
+        page.get_by_test_id("file").set_input_files([photos[0]])
+        for style in ("cel", "ink", "gouache", "classic"):
+            expect(page.locator(f"label:has(#style-{style}) img")).to_have_attribute("src", re.compile("^blob:"))
+        assert [int(number) for number in tries] == [2, 3, 4, 5]  # none after the answer that somebody waits
+        expect(page.get_by_text("Tried on your photo.")).to_be_visible()
+        assert said == []
+        jobs = page.evaluate("performance.getEntriesByType('resource').filter(e => e.responseStatus >= 400).length")
+    assert jobs == 0
+
+
+def test_each_look_has_its_own_sample(gateway: Gateway) -> None:
+    said: list[str] = []
+    samples: dict[str, NDArray[np.float64]] = {}
+    with opened_page("about:blank") as page:
+        page.on("console", lambda line: said.append(line.text) if line.type == "error" else None)
+        page.goto(gateway.url)
+        for style in ("cel", "ink", "gouache", "classic"):
+            image = page.locator(f"label:has(#style-{style}) img")
+            expect(image).not_to_have_class("blank")
+            assert image.evaluate("image => image.naturalWidth") == SIDE_PX
+            data = page.request.get(f"{gateway.url}/v1/styles/{style}/thumbnail").body()
+            with Image.open(io.BytesIO(data)) as picture:
+                samples[style] = np.asarray(picture.convert("RGB"), np.float64)
+        assert said == []
+    assert np.ptp(samples["ink"], axis=2).max() <= 8  # JPEG's rounding
+    for one, other in itertools.combinations(samples, 2):
+        assert np.abs(samples[one] - samples[other]).mean() > 8, (one, other)
 
 
 def test_a_photo_is_taken_and_one_is_pasted(gateway: Gateway, photos: list[Path]) -> None:

@@ -164,7 +164,8 @@ function facts(job) {
   const bytes = job.result.bytes;
   const [value, unit] = bytes < 1e6 ? [bytes / 1e3, "kilobyte"] : [bytes / 1e6, "megabyte"];
   const weight = new Intl.NumberFormat(locale(), { style: "unit", unit, maximumFractionDigits: unit === "megabyte" ? 1 : 0 }).format(value);
-  return `${job.size.width} × ${job.size.height} px, ${weight}`;
+  const detail = styleOf(job.style)?.details.length && t("detailOf")[job.detail];
+  return [`${job.size.width} × ${job.size.height} px`, weight, ...(detail ? [detail] : [])].join(t("comma"));
 }
 
 function resultImage(job, picture) {

@@ -2,11 +2,11 @@ import { $, say } from "./dom.js";
 import { offerCamera } from "./camera.js";
 import { onLanguage, switchLanguage, t, translatePage } from "./i18n.js";
 import { allEntries, drawAll, isFinal, restore, retranslate } from "./jobs.js";
-import { chosenOptions, openOptions } from "./options.js";
+import { chosenOptions, fitOptions, openOptions } from "./options.js";
 import { markDrawn, onPhotos, openTable, photosOnTable, takeIn } from "./photos.js";
 import { openSession, session, signOut } from "./session.js";
 import { openShelf, renderAll, showCard } from "./shelf.js";
-import { loadStyles, selectedStyle, stopTrying, tryStyles } from "./styles.js";
+import { loadStyles, selectedStyle, stopTrying, styleOf, tryStyles } from "./styles.js";
 
 function renderDraw() {
   const { photos, drawn } = photosOnTable();
@@ -27,6 +27,8 @@ function draw(event) {
   showCard(first);
 }
 
+const followStyle = () => fitOptions(styleOf(selectedStyle()));
+
 onLanguage(() => {
   translatePage();
   say($("language"), t("otherLanguage"));
@@ -37,6 +39,7 @@ $("language").onclick = async () => {
   switchLanguage();
   if (!session?.signed_in) return;
   await loadStyles();
+  followStyle();
   renderAll();
   await retranslate();
 };
@@ -53,7 +56,9 @@ onPhotos(() => {
 });
 onLanguage(() => say($("kept"), t("kept", { seconds: session.keep_s })));
 $("panel").onsubmit = draw;
+$("styles").addEventListener("change", followStyle);
 await loadStyles();
+followStyle();
 renderDraw();
 $("studio").hidden = false;
 await restore();

@@ -1,13 +1,15 @@
 /** The styles to choose from, each shown by a picture; on the user's own photo once there is one. */
 
-import { at, call, stylize } from "./api.js";
+import { at, call, Problem, stylize } from "./api.js";
 import { steadily } from "./connection.js";
 import { $, h, say, sleep } from "./dom.js";
 import { t } from "./i18n.js";
 
 const MOST_TRIED = 6;
 const SETTLE_MS = 700; // photos often come in several goes
-const THUMBNAIL_RETRY_MS = [2000, 3000, 5000, 8000, 15_000, 30_000];
+const QUIET_MS = 4000; // until a busy server is asked again
+const MOST_QUIET_MS = 60_000;
+const THUMBNAIL_RETRY_MS = [2000, 3000, 5000, 8000, 15_000, 30_000]; // then as the last
 
 /** @type {any[]} */
 let styles = [];
@@ -73,10 +75,8 @@ function picture(style) {
   let attempt = 0;
   image.onload = () => image.classList.remove("blank");
   image.onerror = async () => {
-    const pause = THUMBNAIL_RETRY_MS[attempt];
+    await sleep(THUMBNAIL_RETRY_MS[Math.min(attempt, THUMBNAIL_RETRY_MS.length - 1)]);
     attempt += 1;
-    if (pause === undefined) return;
-    await sleep(pause);
     if (image.isConnected && !tried.has(style.id)) image.src = at(style.thumbnail);
   };
   const source = tried.get(style.id) ?? style.thumbnail;
@@ -115,31 +115,43 @@ export async function tryStyles(photo, busy) {
   const { signal } = trial = new AbortController();
   await sleep(SETTLE_MS);
   const first = installed.filter((style) => style.id === selected);
+  let pause = QUIET_MS;
   for (const style of new Set([...first, ...installed])) {
-    if (signal.aborted) return;
-    if (!tried.has(style.id) && !await tryOne(style, photo, signal)) refused ||= !signal.aborted;
-    if (refused) break;
+    while (!signal.aborted && !refused && !tried.has(style.id)) {
+      const later = await tryOne(style, photo, signal);
+      if (signal.aborted || refused || !later) continue;
+      await sleep(Math.max(later, pause));
+      pause = Math.min(2 * pause, MOST_QUIET_MS);
+    }
   }
   if (!signal.aborted) trial = null;
 }
 
+/** Draws it, by the small network where the style has one. Returns in how many ms to ask a busy server again, or 0. */
 async function tryOne(style, photo, signal) {
   const form = new FormData();
   form.set("image", photo.small, "try.jpg");
   form.set("style", style.id);
   form.set("format", "jpeg");
+  if (style.fast) form.set("quality", "fast");
   try {
+    // Nobody's picture is to wait for a try, and what would be refused is not sent.
+    if ((await call("v1/queue")).body.waiting) return QUIET_MS;
+    if (signal.aborted) return 0;
     const { id, picture } = await stylize(form, signal);
     if (id) call(`v1/jobs/${id}`, { method: "DELETE" }).catch(() => {}); // nothing is kept of a mere try
-    if (!picture || signal.aborted) return false;
+    if (!picture) return QUIET_MS;
+    if (signal.aborted) return 0;
     tried.set(style.id, URL.createObjectURL(picture));
-  } catch {
-    return false;
+  } catch (error) {
+    if (error instanceof Problem && error.status === 429) return error.retryAfterS * 1000;
+    refused = !signal.aborted && error instanceof Problem;
+    return QUIET_MS;
   }
   const image = $(`style-${style.id}`)?.parentElement.querySelector("img");
   if (image) image.src = tried.get(style.id);
   renderAbout();
-  return true;
+  return 0;
 }
 
 /** Room for what was really asked for. */

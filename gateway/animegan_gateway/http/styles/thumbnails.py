@@ -14,7 +14,6 @@ from animegan.errors import AnimeganError
 from animegan.picture.headers import inspect
 from animegan.picture.sizes import Limits, fit
 from animegan.styles import Style
-from animegan_gateway.errors import NotReady
 from animegan_gateway.http.door import GATEWAY, Door
 from animegan_gateway.http.styles.catalogue import Catalogue
 from animegan_gateway.http.uploads import temporary_file
@@ -39,18 +38,16 @@ class Thumbnails:
         self._tasks: dict[tuple[str, str | None], asyncio.Task[None]] = {}
         self._photo = resources.files("animegan_gateway.http").joinpath("page/sample.jpg").read_bytes()
 
-    async def get(self, style_id: str) -> bytes:
-        """Return a JPEG of at most `SIDE_PX`.
+    async def get(self, style_id: str) -> bytes | None:
+        """Return a JPEG of at most `SIDE_PX`; None where drawing takes longer than `DRAWN_WITHIN_S`.
 
-        Raise `UnknownStyle`, `StyleNotInstalled`, or `NotReady` where drawing takes longer than `DRAWN_WITHIN_S`.
+        Raise `UnknownStyle` or `StyleNotInstalled`.
         """
         style = self._catalogue.require(style_id)
         key = (style.id, style.sha256)
         if key not in self._pictures:
             await asyncio.wait({self._task(style)}, timeout=DRAWN_WITHIN_S)
-        if key not in self._pictures:
-            raise NotReady("This thumbnail is being drawn. Ask again soon.")
-        return self._pictures[key]
+        return self._pictures.get(key)
 
     def _task(self, style: Style) -> asyncio.Task[None]:
         """Return the one task that draws it."""
@@ -72,6 +69,7 @@ class Thumbnails:
             max_side=SIDE_PX,
             format="jpeg",
             quality=QUALITY,
+            fast=style.fast is not None,  # shown small, they differ from the others by little but their cost
             content_type="image/jpeg",
             bytes=len(self._photo),
             original_size=size,
