@@ -9,7 +9,6 @@ import shlex
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
 from typing import Any, get_args
 from urllib.parse import urlsplit
 
@@ -19,12 +18,6 @@ from fastapi.routing import APIRoute
 from PIL import Image
 
 import animegan
-import animegan_agent
-import animegan_gateway
-import animegan_gateway.drawing
-import animegan_gateway.http
-import animegan_gateway.queue
-import animegan_service
 from animegan import options, styles
 from animegan.errors import AnimeganError, BadOption
 from animegan.options import Wish
@@ -196,26 +189,6 @@ def test_named_paths_exist(page: str) -> None:
     words = [span.split()[0].removeprefix("./") for span in SPAN.findall(prose(page))]
     named = [word for word in words if re.fullmatch(rooms, word)]
     assert [name for name in named if not (ROOT / name).exists() and name not in BUILT] == []
-
-
-@pytest.mark.parametrize(
-    ("package", "first"),
-    [
-        (animegan, "`errors`, `styles`"),
-        (animegan_gateway, "`http`"),
-        (animegan_gateway.http, "`routes`, `views`"),
-        (animegan_gateway.queue, "`jobs`"),
-        (animegan_gateway.drawing, "`dispatcher`"),
-        (animegan_agent, "`management`"),
-        (animegan_service, "`errors`, `problems`"),
-    ],
-)
-def test_the_architecture_names_every_module(package: ModuleType, first: str) -> None:
-    [rows] = [rows for rows in tables("docs/architecture.md") if first in [row[0] for row in rows]]
-    named = sorted(name for row in rows for name in SPAN.findall(row[0]))
-    folder = Path(str(package.__file__)).parent
-    modules = [*folder.glob("*.py"), *(inner.parent for inner in folder.glob("*/__init__.py"))]
-    assert named == sorted(module.stem for module in modules if not module.stem.startswith("__"))
 
 
 def test_the_changelog_knows_this_version() -> None:
