@@ -38,14 +38,14 @@ from animegan.networks.plan import Plan, megabytes
 from animegan.pipeline import Item, Pipeline
 from animegan.report import Report
 from animegan.resources import hardware
-from animegan_cli.checkout import ROOT
+from animegan_cli.checkout import CONFIG
 from animegan_cli.replacing import replacing
 
 _TOTAL = "total"
 _ON_DEVICE = ("transfer", *dict.fromkeys(layer.name.partition(".")[0] for layer in LAYERS))
 PHASES = ("decode", "plan", *_ON_DEVICE, "encode", _TOTAL)
 
-_SERVED = ROOT / "config" / "animegan.toml"  # which scripts/serve names too
+_SERVED = CONFIG / "animegan.toml"  # which scripts/serve names too
 _LOOK_EVERY_S = 0.001
 _STATUS = Path("/proc/self/status")
 _CLEAR_PEAK = Path("/proc/self/clear_refs")
