@@ -21,10 +21,9 @@ from pathlib import Path
 
 import animegan
 from animegan.errors import InternalError
-from animegan_cli.checkout import ROOT, require_checkout
+from animegan.styles import bundled_dir
+from animegan_cli.checkout import ARCHIVE, CONFIG, ENGINE, HANDLER
 from animegan_cli.replacing import replacing
-
-ARCHIVE = ROOT / "model_store" / "animegan.mar"
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip entry can carry
 _TOOLS = ("torch", "torch-model-archiver")  # their versions shape the bytes
@@ -40,8 +39,7 @@ def is_stale(archive: Path = ARCHIVE) -> bool:
 
 
 def build(archive: Path = ARCHIVE, say: Callable[[str], None] = lambda _: None) -> Path:
-    """Write the archive, in one step at the end. Raises `BadSetting` outside a checkout, `InternalError` else."""
-    require_checkout("Building the archive")
+    """Write the archive, in one step at the end. Raises `BadSetting` where that fails, else `InternalError`."""
     with replacing(archive) as part:
         _build(part, say)
     return archive
@@ -52,13 +50,13 @@ def _build(target: Path, say: Callable[[str], None]) -> None:
     with tempfile.TemporaryDirectory(prefix="animegan-archive-") as folder:
         work = Path(folder)
         stage = work / "stage"
-        shutil.copytree(ROOT / "handler" / "animegan", stage / "animegan", ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "handler" / "animegan_spans.py", stage)
+        shutil.copytree(ENGINE, stage / "animegan", ignore=shutil.ignore_patterns("__pycache__", "model_store"))
+        shutil.copy(HANDLER / "animegan_spans.py", stage)
         store = stage / "animegan" / "model_store"
         store.mkdir()
         for file in _papers():
             shutil.copy(file, store)
-        shutil.copytree(ROOT / "model_store" / "looks", store / "looks")
+        shutil.copytree(bundled_dir() / "looks", store / "looks")
         say("Tracing the bundled styles")
         _run(work, "-m", "animegan_cli.traced", str(store))
         say("Packing the archive")
@@ -66,8 +64,8 @@ def _build(target: Path, say: Callable[[str], None]) -> None:
             work,
             *("-m", "model_archiver.model_packaging", "--model-name", "animegan"),
             *("--version", animegan.__version__),
-            *("--handler", str(ROOT / "handler" / "animegan_handler.py")),
-            *("--config-file", str(ROOT / "config" / "model-config.yaml")),
+            *("--handler", str(HANDLER / "animegan_handler.py")),
+            *("--config-file", str(CONFIG / "model-config.yaml")),
             *("--extra-files", str(stage), "--export-path", str(work)),
         )
         normalise_zip(work / "animegan.mar", target, edit=_edit_manifest, comment=digest)
@@ -104,7 +102,7 @@ def _run(work: Path, *arguments: str) -> None:
     """Run Python on a module, in a temporary folder of its own: the archiver deletes what it finds in a shared one."""
     private = work / "tmp"
     private.mkdir(exist_ok=True)
-    paths = [str(ROOT / "handler"), str(ROOT / "scripts"), os.environ.get("PYTHONPATH", "")]
+    paths = [str(ENGINE.parent), str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "TMPDIR": str(private), "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -115,22 +113,28 @@ def _digest() -> str:
     digest = hashlib.sha256()
     for tool in _TOOLS:
         digest.update(f"{tool}=={metadata.version(tool)}\n".encode())
-    for file in _sources():
-        digest.update(f"{file.relative_to(ROOT)}\n{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    for name, file in _sources():
+        digest.update(f"{name}\n{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()
 
 
-def _sources() -> Iterator[Path]:
-    yield Path(__file__).resolve()
-    yield Path(__file__).resolve().with_name("traced.py")
-    yield ROOT / "config" / "model-config.yaml"
-    yield from _papers()
-    for folder, pattern in (("handler", "**/*"), ("model_store", "*.safetensors"), ("model_store", "looks/*.toml")):
-        yield from sorted(
-            file for file in (ROOT / folder).glob(pattern) if file.is_file() and "__pycache__" not in file.parts
-        )
+def _sources() -> Iterator[tuple[str, Path]]:
+    """Yield what the archive is made from, each file with the same name in a checkout and in an installed package."""
+    commands = Path(__file__).resolve().parent
+    for module in ("archive.py", "traced.py"):
+        yield f"scripts/animegan_cli/{module}", commands / module
+    yield "config/model-config.yaml", CONFIG / "model-config.yaml"
+    for module in ("animegan_handler.py", "animegan_spans.py"):
+        yield f"handler/{module}", HANDLER / module
+    for file in sorted(ENGINE.rglob("*")):
+        inner = file.relative_to(ENGINE)
+        if file.is_file() and "__pycache__" not in inner.parts and inner.parts[0] != "model_store":
+            yield f"handler/animegan/{inner}", file
+    store = bundled_dir()
+    for file in (*_papers(), *sorted(store.glob("*.safetensors")), *sorted(store.glob("looks/*.toml"))):
+        yield f"model_store/{file.relative_to(store)}", file
 
 
 def _papers() -> list[Path]:
-    """The registry, the licence and the model cards."""
-    return [ROOT / "model_store" / "styles.json", *sorted((ROOT / "model_store").glob("*.md"))]
+    """Return the registry, the licence and the model cards."""
+    return [bundled_dir() / "styles.json", *sorted(bundled_dir().glob("*.md"))]

@@ -1,15 +1,18 @@
-"""The checkout that this runs from, if it runs from one: the archive, the servers and the tools need its files."""
+"""Where the product's files lie: in the checkout that this runs from, or in an installed package."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from animegan.errors import BadSetting
+import animegan
+from animegan.styles import home
 
 ROOT = Path(__file__).resolve().parents[2]
+_PACKED = Path(__file__).resolve().parent / "packed"  # a wheel's copies of what lies outside the import packages
+IN_CHECKOUT = not _PACKED.is_dir()
+_FILES = ROOT if IN_CHECKOUT else _PACKED
 
-
-def require_checkout(purpose: str) -> None:
-    """Raise `BadSetting`, which begins with the purpose, where this is an installed package."""
-    if not (ROOT / "handler" / "animegan_handler.py").is_file():
-        raise BadSetting(f"{purpose} needs a checkout of the project, and this is an installed package. Clone it.")
+CONFIG = _FILES / "config"
+HANDLER = _FILES / "handler"  # the folder of animegan_handler.py
+ENGINE = Path(animegan.__file__).resolve().parent
+ARCHIVE = (ROOT if IN_CHECKOUT else home()) / "model_store" / "animegan.mar"

@@ -21,7 +21,7 @@ from animegan.report import notes
 from animegan.styles import bundled_styles, get_style
 from animegan.styles import styles as all_styles
 from animegan_cli import keys, recipes, workers
-from animegan_cli.checkout import require_checkout
+from animegan_cli.checkout import ARCHIVE
 from animegan_cli.language import language
 from animegan_cli.screen import screen
 
@@ -83,6 +83,15 @@ def _options(
 ) -> None: ...
 
 
+# The packages that an extra of pyproject.toml brings, by the names under which they are imported.
+EXTRAS = {
+    "serve": ("ts", "model_archiver", "yaml", "opentelemetry"),
+    "gateway": (
+        *("fastapi", "fastapi_offline", "httptools", "httpx2", "itsdangerous", "limits", "obstore", "opentelemetry"),
+        *("prometheus_client", "python_multipart", "redis", "structlog", "uvicorn"),
+    ),
+}
+
 # The options of these are their module's own.
 ROLE: dict[str, Any] = {
     "add_help_option": False,
@@ -93,29 +102,32 @@ ROLE: dict[str, Any] = {
 @app.command(**ROLE)
 def serve(context: typer.Context) -> None:
     """Serve: TorchServe, its agent and the gateway, watched until Ctrl-C."""
-    _require("serve", "ts")
-    _require("gateway", "fastapi")
+    _require("serve")
+    _require("gateway")
     _become("animegan_cli.serving.serve", context.args)
 
 
 @app.command(**ROLE)
 def gateway(context: typer.Context) -> None:
     """Run the gateway alone, before a TorchServe elsewhere."""
-    _require("gateway", "fastapi")
+    _require("gateway")
     _become("animegan_gateway", context.args)
 
 
 @app.command(**ROLE)
 def agent(context: typer.Context) -> None:
     """Run the agent alone, beside a TorchServe."""
-    _require("gateway", "structlog")
+    _require("gateway")
     _become("animegan_agent", context.args)
 
 
-def _require(extra: str, package: str) -> None:
-    """Raise `BadSetting` where the package, and so the extra that brings it, is not installed."""
-    if importlib.util.find_spec(package) is None:
-        raise BadSetting(f"{package} is not installed. Install animegan-serve with its extra: animegan-serve[{extra}].")
+def _require(extra: str) -> None:
+    """Raise `BadSetting` where a package of the extra is not installed."""
+    for package in EXTRAS[extra]:
+        if importlib.util.find_spec(package) is None:
+            raise BadSetting(
+                f"{package} is not installed. Install animegan-serve with its extra: animegan-serve[{extra}]."
+            )
 
 
 def _become(module: str, arguments: list[str]) -> NoReturn:
@@ -195,7 +207,9 @@ def stylize(
 
 @app.command()
 def archive(
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where to write it, instead of model_store/.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Where to write it, instead of the server's own place.")
+    ] = None,
     if_stale: Annotated[
         bool, typer.Option("--if-stale", help="Only if it is missing or was made from other sources.")
     ] = False,
@@ -204,9 +218,9 @@ def archive(
     from animegan_cli import archive as work  # noqa: PLC0415
     from animegan_cli import native  # noqa: PLC0415
 
-    require_checkout("Building the archive")
+    _require("serve")
     native.build(_say)  # first, as the libraries travel in the archive
-    target = out or work.ARCHIVE
+    target = out or ARCHIVE
     if if_stale and not work.is_stale(target):
         return
     work.build(target, lambda step: _say(f"{step} ..."))

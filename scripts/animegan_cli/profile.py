@@ -37,14 +37,14 @@ from animegan.networks.plan import Plan, megabytes
 from animegan.pipeline import Item, Pipeline
 from animegan.report import Report
 from animegan.resources import hardware
-from animegan_cli.checkout import ROOT
+from animegan_cli.checkout import CONFIG
 from animegan_cli.replacing import replacing
 
 _TOTAL = "total"
 _ON_HOST = ("decode", "plan", "encode", _TOTAL)  # all others run on the device
 _AROUND = ("run", _TOTAL)  # marks that hold others
 
-_SERVED = ROOT / "config" / "animegan.toml"  # which scripts/serve names too
+_SERVED = CONFIG / "animegan.toml"  # which scripts/serve names too
 _LOOK_EVERY_S = 0.001
 _STATUS = Path("/proc/self/status")
 _CLEAR_PEAK = Path("/proc/self/clear_refs")

@@ -10,7 +10,7 @@ from animegan.errors import AnimeganError
 from animegan_gateway import errors
 from animegan_gateway.settings import Settings
 from animegan_service import errors as service_errors
-from docs.test_readme import prose, tables
+from docs.pages import prose, tables
 
 PAGE = "docs/gateway.md"
 OWN = (errors.__name__, service_errors.__name__)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
+from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from animegan.errors import BadSetting
+from animegan_cli import archive
 from animegan_cli.checkout import ROOT
-from animegan_cli.main import app
+from animegan_cli.main import EXTRAS, app
 
 
 @pytest.mark.parametrize(
@@ -22,6 +27,7 @@ from animegan_cli.main import app
     [
         ("serve", "ts", "serve"),
         ("serve", "fastapi", "gateway"),
+        ("archive", "model_archiver", "serve"),
         ("gateway", "fastapi", "gateway"),
         ("agent", "structlog", "gateway"),
     ],
@@ -38,19 +44,58 @@ def test_an_extra_that_is_missing_is_named(
     )
 
 
-def test_serve_needs_a_checkout_or_a_configuration(tmp_path: Path) -> None:
-    for package in ("handler/animegan", "gateway/animegan_gateway", "gateway/animegan_agent", "scripts/animegan_cli"):
-        shutil.copytree(ROOT / package, tmp_path / Path(package).name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(ROOT / "model_store", tmp_path / "animegan/model_store", ignore=shutil.ignore_patterns("*.mar"))
-    done = subprocess.run(
-        [sys.executable, "-m", "animegan_cli", "serve"],
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert done.stderr == (
-        "serve: Serving without --config needs a checkout of the project, and this is an installed package. Clone it.\n"
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_every_package_of_an_extra_is_looked_for(extra: str) -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        requirements = tomllib.load(file)["project"]["optional-dependencies"][extra]
+    brought_by = metadata.packages_distributions()
+    found = {name.lower().replace("_", "-") for package in EXTRAS[extra] for name in brought_by[package]}
+    assert {re.split(r"[\[>=]", requirement)[0] for requirement in requirements} <= found
+
+
+@dataclass(frozen=True)
+class Installed:
+    """The project, installed from its wheel's files into a folder, without a checkout around it."""
+
+    packages: Path
+    folder: Path
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": str(self.packages), "ANIMEGAN_HOME": str(self.folder / "home")}
+        return subprocess.run(
+            [sys.executable, *arguments],
+            env=environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """Lay the files out as pyproject.toml tells hatchling to."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        wheel = tomllib.load(file)["tool"]["hatch"]["build"]["targets"]["wheel"]
+    packages, folder = tmp_path_factory.mktemp("packages"), tmp_path_factory.mktemp("empty")
+    places = {package: Path(package).name for package in wheel["packages"]} | wheel["force-include"]
+    for source, target in places.items():
+        (packages / target).parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / source).is_dir():
+            shutil.copytree(ROOT / source, packages / target, ignore=shutil.ignore_patterns(*wheel["exclude"]))
+        else:
+            shutil.copy(ROOT / source, packages / target)
+    return Installed(packages, folder)
+
+
+def test_installed_it_builds_the_archive_from_the_same_sources(installed: Installed) -> None:
+    done = installed.run("-c", "from animegan_cli import archive as a, checkout as c; print(c.ARCHIVE, a._digest())")
+    assert done.stdout.split() == [str(installed.folder / "home" / "model_store" / "animegan.mar"), archive._digest()]
+
+
+def test_installed_it_serves_with_the_configuration_that_it_brings(installed: Installed) -> None:
+    done = installed.run("-m", "animegan_cli", "serve", "--port", "x")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "serve: --port=x is not a port. Use a number from 0 (a free one) to 65535.\n",
     )

@@ -21,7 +21,7 @@ from typing import TextIO
 from animegan.errors import AnimeganError, BadSetting, InternalError, ServiceFailed
 from animegan_agent import settings as agent_settings
 from animegan_agent.settings import Settings as AgentSettings
-from animegan_cli.checkout import ROOT, require_checkout
+from animegan_cli.checkout import ARCHIVE, CONFIG, IN_CHECKOUT, ROOT
 from animegan_cli.serving import addresses, guard, java, processes
 from animegan_cli.serving.addresses import Place
 from animegan_cli.serving.module import Module
@@ -129,9 +129,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--config",
         type=Path,
-        default=ROOT / "config",
+        default=CONFIG,
         metavar="FOLDER",
-        help="folder of config.properties and its companions (default: the checkout's config/)",
+        help="folder of config.properties and its companions (default: the product's own)",
     )
     options = parser.parse_args(arguments)
     if options.no_agent and not options.no_gateway:
@@ -142,8 +142,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _prepare(options: argparse.Namespace, instance: Instance, signals: Signals) -> Services:
     """Everything before the start: settings, ports, Java, the archive. Raises `AnimeganError`, `Stopped`."""
     config = options.config.resolve()
-    if config == ROOT / "config":
-        require_checkout("Serving without --config")
     for name, rows in (("agent", AgentSettings), ("gateway", GatewaySettings)):
         if (config / f"{name}.toml").is_file():
             os.environ.setdefault(rows.variable("config"), str(config / f"{name}.toml"))
@@ -183,6 +181,7 @@ def _torchserve(
     say(f"Java {runtime.version}: {runtime.home}")
     model_store = ROOT / properties.get("model_store", "model_store")
     if model_store == ROOT / "model_store":
+        model_store = ARCHIVE.parent
         _run(instance, signals, environment, "-m", "animegan_cli", "archive", "--if-stale")
     elif not (model_store / properties["load_models"]).is_file():
         raise BadSetting(f"{model_store} holds no {properties['load_models']}. Copy it there, or correct model_store.")
@@ -251,12 +250,14 @@ def _module(
 
 def _java(instance: Instance, signals: Signals, environment: Mapping[str, str]) -> java.Java:
     found = java.find(environment, say)
-    if found is None:
+    if found is None and IN_CHECKOUT:
         say("There is no Java 11 to 21; installing one into .venv")
         _run(instance, signals, environment, str(ROOT / "scripts" / "bootstrap.py"), "java")
         found = java.find(environment, lambda _: None)
     if found is None:
-        raise BadSetting("No Java 11 to 21 runs here, nor PyPI's. Install one (Debian: default-jre-headless).")
+        raise BadSetting(
+            "No Java 11 to 21 runs here. Install one: Debian's default-jre-headless, or animegan-serve[java]."
+        )
     return found
 
 
