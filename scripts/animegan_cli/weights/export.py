@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from animegan import __version__
 from animegan.errors import BadOption, BadSetting, InternalError
 from animegan.looks import look_of
-from animegan.networks.animegan2.generator import Generator, build
+from animegan.networks.animegan2.generator import RESIZE, Generator, build
 from animegan.resources.hardware import cpu_count
 from animegan.styles import Style, verify
 from animegan_cli.replacing import replacing
@@ -36,7 +36,7 @@ def export(file: Path, style: Style) -> float | None:
     tensors = load_file(verify(style))
     with replacing(file) as part:
         data = _checked_model(tensors, style)
-        difference = compare(data, build(tensors))
+        difference = compare(data, build(tensors, style.resize or RESIZE))
         part.write_bytes(data)
     return difference
 
@@ -59,7 +59,7 @@ def _checked_model(tensors: dict[str, torch.Tensor], style: Style) -> bytes:
         "noncommercial": str(style.noncommercial).lower(),
         "version": __version__,
     }
-    model = onnx_model(tensors, metadata, __version__)
+    model = onnx_model(tensors, metadata, __version__, style.resize or RESIZE)
     onnx.checker.check_model(model, full_check=True)
     data: bytes = model.SerializeToString()
     return data

@@ -13,8 +13,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
+from animegan.networks.animegan2.generator import RESIZE
 from animegan.networks.animegan2.layers import LAYERS, Layer
 from animegan.operators.plain import EPS
+from animegan.styles import Resize
 
 INPUT, OUTPUT = "photo", "anime"
 _OPSET = 17  # the last before reductions take their axes as an input: runtimes since 2022 read it
@@ -22,10 +24,12 @@ _IR_VERSION = 8  # the format's own version that belongs to it
 _DESCRIPTION = "Photo to anime picture: RGB in [-1, 1], NCHW, any batch, sides of at least 16 px."
 
 
-def onnx_model(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], producer_version: str) -> onnx.ModelProto:
+def onnx_model(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, str], producer_version: str, resize: Resize = RESIZE
+) -> onnx.ModelProto:
     """The generator with those tensors, in fp32: `photo` (N, 3, H, W) to `anime` of the same shape, both in [-1, 1]."""
     graph = helper.make_graph(
-        _Nodes(tensors).generator(),
+        _Nodes(tensors, resize).generator(),
         "AnimeGANv2",
         [_picture(INPUT)],
         [_picture(OUTPUT)],
@@ -68,8 +72,9 @@ def _pads(layer: Layer) -> str:
 class _Nodes:
     """Collects the graph's nodes in the order in which they run; each method returns the name of its result."""
 
-    def __init__(self, tensors: Collection[str]) -> None:
+    def __init__(self, tensors: Collection[str], resize: Resize) -> None:
         self._tensors = tensors
+        self._resize = resize
         self._nodes: list[onnx.NodeProto] = []
         self._prefix = ""  # of the nodes' names: the layer that is written
 
@@ -127,8 +132,8 @@ class _Nodes:
         return self._node("ReduceMean", channels, role=role, axes=[1])
 
     def _upsample(self, x: str, like: str) -> str:
-        """Bilinear with aligned corners, to the height and width of `like`."""
+        """Bilinear, to the height and width of `like`."""
         outer = self._node("Shape", x, role="batch_and_channels", end=2)
         sides = self._node("Shape", like, role="height_and_width", start=2)
         shape = self._node("Concat", outer, sides, role="shape", axis=0)
-        return self._node("Resize", x, "", "", shape, mode="linear", coordinate_transformation_mode="align_corners")
+        return self._node("Resize", x, "", "", shape, mode="linear", coordinate_transformation_mode=self._resize)
