@@ -49,7 +49,7 @@ def operator_calls(where: torch.device, side: int) -> dict[str, list[Call]]:
         span = layer.reads(0, layer.size(side))
         calls["moments"].append(lambda x=x: kernels.moments(x))  # type: ignore[misc]
         if layer.source == "upsample":
-            window = (0, source.size(side), layer.size(side), layer.size(side), *span, *span)
+            window = (False, 0, source.size(side), layer.size(side), layer.size(side), *span, *span)
             calls["upsample_pad"].append(lambda a=(x, *norm, *window): kernels.upsample_pad(*a))  # type: ignore[misc]
         else:
             window = (x if source.residual else None, 0, source.size(side), *span, *span)  # type: ignore[assignment]

@@ -148,14 +148,14 @@ def _error_of_moments(x: Tensor) -> gpu.Row:
 def _error_of_window(x: Tensor, layer: Layer, size: Size, first: int, last: int) -> gpu.Row:
     width, height = size
     source = below(layer)
-    start, stop = source_rows(layer, first, last, height)
+    start, stop = source_rows(layer, first, last, Shape(height, width, 1, x.itemsize))
     band, moments = x[:, :, start:stop], plain.plain_moments(x)
     weight, bias = (torch.randn(source.channels, device=x.device) for _ in range(2))
     edges = (*layer.reads(first, last), *layer.reads(0, layer.size(width)))
     window: tuple[int, ...] = (start, source.size(height), *edges)
     arguments: list[object] = [band, moments, weight, bias, source.slope]
     if layer.source == "upsample":
-        window = (start, source.size(height), layer.size(height), layer.size(width), *edges)
+        window = (False, start, source.size(height), layer.size(height), layer.size(width), *edges)
         forms: list[Callable[..., Tensor]] = [kernels.upsample_pad, plain.plain_upsample_pad]
     else:
         arguments.append(band if source.residual else None)

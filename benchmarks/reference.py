@@ -5,7 +5,7 @@ Written from the table in the model's documentation, sharing no line with `anime
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +18,8 @@ def psnr(a: Tensor, b: Tensor) -> float:
     return float("inf") if error == 0 else 10 * torch.log10(torch.tensor(4.0 / error)).item()
 
 
-def generate(weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
-    """(N, 3, H, W) in [-1, 1] to the same, in x's dtype."""
+def generate(weights: Mapping[str, Tensor], x: Tensor, *, asymmetric: bool = False) -> Tensor:
+    """(N, 3, H, W) in [-1, 1] to the same, in x's dtype; `asymmetric`: scaled up as TensorFlow 1 does."""
     w = {name: tensor.to(x.dtype) for name, tensor in weights.items()}
 
     def norm(y: Tensor, name: str) -> Tensor:
@@ -40,6 +40,17 @@ def generate(weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
         z = norm(F.conv2d(z, w[f"{name}.layers.2.weight"]), f"{name}.layers.3")
         return y + z if y.shape == z.shape else z
 
+    def scaled(y: Tensor, sides: Sequence[int]) -> Tensor:
+        if not asymmetric:
+            return F.interpolate(y, tuple(sides), mode="bilinear", align_corners=True)
+        for axis, side in zip((2, 3), sides, strict=True):
+            source = torch.arange(side, dtype=torch.float64) * y.shape[axis] / side
+            first = source.long()
+            share = (source - first).to(y.dtype).view(-1, *[1] * (3 - axis))
+            second = (first + 1).clamp(max=y.shape[axis] - 1)
+            y = y.index_select(axis, first) * (1 - share) + y.index_select(axis, second) * share
+        return y
+
     down, same, wide = (0, 1, 0, 1), (1, 1, 1, 1), (3, 3, 3, 3)
     size = x.shape[2:]
     with torch.no_grad():
@@ -53,10 +64,10 @@ def generate(weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
         for index in range(1, 5):
             y = inverted(y, f"block_c.{index}")
         y = layer(y, "block_c.5", same)
-        y = F.interpolate(y, half, mode="bilinear", align_corners=True)
+        y = scaled(y, half)
         y = layer(y, "block_d.0", same)
         y = layer(y, "block_d.1", same)
-        y = F.interpolate(y, size, mode="bilinear", align_corners=True)
+        y = scaled(y, size)
         y = layer(y, "block_e.0", same)
         y = layer(y, "block_e.1", same)
         y = layer(y, "block_e.2", wide)

@@ -186,6 +186,11 @@ def look_of(style: Style) -> Look:
     if file is None:
         return Look(network="animegan2", weights=style.weights or f"{style.id}.safetensors")
     look = read(file)
+    if style.resize and look.network != "animegan2":
+        raise BadLook(
+            f"The entry of {style.id!r} has resize={style.resize!r}, and {file} the network {look.network!r}, which "
+            "has no such choice. Leave resize out of the entry."
+        )
     if look.weights != style.weights:
         raise BadLook(f"{file} names the weights {look.weights}, and the style's entry {style.weights}. Correct one.")
     return look

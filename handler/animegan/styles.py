@@ -42,6 +42,10 @@ class Checkpoint(BaseModel):
     git_blob_id: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 
 
+# How AnimeGANv2's generator samples where it scales up, in ONNX's words: corners on corners, as in the public PyTorch
+# port, or source = target × size in / size out, as TensorFlow 1 resizes.
+Resize = Literal["align_corners", "asymmetric"]
+
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -58,7 +62,7 @@ class Style(BaseModel):
 
     `weights` is a file beside the entry, or a bundled one that a recipe names; None: listed, but to be installed by the
     user. `recipe` is the look's file, see `looks`; None: AnimeGANv2's generator as it draws. `fast` are the weights of
-    `quality=fast`.
+    `quality=fast`. `resize`: how AnimeGANv2's generator scales up; None: as the PyTorch port does, or another network.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -74,6 +78,7 @@ class Style(BaseModel):
     noncommercial: bool
     suits: tuple[Literal["landscape", "portrait"], ...]
     training_size_px: Annotated[int, Field(ge=16)] | None = None
+    resize: Resize | None = None
     checkpoint: Checkpoint | None = None
 
 

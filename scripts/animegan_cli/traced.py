@@ -13,7 +13,7 @@ from animegan.errors import InternalError
 from animegan.looks import look_of
 from animegan.networks.families import define_network, trace_network
 from animegan.networks.torchscript import traced_name
-from animegan.styles import bundled_styles, verify
+from animegan.styles import Resize, bundled_styles, verify
 from animegan_cli.archive import normalise_zip
 
 CHECKED_SIZES = ((17, 24), (70, 35))  # height, width: not the traced example's, odd somewhere, one above a band
@@ -43,8 +43,8 @@ def _without_debug_records(name: str, data: bytes) -> bytes | None:
     return None if name.endswith((".debug_pkl", "/.data/serialization_id")) else data
 
 
-def networks() -> Iterator[tuple[str, Path]]:
-    """Yield the family and the weights of each network that a bundled style draws with, once."""
+def networks() -> Iterator[tuple[str, Path, Resize | None]]:
+    """Yield the family, the weights and the resize of each network that a bundled style draws with, once."""
     seen = set()
     for style in bundled_styles().values():
         if not style.weights:
@@ -54,13 +54,13 @@ def networks() -> Iterator[tuple[str, Path]]:
             weights = verify(style, fast=fast)
             if weights not in seen:
                 seen.add(weights)
-                yield family, weights
+                yield family, weights, style.resize
 
 
 def main(store: Path) -> None:
-    for family, weights in networks():
-        traced = trace_network(family, weights)
-        check(traced, define_network(family, weights))
+    for family, weights, resize in networks():
+        traced = trace_network(family, weights, resize)
+        check(traced, define_network(family, weights, resize))
         file = store / traced_name(weights.name)
         file.parent.mkdir(exist_ok=True)
         save(traced, file)

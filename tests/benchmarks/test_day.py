@@ -13,7 +13,7 @@ import pytest
 from benchmarks import day, plots, result
 from benchmarks.autoscaler import Autoscaler, Direction, Rules
 from benchmarks.day import BUSY, SEED, Pictures, Simulation
-from docs.test_readme import prose, tables
+from docs.pages import prose, tables
 
 AT_ONCE = Direction(0, (("Percent", 100, 15), ("Pods", 4, 15)))
 PLAIN = Rules(least=1, most=20, waiting=4, running=None, up=AT_ONCE, down=AT_ONCE, look_s=15)

@@ -30,7 +30,7 @@ from animegan_gateway.queue.jobs import State
 from animegan_gateway.queue.redis_store import RedisStore
 from animegan_gateway.settings import Settings as GatewaySettings
 from animegan_service.bell import Bell
-from docs.test_readme import code, tables
+from docs.pages import code, tables
 from harness import networks
 from harness.containers import built_image, missing, podman
 from harness.manifests import (

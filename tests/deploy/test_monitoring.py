@@ -20,7 +20,7 @@ from animegan.errors import OutOfMemory
 from animegan_agent.settings import Settings as AgentSettings
 from animegan_cli.serving.torchserve import address, read_properties
 from animegan_gateway.settings import Settings as GatewaySettings
-from docs.test_readme import anchors, tables
+from docs.pages import anchors, tables
 from harness.monitors import FOLDER, Prometheus, running_prometheus, targets
 from harness.pictures import encoded, photo
 from harness.servers import ROOT, Server

@@ -6,6 +6,7 @@ import functools
 import io
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from animegan.picture.lanczos import Lanczos
 from animegan.pipeline import Pipeline
 from animegan.resources.memory import Cleaner, usage
 from animegan.settings import Settings
-from animegan.styles import get_style, verify
+from animegan.styles import Resize, get_style, verify
 from animegan.stylizer import Stylizer
 from benchmarks.reference import generate, psnr
 from harness.pictures import encoded, photo
@@ -35,8 +36,8 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA G
 LEAST_DB = {"fp32": 60, "fp16": 65, "bf16": 50}  # fp32: TF32 is allowed in convolutions
 
 
-def network(precision: str, device: str = "cuda") -> Network:
-    return Network(traced(load_weights(verify(get_style("classic")))), torch.device(device), precision)
+def network(precision: str, device: str = "cuda", resize: Resize = "align_corners") -> Network:
+    return Network(traced(load_weights(verify(get_style("classic"))), resize), torch.device(device), precision)
 
 
 def parity_pixels() -> torch.Tensor:
@@ -44,21 +45,22 @@ def parity_pixels() -> torch.Tensor:
 
 
 @functools.cache
-def expected() -> torch.Tensor:
+def expected(resize: Resize) -> torch.Tensor:
     """What the network draws of `parity_pixels` in fp64, which takes a CPU seconds."""
-    weights = load_weights(verify(get_style("classic")))
-    return generate(weights, parity_pixels().permute(0, 3, 1, 2).double() / 127.5 - 1).permute(0, 2, 3, 1)
+    weights, x = load_weights(verify(get_style("classic"))), parity_pixels().permute(0, 3, 1, 2).double() / 127.5 - 1
+    return generate(weights, x, asymmetric=resize == "asymmetric").permute(0, 2, 3, 1)
 
 
+@pytest.mark.parametrize("resize", get_args(Resize))
 @pytest.mark.parametrize("precision", LEAST_DB)
 @pytest.mark.parametrize("mode", ["whole", "bands", "recompute"])
-def test_parity(precision: str, mode: Mode) -> None:
-    drawing = network(precision)
+def test_parity(precision: str, mode: Mode, resize: Resize) -> None:
+    drawing = network(precision, resize=resize)
     pixels = parity_pixels()
-    shape = Shape(256, 341, 2, drawing.itemsize)
+    shape = Shape(256, 341, 2, drawing.itemsize, resize)
     plan = whole(shape, cuda=True) if mode == "whole" else banded(shape, mode, 2**20, cuda=True)
     drawn = drawing.draw(pixels.cuda(), plan).cpu().float() / 127.5 - 1
-    assert psnr(drawn, expected()) >= min(LEAST_DB[precision], 58)  # 59 dB is what rounding to 8 bits leaves
+    assert psnr(drawn, expected(resize)) >= min(LEAST_DB[precision], 58)  # 59 dB is what rounding to 8 bits leaves
 
 
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])

@@ -9,6 +9,7 @@ import pytest
 
 from animegan import looks
 from animegan.errors import BadLook
+from animegan.styles import get_style
 
 RECIPE = """network = "redraw"
 weights = "redraw.safetensors"
@@ -37,6 +38,12 @@ def test_every_bundled_recipe_can_be_read() -> None:
     assert {"cel", "ink", "gouache", "classic"} <= recipes.keys()
     assert recipes["classic"].network == "animegan2"
     assert not recipes["classic"].finish
+
+
+def test_a_network_that_has_no_choice_of_resize_is_given_none() -> None:
+    wrong = get_style("cel").model_copy(update={"resize": "asymmetric"})
+    with pytest.raises(BadLook, match=r"'cel' has resize='asymmetric'.* network 'redraw'.* Leave resize out"):
+        looks.look_of(wrong)
 
 
 def test_a_recipe_is_read_in_order() -> None:

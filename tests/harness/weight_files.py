@@ -1,7 +1,7 @@
 """Weight files for tests, of the bundled style's tensors, in the shapes that converters write.
 
-The ONNX and TFLite graphs follow what tf2onnx 1.17 and TensorFlow Lite 2.21 made of the generator; their nodes carry
-the constants in the true order and places, and compute nothing that a test runs.
+The ONNX and TFLite graphs follow what tf2onnx 1.17 and TensorFlow Lite 2.21 made of the generator. The ONNX one's nodes
+carry the constants in the true order and places, and compute nothing that a test runs; the float TFLite one is whole.
 """
 
 from __future__ import annotations
@@ -55,6 +55,15 @@ class Layer:
     @property
     def depthwise(self) -> bool:
         return self.bias is not None
+
+    @property
+    def halves(self) -> bool:
+        return self.weight.startswith(("block_a.1", "block_b.0"))
+
+    @property
+    def scaled(self) -> bool:
+        """Whether its input is scaled up."""
+        return self.weight.startswith(("block_d.0", "block_e.0"))
 
     def variables(self) -> dict[str, str]:
         """TensorFlow's variables, from `G_MODEL/` on, and our name of each."""
@@ -126,7 +135,9 @@ def exported_onnx(tensors: Mapping[str, Tensor], file: Path, *, folded: bool) ->
 Naming = Literal["folded", "variables", "anonymous"]
 
 
-def tensorflow_onnx(tensors: Mapping[str, Tensor], naming: Naming, dtype: Any = np.float32) -> onnx.ModelProto:
+def tensorflow_onnx(
+    tensors: Mapping[str, Tensor], naming: Naming, dtype: Any = np.float32, resize: str = "asymmetric"
+) -> onnx.ModelProto:
     """A graph as tf2onnx writes it.
 
     `folded`: convolutions in OIHW, some constants without their names, norms (1, C, 1, 1), the bias in the convolution.
@@ -137,6 +148,10 @@ def tensorflow_onnx(tensors: Mapping[str, Tensor], naming: Naming, dtype: Any = 
     arrays = {name: tensor.float().numpy().astype(dtype) for name, tensor in tensors.items()}
     x = "generator_input:0"
     for layer in layers():
+        if layer.scaled:
+            sizes = build.constant(np.array([1, 128, 0, 0], np.int64), "")
+            mode = {"mode": "linear", "coordinate_transformation_mode": resize}
+            x = build.node("Resize", [x, "", "", sizes], **mode)
         x = build.convolution(x, layer, arrays)
         if layer.gamma and layer.beta:
             x = build.norm(x, layer, arrays)
@@ -222,33 +237,38 @@ class _OnnxGraph:
 Precision = Literal["float32", "float16", "int8"]
 
 
-def tensorflow_lite(tensors: Mapping[str, Tensor], precision: Precision) -> bytes:
-    """A graph as TensorFlow Lite's converter writes it.
+LITE_PX = 64  # of the TFLite graph's photo, which has one size
+
+
+def tensorflow_lite(
+    tensors: Mapping[str, Tensor], precision: Precision, *, aligned: bool = False, half_pixel: bool = False
+) -> bytes:
+    """A graph as TensorFlow Lite's converter writes it, (1, `LITE_PX`, `LITE_PX`, 3) in [-1, 1] to the same.
 
     Every convolution has a bias, zeros where the generator has none. `float16`: each constant through a DEQUANTIZE.
-    `int8`: weights per channel, biases in 32 bits, norms per tensor with a zero point.
+    `int8`: weights per channel, biases in 32 bits, norms per tensor with a zero point. `aligned`, `half_pixel`: the
+    options of its resizes.
     """
     build = _TfliteGraph(precision)
     arrays = {name: tensor.float().numpy() for name, tensor in tensors.items()}
-    x = build.tensor(np.float32, [1, 64, 64, 3])
+    photo = x = build.tensor(np.float32, [1, LITE_PX, LITE_PX, 3])
+    side, begun = LITE_PX, x
     for layer in layers():
-        weight = arrays[layer.weight]
-        channels = weight.shape[0]
-        kind = tflite.BuiltinOperator.DEPTHWISE_CONV_2D if layer.depthwise else tflite.BuiltinOperator.CONV_2D
-        theirs = weight.transpose(1, 2, 3, 0) if layer.depthwise else weight.transpose(0, 2, 3, 1)
-        bias = arrays[layer.bias] if layer.bias else np.zeros(channels, np.float32)
-        kernel = build.weight(theirs, axis=3 if layer.depthwise else 0)
-        x = build.operator(kind, [x, kernel, build.bias(bias)])
+        if layer.scaled:
+            side *= 2
+            x = build.resize(x, side, aligned=aligned, half_pixel=half_pixel)
+        if layer.weight.endswith("layers.0.1.weight"):
+            begun = x
+        side //= 2 if layer.halves else 1
+        x = build.convolution(x, layer, arrays)
         if not (layer.gamma and layer.beta):
             continue
-        mean = build.operator(tflite.BuiltinOperator.MEAN, [x])
-        root = build.operator(tflite.BuiltinOperator.RSQRT, [mean])
-        scale = build.operator(tflite.BuiltinOperator.MUL, [root, build.vector(arrays[layer.gamma])])
-        moved = build.operator(tflite.BuiltinOperator.MUL, [mean, scale])
-        shift = build.operator(tflite.BuiltinOperator.SUB, [build.vector(arrays[layer.beta]), moved])
-        scaled = build.operator(tflite.BuiltinOperator.MUL, [x, scale])
-        x = build.operator(tflite.BuiltinOperator.ADD, [scaled, shift])
-    return build.file()
+        x = build.norm(x, arrays[layer.gamma], arrays[layer.beta])
+        if not layer.weight.endswith("layers.2.weight"):
+            x = build.operator(tflite.BuiltinOperator.LEAKY_RELU, [x], "LeakyRelu", Alpha=0.2)
+        elif 2 * arrays[layer.weight].shape[0] == arrays[layer.weight].shape[1]:  # as many channels as before the block
+            x = build.operator(tflite.BuiltinOperator.ADD, [x, begun], "Add")
+    return build.file(photo, build.operator(tflite.BuiltinOperator.TANH, [x]))
 
 
 class _TfliteGraph:
@@ -257,7 +277,7 @@ class _TfliteGraph:
         self._builder = flatbuffers.Builder(2**20)
         self._buffers: list[bytes] = [b""]
         self._tensors: list[tuple[Any, list[int], int, tuple[NDArray[Any], NDArray[Any], int] | None]] = []
-        self._operators: list[tuple[int, list[int], int]] = []
+        self._operators: list[tuple[int, list[int], int, str, dict[str, Any]]] = []
 
     def tensor(
         self,
@@ -273,10 +293,51 @@ class _TfliteGraph:
         self._tensors.append((dtype, shape, buffer, quantization))
         return len(self._tensors) - 1
 
-    def operator(self, kind: int, inputs: list[int]) -> int:
+    def operator(self, kind: int, inputs: list[int], options: str = "", **values: Any) -> int:
+        """`options`: the name of their table, without its ending; its `values`, by the fields' names in the schema."""
         output = self.tensor(np.float32, [1])
-        self._operators.append((kind, inputs, output))
+        self._operators.append((kind, inputs, output, options, values))
         return output
+
+    def constant(self, values: Any) -> int:
+        """A small tensor of int32."""
+        array = np.array(values, np.int32)
+        return self.tensor(np.int32, list(array.shape), array.tobytes())
+
+    def convolution(self, x: int, layer: Layer, arrays: Mapping[str, NDArray[Any]]) -> int:
+        weight = arrays[layer.weight]
+        channels, kernel = weight.shape[0], weight.shape[2]
+        if kernel > 1:
+            pad = (0 if layer.halves else kernel // 2, kernel // 2)
+            padding = self.constant([(0, 0), pad, pad, (0, 0)])
+            mode = tflite.MirrorPadMode.REFLECT
+            x = self.operator(tflite.BuiltinOperator.MIRROR_PAD, [x, padding], "MirrorPad", Mode=mode)
+        theirs = weight.transpose(1, 2, 3, 0) if layer.depthwise else weight.transpose(0, 2, 3, 1)
+        bias = arrays[layer.bias] if layer.bias else np.zeros(channels, np.float32)
+        inputs = [x, self.weight(theirs, axis=3 if layer.depthwise else 0), self.bias(bias)]
+        step = 2 if layer.halves else 1
+        options = {"Padding": tflite.Padding.VALID, "StrideW": step, "StrideH": step}
+        if layer.depthwise:
+            kind = tflite.BuiltinOperator.DEPTHWISE_CONV_2D
+            return self.operator(kind, inputs, "DepthwiseConv2D", DepthMultiplier=1, **options)
+        return self.operator(tflite.BuiltinOperator.CONV_2D, inputs, "Conv2D", **options)
+
+    def norm(self, x: int, gamma: NDArray[Any], beta: NDArray[Any]) -> int:
+        kinds, axes = tflite.BuiltinOperator, self.constant([1, 2, 3])
+        mean = self.operator(kinds.MEAN, [x, axes], "Reducer", KeepDims=True)
+        squares = self.operator(kinds.SQUARED_DIFFERENCE, [x, mean], "SquaredDifference")
+        variance = self.operator(kinds.MEAN, [squares, axes], "Reducer", KeepDims=True)
+        epsilon = self.tensor(np.float32, [], np.float32(1e-5).tobytes())
+        root = self.operator(kinds.RSQRT, [self.operator(kinds.ADD, [variance, epsilon], "Add")])
+        scale = self.operator(kinds.MUL, [root, self.vector(gamma)], "Mul")
+        moved = self.operator(kinds.MUL, [mean, scale], "Mul")
+        shift = self.operator(kinds.SUB, [self.vector(beta), moved], "Sub")
+        return self.operator(kinds.ADD, [self.operator(kinds.MUL, [x, scale], "Mul"), shift], "Add")
+
+    def resize(self, x: int, side: int, *, aligned: bool, half_pixel: bool) -> int:
+        options = {"AlignCorners": aligned, "HalfPixelCenters": half_pixel}
+        kind = tflite.BuiltinOperator.RESIZE_BILINEAR
+        return self.operator(kind, [x, self.constant([side, side])], "ResizeBilinear", **options)
 
     def weight(self, array: NDArray[Any], axis: int) -> int:
         if self._precision != "int8":
@@ -310,9 +371,10 @@ class _TfliteGraph:
         data = array.clip(limits.min, limits.max).astype(dtype).tobytes()
         return self.tensor(dtype, list(array.shape), data, (scale, zero, axis))
 
-    def file(self) -> bytes:
+    def file(self, given: int, made: int) -> bytes:
+        """The model that makes one tensor of another."""
         b = self._builder
-        kinds = sorted({kind for kind, _, _ in self._operators})
+        kinds = sorted({kind for kind, *_ in self._operators})
         codes = []
         for kind in kinds:
             tflite.OperatorCodeStart(b)
@@ -321,22 +383,29 @@ class _TfliteGraph:
             codes.append(tflite.OperatorCodeEnd(b))
         buffers = []
         for data in self._buffers:
-            content = b.CreateByteVector(data) if data else None
+            content = self._aligned(data) if data else None
             tflite.BufferStart(b)
             if content is not None:
                 tflite.BufferAddData(b, content)
             buffers.append(tflite.BufferEnd(b))
         tensors = [self._tensor(*tensor) for tensor in self._tensors]
         operators = []
-        for kind, inputs, output in self._operators:
-            given, made = (b.CreateNumpyVector(np.array(ids, np.int32)) for ids in (inputs, [output]))
+        for kind, inputs, output, options, values in self._operators:
+            reads, writes = (b.CreateNumpyVector(np.array(ids, np.int32)) for ids in (inputs, [output]))
+            table = self._options(options, values) if options else None
             tflite.OperatorStart(b)
             tflite.OperatorAddOpcodeIndex(b, kinds.index(kind))
-            tflite.OperatorAddInputs(b, given)
-            tflite.OperatorAddOutputs(b, made)
+            tflite.OperatorAddInputs(b, reads)
+            tflite.OperatorAddOutputs(b, writes)
+            if table is not None:
+                tflite.OperatorAddBuiltinOptionsType(b, getattr(tflite.BuiltinOptions, f"{options}Options"))
+                tflite.OperatorAddBuiltinOptions(b, table)
             operators.append(tflite.OperatorEnd(b))
         parts = self._offsets(tensors), self._offsets(operators)
+        ends = [b.CreateNumpyVector(np.array([end], np.int32)) for end in (given, made)]
         tflite.SubGraphStart(b)
+        tflite.SubGraphAddInputs(b, ends[0])
+        tflite.SubGraphAddOutputs(b, ends[1])
         tflite.SubGraphAddTensors(b, parts[0])
         tflite.SubGraphAddOperators(b, parts[1])
         graph = tflite.SubGraphEnd(b)
@@ -348,6 +417,22 @@ class _TfliteGraph:
         tflite.ModelAddBuffers(b, buffer_table)
         b.Finish(tflite.ModelEnd(b), file_identifier=b"TFL3")
         return bytes(b.Output())
+
+    def _options(self, name: str, values: Mapping[str, Any]) -> int:
+        getattr(tflite, f"{name}OptionsStart")(self._builder)
+        for field, value in values.items():
+            getattr(tflite, f"{name}OptionsAdd{field}")(self._builder, value)
+        end: int = getattr(tflite, f"{name}OptionsEnd")(self._builder)
+        return end
+
+    def _aligned(self, data: bytes) -> int:
+        """A vector of bytes that begins at a multiple of 16, as the schema wants a buffer's."""
+        b = self._builder
+        b.StartVector(1, len(data), 16)
+        b.head -= len(data)
+        b.Bytes[b.head : b.head + len(data)] = data
+        end: int = b.EndVector()
+        return end
 
     def _offsets(self, offsets: list[int]) -> int:
         self._builder.StartVector(4, len(offsets), 4)

@@ -22,6 +22,6 @@ def read(tmp_path: Path) -> Callable[[bytes], dict[str, Tensor]]:
     def write_and_read(data: bytes) -> dict[str, Tensor]:
         file = tmp_path / "weights.bin"  # an ending that says nothing
         file.write_bytes(data)
-        return readers.read(file)
+        return readers.read(file).tensors
 
     return write_and_read

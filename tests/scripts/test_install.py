@@ -144,6 +144,21 @@ def test_a_whole_part_needs_no_server(checkpoint: bytes) -> None:
     assert site.asked == []
 
 
+@pytest.mark.parametrize(("aligned", "resize"), [(False, "asymmetric"), (True, "align_corners")])
+def test_a_graph_decides_how_its_style_scales_up_and_tensors_leave_it_to_the_entry(
+    tmp_path: Path, aligned: bool, resize: str
+) -> None:
+    graph, tensors = tmp_path / "graph.tflite", tmp_path / "tensors.pt"
+    graph.write_bytes(files.tensorflow_lite(files.other(), "float16", aligned=aligned))
+    tensors.write_bytes(files.checkpoint(files.other()))
+    install.import_file(graph, "hayao")
+    assert get_style("hayao").resize == resize
+    install.import_file(tensors, "hayao")
+    assert get_style("hayao").resize == "asymmetric"
+    install.import_file(tensors, "mine", license="MIT")
+    assert get_style("mine").resize is None
+
+
 def test_another_file_than_the_published_one_is_refused(site: Site) -> None:
     style = paprika(site, "0" * 40)
     with pytest.raises(DownloadFailed, match=rf"git blob id {site.git_blob_id}, not 0{{40}}"):

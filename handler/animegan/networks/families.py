@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from animegan.networks.plan import Plan
 from animegan.networks.torchscript import load_traced
 from animegan.networks.weights import load_weights
-from animegan.styles import Style, verify, weights_file
+from animegan.styles import Resize, Style, verify, weights_file
 
 
 class Network(Protocol):
@@ -40,7 +40,9 @@ class Network(Protocol):
 
 
 # Looks that draw with the same weights share a network.
-_loaded: WeakValueDictionary[tuple[str, str, str | None, torch.device, str], Network] = WeakValueDictionary()
+_loaded: WeakValueDictionary[tuple[str, str, str | None, Resize | None, torch.device, str], Network] = (
+    WeakValueDictionary()
+)
 
 
 def load_network(family: str, style: Style, device: torch.device, precision: str, *, fast: bool = False) -> Network:
@@ -51,26 +53,35 @@ def load_network(family: str, style: Style, device: torch.device, precision: str
     weights, digest = weights_file(style).name, style.sha256
     if fast and style.fast:
         weights, digest = style.fast.file, style.fast.sha256
-    key = family, weights, digest, device, precision
+    key = family, weights, digest, style.resize, device, precision
     network = _loaded.get(key)
     if network is None:
         network = _module(family).load(
-            lambda: load_weights(verify(style, fast=fast)), load_traced(weights), device, precision
+            lambda: load_weights(verify(style, fast=fast)),
+            load_traced(weights),
+            device,
+            precision,
+            **_definition(style.resize),
         )
         _loaded[key] = network
     return network
 
 
-def define_network(family: str, weights: Path) -> nn.Module:
+def define_network(family: str, weights: Path, resize: Resize | None = None) -> nn.Module:
     """Return the definition of that family with those weights, in fp32. Raises `BadWeights`."""
-    network: nn.Module = _module(family).build(load_weights(weights))
+    network: nn.Module = _module(family).build(load_weights(weights), **_definition(resize))
     return network
 
 
-def trace_network(family: str, weights: Path) -> torch.jit.ScriptModule:
+def trace_network(family: str, weights: Path, resize: Resize | None = None) -> torch.jit.ScriptModule:
     """Return the network of that family with those weights traced, in fp32. Raises `BadWeights`."""
-    traced: torch.jit.ScriptModule = _module(family).traced(load_weights(weights))
+    traced: torch.jit.ScriptModule = _module(family).traced(load_weights(weights), **_definition(resize))
     return traced
+
+
+def _definition(resize: Resize | None) -> dict[str, Resize]:
+    """Return what a style's entry says of its network's definition; a family without that choice is not asked."""
+    return {"resize": resize} if resize else {}
 
 
 def _module(family: str) -> ModuleType:

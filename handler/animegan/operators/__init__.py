@@ -101,8 +101,8 @@ _SCHEMAS = {
     "moments": "(Tensor x) -> Tensor",
     "norm_act_pad": "(Tensor x, Tensor moments, Tensor weight, Tensor bias, float slope, Tensor? residual,"
     " int first_row, int height, int top, int bottom, int left, int right) -> Tensor",
-    "upsample_pad": "(Tensor x, Tensor moments, Tensor weight, Tensor bias, float slope, int first_row, int height,"
-    " int out_height, int out_width, int top, int bottom, int left, int right) -> Tensor",
+    "upsample_pad": "(Tensor x, Tensor moments, Tensor weight, Tensor bias, float slope, bool asymmetric,"
+    " int first_row, int height, int out_height, int out_width, int top, int bottom, int left, int right) -> Tensor",
 }
 _library = Library("animegan", "DEF")  # type: ignore[no-untyped-call]  # the operators live as long as it
 for _name, _schema in _SCHEMAS.items():

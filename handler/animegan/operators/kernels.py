@@ -100,6 +100,7 @@ def upsample_pad(
     weight: Tensor,
     bias: Tensor,
     slope: float,
+    asymmetric: bool,
     *window: int,
     out: Tensor | None = None,
 ) -> Tensor:
@@ -114,7 +115,7 @@ def upsample_pad(
             x, *_strides(x), moments, weight, bias, slope,
             out, *_strides(out), x.shape[1],
             first_row, height, x.shape[3], out_height, out_width, top, bottom, left, right, blocks,
-            launch.rows, pixels, lanes, num_warps=launch.warps,
+            asymmetric, launch.rows, pixels, lanes, num_warps=launch.warps,
         )  # fmt: skip
     return out
 
@@ -206,7 +207,7 @@ def _upsample_pad(
     x, picture_stride, row_stride, column_stride, moments, weight, bias, slope,
     out, out_picture_stride, out_row_stride, out_column_stride, channels,
     first_row, height, width, out_height, out_width, top, bottom, left, right, blocks,
-    rows: tl.constexpr, pixels: tl.constexpr, lanes: tl.constexpr,
+    asymmetric: tl.constexpr, rows: tl.constexpr, pixels: tl.constexpr, lanes: tl.constexpr,
 ):  # fmt: skip
     tile, picture = tl.program_id(0), tl.program_id(1)
     strip = tile // blocks
@@ -215,14 +216,14 @@ def _upsample_pad(
     inside = (column < right - left) & (lane < channels)
     scale, shift = affine(moments, weight, bias, picture, lane, channels)
 
-    before, after, across = _between(reflect(left + column, out_width), width, out_width)
+    before, after, across = _between(reflect(left + column, out_width), width, out_width, asymmetric)
     here = x + lane + _place(picture, -first_row, 0, picture_stride, row_stride, column_stride)
     before, after = here + before * column_stride, here + after * column_stride
     held = tl.full((), -2, tl.int64)  # the row that `above` holds; `below` holds the next
     above = tl.full((pixels, lanes), 0, tl.float32)
     below = tl.full((pixels, lanes), 0, tl.float32)
     for row in range(strip * rows, tl.minimum(strip * rows + rows, bottom - top)):
-        first, second, down = _between(reflect(top + row, out_height), height, out_height)
+        first, second, down = _between(reflect(top + row, out_height), height, out_height, asymmetric)
         if first != held:
             if first == held + 1:
                 above = below
@@ -271,10 +272,11 @@ def reflect(index, size):
 
 
 @triton.jit
-def _between(index, size, out_size):
+def _between(index, size, out_size, asymmetric: tl.constexpr):
     """See `plain._between`."""
-    steps = tl.maximum(out_size - 1, 1)
-    place = tl.cast(index, tl.int64) * (size - 1)
+    span = size if asymmetric else size - 1
+    steps = out_size if asymmetric else tl.maximum(out_size - 1, 1)
+    place = tl.cast(index, tl.int64) * span
     first = place // steps
     return first, tl.minimum(first + 1, size - 1), (place - first * steps).to(tl.float32) / steps.to(tl.float32)
 

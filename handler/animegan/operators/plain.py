@@ -80,16 +80,19 @@ def plain_upsample_pad(
     weight: Tensor,
     bias: Tensor,
     slope: float,
+    asymmetric: bool,
     *window: int,
     out: Tensor | None = None,
 ) -> Tensor:
     """The window of `leaky_relu(norm(x))` scaled to (out_height, out_width): bilinear, the corners aligned.
 
+    `asymmetric`: not so, but source = target × size in / size out, as TensorFlow 1 resizes.
     `window`: first_row, height, out_height, out_width, top, bottom, left, right (see `operators`).
     """
     first_row, height, out_height, out_width, top, bottom, left, right = window
-    upper, lower, down = _between(reflected(top, bottom, out_height, x.device), height, out_height)
-    before, after, across = _between(reflected(left, right, out_width, x.device), x.shape[3], out_width)
+    upper, lower, down = _between(reflected(top, bottom, out_height, x.device), height, out_height, asymmetric)
+    columns = reflected(left, right, out_width, x.device)
+    before, after, across = _between(columns, x.shape[3], out_width, asymmetric)
     scale, shift = affine(moments, weight, bias)
     out = window_like(x, bottom - top, right - left) if out is None else out
     across = across.view(1, 1, 1, -1)
@@ -123,13 +126,13 @@ def reflected(start: int, stop: int, size: int, device: torch.device) -> Tensor:
     return torch.where(index < size, index, 2 * (size - 1) - index)
 
 
-def _between(index: Tensor, size: int, out_size: int) -> tuple[Tensor, Tensor, Tensor]:
+def _between(index: Tensor, size: int, out_size: int, asymmetric: bool) -> tuple[Tensor, Tensor, Tensor]:
     """For each index of the larger axis: its two neighbours on the smaller one, and the second's share (fp32).
 
     In whole numbers: fp32 coordinates are a ten-thousandth off at the far end of a large picture.
     """
-    steps = max(out_size - 1, 1)
-    place = index * (size - 1)
+    span, steps = (size, out_size) if asymmetric else (size - 1, max(out_size - 1, 1))
+    place = index * span
     first = place // steps
     share = (place - first * steps).float() / steps
     return first, torch.clamp(first + 1, max=size - 1), share

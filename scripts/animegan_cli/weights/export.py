@@ -37,7 +37,7 @@ def export(file: Path, style: Style, *, fast: bool = False) -> float | None:
     weights, look = verify(style, fast=fast), look_of(style)
     with replacing(file) as part:
         data = _checked_model(weights, style, look)
-        difference = compare(data, define_network(look.network, weights))
+        difference = compare(data, define_network(look.network, weights, style.resize))
         part.write_bytes(data)
     return difference
 
@@ -63,7 +63,7 @@ def _checked_model(weights: Path, style: Style, look: Look) -> bytes:
         "noncommercial": str(style.noncommercial).lower(),
         "version": __version__,
     }
-    model = onnx_model(look.network, load_weights(weights), metadata, __version__)
+    model = onnx_model(look.network, load_weights(weights), metadata, __version__, style.resize)
     onnx.checker.check_model(model, full_check=True)
     data: bytes = model.SerializeToString()
     return data

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from animegan.errors import BadWeights
 from animegan.networks.animegan2.generator import tensor_shapes
+from animegan.styles import Resize
 
 Array = NDArray[np.generic]
+
+CONVOLUTION = "convolution"
 
 _RESIDUAL = {
     "0.1.weight": "Conv/weights",
@@ -92,6 +95,23 @@ class Graph:
             tensors |= {name: array.reshape(-1) for name, array in zip(scale, layer.scales, strict=False)}
             tensors |= {name: array.reshape(-1) for name, array in zip(shifts, found, strict=False)}
         return tensors
+
+
+def resize_of(operations: Sequence[str]) -> Resize | None:
+    """Return how the generator of a graph scales up; None: nothing in it says so.
+
+    `operations`: the graph's convolutions, as `CONVOLUTION`, and its resizes, by their modes in ONNX's words, in order.
+    What is scaled before the first convolution and after the last is the photo. Raises `BadWeights` for another mode.
+    """
+    places = [place for place, operation in enumerate(operations) if operation == CONVOLUTION]
+    modes = {*operations[places[0] : places[-1]]} - {CONVOLUTION} if places else set()
+    usual = {mode: mode for mode in get_args(Resize)}
+    if len(modes) > 1 or not modes <= usual.keys():
+        raise BadWeights(
+            f"The graph scales up by {' and '.join(sorted(modes))}, and AnimeGANv2's generator by one of "
+            f"{', '.join(usual)}. Export it so, or import the PyTorch checkpoint that it was made from."
+        )
+    return usual[modes.pop()] if modes else None
 
 
 def _by_layer() -> list[tuple[str, list[str], list[str]]]:

@@ -9,7 +9,7 @@ import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -21,7 +21,7 @@ from animegan.styles import Checkpoint, Style, bundled_styles, installed_dir, in
 from animegan_cli.weights.download import Progress, download
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from animegan_cli.weights.readers import Contents
 
 _SPDX_ID = re.compile(r"(?!LicenseRef-)[A-Za-z0-9][A-Za-z0-9.+-]*")
 _MOST_CHARACTERS = 200  # of a title, a licence or a source
@@ -99,6 +99,8 @@ def import_file(
 ) -> Style:
     """Install a weights file of any format that `readers` reads; what is None comes from the registry's entry.
 
+    A graph says how its generator scales up; for tensors alone, the entry does.
+
     A new style needs a licence; its title is its id, and it counts as non-commercial unless said otherwise. Returns the
     installed style. Raises `BadOption`, `BadWeights` and `BadSetting`.
     """
@@ -125,9 +127,9 @@ def import_file(
         style = Style.model_validate(fields)
     except ValidationError:
         raise BadOption(f"{style_id!r} can't be an id: use 1 to 64 of a-z, 0-9 and _, a letter first.") from None
-    tensors = _read(file)
+    contents = _read(file)
     with _alone(style.id):
-        return _install(style, tensors)
+        return _install(style, contents)
 
 
 def _by_hand(style: Style) -> str:
@@ -140,7 +142,7 @@ def _license_url(license: str, source: str) -> str:
     return source if source.startswith("https://") else ""
 
 
-def _read(file: Path) -> dict[str, Tensor]:
+def _read(file: Path) -> Contents:
     from animegan_cli.weights.readers import read  # noqa: PLC0415 - torch is not needed before
 
     return read(file)
@@ -165,12 +167,13 @@ def _alone(style_id: str) -> Iterator[Path]:
         yield folder
 
 
-def _install(style: Style, tensors: Mapping[str, Tensor]) -> Style:
+def _install(style: Style, contents: Contents) -> Style:
     from safetensors.torch import save  # noqa: PLC0415 - torch is not needed before
 
-    data = save(dict(tensors))
+    data = save(contents.tensors)
     name = f"{style.id}.safetensors"
-    installed = style.model_copy(update={"weights": name, "sha256": hashlib.sha256(data).hexdigest()})
+    found = {"weights": name, "sha256": hashlib.sha256(data).hexdigest(), "resize": contents.resize or style.resize}
+    installed = style.model_copy(update=found)
     weights, entry = installed_dir() / name, installed_dir() / f"{style.id}.json"
     try:
         moves = [_beside(weights, data), _beside(entry, installed.model_dump_json(indent=2).encode())]

@@ -1,4 +1,4 @@
-"""The generator's tensors in an ONNX file: by their names where those were kept, else by the order of their use."""
+"""The generator in an ONNX file: its tensors, by their names where those were kept, else by the order of their use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from onnx import numpy_helper
 
 from animegan.errors import BadWeights
 from animegan.networks.animegan2.generator import tensor_shapes
-from animegan_cli.weights.graph import Array, Graph, tensorflow_names
+from animegan.styles import Resize
+from animegan_cli.weights.graph import CONVOLUTION, Array, Graph, resize_of, tensorflow_names
 
 # A constant's shape matters to a convolution only; Unsqueeze and Squeeze are met on the way to a norm.
 _SAME_VALUES = {"Identity", "Cast", "Unsqueeze", "Squeeze"}
@@ -18,11 +19,32 @@ _NORMS = {"InstanceNormalization", "GroupNormalization", "LayerNormalization"}
 _DECORATION = re.compile(r"(/read)?(__\d+)?(:\d+)?$")  # what TensorFlow and tf2onnx append to a variable's name
 
 
-def read_onnx(data: bytes) -> dict[str, Array]:
-    """Arrays by the generator's names, of any float type. Raises `BadWeights`; broken bytes raise protobuf's errors."""
-    graph = onnx.load_model_from_string(data).graph
+_MODES_SINCE = 11  # the operator set in which a resize first names how it samples; before, all were asymmetric
+
+
+def read_onnx(data: bytes) -> tuple[dict[str, Array], Resize | None]:
+    """Arrays by the generator's names, of any float type, and how it scales up.
+
+    Raises `BadWeights`; broken bytes raise protobuf's errors.
+    """
+    model = onnx.load_model_from_string(data)
+    graph = model.graph
     constants = {tensor.name: _array(tensor) for tensor in graph.initializer}
-    return _by_name(constants) or _by_tensorflow_name(constants) or _by_order(graph, constants)
+    arrays = _by_name(constants) or _by_tensorflow_name(constants) or _by_order(graph, constants)
+    version = max((opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx")), default=1)
+    return arrays, resize_of([operation for node in graph.node if (operation := _operation(node, version))])
+
+
+def _operation(node: onnx.NodeProto, version: int) -> str:
+    """The node as `resize_of` takes it; "" for neither a convolution nor a resize."""
+    if node.op_type == "Conv":
+        return CONVOLUTION
+    if node.op_type not in ("Resize", "Upsample"):
+        return ""
+    words: dict[str, str] = {attribute.name: attribute.s.decode() for attribute in node.attribute}
+    if words.get("mode", "nearest") != "linear":
+        return words.get("mode", "nearest")
+    return "asymmetric" if version < _MODES_SINCE else words.get("coordinate_transformation_mode", "half_pixel")
 
 
 def _array(tensor: onnx.TensorProto) -> Array:

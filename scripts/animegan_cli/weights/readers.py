@@ -1,4 +1,7 @@
-"""Weight files in, the generator's 77 tensors out. The format is told by the content, never by the file's ending."""
+"""Weight files in; out the generator's 77 tensors, and how it scales up.
+
+The format is told by the content, never by the file's ending.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import safetensors.torch
@@ -18,6 +21,7 @@ from torch import Tensor
 
 from animegan.errors import AnimeganError, BadSetting, BadWeights
 from animegan.networks.animegan2.generator import check_weights, tensor_shapes
+from animegan.styles import Resize
 
 if TYPE_CHECKING:
     from animegan_cli.weights.graph import Array
@@ -28,8 +32,15 @@ MOST_BYTES = 256 * 2**20  # of a file, and of what it unpacks to; the published 
 _NESTS = ("state_dict", "generator", "model", "model_state_dict", "params_ema", "params", "g_ema", "G")
 
 
-def read(file: Path) -> dict[str, Tensor]:
-    """The generator's tensors, in its order: fp16 where all of them are stored so, else fp32.
+class Contents(NamedTuple):
+    """What a file holds of a generator; `resize`: how it scales up, None where tensors are all there is."""
+
+    tensors: dict[str, Tensor]
+    resize: Resize | None
+
+
+def read(file: Path) -> Contents:
+    """The generator in a file, its tensors in its own order: fp16 where all of them are stored so, else fp32.
 
     A quantised file gives fp32: an 8-bit value times its 32-bit scale does not fit 16 bits.
 
@@ -44,7 +55,8 @@ def read(file: Path) -> dict[str, Tensor]:
     if len(data) > MOST_BYTES:
         raise BadWeights(f"{file} is larger than {MOST_BYTES // 2**20} MiB: not the weights of AnimeGANv2's generator.")
     try:
-        return _normal(_parse(data))
+        tensors, resize = _parse(data)
+        return Contents(_normal(tensors), resize)
     except AnimeganError:
         raise
     except Exception as error:  # a file from anywhere can raise anything in its format's parser
@@ -52,23 +64,25 @@ def read(file: Path) -> dict[str, Tensor]:
         raise BadWeights(f"{file} is broken or not what it seems: {type(error).__name__}: {reason}") from error
 
 
-def _parse(data: bytes) -> Mapping[str, Tensor]:
+def _parse(data: bytes) -> tuple[Mapping[str, Tensor], Resize | None]:
     try:
         if data[4:8] == b"TFL3":
             from animegan_cli.weights.tflite_graph import read_tflite  # noqa: PLC0415 - an optional package
 
-            return _tensors(read_tflite(data))
+            arrays, resize = read_tflite(data)
+            return _tensors(arrays), resize
         if data[8:9] == b"{":  # after the length of safetensors' header
-            return safetensors.torch.load(data)
+            return safetensors.torch.load(data), None
         if data.startswith(b"PK\3\4"):
             _check_archive(data)
-            return _state_dict(data)
+            return _state_dict(data), None
         if data.startswith(b"\x80"):  # a pickle: torch.save's form before 1.6
-            return _state_dict(data)
+            return _state_dict(data), None
         if data.startswith(b"\x08"):  # protobuf's first field as a number: ONNX's ir_version
             from animegan_cli.weights.onnx_graph import read_onnx  # noqa: PLC0415 - an optional package
 
-            return _tensors(read_onnx(data))
+            arrays, resize = read_onnx(data)
+            return _tensors(arrays), resize
     except ModuleNotFoundError as error:
         raise BadSetting(
             f"Reading this format needs the package {error.name}. "

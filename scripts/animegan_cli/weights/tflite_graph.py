@@ -1,4 +1,4 @@
-"""The generator's tensors in a TensorFlow Lite file, float or quantised, by the order of their use."""
+"""The generator in a TensorFlow Lite file, float or quantised: its tensors by the order of their use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 import tflite
 
 from animegan.errors import BadWeights
-from animegan_cli.weights.graph import Array, Graph
+from animegan.styles import Resize
+from animegan_cli.weights.graph import CONVOLUTION, Array, Graph, resize_of
 
 _MOST_PARTS = 10_000  # tensors or operators; the generator's graph has about 500 of each
 _DTYPES = {
@@ -19,8 +20,8 @@ _DTYPES = {
 }
 
 
-def read_tflite(data: bytes) -> dict[str, Array]:
-    """Arrays by the generator's names: float16 or float32 as stored, float32 where dequantised.
+def read_tflite(data: bytes) -> tuple[dict[str, Array], Resize | None]:
+    """Arrays by the generator's names, float16 or float32 as stored, float32 where dequantised; how it scales up.
 
     Raises `BadWeights`; broken bytes raise whatever the flatbuffer's or NumPy's reading of them does.
     """
@@ -34,6 +35,7 @@ def read_tflite(data: bytes) -> dict[str, Array]:
         if (array := _array(model, graph.Tensors(index))) is not None
     }
     collected = Graph()
+    operations: list[str] = []
     for index in range(graph.OperatorsLength()):
         operator = graph.Operators(index)
         code = model.OperatorCodes(operator.OpcodeIndex())
@@ -42,6 +44,7 @@ def read_tflite(data: bytes) -> dict[str, Array]:
             case tflite.BuiltinOperator.DEQUANTIZE if given[0] is not None:  # so float16 files bring in each constant
                 values[operator.Outputs(0)] = given[0]
             case tflite.BuiltinOperator.CONV_2D:
+                operations.append(CONVOLUTION)
                 _convolution(collected, given, (0, 3, 1, 2))
             case tflite.BuiltinOperator.DEPTHWISE_CONV_2D:
                 _convolution(collected, given, (3, 0, 1, 2))
@@ -51,7 +54,22 @@ def read_tflite(data: bytes) -> dict[str, Array]:
                 collected.combine("add", given)
             case tflite.BuiltinOperator.SUB:
                 collected.combine("sub", given)
-    return collected.tensors()
+            case tflite.BuiltinOperator.RESIZE_BILINEAR:
+                operations.append(_mode(operator))
+            case tflite.BuiltinOperator.RESIZE_NEAREST_NEIGHBOR:
+                operations.append("nearest")
+    return collected.tensors(), resize_of(operations)
+
+
+def _mode(operator: tflite.Operator) -> str:
+    """How a bilinear resize samples, in ONNX's words."""
+    options, table = tflite.ResizeBilinearOptions(), operator.BuiltinOptions()
+    if table is None:  # every option has its default, which is no
+        return "asymmetric"
+    options.Init(table.Bytes, table.Pos)
+    if options.HalfPixelCenters():
+        return "half_pixel"
+    return "align_corners" if options.AlignCorners() else "asymmetric"
 
 
 def _convolution(collected: Graph, given: list[Array | None], axes: tuple[int, ...]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import get_args
 
 import pytest
 import torch
@@ -13,19 +14,19 @@ from animegan.errors import BadWeights
 from animegan.networks.animegan2.generator import Generator, build, check_weights, tensor_shapes
 from animegan.networks.weights import load_weights
 from animegan.resources.hardware import DTYPES
-from animegan.styles import get_style, verify
+from animegan.styles import Resize, get_style, verify
 from benchmarks.reference import generate, psnr
 from harness.pictures import photo_tensor
 
 
 @cache
-def weights(style: str = "classic") -> dict[str, torch.Tensor]:
-    return load_weights(verify(get_style(style)))
+def weights() -> dict[str, torch.Tensor]:
+    return load_weights(verify(get_style("classic")))
 
 
 @cache
-def eager(precision: str = "fp32", style: str = "classic") -> Generator:
-    return build(weights(style)).to(DTYPES[precision])
+def eager(precision: str = "fp32") -> Generator:
+    return build(weights()).to(DTYPES[precision])
 
 
 def test_it_has_the_published_parameters_and_tensors() -> None:
@@ -35,14 +36,14 @@ def test_it_has_the_published_parameters_and_tensors() -> None:
     assert shapes == {name: tuple(tensor.shape) for name, tensor in weights().items()}
 
 
-@pytest.mark.parametrize("style", ["classic"])
+@pytest.mark.parametrize("resize", get_args(Resize))
 @pytest.mark.parametrize("size", [(16, 16), (17, 31), (160, 213), (256, 256)])
-def test_it_draws_what_an_independent_computation_draws(style: str, size: tuple[int, int]) -> None:
+def test_it_draws_what_an_independent_computation_draws(resize: Resize, size: tuple[int, int]) -> None:
     x = photo_tensor(*size)
     with torch.inference_mode():
-        out = eager(style=style)(x)
+        out = build(weights(), resize)(x)
     assert out.shape == x.shape
-    assert psnr(out, generate(weights(style), x)) >= 80
+    assert psnr(out, generate(weights(), x, asymmetric=resize == "asymmetric")) >= 80
 
 
 @pytest.mark.parametrize(("precision", "least_db"), [("bf16", 50), ("fp16", 65)])

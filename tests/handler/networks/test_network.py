@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,16 +14,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from animegan.networks.animegan2.bands import Weights, draw
-from animegan.networks.animegan2.fused import Fused, trace
+from animegan.networks.animegan2.fused import Fused, resize_of, trace
 from animegan.networks.animegan2.generator import build
 from animegan.networks.animegan2.layout import Shape, layout
-from animegan.networks.animegan2.network import Network
+from animegan.networks.animegan2.network import Network, load
 from animegan.networks.animegan2.plan import banded, whole
 from animegan.networks.plan import Mode
 from animegan.networks.weights import load_weights
 from animegan.operators import Form, plain
 from animegan.resources.hardware import DTYPES
-from animegan.styles import get_style, verify
+from animegan.styles import Resize, get_style, verify
 from benchmarks.reference import generate, psnr
 from harness.pictures import photo, photo_tensor
 
@@ -36,17 +37,17 @@ def weights() -> dict[str, Tensor]:
 
 
 @cache
-def network(precision: str) -> Network:
-    return Network(trace(build(weights())), torch.device("cpu"), precision)
+def network(precision: str, resize: Resize = "align_corners") -> Network:
+    return Network(trace(build(weights(), resize)), torch.device("cpu"), precision)
 
 
 def pixels(height: int, width: int, batch: int = 1) -> Tensor:
     return torch.from_numpy(np.stack([np.asarray(photo(width, height, seed)) for seed in range(batch)]))
 
 
-def drawn(precision: str, given: Tensor, mode: Mode, band_bytes: int = 0) -> Tensor:
-    drawing = network(precision)
-    shape = Shape(given.shape[1], given.shape[2], len(given), drawing.itemsize)
+def drawn(precision: str, given: Tensor, mode: Mode, band_bytes: int = 0, resize: Resize = "align_corners") -> Tensor:
+    drawing = network(precision, resize)
+    shape = Shape(given.shape[1], given.shape[2], len(given), drawing.itemsize, resize)
     plan = whole(shape, cuda=False) if mode == "whole" else banded(shape, mode, band_bytes, cuda=False)
     return drawing.draw(given, plan)
 
@@ -55,29 +56,44 @@ def decibels(a: Tensor, b: Tensor) -> float:
     return psnr(a.double() / 127.5 - 1, b.double() / 127.5 - 1)
 
 
+every_resize = pytest.mark.parametrize("resize", get_args(Resize))
+
+
+@every_resize
 @pytest.mark.parametrize("size", [(16, 16), (17, 31), (96, 130)])
-def test_the_fused_network_draws_what_an_independent_computation_draws(size: tuple[int, int]) -> None:
+def test_the_fused_network_draws_what_an_independent_computation_draws(size: tuple[int, int], resize: Resize) -> None:
     x = photo_tensor(*size)
     with torch.inference_mode():
-        assert psnr(Fused(build(weights()))(x), generate(weights(), x.double())) >= 80
+        expected = generate(weights(), x.double(), asymmetric=resize == "asymmetric")
+        assert psnr(Fused(build(weights(), resize))(x), expected) >= 80
 
 
-def test_a_trace_draws_every_size_and_batch_and_survives_a_file(tmp_path: Path) -> None:
-    eager = Fused(build(weights()))
-    torch.jit.save(trace(build(weights())), tmp_path / "cel.pt")
+@every_resize
+def test_a_trace_draws_every_size_and_batch_and_survives_a_file(tmp_path: Path, resize: Resize) -> None:
+    eager = Fused(build(weights(), resize))
+    torch.jit.save(trace(build(weights(), resize)), tmp_path / "cel.pt")
     loaded = torch.jit.load(tmp_path / "cel.pt")  # type: ignore[no-untyped-call]
+    assert resize_of(loaded) == resize
     for size in ((16, 16), (19, 30), (150, 33)):
         x = torch.cat([photo_tensor(*size), photo_tensor(*size).flip(3)])
         with torch.inference_mode():
             assert torch.equal(loaded(x), eager(x))
 
 
+def test_the_archives_trace_is_taken_only_if_it_scales_up_as_the_style_says() -> None:
+    packed = trace(build(weights()))
+    for resize in get_args(Resize):
+        assert load(weights, packed, torch.device("cpu"), "fp32", resize).resize == resize
+
+
+@every_resize
 @pytest.mark.parametrize("precision", DTYPES)
 @pytest.mark.parametrize("mode", ["whole", "bands", "recompute"])
-def test_every_plan_draws_the_networks_picture(precision: str, mode: Mode) -> None:
+def test_every_plan_draws_the_networks_picture(precision: str, mode: Mode, resize: Resize) -> None:
     given = pixels(67, 90, batch=2)
-    expected = generate(weights(), given.permute(0, 3, 1, 2).double() / 127.5 - 1).permute(0, 2, 3, 1)
-    made = drawn(precision, given, mode, 100_000).double() / 127.5 - 1
+    x = given.permute(0, 3, 1, 2).double() / 127.5 - 1
+    expected = generate(weights(), x, asymmetric=resize == "asymmetric").permute(0, 2, 3, 1)
+    made = drawn(precision, given, mode, 100_000, resize).double() / 127.5 - 1
     assert psnr(made, expected) >= min(LEAST_DB[precision], EIGHT_BITS_DB)
 
 
@@ -89,24 +105,29 @@ def test_every_plan_draws_the_networks_picture(precision: str, mode: Mode) -> No
     mode=st.sampled_from(["bands", "recompute"]),
     band_bytes=st.sampled_from([1, 20_000, 90_000, 400_000, 2**22]),
     precision=st.sampled_from(["fp32", "bf16"]),
+    resize=st.sampled_from(get_args(Resize)),
 )
-def test_bands_are_the_whole(height: int, width: int, batch: int, mode: Mode, band_bytes: int, precision: str) -> None:
+def test_bands_are_the_whole(
+    height: int, width: int, batch: int, mode: Mode, band_bytes: int, precision: str, resize: Resize
+) -> None:
     given = pixels(height, width, batch)
-    banded, whole = drawn(precision, given, mode, band_bytes), drawn(precision, given, "whole")
+    banded = drawn(precision, given, mode, band_bytes, resize)
+    whole = drawn(precision, given, "whole", resize=resize)
     assert decibels(banded, whole) >= min(LEAST_DB[precision], EIGHT_BITS_DB)  # where one value in a hundred rounds off
 
 
+@every_resize
 @pytest.mark.parametrize("precision", LEAST_DB)
 @pytest.mark.parametrize("mode", ["bands", "recompute"])
 def test_bands_are_the_whole_before_they_are_rounded_to_8_bits(
-    mode: Mode, precision: str, monkeypatch: pytest.MonkeyPatch
+    mode: Mode, precision: str, resize: Resize, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("animegan.networks.animegan2.bands.to_pixels", lambda values: values)
     given = pixels(131, 77)
     out = torch.empty(given.shape[1:], dtype=torch.float32)
-    drawing = network(precision)
-    shape = Shape(131, 77, 1, drawing.itemsize)
-    draw(Weights(weights(), DTYPES[precision]), given[0], out, layout(shape, mode, 90_000, cuda=False))
+    drawing = network(precision, resize)
+    shape = Shape(131, 77, 1, drawing.itemsize, resize)
+    draw(Weights(weights(), DTYPES[precision], resize), given[0], out, layout(shape, mode, 90_000, cuda=False))
     expected = drawing.generate(given.permute(0, 3, 1, 2) / 127.5 - 1)[0].permute(1, 2, 0)
     assert psnr(out, expected.float()) >= LEAST_DB[precision]
 

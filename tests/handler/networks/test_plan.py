@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
+from typing import get_args
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ from animegan.networks.plan import Mode, Plan, choose
 from animegan.networks.weights import load_weights
 from animegan.operators import Form, plain
 from animegan.resources.hardware import DTYPES, cpu_convolves_bf16, pick_precision
-from animegan.styles import get_style, verify
+from animegan.styles import Resize, get_style, verify
 from benchmarks import fresh
 from harness import MIB
 from harness.peaks import drawing_peak
@@ -31,8 +32,8 @@ WITHIN = 1.15
 
 
 @cache
-def network(precision: str) -> Network:
-    return Network(traced(load_weights(verify(get_style("classic")))), torch.device("cpu"), precision)
+def network(precision: str, resize: Resize = "align_corners") -> Network:
+    return Network(traced(load_weights(verify(get_style("classic"))), resize), torch.device("cpu"), precision)
 
 
 def plan_of(shape: Shape, mode: Mode) -> Plan:
@@ -51,15 +52,22 @@ BF16 = pytest.param(
 @pytest.mark.parametrize("precision", ["fp32", BF16])
 @pytest.mark.parametrize("mode", ["whole", "bands", "recompute"])
 @pytest.mark.parametrize("size", [(128, 128, 1), (131, 260, 2), (300, 220, 1)])
-@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize(
+    ("compiled", "resize"), [(True, "align_corners"), (True, "asymmetric"), (False, "align_corners")]
+)
 def test_the_peak_is_within_15_percent_and_never_under(
-    precision: str, mode: Mode, size: tuple[int, int, int], compiled: bool, monkeypatch: pytest.MonkeyPatch
+    precision: str,
+    mode: Mode,
+    size: tuple[int, int, int],
+    compiled: bool,
+    resize: Resize,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if not compiled:
         stock = Form(plain.plain_moments, plain.plain_norm_act_pad, plain.plain_upsample_pad)
         monkeypatch.setattr("animegan.operators.form", lambda _: stock)
-    drawing = network(precision)
-    plan = plan_of(Shape(*size, drawing.itemsize), mode)
+    drawing = network(precision, resize)
+    plan = plan_of(Shape(*size, drawing.itemsize, resize), mode)
     peak = drawing_peak(drawing, plan)
     assert peak <= plan.peak_bytes <= WITHIN * peak
 
@@ -90,11 +98,12 @@ def test_resident_memory_is_within_15_percent_and_never_above(mode: Mode) -> Non
     batch=st.integers(1, 4),
     itemsize=st.sampled_from([2, 4]),
     cuda=st.booleans(),
+    resize=st.sampled_from(get_args(Resize)),
 )
 def test_each_plan_is_smaller_than_the_one_before_it(
-    height: int, width: int, batch: int, itemsize: int, cuda: bool
+    height: int, width: int, batch: int, itemsize: int, cuda: bool, resize: Resize
 ) -> None:
-    known = list(plans(Shape(height, width, batch, itemsize), cuda=cuda))
+    known = list(plans(Shape(height, width, batch, itemsize, resize), cuda=cuda))
     assert known[0].mode == ("whole" if cuda else "bands")
     for faster, smaller in pairwise(known):
         assert smaller.peak_bytes < faster.peak_bytes

@@ -113,7 +113,8 @@ def test_what_it_does_not_take_the_plain_form_does(form: str, kind: str) -> None
         fast.norm_act_pad(x, *norm, None, 0, 6, *edges), plain.plain_norm_act_pad(x, *norm, None, 0, 6, *edges)
     )
     assert torch.equal(
-        fast.upsample_pad(x, *norm, 0, 6, 12, 20, *edges), plain.plain_upsample_pad(x, *norm, 0, 6, 12, 20, *edges)
+        fast.upsample_pad(x, *norm, True, 0, 6, 12, 20, *edges),
+        plain.plain_upsample_pad(x, *norm, True, 0, 6, 12, 20, *edges),
     )
 
 
@@ -126,7 +127,7 @@ def test_rows_that_the_band_does_not_hold_are_not_read(form: str) -> None:
     with pytest.raises(IndexError):
         fast.norm_act_pad(x, *norm, None, 0, 4, 0, 4, 0, 24)
     with pytest.raises(IndexError):
-        fast.upsample_pad(x, *norm, 2, 9, 18, 16, 4, 16, 0, 16)
+        fast.upsample_pad(x, *norm, False, 2, 9, 18, 16, 4, 16, 0, 16)
 
 
 @every_form
@@ -136,7 +137,7 @@ def test_parameters_of_another_map_are_not_read(form: str) -> None:
     with pytest.raises(RuntimeError):
         native.load(form).norm_act_pad(x, moments, weight[:7], bias, slope, None, 0, 4, 0, 4, 0, 8)
     with pytest.raises(RuntimeError):
-        native.load(form).upsample_pad(x, moments, weight, bias[:7], slope, 0, 4, 8, 16, 0, 8, 0, 16)
+        native.load(form).upsample_pad(x, moments, weight, bias[:7], slope, False, 0, 4, 8, 16, 0, 8, 0, 16)
 
 
 # ---- Where it writes -------------------------------------------------------------------------------------------------
@@ -152,7 +153,7 @@ def test_it_writes_where_it_is_told(form: str, dtype: torch.dtype) -> None:
         return fast.norm_act_pad(x, *norm, x, 0, 6, -1, 6, -1, 11, out=out)
 
     def upsampled(out: Tensor | None = None) -> Tensor:
-        return fast.upsample_pad(x, *norm, 0, 6, 12, 20, -1, 12, 0, 21, out=out)
+        return fast.upsample_pad(x, *norm, False, 0, 6, 12, 20, -1, 12, 0, 21, out=out)
 
     for height, width, call in ((7, 12, window), (13, 21, upsampled)):
         buffer = torch.zeros(2, height + 3, width + 2, 48, dtype=dtype).permute(0, 3, 1, 2)
@@ -182,10 +183,10 @@ def test_what_is_too_large_for_the_caches_is_written_alike(form: str, dtype: tor
     fast, norm = native.load(form), norm_of(x)
     edges = (0, 66, 132, 1040, 0, 132, -1, 1041)
     room = torch.empty(132 * 1042 * 64 + 1, dtype=dtype)[1:].view(1, 132, 1042, 64).permute(0, 3, 1, 2)
-    assert torch.equal(fast.upsample_pad(x, *norm, *edges), fast.upsample_pad(x, *norm, *edges, out=room))
-    assert torch.equal(fast.upsample_pad(x, *norm, *edges), torch.cat(
-        [fast.upsample_pad(x, *norm, *edges[:4], first, first + 12, -1, 1041) for first in range(0, 132, 12)], dim=2
-    ))  # fmt: skip
+    whole = fast.upsample_pad(x, *norm, True, *edges)
+    assert torch.equal(whole, fast.upsample_pad(x, *norm, True, *edges, out=room))
+    bands = [fast.upsample_pad(x, *norm, True, *edges[:4], top, top + 12, -1, 1041) for top in range(0, 132, 12)]
+    assert torch.equal(whole, torch.cat(bands, dim=2))
 
 
 # ---- Threads ---------------------------------------------------------------------------------------------------------
@@ -231,7 +232,9 @@ def test_calls_from_many_threads_do_not_meet(form: str) -> None:
         height, width = x.shape[2:]
         norm = (fast.moments(x), *norm_of(x)[1:])
         x = fast.norm_act_pad(x, *norm, x, 0, height, 0, height, 0, width)
-        return fast.upsample_pad(x, *norm, 0, height, 2 * height, 2 * width, -1, 2 * height + 1, -1, 2 * width + 1)
+        return fast.upsample_pad(
+            x, *norm, False, 0, height, 2 * height, 2 * width, -1, 2 * height + 1, -1, 2 * width + 1
+        )
 
     expected = [passes(x) for x in maps]
     with ThreadPoolExecutor(8) as pool:

@@ -207,14 +207,26 @@ def test_upsample_pad(form: Form, data: st.DataObject) -> None:
     case = Case(data, form.device)
     height, width = case.draw(case.height, 2 * case.height + 1), case.draw(case.width, 2 * case.width + 1)
     rows, columns = case.span(height), case.span(width)
-    read = [row * (case.height - 1) // max(height - 1, 1) for row in mirrored(rows, height)]
+    asymmetric = data.draw(st.booleans())
+    span, steps = (case.height, height) if asymmetric else (case.height - 1, max(height - 1, 1))
+    read = [row * span // steps for row in mirrored(rows, height)]
     band = case.band(min(read), min(max(read) + 1, case.height - 1))
     out = form.upsample_pad(
-        case.x[:, :, band], case.moments, case.weight, case.bias, case.slope,
+        case.x[:, :, band], case.moments, case.weight, case.bias, case.slope, asymmetric,
         band.start, case.height, height, width, *rows, *columns,
     )  # fmt: skip
-    expected = F.interpolate(case.activated, (height, width), mode="bilinear", align_corners=True)
-    agree(out, cut(expected, rows, columns), case)
+    agree(out, cut(scaled_up(case.activated, height, width, asymmetric), rows, columns), case)
+
+
+def scaled_up(whole: Tensor, height: int, width: int, asymmetric: bool) -> Tensor:
+    if not asymmetric:
+        return F.interpolate(whole, (height, width), mode="bilinear", align_corners=True)
+    for axis, size in ((2, height), (3, width)):
+        place = torch.arange(size, device=whole.device, dtype=torch.float64) * whole.shape[axis] / size
+        near, last = place.long(), whole.shape[axis] - 1
+        share = (place - near).view(-1, *[1] * (3 - axis))
+        whole = torch.lerp(whole.index_select(axis, near), whole.index_select(axis, (near + 1).clamp(max=last)), share)
+    return whole
 
 
 @writing_form
@@ -244,7 +256,7 @@ def test_upsample_pad_into_part_of_a_map(form: Form, data: st.DataObject) -> Non
     first, left = case.draw(0, case.height - 1), case.draw(0, case.width - 1)
     rows, columns = slice(first, case.draw(first + 1, case.height)), slice(left, case.draw(left + 1, case.width))
     size = (case.height, case.height, case.width)
-    edges = (0, *size, rows.start, rows.stop, columns.start, columns.stop)
+    edges = (data.draw(st.booleans()), 0, *size, rows.start, rows.stop, columns.start, columns.stop)
     out = whole[:, :, rows, columns]
     expected = form.upsample_pad(*given, *edges)
     assert form.upsample_pad(*given, *edges, out=out).data_ptr() == out.data_ptr()
@@ -302,8 +314,8 @@ def test_offsets_beyond_32_bits(form: Form) -> None:
     assert torch.equal(form.moments(x), form.moments(close))
     out = form.norm_act_pad(x, *norm, x, 0, 3, *edges)
     assert torch.equal(out, form.norm_act_pad(close, *norm, close, 0, 3, *edges))
-    out = form.upsample_pad(x, *norm, 0, 3, 6, 2 * width, *edges)
-    assert torch.equal(out, form.upsample_pad(close, *norm, 0, 3, 6, 2 * width, *edges))
+    out = form.upsample_pad(x, *norm, False, 0, 3, 6, 2 * width, *edges)
+    assert torch.equal(out, form.upsample_pad(close, *norm, False, 0, 3, 6, 2 * width, *edges))
 
 
 class Passes(nn.Module):
@@ -315,7 +327,7 @@ class Passes(nn.Module):
         x = torch.ops.animegan.norm_act_pad(x, moments, weight, bias, 0.2, x, 0, height, -1, height + 1, 0, width)
         size = (height + 2, 2 * height, 2 * width)
         edges = (-1, 2 * height + 1, -1, 2 * width + 1)
-        up: Tensor = torch.ops.animegan.upsample_pad(x, moments, weight, bias, 0.2, 0, *size, *edges)
+        up: Tensor = torch.ops.animegan.upsample_pad(x, moments, weight, bias, 0.2, True, 0, *size, *edges)
         return up
 
 

@@ -14,9 +14,11 @@ from torch.nn import functional as F
 from torch.profiler import record_function
 
 from animegan import operators
+from animegan.networks.animegan2.generator import RESIZE
 from animegan.networks.animegan2.layers import LAYERS, Layer
 from animegan.networks.animegan2.layout import Layout, Shape, bands, below, needs_no_window, source_rows
 from animegan.operators import plain
+from animegan.styles import Resize
 
 CONVOLUTIONS = {layer.name for layer in LAYERS}  # their weights take the network's dtype, the norms' are fp32
 
@@ -24,10 +26,15 @@ Conv = Callable[[Tensor, Tensor | None], Tensor]
 
 
 class Weights:
-    """The generator's weights as bands read them: packed convolutions in `dtype`, norms in fp32."""
+    """The generator's weights as bands read them: packed convolutions in `dtype`, norms in fp32.
 
-    def __init__(self, tensors: Mapping[str, Tensor], dtype: torch.dtype) -> None:
+    `resize`: how the generator scales up.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], dtype: torch.dtype, resize: Resize = RESIZE) -> None:
         self.dtype = dtype
+        self.resize = resize
+        self.asymmetric = resize == "asymmetric"
         self.device = tensors["out_layer.0.weight"].device
         self.writes_out = _onednn_takes(self.device, dtype)
         self._convs = {layer.name: _conv(tensors, layer, dtype, onednn=self.writes_out) for layer in LAYERS}
@@ -106,7 +113,7 @@ class _Run:
         self.out = out
         self.layout = layout
         self.height, self.width = picture.shape[:2]
-        self.shape = Shape(self.height, self.width, 1, weights.dtype.itemsize)
+        self.shape = Shape(self.height, self.width, 1, weights.dtype.itemsize, weights.resize)
         self.arena = torch.empty(layout.arena_bytes // self.shape.itemsize, dtype=weights.dtype, device=picture.device)
         self.maps: dict[str, Tensor] = {}  # of the kept layers that are still whole
         self.moments: dict[str, Tensor] = {}
@@ -171,12 +178,12 @@ class _Run:
             return self.form.norm_act_pad(self.settled, *self.weights.identity, 1.0, None, *edges, out=out)
         start, made = 0, self.maps.get(source.name)
         if made is None:
-            start, stop = source_rows(layer, first, last, self.height)
+            start, stop = source_rows(layer, first, last, self.shape)
             made = self._compute(source, start, stop)
         known = (made, self.moments[source.name], *self.weights.norm(source), source.slope)
         if layer.source == "upsample":
             size = (start, height, layer.size(self.height), layer.size(self.width))
-            return self.form.upsample_pad(*known, *size, top, bottom, left, right, out=out)
+            return self.form.upsample_pad(*known, self.weights.asymmetric, *size, top, bottom, left, right, out=out)
         return self.form.norm_act_pad(*known, None, start, height, top, bottom, left, right, out=out)
 
     def _settle(self, layer: Layer, rows: int) -> None:

@@ -15,6 +15,7 @@ from animegan.networks import torchscript
 from animegan.networks.animegan2.generator import Generator
 from animegan.networks.animegan2.layers import LAYERS, Layer
 from animegan.networks.animegan2.plan import WIDEST_BAND_ROWS
+from animegan.styles import Resize
 
 EXAMPLE_PX = 32  # any size will do: every size in the graph is read from the input
 
@@ -34,7 +35,15 @@ def norm_act_pad(
 
 @torch.jit.script
 def upsample_conv(
-    x: Tensor, weight: Tensor, bias: Tensor, slope: float, picture: Tensor, scale: int, conv: Tensor, band: int
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    slope: float,
+    asymmetric: bool,
+    picture: Tensor,
+    scale: int,
+    conv: Tensor,
+    band: int,
 ) -> Tensor:
     """A 3×3 convolution of `leaky_relu(norm(x))` scaled up to the picture's size over `scale`.
 
@@ -47,7 +56,7 @@ def upsample_conv(
     for first in range(0, height, rows):
         last = min(first + rows, height)
         window = torch.ops.animegan.upsample_pad(
-            x, moments, weight, bias, slope, 0, below, height, width, first - 1, last + 1, -1, width + 1
+            x, moments, weight, bias, slope, asymmetric, 0, below, height, width, first - 1, last + 1, -1, width + 1
         )
         made = F.conv2d(window, conv)
         if rows >= height:
@@ -64,10 +73,12 @@ def upsample_conv(
 
 
 class Fused(nn.Module):
-    """A `Generator`'s weights, drawn by the operators of `animegan.operators`."""
+    """A `Generator`'s weights, drawn by the operators of `animegan.operators`. See `resize_of` for a trace's resize."""
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
+        self.resize = generator.resize
+        self.register_buffer("asymmetric", torch.tensor(self.resize == "asymmetric"))
         self.generator = generator
 
     def forward(self, picture: Tensor) -> Tensor:
@@ -82,7 +93,8 @@ class Fused(nn.Module):
             with record_function(layer.name):
                 if layer.source == "upsample":
                     conv = self.generator.get_submodule(layer.name)
-                    x = upsample_conv(x, *known, picture, layer.scale, conv.weight, WIDEST_BAND_ROWS)
+                    size = (picture, layer.scale)
+                    x = upsample_conv(x, *known, self.resize == "asymmetric", *size, conv.weight, WIDEST_BAND_ROWS)
                     continue
                 x = norm_act_pad(x, *known, residual if below.residual else None, layer.before, layer.after)
                 if below.closes:
@@ -94,6 +106,11 @@ class Fused(nn.Module):
         conv = self.generator.get_submodule(layer.name)
         assert isinstance(conv, nn.Conv2d)
         return F.conv2d(padded, conv.weight, conv.bias, layer.stride, groups=layer.groups)
+
+
+def resize_of(traced: torch.jit.ScriptModule) -> Resize:
+    """Return how a traced generator scales up."""
+    return "asymmetric" if traced.asymmetric else "align_corners"
 
 
 def trace(generator: Generator, example_px: int = EXAMPLE_PX) -> torch.jit.ScriptModule:

@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from animegan.networks import weights
+from animegan.styles import Resize
 
 NAME = "AnimeGANv2's generator"
+RESIZE: Resize = "align_corners"  # of the public port
 SLOPE = 0.2  # of every LeakyReLU, as published
 
 
@@ -57,10 +59,14 @@ class InvertedResidual(nn.Module):
 
 
 class Generator(nn.Module):
-    """Photo to anime picture. Both are (N, 3, H, W), RGB in [-1, 1], H and W at least 16 px and unchanged."""
+    """Photo to anime picture. Both are (N, 3, H, W), RGB in [-1, 1], H and W at least 16 px and unchanged.
 
-    def __init__(self) -> None:
+    `resize`: how its two upsamplings sample.
+    """
+
+    def __init__(self, resize: Resize = RESIZE) -> None:
         super().__init__()
+        self.resize = resize
         self.block_a = nn.Sequential(conv(3, 32, kernel=7), conv(32, 64, stride=2), conv(64, 64))
         self.block_b = nn.Sequential(conv(64, 128, stride=2), conv(128, 128))
         self.block_c = nn.Sequential(
@@ -78,14 +84,19 @@ class Generator(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         half = self.block_a(x)
         out = self.block_c(self.block_b(half))
-        out = self.block_d(_upsample(out, half))
-        out = self.block_e(_upsample(out, x))
+        out = self.block_d(self._upsample(out, half))
+        out = self.block_e(self._upsample(out, x))
         picture: Tensor = self.out_layer(out)
         return picture
 
-
-def _upsample(x: Tensor, like: Tensor) -> Tensor:
-    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=True)
+    def _upsample(self, x: Tensor, like: Tensor) -> Tensor:
+        """Return x at the size of `like`, bilinear."""
+        height, width = like.shape[-2:]
+        if self.resize == "align_corners":
+            return F.interpolate(x, (height, width), mode="bilinear", align_corners=True)
+        # One more row and column on both sides turn steps of (in - 1) / (out - 1) into those of in / out.
+        more = F.pad(x, (0, 1, 0, 1), mode="replicate")
+        return F.interpolate(more, (height + 1, width + 1), mode="bilinear", align_corners=True)[..., :height, :width]
 
 
 def tensor_shapes() -> dict[str, tuple[int, ...]]:
@@ -99,8 +110,8 @@ def check_weights(tensors: Mapping[str, Tensor]) -> None:
     weights.check_weights(tensors, tensor_shapes(), NAME)
 
 
-def build(tensors: Mapping[str, Tensor]) -> Generator:
+def build(tensors: Mapping[str, Tensor], resize: Resize = RESIZE) -> Generator:
     """Return the generator with those weights, in fp32 and channels-last, ready for inference. Raises `BadWeights`."""
-    generator = Generator()
+    generator = Generator(resize)
     weights.fill(generator, tensors, NAME)
     return generator

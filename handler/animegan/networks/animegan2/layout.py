@@ -13,6 +13,7 @@ from itertools import starmap
 from animegan.networks import plan
 from animegan.networks.animegan2.layers import LAYERS, Layer
 from animegan.networks.plan import Mode
+from animegan.styles import Resize
 
 FROM_PIXELS_BYTES = 5  # a value as uint8 and as fp32
 TO_PIXELS_BYTES = 8  # a value before tanh and behind it, as fp32
@@ -35,7 +36,9 @@ def needs_no_window(layer: Layer) -> bool:
 
 @dataclass(frozen=True)
 class Shape(plan.Shape):
-    """A picture's shape, with what the generator's maps of it take."""
+    """A picture's shape, with what the generator's maps of it take; `resize`: how the generator scales up."""
+
+    resize: Resize = "align_corners"
 
     def row_bytes(self, layer: Layer) -> int:
         """Bytes of one row of the layer's output, of one picture."""
@@ -61,19 +64,17 @@ def reflected(top: int, bottom: int, size: int) -> tuple[int, int]:
     return first, last
 
 
-def source_rows(layer: Layer, first: int, last: int, height: int) -> tuple[int, int]:
-    """The rows [first, last) of the map before the layer that rows [first, last) of its output are made from.
-
-    `height` is the picture's, in px.
-    """
+def source_rows(layer: Layer, first: int, last: int, shape: Shape) -> tuple[int, int]:
+    """The rows [first, last) of the map before the layer that rows [first, last) of its output are made from."""
+    height = shape.height
     available = below(layer).size(height)
     top, bottom = layer.reads(first, last)
     if layer.source != "upsample":
         return reflected(top, bottom, available)
     size = layer.size(height)
     top, bottom = reflected(top, bottom, size)
-    steps = max(size - 1, 1)
-    return top * (available - 1) // steps, min((bottom - 1) * (available - 1) // steps + 2, available)
+    span, steps = (available - 1, max(size - 1, 1)) if shape.resize == "align_corners" else (available, size)
+    return top * span // steps, min((bottom - 1) * span // steps + 2, available)
 
 
 @dataclass(frozen=True)
@@ -166,11 +167,11 @@ def _paths(mode: Mode) -> list[tuple[Layer, ...]]:
     return paths
 
 
-def spans(path: tuple[Layer, ...], first: int, last: int, height: int) -> list[tuple[int, int]]:
+def spans(path: tuple[Layer, ...], first: int, last: int, shape: Shape) -> list[tuple[int, int]]:
     """Rows [first, last) of each layer on the path, and first of the map before it, for those of the last."""
     found = [(first, last)]
     for layer in reversed(path):
-        found.append(source_rows(layer, *found[-1], height) if layer.source != "pixels" else (0, height))
+        found.append(source_rows(layer, *found[-1], shape) if layer.source != "pixels" else (0, shape.height))
     return found[::-1]
 
 
@@ -181,7 +182,7 @@ def _gap(shape: Shape, source: Layer, path: tuple[Layer, ...], rows: int) -> int
         return 0
     size, gap = layer.size(shape.height), -shape.map_bytes(source)
     for _, last in bands(size, rows):
-        still = spans(path, last, last + 1, shape.height)[0][0] if last < size else source.size(shape.height)
+        still = spans(path, last, last + 1, shape)[0][0] if last < size else source.size(shape.height)
         gap = max(gap, last * shape.row_bytes(layer) - still * shape.row_bytes(source))
     return gap
 
@@ -218,7 +219,7 @@ def _band(shape: Shape, path: tuple[Layer, ...], rows: int) -> list[int]:
     """Rows of each layer on the path for a band of the last, in the picture's middle, where no edge cuts it."""
     size = path[-1].size(shape.height)
     first = (size - min(rows, size)) // 2
-    return [last - first for first, last in spans(path, first, first + min(rows, size), shape.height)[1:]]
+    return [last - first for first, last in spans(path, first, first + min(rows, size), shape)[1:]]
 
 
 def _rows(shape: Shape, path: tuple[Layer, ...], band_bytes: int) -> int:
@@ -235,7 +236,7 @@ def work(shape: Shape, places: tuple[Place, ...]) -> float:
         for end, count in enumerate(place.rows):  # a pass for each one's statistics, the last one's values with them
             path = place.path[: end + 1]
             for first, last in bands(path[-1].size(shape.height), count):
-                rows = spans(path, first, last, shape.height)[1:]
+                rows = spans(path, first, last, shape)[1:]
                 done += sum((b - a) * _row_macs(shape, layer) for layer, (a, b) in zip(path, rows, strict=True))
     return done / sum(layer.size(shape.height) * _row_macs(shape, layer) for layer in LAYERS)
 

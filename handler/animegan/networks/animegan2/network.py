@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 from animegan.networks.animegan2 import bands
-from animegan.networks.animegan2.fused import trace
-from animegan.networks.animegan2.generator import build
+from animegan.networks.animegan2.fused import resize_of, trace
+from animegan.networks.animegan2.generator import RESIZE, build
 from animegan.networks.animegan2.layout import Shape, layout
 from animegan.networks.animegan2.plan import batch_size, plans
 from animegan.networks.animegan2.whole import Whole
 from animegan.networks.graphs import Graphs
 from animegan.networks.plan import Plan
 from animegan.resources.hardware import DTYPES
+from animegan.styles import Resize
 
 
 class Network:
@@ -29,7 +30,8 @@ class Network:
         self.dtype = DTYPES[precision]
         self._traced = traced.to(device)
         tensors = {name.removeprefix("generator."): tensor for name, tensor in traced.state_dict().items()}
-        self._weights = bands.Weights(tensors, self.dtype)
+        self.resize = resize_of(traced)
+        self._weights = bands.Weights(tensors, self.dtype, self.resize)
         self._maps = Whole.probe(tensors, self._weights) if device.type == "cuda" else None
         self._graphs = Graphs(self._run)
 
@@ -40,11 +42,11 @@ class Network:
 
     def plans(self, height: int, width: int, batch: int) -> tuple[Plan, ...]:
         """Return the ways to draw pictures of that size in px, the fastest first."""
-        return plans(Shape(height, width, batch, self.itemsize), cuda=self.device.type == "cuda")
+        return plans(Shape(height, width, batch, self.itemsize, self.resize), cuda=self.device.type == "cuda")
 
     def batch_size(self, height: int, width: int, budget_bytes: int) -> int:
         """Return how many pictures of that size in px to draw as one batch: at least 1, which may be too large."""
-        shape = Shape(height, width, 1, self.itemsize)
+        shape = Shape(height, width, 1, self.itemsize, self.resize)
         return batch_size(shape, budget_bytes, cuda=self.device.type == "cuda")
 
     @torch.inference_mode()
@@ -86,12 +88,21 @@ class Network:
 
 
 def load(
-    tensors: Callable[[], Mapping[str, Tensor]], packed: torch.jit.ScriptModule | None, device: torch.device, dtype: str
+    tensors: Callable[[], Mapping[str, Tensor]],
+    packed: torch.jit.ScriptModule | None,
+    device: torch.device,
+    dtype: str,
+    resize: Resize = RESIZE,
 ) -> Network:
-    """Return the archive's traced generator where there is one, else one traced now. Raises `BadWeights`."""
-    return Network(packed or traced(tensors()), device, dtype)
+    """Return the archive's traced generator where there is one that scales up so, else one traced now.
+
+    Raises `BadWeights`.
+    """
+    if packed is None or resize_of(packed) != resize:
+        packed = traced(tensors(), resize)
+    return Network(packed, device, dtype)
 
 
-def traced(tensors: Mapping[str, Tensor]) -> torch.jit.ScriptModule:
+def traced(tensors: Mapping[str, Tensor], resize: Resize = RESIZE) -> torch.jit.ScriptModule:
     """Return the generator traced, in fp32: (N, 3, H, W) in [-1, 1] to the same. Raises `BadWeights`."""
-    return trace(build(tensors))
+    return trace(build(tensors, resize))

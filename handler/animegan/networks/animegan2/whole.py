@@ -75,7 +75,9 @@ class Whole:
                 left, right = layer.reads(0, layer.size(width))
                 if layer.source == "upsample":
                     size = (layer.size(height), layer.size(width))
-                    window = self._form.upsample_pad(x, *norm, *rows, *size, top, bottom, left, right)
+                    window = self._form.upsample_pad(
+                        x, *norm, self._weights.asymmetric, *rows, *size, top, bottom, left, right
+                    )
                 else:
                     added = residual if below.residual else None
                     window = self._form.norm_act_pad(x, *norm, added, *rows, top, bottom, left, right)

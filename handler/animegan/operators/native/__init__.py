@@ -35,7 +35,7 @@ _NORM = [*[c_void_p] * 4, c_float]
 _FUNCTIONS = {  # arguments, of which the last is the number of threads; then what is returned
     "animegan_moments": ([*_MAP, *[c_void_p] * 2, c_int64], c_int),
     "animegan_norm_act_pad": ([*_MAP, *_LIKE_IT, *_LIKE_IT, *_NORM, *[c_int64] * 6, c_int64], c_int),
-    "animegan_upsample_pad": ([*_MAP, *_LIKE_IT, *_NORM, *[c_int64] * 8, c_int64], c_int),
+    "animegan_upsample_pad": ([*_MAP, *_LIKE_IT, *_NORM, *[c_int64] * 9, c_int64], c_int),
     **convolutions.FUNCTIONS,
 }
 
@@ -87,13 +87,14 @@ class Native:
         weight: Tensor,
         bias: Tensor,
         slope: float,
+        asymmetric: bool,
         *window: int,
         out: Tensor | None = None,
     ) -> Tensor:
         """As `plain.plain_upsample_pad`."""
         norm = (moments, weight, bias)
-        made = self._run("animegan_upsample_pad", x, (), norm, slope, window, out)
-        return plain_upsample_pad(x, *norm, slope, *window, out=out) if made is None else made
+        made = self._run("animegan_upsample_pad", x, (), norm, slope, (asymmetric, *window), out)
+        return plain_upsample_pad(x, *norm, slope, asymmetric, *window, out=out) if made is None else made
 
     def _run(
         self,

@@ -19,8 +19,9 @@ struct Between {
   float share;
 };
 
-inline Between between(int64_t index, int64_t size, int64_t out_size) {
-  const int64_t steps = larger(out_size - 1, 1), place = index * (size - 1), first = place / steps;
+inline Between between(int64_t index, int64_t size, int64_t out_size, bool asymmetric) {
+  const int64_t span = asymmetric ? size : size - 1, steps = asymmetric ? out_size : larger(out_size - 1, 1);
+  const int64_t place = index * span, first = place / steps;
   return {first, smaller(first + 1, size - 1), float(place - first * steps) / float(steps)};
 }
 

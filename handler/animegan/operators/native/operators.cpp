@@ -66,15 +66,15 @@ EXPORT int animegan_norm_act_pad(int64_t bf16, const void* x, int64_t pictures, 
 EXPORT int animegan_upsample_pad(int64_t bf16, const void* x, int64_t pictures, int64_t channels, int64_t rows,
                                  int64_t columns, int64_t picture, int64_t row, void* out, int64_t out_picture,
                                  int64_t out_row, const double* moments, const double* weight, const double* bias,
-                                 float* table, float slope, int64_t first_row, int64_t height, int64_t out_height,
-                                 int64_t out_width, int64_t top, int64_t bottom, int64_t left, int64_t right,
-                                 int64_t threads) {
+                                 float* table, float slope, int64_t asymmetric, int64_t first_row, int64_t height,
+                                 int64_t out_height, int64_t out_width, int64_t top, int64_t bottom, int64_t left,
+                                 int64_t right, int64_t threads) {
   const Band band{pictures, channels, rows, columns, first_row, height};
   auto run = [&](auto element) {
     using T = decltype(element);
     return upsample_pad(band, map<T>(x, picture, row), map<T>(out, out_picture, out_row),
-                        {moments, weight, bias, table, slope}, {top, bottom, left, right}, out_height, out_width,
-                        threads);
+                        {moments, weight, bias, table, slope}, asymmetric != 0, {top, bottom, left, right}, out_height,
+                        out_width, threads);
   };
   return bf16 ? run(Bf16{}) : run(float{});
 }

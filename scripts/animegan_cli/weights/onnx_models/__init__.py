@@ -12,6 +12,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
+from animegan.styles import Resize
 from animegan_cli.weights.onnx_models.nodes import INPUT, OUTPUT, Graph
 
 _OPSET = 17  # the last before reductions take their axes as an input: runtimes since 2022 read it
@@ -19,13 +20,18 @@ _IR_VERSION = 8  # the format's own version that belongs to it
 
 
 def onnx_model(
-    family: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], producer_version: str
+    family: str,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str],
+    producer_version: str,
+    resize: Resize | None = None,
 ) -> onnx.ModelProto:
     """Return the network of that family with those tensors, in fp32: `photo` (N, 3, H, W) to `anime`.
 
-    The tensors keep the names and shapes that they have in PyTorch. What the file holds is in its `doc_string`.
+    `resize`: how AnimeGANv2's generator scales up, where a style's entry says it. The tensors keep the names and shapes
+    that they have in PyTorch. What the file holds is in its `doc_string`.
     """
-    graph: Graph = import_module(f"{__name__}.{family}").graph(tensors)
+    graph: Graph = import_module(f"{__name__}.{family}").graph(tensors, **({"resize": resize} if resize else {}))
     sides = [f"{graph.enlarges}*{side}" if graph.enlarges > 1 else side for side in ("height", "width")]
     model = helper.make_model(
         helper.make_graph(

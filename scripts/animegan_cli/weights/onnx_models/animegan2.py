@@ -7,16 +7,18 @@ from collections.abc import Collection, Mapping
 import numpy as np
 from torch import Tensor
 
+from animegan.networks.animegan2.generator import RESIZE
 from animegan.networks.animegan2.layers import LAYERS, Layer
 from animegan.operators.plain import EPS
+from animegan.styles import Resize
 from animegan_cli.weights.onnx_models.nodes import INPUT, OUTPUT, Graph, Nodes
 
 DESCRIPTION = "Photo to anime picture: RGB in [-1, 1], NCHW, any batch, sides of at least 16 px."
 
 
-def graph(tensors: Mapping[str, Tensor]) -> Graph:
-    """Return the generator's graph; `anime` has the shape of `photo`, both in [-1, 1]."""
-    writer = _Writer(tensors)
+def graph(tensors: Mapping[str, Tensor], resize: Resize = RESIZE) -> Graph:
+    """Return the generator's graph; `anime` has the shape of `photo`, both in [-1, 1]. `resize`: how it scales up."""
+    writer = _Writer(tensors, resize)
     writer.generator()
     return Graph("AnimeGANv2", DESCRIPTION, writer)
 
@@ -24,9 +26,10 @@ def graph(tensors: Mapping[str, Tensor]) -> Graph:
 class _Writer(Nodes):
     """Each method but `generator` returns the name of its result."""
 
-    def __init__(self, tensors: Collection[str]) -> None:
+    def __init__(self, tensors: Collection[str], resize: Resize) -> None:
         super().__init__()
         self._tensors = tensors
+        self._resize = resize
 
     def generator(self) -> None:
         """Write all nodes, from `photo` to `anime`."""
@@ -77,8 +80,8 @@ class _Writer(Nodes):
         return self.add("ReduceMean", channels, role=role, axes=[1])
 
     def _upsample(self, x: str, like: str) -> str:
-        """Bilinear with aligned corners, to the height and width of `like`."""
+        """Bilinear, to the height and width of `like`."""
         outer = self.add("Shape", x, role="batch_and_channels", end=2)
         sides = self.add("Shape", like, role="height_and_width", start=2)
         shape = self.add("Concat", outer, sides, role="shape", axis=0)
-        return self.add("Resize", x, "", "", shape, mode="linear", coordinate_transformation_mode="align_corners")
+        return self.add("Resize", x, "", "", shape, mode="linear", coordinate_transformation_mode=self._resize)
