@@ -68,7 +68,7 @@ def _conv(tensors: Mapping[str, Tensor], layer: Layer, dtype: torch.dtype, *, on
     bias = tensors.get(f"{layer.name}.bias")
     bias = bias.to(dtype) if bias is not None else None
     if onednn:
-        return _compiled_conv(layer, weight) or _packed_conv(weight, bias, layer.stride, layer.groups)
+        return _compiled_conv(layer, weight, bias) or _packed_conv(weight, bias, layer.stride, layer.groups)
 
     def stock(window: Tensor, out: Tensor | None) -> Tensor:
         made = F.conv2d(window, weight, bias, layer.stride, groups=layer.groups)
@@ -77,8 +77,8 @@ def _conv(tensors: Mapping[str, Tensor], layer: Layer, dtype: torch.dtype, *, on
     return stock
 
 
-def _compiled_conv(layer: Layer, weight: Tensor) -> Conv | None:
-    """The convolution in fewer multiplications, where it is dense, of stride 1, and compiled for this CPU."""
+def _compiled_conv(layer: Layer, weight: Tensor, bias: Tensor | None) -> Conv | None:
+    """Return the convolution in fewer multiplications, where it is dense, of stride 1 and compiled for this CPU."""
     compiled = native.best()
     dense = layer.stride == layer.groups == 1 and layer.kernel in convolutions.SIDES and layer.source != "pixels"
     if compiled is None or not dense or weight.dtype != torch.float32:
@@ -88,7 +88,7 @@ def _compiled_conv(layer: Layer, weight: Tensor) -> Conv | None:
 
     def compiled_conv(window: Tensor, out: Tensor | None) -> Tensor:
         assert out is not None
-        convolve(window[0], packed, out[0], before=(0, 0))
+        convolve(window[0], packed, out[0], before=(0, 0), bias=bias)
         return out
 
     return compiled_conv
