@@ -20,7 +20,8 @@ from animegan.errors import OutOfMemory
 from animegan_agent.settings import Settings as AgentSettings
 from animegan_cli.serving.torchserve import address, read_properties
 from animegan_gateway.settings import Settings as GatewaySettings
-from docs.pages import anchors, tables
+from docs.pages import tables
+from docs.test_readme import anchors
 from harness.monitors import FOLDER, Prometheus, running_prometheus, targets
 from harness.pictures import encoded, photo
 from harness.servers import ROOT, Server

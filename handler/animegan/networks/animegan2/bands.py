@@ -17,7 +17,8 @@ from animegan import operators
 from animegan.networks.animegan2.generator import RESIZE
 from animegan.networks.animegan2.layers import LAYERS, Layer
 from animegan.networks.animegan2.layout import Layout, Shape, bands, below, needs_no_window, source_rows
-from animegan.operators import plain
+from animegan.operators import native, plain
+from animegan.operators.native import convolutions
 from animegan.styles import Resize
 
 CONVOLUTIONS = {layer.name for layer in LAYERS}  # their weights take the network's dtype, the norms' are fp32
@@ -74,13 +75,30 @@ def _conv(tensors: Mapping[str, Tensor], layer: Layer, dtype: torch.dtype, *, on
     bias = tensors.get(f"{layer.name}.bias")
     bias = bias.to(dtype) if bias is not None else None
     if onednn:
-        return _packed_conv(weight, bias, layer.stride, layer.groups)
+        return _compiled_conv(layer, weight, bias) or _packed_conv(weight, bias, layer.stride, layer.groups)
 
     def stock(window: Tensor, out: Tensor | None) -> Tensor:
         made = F.conv2d(window, weight, bias, layer.stride, groups=layer.groups)
         return made if out is None else out.copy_(made)
 
     return stock
+
+
+def _compiled_conv(layer: Layer, weight: Tensor, bias: Tensor | None) -> Conv | None:
+    """Return the convolution in fewer multiplications, where it is dense, of stride 1 and compiled for this CPU."""
+    compiled = native.best()
+    dense = layer.stride == layer.groups == 1 and layer.kernel in convolutions.SIDES and layer.source != "pixels"
+    if compiled is None or not dense or weight.dtype != torch.float32:
+        return None
+    convolve = compiled.convolutions.conv
+    packed = compiled.convolutions.pack(weight)
+
+    def compiled_conv(window: Tensor, out: Tensor | None) -> Tensor:
+        assert out is not None
+        convolve(window[0], packed, out[0], before=(0, 0), bias=bias)
+        return out
+
+    return compiled_conv
 
 
 def _packed_conv(weight: Tensor, bias: Tensor | None, step: int, groups: int) -> Conv:

@@ -18,6 +18,8 @@ from animegan.styles import Resize
 FROM_PIXELS_BYTES = 5  # a value as uint8 and as fp32
 TO_PIXELS_BYTES = 8  # a value before tanh and behind it, as fp32
 
+TILE_ROWS = 4  # that the CPU's convolutions compute together
+
 _ALIGN = 64  # bytes; a cache line
 
 INDEX = {layer.name: index for index, layer in enumerate(LAYERS)}
@@ -226,6 +228,8 @@ def _rows(shape: Shape, path: tuple[Layer, ...], band_bytes: int) -> int:
     """Rows of a band that makes and reads about `band_bytes`: linear in the rows but for the halos."""
     one, two = (_made(shape, path, rows, last=True) + _read(shape, path, rows) for rows in (1, 2))
     rows = max(1, (band_bytes - one) // max(two - one, 1) + 1)
+    if rows >= 2 * TILE_ROWS and path[-1].stride == path[-1].groups == 1:
+        rows -= rows % TILE_ROWS
     return min(rows, path[-1].size(shape.height))
 
 
