@@ -38,6 +38,7 @@ LEASE_S = 2
 QUEUE_JOBS = 40
 DISK_MIB = 24
 HOUR_S = 3600
+AWAY_S = 8.0
 FLOWS = 5  # pictures that are drawn before a fault, and after it
 PATIENCE_S = 120.0
 ALL_IS_WELL = frozenset({"200", "202"})
@@ -211,6 +212,31 @@ def _fill_disk(house: House) -> Beside:
     return Beside()
 
 
+@contextmanager
+def _on_files(house: House) -> Iterator[House]:
+    """The house with a gateway whose queue and pictures lie in a folder of its own."""
+    with (
+        tempfile.TemporaryDirectory(prefix="animegan-files-") as folder,
+        running_gateway(Path(folder), house.server, rate_per_minute=0) as gateway,
+    ):
+        yield replace(house, gateway=gateway)
+
+
+def pictures_away(seconds: float) -> Fault:
+    def strike(house: House) -> Beside:
+        pictures, away = house.gateway.folder / "pictures", house.gateway.folder / "away"
+        pictures.rename(away)
+        pictures.mkdir()
+        time.sleep(seconds)
+        pictures.rmdir()
+        away.rename(pictures)
+        return Beside()
+
+    what = "another one, empty, in its place: what a mount point is without its disk; put back after that time"
+    name = f"The folder of pictures is away for {seconds:g} s"
+    return Fault(name, what, strike, frozenset({"503 store_unavailable"}), _on_files)
+
+
 def _rejected(house: House, reason: str) -> float:
     return house.gateway.metric("animegan_gateway_jobs_rejected_total", reason=reason)
 
@@ -290,7 +316,7 @@ AGENT = Fault("The agent is killed", "SIGKILL; `scripts/serve` starts it again",
 
 def all_of_them(redis_s: float) -> list[Fault]:
     """In an order in which the clock is put right again, and Java's two ends lie apart."""
-    return [JAVA, WORKER, FORWARDS, BACK, redis_away(redis_s), AGENT, PICTURE, DISK, HEAP]
+    return [JAVA, WORKER, FORWARDS, BACK, redis_away(redis_s), AGENT, PICTURE, DISK, pictures_away(AWAY_S), HEAP]
 
 
 def said(counted: Counter[str]) -> str:
