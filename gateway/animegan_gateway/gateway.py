@@ -41,7 +41,7 @@ DESCRIPTION = """\
 Photo in, anime picture out. Send a photo with `POST v1/jobs`, follow its place in the queue, fetch the picture; or have
 `POST v1/stylize` do all of it in one request. Errors are RFC 9457 problem details: `detail` names the value, the limit
 and the way out, `retryable` says whether the same request can succeed later. Beside those of each address there are
-404 `not_found` where there is no such address, and 405 `method_not_allowed`."""
+404 `not_found` where there is no such address, 405 `method_not_allowed`, and 503 `too_many_connections`."""
 
 log = structlog.get_logger(__name__)
 
@@ -86,6 +86,7 @@ async def open_gateway(settings: Settings, drawing: HandlerSettings) -> AsyncIte
         housekeeper = Housekeeper(settings, backend, fleet, metrics, owner=dispatcher.owner)
         callers = Callers(
             Keys(settings.keys_directory),
+            backend.store,
             await backend.store.secret(),
             required=settings.keys_required,
             path=settings.path_prefix or "/",

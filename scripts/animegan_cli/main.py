@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import os
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from animegan import __version__
-from animegan.errors import AnimeganError, BadOption, BadSetting
+from animegan.errors import AnimeganError, BadOption
 from animegan.report import notes
 from animegan.styles import bundled_styles, get_style
 from animegan.styles import styles as all_styles
-from animegan_cli import keys, recipes, workers
+from animegan_cli import gateway, keys, recipes, workers
 from animegan_cli.checkout import require_checkout
 from animegan_cli.language import language
+from animegan_cli.roles import become, require
 from animegan_cli.screen import screen
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(gateway.app, name="gateway", help="Run the gateway alone; check and repair its queue.")
 app.add_typer(keys.app, name="keys", help="Make, list and revoke the gateway's API keys.")
 app.add_typer(recipes.app, name="styles", help="List the styles; make, show and check one of your own.")
 app.add_typer(workers.app, name="workers", help="List, scale and replace TorchServe's workers.")
@@ -92,35 +93,16 @@ ROLE: dict[str, Any] = {
 @app.command(**ROLE)
 def serve(context: typer.Context) -> None:
     """Serve: TorchServe, its agent and the gateway, watched until Ctrl-C."""
-    _require("serve", "ts")
-    _require("gateway", "fastapi")
-    _become("animegan_cli.serving.serve", context.args)
-
-
-@app.command(**ROLE)
-def gateway(context: typer.Context) -> None:
-    """Run the gateway alone, before a TorchServe elsewhere."""
-    _require("gateway", "fastapi")
-    _become("animegan_gateway", context.args)
+    require("serve", "ts")
+    require("gateway", "fastapi")
+    become("animegan_cli.serving.serve", context.args)
 
 
 @app.command(**ROLE)
 def agent(context: typer.Context) -> None:
     """Run the agent alone, beside a TorchServe."""
-    _require("gateway", "structlog")
-    _become("animegan_agent", context.args)
-
-
-def _require(extra: str, package: str) -> None:
-    """Raise `BadSetting` where the package, and so the extra that brings it, is not installed."""
-    if importlib.util.find_spec(package) is None:
-        raise BadSetting(f"{package} is not installed. Install animegan-serve with its extra: animegan-serve[{extra}].")
-
-
-def _become(module: str, arguments: list[str]) -> NoReturn:
-    """Replace this process: what serves for months need not hold what the command has imported."""
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - no shell is meant
+    require("gateway", "structlog")
+    become("animegan_agent", context.args)
 
 
 @app.command()

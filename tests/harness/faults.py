@@ -237,6 +237,19 @@ def pictures_away(seconds: float) -> Fault:
     return Fault(name, what, strike, frozenset({"503 store_unavailable"}), _on_files)
 
 
+def _kill_gateway_on_a_full_disk(house: House) -> Beside:
+    filler = house.gateway.folder / "filler"
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    house.gateway.kill()
+    house.gateway.start()
+    wait_until(lambda: _rejected(house, "storage_full"), "a caller who is told that the disk is full")
+    time.sleep(2)
+    filler.unlink()
+    return Beside()
+
+
 def _rejected(house: House, reason: str) -> float:
     return house.gateway.metric("animegan_gateway_jobs_rejected_total", reason=reason)
 
@@ -300,6 +313,13 @@ DISK = Fault(
     frozenset({"503 storage_full"}),
     _on_a_small_disk,
 )
+KILLED_WHILE_FULL = Fault(
+    "The disk is full and the gateway is killed",
+    f"the same {DISK_MIB} MiB, SIGKILL to the gateway on them, started again before there is room",
+    _kill_gateway_on_a_full_disk,
+    frozenset({"503 storage_full", "none"}),
+    _on_a_small_disk,
+)
 FORWARDS = Fault(
     "The clock is set forwards by an hour",
     "for every process of the house, Redis too",
@@ -316,7 +336,19 @@ AGENT = Fault("The agent is killed", "SIGKILL; `scripts/serve` starts it again",
 
 def all_of_them(redis_s: float) -> list[Fault]:
     """In an order in which the clock is put right again, and Java's two ends lie apart."""
-    return [JAVA, WORKER, FORWARDS, BACK, redis_away(redis_s), AGENT, PICTURE, DISK, pictures_away(AWAY_S), HEAP]
+    return [
+        JAVA,
+        WORKER,
+        FORWARDS,
+        BACK,
+        redis_away(redis_s),
+        AGENT,
+        PICTURE,
+        DISK,
+        KILLED_WHILE_FULL,
+        pictures_away(AWAY_S),
+        HEAP,
+    ]
 
 
 def said(counted: Counter[str]) -> str:

@@ -25,7 +25,7 @@ from animegan_gateway.queue.jobs import MOST_PAUSE_S, Job, State
 from animegan_service.protocol import Presence
 
 MOST_CRASHES = 2
-MOST_LOST = 3  # fewer than the restarts after which `scripts/serve` gives up
+MOST_LOST = 3
 BACKOFF_S = 1.0
 
 

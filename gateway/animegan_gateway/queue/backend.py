@@ -59,7 +59,22 @@ async def open_backend(settings: Settings, bell: Bell) -> AsyncIterator[Backend]
         has_pictures = any(jobs[state] for state in (*HELD, State.DONE))
         await backend.blobs.open(queue_id(await backend.store.secret()), has_pictures=has_pictures)
         stack.push_async_callback(backend.blobs.close)
+        await _tell_orphans(backend)
         yield backend
+
+
+async def _tell_orphans(backend: Backend) -> None:
+    """Log that photos lie there of which no job is known: one was being accepted, or a part of the queue is lost."""
+    if not isinstance(backend.blobs, FileBlobs):
+        return
+    uploads = await backend.blobs.uploads()
+    if lost := len(uploads) - len(await backend.store.knows(uploads)):
+        log.warning(
+            "photos_without_a_job",
+            count=lost,
+            detail="They are deleted an hour after they came. To keep them, stop the gateway and run "
+            "`animegan gateway repair`.",
+        )
 
 
 def queue_id(secret: bytes) -> str:

@@ -28,6 +28,7 @@ KEPT_PROBE = "probe-kept"  # in a bucket, where gateways write the same one at t
 CHUNK_BYTES = 256 * 1024
 SWEEP_KEYS = 256  # at one time
 REDIS_S = 30.0  # for a whole picture
+UNCLAIMED_S = 86400  # far longer than the queue may be away between a picture and its job
 OBJECT_BYTES = 8 * 1024 * 1024  # in one request, which has 30 s whatever the reader's pace
 
 KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")  # neither a path nor `..`
@@ -65,7 +66,11 @@ class Blobs(Protocol):
 
 
 class RedisBlobs:
-    """Strings of the queue's Redis, whose persistence `RedisStore` checks."""
+    """Strings of the queue's Redis, whose persistence `RedisStore` checks.
+
+    Each has a lifetime until a job needs it, which the store's scripts take away: nothing stays of a gateway that dies
+    in between.
+    """
 
     def __init__(self, url: str, prefix: str = "{animegan}:blob:") -> None:
         self._redis = connect(url, answer_s=REDIS_S, decode=False)
@@ -83,7 +88,7 @@ class RedisBlobs:
 
     async def put(self, key: str, file: Path) -> None:
         with translate_errors():
-            await self._redis.set(self._prefix + key, await asyncio.to_thread(file.read_bytes))
+            await self._redis.set(self._prefix + key, await asyncio.to_thread(file.read_bytes), ex=UNCLAIMED_S)
         await asyncio.to_thread(file.unlink)
 
     async def get(self, key: str) -> bytes | None:

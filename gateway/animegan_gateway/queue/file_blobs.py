@@ -76,6 +76,10 @@ class FileBlobs:
         with translate_disk_errors():
             await delete_orphans(self, await asyncio.to_thread(self._older, time.time() - older_than_s), knows)
 
+    async def uploads(self) -> list[str]:
+        """Return the ids of the jobs whose photos are here."""
+        return await asyncio.to_thread(lambda: [file.stem for file in self._folder.glob("*.upload")])
+
     def mark(self, queue: str) -> None:
         """Make the folder that queue's, whoever's it was."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -180,6 +180,14 @@ class RedisStore:
         return bytes.fromhex(await self._once("secret", secrets.token_hex(32)))
 
     @step
+    async def end_session(self, session: str, kept_s: int) -> None:
+        await self._redis.set(self._key("ended-session:" + session), "1", ex=kept_s)
+
+    @step
+    async def session_ended(self, session: str) -> bool:
+        return bool(await self._redis.exists(self._key("ended-session:" + session)))
+
+    @step
     async def submit(self, job_id: str, ask: Ask, bounds: Bounds, idempotency_key: str | None) -> Job:
         bound, *fields = await self._run(
             "submit",

@@ -63,6 +63,7 @@ MIGRATIONS = (
     CREATE UNIQUE INDEX idempotency ON jobs (caller, idempotency_key) WHERE idempotency_key IS NOT NULL;
     """,
     "ALTER TABLE jobs ADD COLUMN lost INTEGER NOT NULL DEFAULT 0",
+    "CREATE TABLE ended_sessions (id TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID",
 )
 
 _HELD = f"({', '.join(repr(state.value) for state in HELD)})"
@@ -136,6 +137,16 @@ class SqliteStore:
         self._db.execute("INSERT OR IGNORE INTO meta VALUES ('secret', ?)", (secrets.token_bytes(32),))
         (value,) = self._db.execute("SELECT value FROM meta WHERE name = 'secret'").fetchone()
         return bytes(value)
+
+    @step
+    def end_session(self, session: str, kept_s: int) -> None:
+        now = time.time()
+        self._db.execute("DELETE FROM ended_sessions WHERE until < ?", (now,))
+        self._db.execute("REPLACE INTO ended_sessions VALUES (?, ?)", (session, now + kept_s))
+
+    @step
+    def session_ended(self, session: str) -> bool:
+        return self._db.execute("SELECT 1 FROM ended_sessions WHERE id = ?", (session,)).fetchone() is not None
 
     @step
     def get(self, job_id: str) -> Job | None:
