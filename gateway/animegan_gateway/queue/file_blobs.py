@@ -138,14 +138,21 @@ class FileBlobs:
         data, file = os.urandom(PROBE_BYTES), self._folder / PROBE
         try:
             file.write_bytes(data)
-            if file.read_bytes() != data:
-                raise OSError(errno.EIO, os.strerror(errno.EIO), str(file))
+            same = file.read_bytes() == data
+        except FileNotFoundError:  # the folder went away between two steps
+            same = False
         finally:
             file.unlink(missing_ok=True)
+        if not same:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(file))
 
     def _put(self, file: Path, target: Path) -> None:
         self._check()
-        move(file, target)
+        try:
+            move(file, target)
+        except FileNotFoundError:
+            self._check()  # the folder may have gone away since the first look
+            raise
 
     def _whole(self, file: Path) -> bytes:
         """Return the file's bytes. Raise `FileNotFoundError` only where the folder is there and the file is not."""
@@ -169,8 +176,12 @@ class FileBlobs:
 
     def _older(self, at: float) -> list[str]:
         self._check()
-        older = []
-        for file in self._folder.iterdir():
+        older: list[str] = []
+        try:
+            files = [*self._folder.iterdir()]
+        except FileNotFoundError:  # the folder went away since the first look
+            return older
+        for file in files:
             with suppress(FileNotFoundError):  # deleted meanwhile
                 if file.stat().st_mtime < at:
                     older.append(file.name)

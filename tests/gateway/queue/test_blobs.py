@@ -292,6 +292,29 @@ async def test_an_empty_folder_in_the_place_of_the_pictures_is_not_theirs(tmp_pa
         assert await each.get("job.2") is None
 
 
+async def test_a_folder_that_goes_away_between_two_steps_counts_as_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, file = tmp_path / "pictures", tmp_path / "a.drawn"
+    blobs = FileBlobs(folder)
+    await blobs.open("queue", has_pictures=False)
+    file.write_bytes(DATA)
+    check = blobs._check
+
+    def go_away() -> None:
+        check()
+        folder.rename(tmp_path / "away")
+
+    for call in (blobs.probe, lambda: blobs.put("job.1", file)):
+        with monkeypatch.context() as patch:
+            patch.setattr(blobs, "_check", go_away)
+            with pytest.raises(StoreUnavailable):
+                await call()
+        (tmp_path / "away").rename(folder)
+    await blobs.put("job.1", file)
+    assert await blobs.get("job.1") == DATA
+
+
 async def test_pictures_of_a_version_without_marks_are_taken_over(tmp_path: Path) -> None:
     (tmp_path / f"{new_id()}.upload").write_bytes(DATA)
     blobs = FileBlobs(tmp_path)
