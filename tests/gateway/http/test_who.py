@@ -48,7 +48,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Locked]:
     keys = Keys(folder)
     texts = [keys.add("ann"), keys.add("bob")]
     with (
-        running_gateway(folder, None, keys="required", queue_jobs=40) as gateway,
+        running_gateway(folder, None, keys="required", queue_jobs=40, trusted_proxies='["127.0.0.1"]') as gateway,
         bearer(texts[0]) as ann,
         bearer(texts[1]) as bob,
     ):
@@ -83,7 +83,10 @@ def sent(gateway: Gateway, **headers: str | None) -> requests.Response:
 def test_without_a_valid_key_there_is_nothing(locked: Locked, authorization: str | None) -> None:
     url = locked.gateway.url
     job = accepted(locked.gateway.submit(PICTURE, locked.ann))
-    headers = {} if authorization is None else {"Authorization": authorization.encode()}
+    # Each from an address of its own: many wrong keys from one are told to wait.
+    headers = {"X-Forwarded-For": f"2001:db8:{sum((authorization or '').encode()):x}::1".encode()}
+    if authorization is not None:
+        headers["Authorization"] = authorization.encode()
     refused = [
         requests.post(f"{url}/v1/jobs", files={"image": PICTURE}, headers=headers, timeout=30),
         requests.post(f"{url}/v1/stylize", files={"image": PICTURE}, headers=headers, timeout=30),
