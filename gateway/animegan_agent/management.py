@@ -83,14 +83,21 @@ class Management:
 
         Raise `TorchServeAway`.
         """
-        query: dict[str, str | int] = {"min_worker": workers, "max_worker": at_most, "synchronous": "true"}
+        await self._put(workers, at_most, "true", within_s, HTTPStatus.OK)
+
+    async def want(self, workers: int, *, at_most: int) -> None:
+        """Have TorchServe want so many workers, and return at once. Raise `TorchServeAway`."""
+        await self._put(workers, at_most, "false", ANSWER_WITHIN_S, HTTPStatus.ACCEPTED)
+
+    async def _put(self, workers: int, at_most: int, synchronous: str, within_s: float, good: HTTPStatus) -> None:
+        query: dict[str, str | int] = {"min_worker": workers, "max_worker": at_most, "synchronous": synchronous}
         try:
             answer = await self._client.put(f"{self._url}/models/{MODEL}", params=query, timeout=within_s)
         except httpx2.HTTPError as error:
             raise TorchServeAway(
                 f"TorchServe did not answer to workers={workers} ({type(error).__name__}). Look at its log."
             ) from None
-        if answer.status_code != HTTPStatus.OK:
+        if answer.status_code != good:
             raise TorchServeAway(
                 f"TorchServe answered {answer.status_code} to workers={workers}. Its log says why: often there is too "
                 "little memory for so many."

@@ -59,10 +59,7 @@ class Operations:
             if worker is None or not worker.ready:
                 raise NoWorker(f"No worker {worker_id} is ready, so there is nothing to replace.")
             if self._overlaps(worker):
-                try:
-                    await self._have(model.wanted + 1, model)
-                finally:  # the surplus worker stays, so that an agent that starts anew can end it (`tidy`)
-                    await self._management.scale(model.wanted, model.startup_s, at_most=model.wanted + 1)
+                await self._start_further(model)
                 async with self._idle():
                     await self._end(worker)
                 await self._wait_until_ready(worker, model.startup_s)
@@ -99,6 +96,20 @@ class Operations:
         else:
             async with self._idle():
                 await self._have(workers, model)
+
+    async def _start_further(self, model: Model) -> None:
+        """Return when there is a worker more than is wanted. Raise `NoWorker`, or `TorchServeAway`.
+
+        TorchServe wants it for a moment alone: an agent that ends while it loads leaves a surplus worker, which the
+        next one ends (`tidy`), and not one more that is wanted.
+        """
+        workers = model.wanted + 1
+        log.info("starting_further_worker")
+        try:
+            await self._management.want(workers, at_most=workers)
+        finally:
+            await self._management.want(model.wanted, at_most=workers)
+        await self._until(lambda now: len(now.ready) >= workers, model.startup_s, "A further worker was not ready")
 
     async def _have(self, workers: int, model: Model) -> None:
         log.info("scaling", workers=workers)

@@ -14,7 +14,7 @@ from animegan import settings as handler_settings
 from animegan.errors import AnimeganError
 from animegan_gateway import settings, tracing
 from animegan_gateway.gateway import open_gateway
-from animegan_gateway.http.http_protocol import limited_protocol
+from animegan_gateway.http.http_protocol import limited_protocol, most_connections
 from animegan_gateway.http.middleware import RequestMiddleware
 from animegan_gateway.settings import Settings
 from animegan_service import logs
@@ -42,12 +42,14 @@ def main() -> int:
 
 async def serve(configured: Settings) -> None:
     """Serve until a signal. Raise `BadSetting` or `StoreUnavailable` where it can't start."""
+    connections = most_connections(configured.connections)
+    log.info("connections", most=connections)
     async with open_gateway(configured, handler_settings.load()) as gateway:
         config = uvicorn.Config(
             RequestMiddleware(gateway.app, configured.allowed_hosts, configured.path_prefix),
             host=configured.host,
             port=configured.port,
-            http=limited_protocol(configured.header_timeout_s, configured.upload_timeout_s + 5),
+            http=limited_protocol(connections, configured.header_timeout_s, configured.upload_timeout_s + 5),
             ws="none",
             lifespan="off",
             log_config=None,

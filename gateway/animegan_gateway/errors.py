@@ -16,6 +16,7 @@ AnimeganError
 │   └── RateLimited           rate_limited           this caller asks too often
 ├── WorkerKilled         500  worker_killed          drawing the picture ended a worker, twice
 ├── DrawingFailed        500  drawing_failed         tried again and again, in vain
+├── TooManyConnections   503  too_many_connections   as many callers are connected as there may be
 ├── Draining             503  draining               the gateway is about to stop
 ├── StoreUnavailable     503  store_unavailable      the queue's store can't be reached
 └── StorageFull          503  storage_full           no room for the picture
@@ -132,6 +133,13 @@ class WorkerKilled(AnimeganError):
 class DrawingFailed(AnimeganError):
     code = "drawing_failed"
     title = "The picture could not be drawn"
+    retryable = True
+
+
+class TooManyConnections(AnimeganError):
+    code = "too_many_connections"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    title = "Too many connections"
     retryable = True
 
 

@@ -16,7 +16,7 @@ from animegan import __version__
 from animegan.errors import BadSetting, InternalError
 from animegan.settings import Settings as HandlerSettings
 from animegan_gateway import tracing
-from animegan_gateway.drawing.dispatcher import Dispatcher
+from animegan_gateway.drawing.dispatcher import Dispatcher, retry_while_away
 from animegan_gateway.drawing.fleet import Fleet
 from animegan_gateway.drawing.torchserve import TorchServe
 from animegan_gateway.errors import WrongHost
@@ -29,7 +29,7 @@ from animegan_gateway.http.styles.catalogue import Catalogue
 from animegan_gateway.http.styles.thumbnails import Thumbnails
 from animegan_gateway.metrics import Metrics
 from animegan_gateway.queue import spool
-from animegan_gateway.queue.backend import open_backend
+from animegan_gateway.queue.backend import Backend, open_backend
 from animegan_gateway.queue.board import Board
 from animegan_gateway.queue.housekeeping import Housekeeper
 from animegan_gateway.settings import Settings
@@ -41,7 +41,7 @@ DESCRIPTION = """\
 Photo in, anime picture out. Send a photo with `POST v1/jobs`, follow its place in the queue, fetch the picture; or have
 `POST v1/stylize` do all of it in one request. Errors are RFC 9457 problem details: `detail` names the value, the limit
 and the way out, `retryable` says whether the same request can succeed later. Beside those of each address there are
-404 `not_found` where there is no such address, and 405 `method_not_allowed`."""
+404 `not_found` where there is no such address, 405 `method_not_allowed`, and 503 `too_many_connections`."""
 
 log = structlog.get_logger(__name__)
 
@@ -86,6 +86,7 @@ async def open_gateway(settings: Settings, drawing: HandlerSettings) -> AsyncIte
         housekeeper = Housekeeper(settings, backend, fleet, metrics, owner=dispatcher.owner)
         callers = Callers(
             Keys(settings.keys_directory),
+            backend.store,
             await backend.store.secret(),
             required=settings.keys_required,
             path=settings.path_prefix or "/",
@@ -94,10 +95,17 @@ async def open_gateway(settings: Settings, drawing: HandlerSettings) -> AsyncIte
         app = _app(routes.Services(door, catalogue, callers, thumbnails, fleet, metrics))
         metrics_port = metrics.serve(settings.metrics_host, settings.metrics_port)
         stack.callback(metrics.close)
-        for work in (fleet.watch(), dispatcher.run(), housekeeper.renew(), housekeeper.run()):
+        for work in (fleet.watch(), _dispatch(backend, dispatcher), housekeeper.renew(), housekeeper.run()):
             stack.push_async_callback(cancel, [start_vital_task(work)])
         stack.push_async_callback(thumbnails.close)
         yield Gateway(app, door, dispatcher, metrics_port)
+
+
+async def _dispatch(backend: Backend, dispatcher: Dispatcher) -> None:
+    """Dispatch, once what an earlier process left running is back in the queue: on a full disk that has to wait."""
+    if not backend.shared:
+        await retry_while_away(backend.recover)
+    await dispatcher.run()
 
 
 def _app(services: routes.Services) -> FastAPI:

@@ -76,6 +76,12 @@ class Settings(Rows):
     )
     upload_timeout_s: float = Field(120, gt=0, description="How long an upload may take, in s.")
     header_timeout_s: float = Field(10, gt=0, description="How long a request's headers may take, in s.")
+    connections: int = Field(
+        0,
+        ge=0,
+        description="Most connections at one time, one more is answered 503; 0: as many as the limit on open files is "
+        "enough for.",
+    )
     drain_s: float = Field(30, ge=0, description="On SIGTERM: how long running pictures may take to finish, in s.")
     keys: Literal["auto", "required", "off"] = Field(
         "auto", description="API keys: required, or off; auto: off on loopback, required elsewhere."

@@ -1,27 +1,67 @@
 """The log: one JSON object a line, on standard error or in a file that is rotated. Nothing of a picture is in it.
 
-What the file has no room for goes to standard error.
+What the file has no room for goes to standard error. The same error again and again is one line with a count.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import logging.handlers
 import sys
+import time
 from pathlib import Path
 
 import structlog
 
 ROTATE_BYTES = 10_000_000
 KEPT_FILES = 4
+REPEATS_S = 10.0
 
 
 class _File(logging.handlers.RotatingFileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - as the library calls it
         if isinstance(sys.exc_info()[1], OSError):  # the library would print a traceback for each line
-            sys.stderr.write(f"{self.format(record)}\n")
+            with contextlib.suppress(OSError):  # that is a file on the same disk
+                sys.stderr.write(f"{self.format(record)}\n")
         else:
             super().handleError(record)
+
+
+class Repeats(logging.Filter):
+    """Passes a warning or an error with a cause once in `REPEATS_S`, and then tells how often it was left out.
+
+    A cause is an exception, or what the event calls its `reason`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: dict[tuple[str, ...], tuple[float, int]] = {}  # when first, and how often since
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        now = time.monotonic()
+        for seen in [each for each, (since, _) in [*self._seen.items()] if now - since >= REPEATS_S]:
+            _, count = self._seen.pop(seen, (now, 0))
+            if count:
+                structlog.get_logger(seen[0]).warning("repeated", what=seen[1], cause=seen[2:], count=count)
+        cause = _cause(record)
+        if cause is None:
+            return True
+        since, count = self._seen.get(cause, (now, -1))
+        self._seen[cause] = (since, count + 1)
+        return count < 0
+
+
+def _cause(record: logging.LogRecord) -> tuple[str, ...] | None:
+    """Return logger, event and cause of what may be repeated."""
+    event = record.msg if isinstance(record.msg, dict) else {"event": record.msg, "exc_info": record.exc_info}
+    error = event.get("exc_info")
+    if isinstance(error, tuple):
+        error = error[1]
+    if record.levelno < logging.WARNING or not (error or event.get("reason")):
+        return None
+    words = (event.get("reason") or type(error).__name__, str(error)[:200] if error else "")
+    return (record.name, str(event["event"]), *map(str, words))
 
 
 def configure(file: Path | None) -> None:
@@ -51,6 +91,7 @@ def configure(file: Path | None) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         handler = _File(file, maxBytes=ROTATE_BYTES, backupCount=KEPT_FILES)
     handler.setFormatter(formatter)
+    handler.addFilter(Repeats())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for noisy in ("httpx2", "httpcore2", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import os
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from animegan import __version__
-from animegan.errors import AnimeganError, BadOption, BadSetting
+from animegan.errors import AnimeganError, BadOption
 from animegan.looks import look_of
 from animegan.report import notes
 from animegan.styles import bundled_styles, get_style
 from animegan.styles import styles as all_styles
-from animegan_cli import keys, recipes, workers
+from animegan_cli import gateway, keys, recipes, workers
 from animegan_cli.checkout import ARCHIVE
 from animegan_cli.language import language
+from animegan_cli.roles import become, require
 from animegan_cli.screen import screen
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(gateway.app, name="gateway", help="Run the gateway alone; check and repair its queue.")
 app.add_typer(keys.app, name="keys", help="Make, list and revoke the gateway's API keys.")
 app.add_typer(recipes.app, name="styles", help="List the styles; make, show and check one of your own.")
 app.add_typer(workers.app, name="workers", help="List, scale and replace TorchServe's workers.")
@@ -83,15 +84,6 @@ def _options(
 ) -> None: ...
 
 
-# The packages that an extra of pyproject.toml brings, by the names under which they are imported.
-EXTRAS = {
-    "serve": ("ts", "model_archiver", "yaml", "opentelemetry"),
-    "gateway": (
-        *("fastapi", "fastapi_offline", "httptools", "httpx2", "itsdangerous", "limits", "obstore", "opentelemetry"),
-        *("prometheus_client", "python_multipart", "redis", "structlog", "uvicorn"),
-    ),
-}
-
 # The options of these are their module's own.
 ROLE: dict[str, Any] = {
     "add_help_option": False,
@@ -102,38 +94,16 @@ ROLE: dict[str, Any] = {
 @app.command(**ROLE)
 def serve(context: typer.Context) -> None:
     """Serve: TorchServe, its agent and the gateway, watched until Ctrl-C."""
-    _require("serve")
-    _require("gateway")
-    _become("animegan_cli.serving.serve", context.args)
-
-
-@app.command(**ROLE)
-def gateway(context: typer.Context) -> None:
-    """Run the gateway alone, before a TorchServe elsewhere."""
-    _require("gateway")
-    _become("animegan_gateway", context.args)
+    require("serve")
+    require("gateway")
+    become("animegan_cli.serving.serve", context.args)
 
 
 @app.command(**ROLE)
 def agent(context: typer.Context) -> None:
     """Run the agent alone, beside a TorchServe."""
-    _require("gateway")
-    _become("animegan_agent", context.args)
-
-
-def _require(extra: str) -> None:
-    """Raise `BadSetting` where a package of the extra is not installed."""
-    for package in EXTRAS[extra]:
-        if importlib.util.find_spec(package) is None:
-            raise BadSetting(
-                f"{package} is not installed. Install animegan-serve with its extra: animegan-serve[{extra}]."
-            )
-
-
-def _become(module: str, arguments: list[str]) -> NoReturn:
-    """Replace this process: what serves for months need not hold what the command has imported."""
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - no shell is meant
+    require("gateway")
+    become("animegan_agent", context.args)
 
 
 @app.command()
@@ -218,7 +188,7 @@ def archive(
     from animegan_cli import archive as work  # noqa: PLC0415
     from animegan_cli import native  # noqa: PLC0415
 
-    _require("serve")
+    require("serve")
     native.build(_say)  # first, as the libraries travel in the archive
     target = out or ARCHIVE
     if if_stale and not work.is_stale(target):

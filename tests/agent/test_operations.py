@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from animegan_agent.dispatch import Dispatch
-from animegan_agent.errors import TorchServeAway
+from animegan_agent.errors import NoWorker
 from animegan_agent.management import Management, Model, Worker
 from animegan_agent.operations import Operations
 from animegan_agent.settings import Settings
@@ -19,25 +19,27 @@ WORKER = Worker("9000", os.getpid(), "READY", gpu=False)
 
 
 class Asked:
-    """A management API, and what is known through it; a further worker does not start."""
+    """A management API, and what is known through it; a further worker does not get ready."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[int, int]] = []
+        self.wanted: list[tuple[int, int]] = []
+        self.wanted_while_loading: list[int] = []
 
-    async def scale(self, workers: int, _: float, *, at_most: int) -> None:
-        self.asked.append((workers, at_most))
-        if workers > 1:
-            raise TorchServeAway("TorchServe answered 500 to workers=2.")
+    async def want(self, workers: int, *, at_most: int) -> None:
+        self.wanted.append((workers, at_most))
 
     async def look(self) -> Model:
-        return Model((WORKER,), wanted=1, batch_size=1, pending=0, startup_s=60)
+        if self.wanted:
+            self.wanted_while_loading.append(self.wanted[-1][0])
+        return Model((WORKER,), wanted=1, batch_size=1, pending=0, startup_s=0.5)
 
 
-def test_a_further_worker_that_fails_to_start_is_not_wanted_afterwards() -> None:
+def test_a_further_worker_is_not_wanted_while_it_loads_nor_afterwards() -> None:
     asked = Asked()
     operations = Operations(
         Settings(recycle_overlap="always"), cast(Management, asked), cast(Workers, asked), Dispatch()
     )
-    with pytest.raises(TorchServeAway, match="workers=2"):
+    with pytest.raises(NoWorker, match="further worker"):
         asyncio.run(operations.recycle("9000"))
-    assert asked.asked == [(2, 2), (1, 2)]
+    assert asked.wanted == [(2, 2), (1, 2)]
+    assert set(asked.wanted_while_loading) == {1}

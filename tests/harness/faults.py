@@ -38,6 +38,7 @@ LEASE_S = 2
 QUEUE_JOBS = 40
 DISK_MIB = 24
 HOUR_S = 3600
+AWAY_S = 8.0
 FLOWS = 5  # pictures that are drawn before a fault, and after it
 PATIENCE_S = 120.0
 ALL_IS_WELL = frozenset({"200", "202"})
@@ -211,6 +212,44 @@ def _fill_disk(house: House) -> Beside:
     return Beside()
 
 
+@contextmanager
+def _on_files(house: House) -> Iterator[House]:
+    """The house with a gateway whose queue and pictures lie in a folder of its own."""
+    with (
+        tempfile.TemporaryDirectory(prefix="animegan-files-") as folder,
+        running_gateway(Path(folder), house.server, rate_per_minute=0) as gateway,
+    ):
+        yield replace(house, gateway=gateway)
+
+
+def pictures_away(seconds: float) -> Fault:
+    def strike(house: House) -> Beside:
+        pictures, away = house.gateway.folder / "pictures", house.gateway.folder / "away"
+        pictures.rename(away)
+        pictures.mkdir()
+        time.sleep(seconds)
+        pictures.rmdir()
+        away.rename(pictures)
+        return Beside()
+
+    what = "another one, empty, in its place: what a mount point is without its disk; put back after that time"
+    name = f"The folder of pictures is away for {seconds:g} s"
+    return Fault(name, what, strike, frozenset({"503 store_unavailable"}), _on_files)
+
+
+def _kill_gateway_on_a_full_disk(house: House) -> Beside:
+    filler = house.gateway.folder / "filler"
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    house.gateway.kill()
+    house.gateway.start()
+    wait_until(lambda: _rejected(house, "storage_full"), "a caller who is told that the disk is full")
+    time.sleep(2)
+    filler.unlink()
+    return Beside()
+
+
 def _rejected(house: House, reason: str) -> float:
     return house.gateway.metric("animegan_gateway_jobs_rejected_total", reason=reason)
 
@@ -274,6 +313,13 @@ DISK = Fault(
     frozenset({"503 storage_full"}),
     _on_a_small_disk,
 )
+KILLED_WHILE_FULL = Fault(
+    "The disk is full and the gateway is killed",
+    f"the same {DISK_MIB} MiB, SIGKILL to the gateway on them, started again before there is room",
+    _kill_gateway_on_a_full_disk,
+    frozenset({"503 storage_full", "none"}),
+    _on_a_small_disk,
+)
 FORWARDS = Fault(
     "The clock is set forwards by an hour",
     "for every process of the house, Redis too",
@@ -290,7 +336,19 @@ AGENT = Fault("The agent is killed", "SIGKILL; `scripts/serve` starts it again",
 
 def all_of_them(redis_s: float) -> list[Fault]:
     """In an order in which the clock is put right again, and Java's two ends lie apart."""
-    return [JAVA, WORKER, FORWARDS, BACK, redis_away(redis_s), AGENT, PICTURE, DISK, HEAP]
+    return [
+        JAVA,
+        WORKER,
+        FORWARDS,
+        BACK,
+        redis_away(redis_s),
+        AGENT,
+        PICTURE,
+        DISK,
+        KILLED_WHILE_FULL,
+        pictures_away(AWAY_S),
+        HEAP,
+    ]
 
 
 def said(counted: Counter[str]) -> str:

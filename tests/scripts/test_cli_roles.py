@@ -19,7 +19,8 @@ from typer.testing import CliRunner
 from animegan.errors import BadSetting
 from animegan_cli import archive
 from animegan_cli.checkout import ROOT
-from animegan_cli.main import EXTRAS, app
+from animegan_cli.main import app
+from animegan_cli.roles import EXTRAS
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from animegan.errors import ServiceFailed
+from animegan.errors import BadSetting, ServiceFailed
 from animegan_cli.serving import processes
 from animegan_cli.serving.signals import Signals, Stopped
 from animegan_cli.serving.supervisor import PAUSES_S, Supervisor
@@ -88,6 +88,7 @@ class Script:
         processes.end(self.mark, grace_s=5, hurried=hurried)
         if self.process:
             self.process.communicate()
+            self.process = None
 
     def last_words(self) -> str:
         return "its last words"
@@ -135,18 +136,48 @@ def test_what_dies_is_started_again_and_the_rest_goes_on(signals: Signals, mark:
     supervisor.end()
 
 
-def test_the_pause_grows_until_it_gives_up(signals: Signals, mark: str) -> None:
+def test_one_that_dies_again_and_again_is_started_again_and_told_once_a_minute(signals: Signals, mark: str) -> None:
     told: list[str] = []
-    service = Script("short-lived", mark)
-    supervisor = Supervisor([service], signals, told.append, pauses_s=(0.01, 0.02, 0.03), steady_s=60)
+    service, lasting = Script("short-lived", f"{mark}/1"), Script("lasting", f"{mark}/2")
+    supervisor = Supervisor([lasting, service], signals, told.append, pauses_s=(0.01, 0.02), steady_s=60)
     supervisor.start()
+    first = lasting.process
     assert service.process
     service.process.kill()
     service.code = "import sys; sys.exit(3)"
-    with pytest.raises(ServiceFailed, match=r"(?s)short-lived ended by itself: 4 deaths in a row.*its last words"):
+    service.is_ready = lambda: False
+    lasting.is_ready = stop_when(lambda: len(service.events) >= 15)
+    with pytest.raises(Stopped):
         supervisor.watch()
-    assert [line.rpartition(" in ")[2] for line in told if "again in" in line] == ["0.01 s", "0.02 s", "0.03 s"]
+    pauses = [line.rpartition("starting it again ")[2] for line in told if "again" in line]
+    assert pauses == ["in 0.01 s", "in 0.02 s", "every 0.02 s.\nits last words"]
+    assert "short-lived ended by itself: 3 deaths in a row" in told[-1]
+    assert lasting.process is first
+    supervisor.end()
     assert not processes.marked(mark)
+
+
+def test_one_that_can_t_be_started_again_for_now_is_tried_again(signals: Signals, mark: str) -> None:
+    told: list[str] = []
+    service = Script("homeless", mark)
+    supervisor = Supervisor([service], signals, told.append, pauses_s=(0.01,), steady_s=60)
+    supervisor.start()
+    start, refusals = service.start, [OSError(28, "No space left on device"), BadSetting("Its file is away.")]
+
+    def refuse() -> None:
+        if refusals:
+            raise refusals.pop(0)
+        start()
+        service.is_ready = stop_when(lambda: True)
+
+    service.start = refuse  # type: ignore[method-assign]
+    assert service.process
+    service.process.kill()
+    with pytest.raises(Stopped):
+        supervisor.watch()
+    assert "homeless can't be started ([Errno 28] No space left on device)" in told[2]
+    assert told[-1] == "homeless is ready again"
+    supervisor.end()
 
 
 def test_a_steady_run_begins_a_new_row(signals: Signals, mark: str) -> None:
@@ -171,7 +202,7 @@ def test_a_steady_run_begins_a_new_row(signals: Signals, mark: str) -> None:
 def test_the_pauses_of_real_services() -> None:
     assert [*PAUSES_S] == sorted(PAUSES_S)
     assert PAUSES_S[0] == 1
-    assert PAUSES_S[-1] == 30
+    assert PAUSES_S[-1] == 10
 
 
 def test_a_first_start_that_fails_is_final(signals: Signals, mark: str) -> None:

@@ -63,3 +63,25 @@ def test_what_a_full_disk_does_not_take_goes_to_standard_error(file: Path, capsy
         structlog.get_logger("gateway").info("mine", number=number)
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [(line["event"], line["number"]) for line in lines] == [("mine", 0), ("mine", 1), ("mine", 2)]
+
+
+def test_the_same_error_again_and_again_is_a_line_with_a_count(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(50):
+        structlog.get_logger("store").warning("waits", reason="away")
+        logging.getLogger("asyncio").error("accept failed", exc_info=OSError(24, "Too many open files"))
+    structlog.get_logger("store").warning("waits", reason="full")
+    structlog.get_logger("store").warning("recovered", job="one")
+    structlog.get_logger("store").warning("recovered", job="two")
+    monkeypatch.setattr(logs, "REPEATS_S", 0.0)
+    structlog.get_logger("store").info("back")
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    said = [(line["event"], line.get("count")) for line in lines]
+    assert said[:5] == [
+        ("waits", None),
+        ("accept failed", None),
+        ("waits", None),
+        ("recovered", None),
+        ("recovered", None),
+    ]
+    assert said[5:] == [("repeated", 49), ("repeated", 49), ("back", None)]
+    assert {line["what"] for line in lines[5:7]} == {"waits", "accept failed"}

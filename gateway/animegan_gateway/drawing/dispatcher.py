@@ -15,7 +15,7 @@ import structlog
 from animegan.errors import AnimeganError, InternalError
 from animegan_gateway import tracing
 from animegan_gateway.drawing.fleet import Fleet
-from animegan_gateway.drawing.torchserve import Drawn, Outcome, Refused, TorchServe
+from animegan_gateway.drawing.torchserve import Drawn, Lost, Outcome, Refused, TorchServe
 from animegan_gateway.drawing.verdicts import Verdict, give_up, verdict
 from animegan_gateway.errors import StorageFull, StoreUnavailable
 from animegan_gateway.metrics import Metrics
@@ -133,7 +133,7 @@ class Dispatcher:
         except Exception as error:  # in recording the attempt, not in the attempt itself
             log.error("attempt_lost", exc_info=error)
             lost = {"lost": job.lost + 1, "alone": True}
-            await _retry_while_away(lambda: self._store.move(job.id, State.QUEUED, attempt=job.attempt, changes=lost))
+            await retry_while_away(lambda: self._store.move(job.id, State.QUEUED, attempt=job.attempt, changes=lost))
 
     async def _attempt(self, job: Job, place: TorchServe) -> None:
         self._metrics.record_wait(job)
@@ -149,13 +149,15 @@ class Dispatcher:
                 with tracing.store_span(job):
                     await self._keep(job, outcome)
                 return
+        except FileNotFoundError:  # somebody deleted the drawn picture before it was stored
+            outcome = Lost()
         except Exception as error:
             log.error("attempt_failed", exc_info=error)
             outcome = Refused(InternalError("The gateway failed at this picture; its log has the details.").problem())
         await self._settle(job, verdict(job, outcome, now=time.time(), retries=self._retries))
 
     async def _draw(self, job: Job, place: TorchServe) -> Outcome:
-        picture = await _retry_while_away(lambda: self._blobs.get(job.upload_key))
+        picture = await retry_while_away(lambda: self._blobs.get(job.upload_key))
         if picture is None:
             return Refused(InternalError("The uploaded picture is gone from the store. Send it again.").problem())
         file = self._spool / f"{job.result_key}.drawn"
@@ -167,22 +169,21 @@ class Dispatcher:
         return outcome
 
     async def _keep(self, job: Job, drawn: Drawn) -> None:
-        size = drawn.file.stat().st_size
         try:
-            await _retry_while_away(lambda: self._blobs.put(job.result_key, drawn.file))
+            await retry_while_away(lambda: self._blobs.put(job.result_key, drawn.file))
         finally:
             drawn.file.unlink(missing_ok=True)
         headers = {name: value for name, value in drawn.headers.items() if name != REQUEST_ID.lower()}
-        result = Result(content_type=drawn.content_type, bytes=size, run_s=drawn.seconds, headers=headers)
+        result = Result(content_type=drawn.content_type, bytes=drawn.bytes, run_s=drawn.seconds, headers=headers)
         if not await self._settle(job, Verdict(State.DONE, {"result": result})):
-            await _retry_while_away(lambda: self._blobs.delete(job.result_key))  # cancelled, or another's by now
+            await retry_while_away(lambda: self._blobs.delete(job.result_key))  # cancelled, or another's by now
 
     async def _settle(self, job: Job, next_: Verdict) -> bool:
-        moved = await _retry_while_away(
+        moved = await retry_while_away(
             lambda: self._store.move(job.id, next_.to, attempt=job.attempt, changes=next_.changes)
         )
         if moved is None:  # or it was moved, and the answer was lost
-            current = await _retry_while_away(lambda: self._store.get(job.id))
+            current = await retry_while_away(lambda: self._store.get(job.id))
             moved = current if current and (current.state, current.attempt) == (next_.to, job.attempt) else None
         code = (next_.changes.get("error") or {}).get("code")
         log.info("attempt", attempt=job.attempt, to=next_.to, code=code, counted=moved is not None)
@@ -190,11 +191,11 @@ class Dispatcher:
             return False
         if moved.ended:
             self._metrics.record_end(moved)
-            await _retry_while_away(lambda: self._blobs.delete(job.upload_key))
+            await retry_while_away(lambda: self._blobs.delete(job.upload_key))
         return True
 
 
-async def _retry_while_away(call: Callable[[], Awaitable[T]]) -> T:
+async def retry_while_away(call: Callable[[], Awaitable[T]]) -> T:
     """Call until the store is neither away nor full, as a picture that is drawn must not be thrown away."""
     while True:
         try:

@@ -34,11 +34,12 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Drawn:
-    """The picture; `file` holds it, `seconds` is from the request to its last byte."""
+    """The picture; `file` holds its `bytes`, `seconds` is from the request to the last of them."""
 
     name: ClassVar[str] = "drawn"
 
     file: Path
+    bytes: int
     content_type: str
     headers: dict[str, str]
     seconds: float
@@ -78,7 +79,7 @@ class NotTaken:
 
 @dataclass(frozen=True)
 class NoRoom:
-    """It was drawn, and there was no room on the disk to receive it."""
+    """It could not be received: no room on the disk, no descriptor left, or the folder is away."""
 
     name: ClassVar[str] = "no_room"
 
@@ -178,21 +179,21 @@ class TorchServe:
         }
         start = time.monotonic()
         try:
-            async with (
-                asyncio.timeout(self._timeout_s),
-                self._client.stream("POST", url, content=picture, headers=headers) as answer,
-            ):
-                tracing.record_status(answer.status_code)
-                if answer.status_code != HTTPStatus.OK:
-                    return await self._refusal(answer.status_code, await answer.aread(), answer.headers)
-                with into.open("wb") as file:
+            with into.open("wb") as file:  # before it is drawn, as it could be drawn in vain
+                async with (
+                    asyncio.timeout(self._timeout_s),
+                    self._client.stream("POST", url, content=picture, headers=headers) as answer,
+                ):
+                    tracing.record_status(answer.status_code)
+                    if answer.status_code != HTTPStatus.OK:
+                        return await self._refusal(answer.status_code, await answer.aread(), answer.headers)
                     async for chunk in answer.aiter_bytes():
                         file.write(chunk)
+                size = file.tell()
         except TimeoutError:
             return WorkerEnded()  # TorchServe's own timeout, which is shorter, has ended the worker
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
+            log.warning("not_received", reason=errno.errorcode.get(error.errno or 0, str(error)))
             return NoRoom()
         except (httpx2.ConnectError, httpx2.ConnectTimeout):
             self._set(Presence.AWAY, 0)
@@ -206,7 +207,7 @@ class TorchServe:
             for name, value in answer.headers.items()
             if name.startswith("x-animegan-") or name == "server-timing"
         }
-        return Drawn(into, answer.headers["content-type"], headers, time.monotonic() - start)
+        return Drawn(into, size, answer.headers["content-type"], headers, time.monotonic() - start)
 
     async def _refusal(self, status: int, body: bytes, headers: httpx2.Headers) -> Outcome:
         if headers.get("content-type") == CONTENT_TYPE:

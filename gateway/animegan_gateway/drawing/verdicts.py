@@ -8,7 +8,7 @@
 | the connection was lost | the same, failed as `drawing_failed` |
 | its worker ended | tried again alone; the second time failed as `worker_killed` |
 | not taken, a worker being ready | tried again later; failed as `drawing_failed` after `retries` |
-| drawn, and no room on the disk to receive it | tried again in a while, as often as it takes |
+| no room to receive it (disk, descriptors, folder away) | tried again in a while, as often as it takes |
 | not taken, no worker being ready | back to its place, as if it had not been tried |
 | none, its gateway being gone | tried again alone; after the third time failed as `drawing_failed` |
 """
@@ -25,7 +25,7 @@ from animegan_gateway.queue.jobs import MOST_PAUSE_S, Job, State
 from animegan_service.protocol import Presence
 
 MOST_CRASHES = 2
-MOST_LOST = 3  # fewer than the restarts after which `scripts/serve` gives up
+MOST_LOST = 3
 BACKOFF_S = 1.0
 
 

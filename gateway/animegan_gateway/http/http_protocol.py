@@ -1,20 +1,35 @@
-"""Uvicorn's HTTP protocol with limits on the time and the size of a request's head, and on the time of its body."""
+"""Uvicorn's HTTP protocol with limits: connections, the time and the size of a request's head, the time of its body."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import resource
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from animegan.errors import CONTENT_TYPE
+from animegan_gateway.errors import TooManyConnections
+
+RESERVED_FILES = 64  # of the gateway itself: its stores, its log, TorchServe
+FILES_PER_CONNECTION = 2  # its own, and that of the picture which comes or goes
 MOST_HEAD_BYTES = 64 * 1024  # of a request's line and headers, and of a chunked body's trailers
 
 
-def limited_protocol(header_timeout_s: float, body_timeout_s: float) -> type[HttpToolsProtocol]:
-    """Return uvicorn's protocol with time limits on a request's headers and on its body, and bounded headers.
+def most_connections(setting: int) -> int:
+    """Return how many connections there may be: the setting, or for 0 what the limit on open files is enough for."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return setting or max(1, (files - RESERVED_FILES) // FILES_PER_CONNECTION)
+
+
+def limited_protocol(connections: int, header_timeout_s: float, body_timeout_s: float) -> type[HttpToolsProtocol]:
+    """Return uvicorn's protocol for so many connections, with time limits on a request's headers and on its body.
 
     An upload's own limits (`uploads.receive`) are answered; these are for clients that do not even listen.
     """
+
+    refusal = _refusal(connections)
 
     class LimitedProtocol(HttpToolsProtocol):
         _deadline: asyncio.TimerHandle | None = None
@@ -23,6 +38,10 @@ def limited_protocol(header_timeout_s: float, body_timeout_s: float) -> type[Htt
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            if len(self.connections) > connections:
+                transport.write(refusal)
+                transport.close()
+                return
             self._set_deadline(header_timeout_s)
 
         def data_received(self, data: bytes) -> None:
@@ -75,3 +94,16 @@ def limited_protocol(header_timeout_s: float, body_timeout_s: float) -> type[Htt
             self.transport.abort()
 
     return LimitedProtocol
+
+
+def _refusal(connections: int) -> bytes:
+    """Return the whole answer to a connection beyond those that there may be."""
+    error = TooManyConnections(
+        f"{connections} callers are connected to this server, as many as it takes at one time. Try again in a moment."
+    )
+    body = json.dumps(error.problem()).encode()
+    head = (
+        f"HTTP/1.1 {int(error.status)} {error.status.phrase}\r\nContent-Type: {CONTENT_TYPE}\r\n"
+        f"Content-Length: {len(body)}\r\nRetry-After: 1\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + body

@@ -45,7 +45,7 @@ JPEG = "image/jpeg"
 EVENTS = {State.QUEUED: "position"}  # the others are named as their states
 
 # Errors of any request, of one for a job, of one that brings a picture, and of one for the drawn picture.
-REQUEST_ERRORS = (Unauthorized, StoreUnavailable, InternalError)
+REQUEST_ERRORS = (Unauthorized, RateLimited, StoreUnavailable, InternalError)
 JOB_ERRORS = (*REQUEST_ERRORS, JobNotFound, JobExpired)
 SUBMIT_ERRORS = (
     *REQUEST_ERRORS,
@@ -58,7 +58,6 @@ SUBMIT_ERRORS = (
     JobExpired,
     PictureTooSmall,
     QueueFull,
-    RateLimited,
     ShareFull,
     StorageFull,
     StyleNotInstalled,

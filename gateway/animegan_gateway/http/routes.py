@@ -79,7 +79,7 @@ async def find_services(request: Request) -> Services:
 async def identify_caller(request: Request) -> Caller:
     services = await find_services(request)
     try:
-        return services.callers.identify(request)
+        return await services.callers.identify(request)
     except AnimeganError as error:
         services.metrics.rejected.labels(error.code).inc()
         raise

@@ -19,7 +19,7 @@ from starlette.types import Message
 
 from animegan.errors import BadOption
 from animegan.settings import SMALLEST_SIDE_PX, Format
-from animegan_gateway.errors import Unauthorized
+from animegan_gateway.errors import RateLimited, StorageFull, StoreUnavailable, Unauthorized
 from animegan_gateway.http.problems import document_errors
 from animegan_gateway.http.routes import Services, ServicesDep
 from animegan_service.errors import BadRequest, Forbidden
@@ -89,16 +89,21 @@ class Readiness(Health):
     torchserve: str
 
 
-@router.get("/v1/session", response_model=SessionView, summary="Whether this browser has a session")
+@router.get(
+    "/v1/session",
+    response_model=SessionView,
+    responses=document_errors(StoreUnavailable),
+    summary="Whether this browser has a session",
+)
 async def session(request: Request, services: ServicesDep) -> Response:
     """Return whether keys are required and this browser is signed in, and the limits of a picture."""
-    return _session(services, signed_in=services.callers.session(request) is not None)
+    return _session(services, signed_in=await services.callers.session(request) is not None)
 
 
 @bounded.post(
     "/v1/session",
     response_model=SessionView,
-    responses=document_errors(BadOption, BadRequest, Forbidden, Unauthorized),
+    responses=document_errors(BadOption, BadRequest, Forbidden, RateLimited, StoreUnavailable, Unauthorized),
     summary="Open a session",
 )
 async def sign_in(
@@ -106,17 +111,20 @@ async def sign_in(
 ) -> Response:
     """Exchange an API key for an HttpOnly cookie: a page's pictures and event streams can't carry a header."""
     response = _session(services, signed_in=True)
-    services.callers.sign_in(request, response, credentials.key if credentials else "")
+    await services.callers.sign_in(request, response, credentials.key if credentials else "")
     return response
 
 
 @router.delete(
-    "/v1/session", response_model=SessionView, responses=document_errors(Forbidden), summary="End the session"
+    "/v1/session",
+    response_model=SessionView,
+    responses=document_errors(Forbidden, StorageFull, StoreUnavailable),
+    summary="End the session",
 )
 async def sign_out(request: Request, services: ServicesDep) -> Response:
-    """Have the browser forget its cookie."""
+    """End the session at the server, and have the browser forget its cookie."""
     response = _session(services, signed_in=False)
-    services.callers.sign_out(request, response)
+    await services.callers.sign_out(request, response)
     return response
 
 

@@ -8,7 +8,7 @@ import hashlib
 import mmap
 import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -68,7 +68,7 @@ async def receive(
         )
     _check_length(headers.get("content-length", ""), limits)
     try:
-        with file.open("xb") as target:
+        with _translate_disk_errors(), file.open("xb") as target:
             form = _Form(target, limits)
             parser = MultipartParser(parameters[b"boundary"], form.callbacks())
             async with asyncio.timeout(timeout_s):
@@ -81,10 +81,6 @@ async def receive(
         ) from None
     except FormParserError:
         raise BadRequest(DAMAGED) from None
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull("There is no room for the picture now. Try again later.") from error
-        raise StoreUnavailable("The folder for uploads can't be used. Try again soon.") from error
     if not form.ended:
         raise BadRequest(DAMAGED)
     return form.upload(file)
@@ -93,16 +89,31 @@ async def receive(
 async def judge(upload: Upload, limits: Limits) -> Header:
     """Return what the picture's header says; no pixel is decoded, and the file is not read into memory.
 
-    Raise as `animegan.picture.headers.inspect`.
+    Raise as `animegan.picture.headers.inspect`, or `StoreUnavailable`.
     """
 
     def look() -> Header:
         if not upload.bytes:
             return inspect(b"", limits)
-        with upload.file.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        with ExitStack() as stack:
+            with _translate_disk_errors():
+                file = stack.enter_context(upload.file.open("rb"))
+                data = stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
             return inspect(data, limits)
 
     return await asyncio.to_thread(look)
+
+
+@contextmanager
+def _translate_disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull("There is no room for the picture now. Try again later.") from error
+        raise StoreUnavailable("The folder for uploads can't be used. Try again soon.") from error
 
 
 def _check_length(content_length: str, limits: Limits) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -9,8 +10,9 @@ from functools import cached_property
 
 import structlog
 
-from animegan_gateway.queue.blobs import Blobs, FileBlobs, ObjectBlobs, RedisBlobs
-from animegan_gateway.queue.jobs import Job
+from animegan_gateway.queue.blobs import Blobs, ObjectBlobs, RedisBlobs
+from animegan_gateway.queue.file_blobs import FileBlobs
+from animegan_gateway.queue.jobs import HELD, Job, State
 from animegan_gateway.queue.probe import Probe
 from animegan_gateway.queue.rates import Rates
 from animegan_gateway.queue.redis_store import RedisStore
@@ -53,11 +55,31 @@ async def open_backend(settings: Settings, bell: Bell) -> AsyncIterator[Backend]
     async with AsyncExitStack() as stack:
         await backend.store.open()
         stack.push_async_callback(backend.store.close)
-        await backend.blobs.open()
+        jobs = (await backend.store.tally()).jobs
+        has_pictures = any(jobs[state] for state in (*HELD, State.DONE))
+        await backend.blobs.open(queue_id(await backend.store.secret()), has_pictures=has_pictures)
         stack.push_async_callback(backend.blobs.close)
-        if not backend.shared:
-            await backend.recover()
+        await _tell_orphans(backend)
         yield backend
+
+
+async def _tell_orphans(backend: Backend) -> None:
+    """Log that photos lie there of which no job is known: one was being accepted, or a part of the queue is lost."""
+    if not isinstance(backend.blobs, FileBlobs):
+        return
+    uploads = await backend.blobs.uploads()
+    if lost := len(uploads) - len(await backend.store.knows(uploads)):
+        log.warning(
+            "photos_without_a_job",
+            count=lost,
+            detail="They are deleted an hour after they came. To keep them, stop the gateway and run "
+            "`animegan gateway repair`.",
+        )
+
+
+def queue_id(secret: bytes) -> str:
+    """Return the name by which the pictures' folder knows its queue; the secret can't be told from it."""
+    return hashlib.sha256(b"queue" + secret).hexdigest()[:32]
 
 
 def _redis_backend(settings: Settings, bell: Bell) -> Backend:

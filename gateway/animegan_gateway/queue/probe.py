@@ -34,7 +34,7 @@ class Probe:
             if time.monotonic() - self._probed_at >= fresh_s:
                 problem = await self._probe()
                 if (problem and problem.code) != (self._problem and self._problem.code):
-                    log.warning("store_probed", reason=problem.code if problem else None)
+                    log.warning("store_probed", reason=problem and problem.code, detail=problem and problem.detail)
                 self._problem, self._probed_at = problem, time.monotonic()
             return self._problem
 

@@ -177,9 +177,15 @@ class RedisStore:
 
     @step
     async def secret(self) -> bytes:
-        await self._redis.set(self._key("secret"), secrets.token_hex(32), nx=True)
-        text: Any = await self._redis.get(self._key("secret"))
-        return bytes.fromhex(text)
+        return bytes.fromhex(await self._once("secret", secrets.token_hex(32)))
+
+    @step
+    async def end_session(self, session: str, kept_s: int) -> None:
+        await self._redis.set(self._key("ended-session:" + session), "1", ex=kept_s)
+
+    @step
+    async def session_ended(self, session: str) -> bool:
+        return bool(await self._redis.exists(self._key("ended-session:" + session)))
 
     @step
     async def submit(self, job_id: str, ask: Ask, bounds: Bounds, idempotency_key: str | None) -> Job:
@@ -292,9 +298,7 @@ class RedisStore:
 
     async def _migrate(self) -> None:
         newest = len(MIGRATIONS) + 1
-        await self._redis.set(self._key("schema"), newest, nx=True)
-        text: Any = await self._redis.get(self._key("schema"))
-        version = int(text)
+        version = int(await self._once("schema", str(newest)))
         if version > newest:
             raise BadSetting(
                 f"Redis has schema {version}, and this gateway knows up to {newest}. "
@@ -303,6 +307,14 @@ class RedisStore:
         for number, migration in enumerate(MIGRATIONS[version - 1 :], version + 1):
             await migration(self._redis, self._prefix)
             await self._redis.set(self._key("schema"), number)
+
+    async def _once(self, name: str, value: str) -> str:
+        """Return what is there, which is the value if nothing was; a full Redis refuses to write even the same."""
+        text: Any = await self._redis.get(self._key(name))
+        if text is None:
+            await self._redis.set(self._key(name), value, nx=True)
+            text = await self._redis.get(self._key(name))
+        return str(text)
 
     async def _listen(self) -> None:
         """Ring for what any gateway changes, this one too."""

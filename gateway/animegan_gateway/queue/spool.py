@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -17,7 +18,8 @@ PREFIX = "spool-"
 def open_spool(parent: Path) -> Iterator[Path]:
     """Yield a new folder beside the pictures, so that a file moves among them in one step; it is deleted afterwards.
 
-    Folders of gateways that were killed are removed first, whatever host or container they ran in.
+    Folders of gateways that were killed are removed first, whatever host or container they ran in. Where there is no
+    room for the new one it is in the system's folder of temporary files.
     """
     for left in parent.glob(f"{PREFIX}*"):
         with suppress(OSError):
@@ -34,7 +36,12 @@ def open_spool(parent: Path) -> Iterator[Path]:
 
 def _new(parent: Path) -> tuple[Path, int]:
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+        try:
+            folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            folder = Path(tempfile.mkdtemp(prefix=PREFIX))
         with suppress(BlockingIOError, FileNotFoundError):  # a gateway that starts now took it for an abandoned one
             return folder, _lock(folder)
 

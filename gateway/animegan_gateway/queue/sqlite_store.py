@@ -1,4 +1,4 @@
-"""The store for one machine: SQLite in write-ahead mode, one gateway at a time.
+"""The store for one machine: SQLite in write-ahead mode, one gateway at a time; `sqlite_file` opens it.
 
 A commit is on the disk before it is answered (`synchronous=FULL`), so an accepted job survives a power cut too. All
 statements run in one thread; each step is one transaction.
@@ -7,21 +7,20 @@ statements run in one thread; each step is one transaction.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import functools
 import json
-import os
 import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from animegan.errors import BadSetting
-from animegan_gateway.errors import StorageFull, StoreUnavailable
+from animegan_gateway.errors import StoreUnavailable
+from animegan_gateway.queue import sqlite_file
 from animegan_gateway.queue.jobs import HELD, MOST_PAUSE_S, Ask, Job, Result, State, before
 from animegan_gateway.queue.store import RUNS, Bounds, Full, Line, Mismatch, Run, Tally, Waiting
 from animegan_service.bell import Bell
@@ -64,6 +63,7 @@ MIGRATIONS = (
     CREATE UNIQUE INDEX idempotency ON jobs (caller, idempotency_key) WHERE idempotency_key IS NOT NULL;
     """,
     "ALTER TABLE jobs ADD COLUMN lost INTEGER NOT NULL DEFAULT 0",
+    "CREATE TABLE ended_sessions (id TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID",
 )
 
 _HELD = f"({', '.join(repr(state.value) for state in HELD)})"
@@ -137,6 +137,16 @@ class SqliteStore:
         self._db.execute("INSERT OR IGNORE INTO meta VALUES ('secret', ?)", (secrets.token_bytes(32),))
         (value,) = self._db.execute("SELECT value FROM meta WHERE name = 'secret'").fetchone()
         return bytes(value)
+
+    @step
+    def end_session(self, session: str, kept_s: int) -> None:
+        now = time.time()
+        self._db.execute("DELETE FROM ended_sessions WHERE until < ?", (now,))
+        self._db.execute("REPLACE INTO ended_sessions VALUES (?, ?)", (session, now + kept_s))
+
+    @step
+    def session_ended(self, session: str) -> bool:
+        return self._db.execute("SELECT 1 FROM ended_sessions WHERE id = ?", (session,)).fetchone() is not None
 
     @step
     def get(self, job_id: str) -> Job | None:
@@ -277,10 +287,18 @@ class SqliteStore:
         return next(iter(self._all(query, *values)), None)
 
     def _all(self, query: str, *values: object) -> list[Job]:
-        return [_job(row) for row in self._db.execute(query, values)]
+        try:
+            return [read_job(row) for row in self._db.execute(query, values)]
+        except ValueError as error:  # SQLite itself does not look into the text of a row
+            raise sqlite_file.unreadable() from error
 
     def _run_step(self, work: Callable[[], T]) -> T:
-        with _translate_errors(), self._transaction():
+        if sqlite_file.identity(self._file) != self._identity:
+            raise StoreUnavailable(
+                "The queue's database was removed or replaced while it was in use. Try later; the operator has to put "
+                "it back, or start the gateway anew with the one that is there."
+            )
+        with sqlite_file.translate_errors(), self._transaction():
             return work()
 
     @contextmanager
@@ -289,58 +307,35 @@ class SqliteStore:
         try:
             yield
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # SQLite itself rolls back for some errors
+                self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
 
     def _open(self) -> None:
         with ExitStack() as stack:
-            try:
-                self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                lock = os.open(self._file.with_suffix(".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-                stack.callback(os.close, lock)
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self._db = stack.enter_context(
-                    closing(sqlite3.connect(self._file, isolation_level=None, check_same_thread=False))
-                )
-                self._file.chmod(0o600)
-                self._db.execute("PRAGMA journal_mode = WAL")
-            except BlockingIOError:
-                raise BadSetting(
-                    f"Another gateway uses {self._file.parent}. Stop that one, give this one a folder of its own "
-                    "(ANIMEGAN_GATEWAY_DATA), or have both use one Redis (ANIMEGAN_GATEWAY_STORE)."
-                ) from None
-            except (OSError, sqlite3.Error) as error:
-                raise BadSetting(f"{self._file} can't be opened: {error}. Correct ANIMEGAN_GATEWAY_DATA.") from None
-            self._db.row_factory = sqlite3.Row
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute("PRAGMA journal_size_limit = 16777216")
-            self._migrate()
+            stack.enter_context(sqlite_file.locked(self._file))
+            self._db = stack.enter_context(sqlite_file.connected(self._file))
+            self._identity = sqlite_file.identity(self._file)
+            with sqlite_file.translate_errors():
+                migrate(self._db, self._file)
             self._resources = stack.pop_all()
 
-    def _migrate(self) -> None:
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version > len(MIGRATIONS):
-            raise BadSetting(
-                f"{self._file} has schema {version}, and this gateway knows up to {len(MIGRATIONS)}. "
-                "Use the version that wrote it or a newer one, or another ANIMEGAN_GATEWAY_DATA."
-            )
-        for number, script in enumerate(MIGRATIONS[version:], version + 1):
-            self._db.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
+
+def migrate(database: sqlite3.Connection, file: Path) -> None:
+    """Bring the schema up to date. Raise `BadSetting` for one that is newer."""
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version > len(MIGRATIONS):
+        raise BadSetting(
+            f"{file} has schema {version}, and this gateway knows up to {len(MIGRATIONS)}. "
+            "Use the version that wrote it or a newer one, or another ANIMEGAN_GATEWAY_DATA."
+        )
+    for number, script in enumerate(MIGRATIONS[version:], version + 1):
+        database.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
 
 
-@contextmanager
-def _translate_errors() -> Iterator[None]:
-    """Raise SQLite's errors as the gateway's own."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-            raise StorageFull("The disk of the queue is full. Try later; the operator has to make room.") from error
-        raise StoreUnavailable("The queue's database does not answer. Try again soon.") from error
-
-
-def _job(row: sqlite3.Row) -> Job:
+def read_job(row: sqlite3.Row) -> Job:
+    """Return the job of a row of `jobs`. Raise `ValueError` for a row that is damaged."""
     fields = {name: row[name] for name in Job.model_fields if name in row.keys()}  # noqa: SIM118 - a Row yields values
     fields["ask"] = Ask.model_validate_json(row["ask"])
     fields["result"] = Result.model_validate_json(row["result"]) if row["result"] else None

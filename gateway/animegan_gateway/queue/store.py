@@ -85,6 +85,11 @@ class Store(Protocol):
     async def secret(self) -> bytes:
         """Return the 32 bytes that sign sessions; made once, the same for every gateway on this store."""
 
+    async def end_session(self, session: str, kept_s: int) -> None:
+        """Keep for so many seconds that the session was ended."""
+
+    async def session_ended(self, session: str) -> bool: ...
+
     async def submit(self, job_id: str, ask: Ask, bounds: Bounds, idempotency_key: str | None) -> Job:
         """Put a job in the queue; with a key that this caller used before, return that job instead.
 

@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from animegan.errors import ServiceFailed
+from animegan.errors import AnimeganError, ServiceFailed
 from animegan_cli.serving.signals import Signals
 
-PAUSES_S = (1, 2, 4, 8, 16, 30)  # before each new start in a row; one more death and it gives up
+PAUSES_S = (1, 2, 4, 8, 10)  # before each new start in a row; the last one before all further ones
+TELL_IN_VAIN_EVERY_S = 60.0  # that a service dies again and again
 STEADY_S = 60.0  # once ready for this long, a death is the first of a new row
 TELL_EVERY_S = 10.0
 LOOK_EVERY_S = 2.0
@@ -52,6 +53,7 @@ class _Watched:
     ready_since: float | None = None
     last_ready: float = 0.0  # or started
     deaths: int = 0  # in a row
+    told_at: float = 0.0  # that it dies again and again
     start_at: float | None = None  # set while it pauses before a new start
     proven: bool = False  # has been ready once
 
@@ -88,7 +90,7 @@ class Supervisor:
                 self._signals.pause(LOOK_EVERY_WHILE_STARTING_S)
 
     def watch(self) -> None:
-        """Keep them running. Raises `Stopped` on a request to stop, `ServiceFailed` where starting again is in vain."""
+        """Keep them running, each for itself. Raises `Stopped` on a request to stop."""
         while True:
             self._signals.check()
             for watched in self._watched:
@@ -105,7 +107,12 @@ class Supervisor:
         watched.start_at = None
         watched.ready_since = None
         watched.last_ready = time.monotonic()
-        watched.service.start()
+        try:
+            watched.service.start()
+        except (AnimeganError, OSError) as error:  # such as a full disk
+            if not watched.proven:
+                raise
+            self._bury(watched, f"can't be started ({error})")
 
     def _look(self, watched: _Watched) -> None:
         service, now = watched.service, time.monotonic()
@@ -134,10 +141,13 @@ class Supervisor:
             raise ServiceFailed(f"{service.name} did not start: it {trouble}.\n{service.last_words()}")
         steady = watched.ready_since is not None and time.monotonic() - watched.ready_since >= self._steady_s
         watched.deaths = 1 if steady else watched.deaths + 1
-        if watched.deaths > len(self._pauses_s):
-            raise ServiceFailed(
-                f"{service.name} {trouble}: {watched.deaths} deaths in a row, giving up.\n{service.last_words()}"
-            )
-        pause_s = self._pauses_s[watched.deaths - 1]
-        self._say(f"{service.name} {trouble}; starting it again in {pause_s:g} s")
+        pause_s = self._pauses_s[min(watched.deaths, len(self._pauses_s)) - 1]
         watched.start_at = time.monotonic() + pause_s
+        if watched.deaths <= len(self._pauses_s):
+            self._say(f"{service.name} {trouble}; starting it again in {pause_s:g} s")
+        elif time.monotonic() - watched.told_at >= TELL_IN_VAIN_EVERY_S:
+            watched.told_at = time.monotonic()
+            self._say(
+                f"{service.name} {trouble}: {watched.deaths} deaths in a row, starting it again every {pause_s:g} s.\n"
+                f"{service.last_words()}"
+            )

@@ -15,7 +15,7 @@ from animegan_gateway.drawing.dispatcher import Dispatcher
 from animegan_gateway.drawing.fleet import Fleet
 from animegan_gateway.drawing.torchserve import Outcome, Refused
 from animegan_gateway.metrics import Metrics
-from animegan_gateway.queue.blobs import FileBlobs
+from animegan_gateway.queue.file_blobs import FileBlobs
 from animegan_gateway.queue.jobs import Job, State
 from animegan_gateway.queue.sqlite_store import SqliteStore
 from animegan_service.bell import Bell
@@ -76,7 +76,7 @@ async def dispatching(folder: Path, places: Places) -> AsyncIterator[tuple[Dispa
     """A dispatcher before a store in that folder; what an earlier one had is recovered."""
     store, blobs = Store(folder / "queue.sqlite", Bell()), FileBlobs(folder / "pictures")
     await store.open()
-    await blobs.open()
+    await blobs.open("queue", has_pictures=False)
     await store.recover()
     fleet = cast(Fleet, places)
     dispatcher = Dispatcher(store, blobs, fleet, Bell(), Metrics(folder), spool=folder, retries=2)

@@ -150,7 +150,7 @@ def test_what_waits_can_be_cancelled_and_what_is_drawn_deleted(
         drawn(page)
         page.get_by_test_id("delete").click()
         expect(page.get_by_test_id("job")).to_have_attribute("data-status", "expired")
-        wait_until(lambda: not any((tmp_path / "pictures").iterdir()), "the end of every picture's file")
+        wait_until(lambda: not any((tmp_path / "pictures").glob("[!.]*")), "the end of every picture's file")
 
 
 def test_the_history_of_the_tab_outlives_a_reload(gateway: Gateway, photos: list[Path]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import requests
 
+from animegan_gateway.http.access.attempts import WRONG_KEYS_PER_MINUTE
 from animegan_gateway.http.access.keys import Keys
 from animegan_gateway.http.middleware import HEADERS
 from harness.gateways import Gateway, code, running_gateway
@@ -47,7 +48,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Locked]:
     keys = Keys(folder)
     texts = [keys.add("ann"), keys.add("bob")]
     with (
-        running_gateway(folder, None, keys="required", queue_jobs=40) as gateway,
+        running_gateway(folder, None, keys="required", queue_jobs=40, trusted_proxies='["127.0.0.1"]') as gateway,
         bearer(texts[0]) as ann,
         bearer(texts[1]) as bob,
     ):
@@ -82,7 +83,10 @@ def sent(gateway: Gateway, **headers: str | None) -> requests.Response:
 def test_without_a_valid_key_there_is_nothing(locked: Locked, authorization: str | None) -> None:
     url = locked.gateway.url
     job = accepted(locked.gateway.submit(PICTURE, locked.ann))
-    headers = {} if authorization is None else {"Authorization": authorization.encode()}
+    # Each from an address of its own: many wrong keys from one are told to wait.
+    headers = {"X-Forwarded-For": f"2001:db8:{sum((authorization or '').encode()):x}::1".encode()}
+    if authorization is not None:
+        headers["Authorization"] = authorization.encode()
     refused = [
         requests.post(f"{url}/v1/jobs", files={"image": PICTURE}, headers=headers, timeout=30),
         requests.post(f"{url}/v1/stylize", files={"image": PICTURE}, headers=headers, timeout=30),
@@ -385,3 +389,34 @@ def test_nobody_else_is_believed(tmp_path: Path, trusted: str) -> None:
         answer = signed_in(gateway, **{"X-Forwarded-Proto": "https"})
         assert "; Secure" not in answer.headers["Set-Cookie"]
         assert "Strict-Transport-Security" not in answer.headers
+
+
+def test_signing_out_ends_the_session_at_the_server(locked: Locked) -> None:
+    with requests.Session() as browser:
+        signed_in = browser.post(f"{locked.gateway.url}/v1/session", json={"key": locked.ann_key}, timeout=30)
+        assert signed_in.ok
+        copy = {"Cookie": f"{COOKIE}={browser.cookies[COOKIE]}"}
+        styles = f"{locked.gateway.url}/v1/styles"
+        assert requests.get(styles, headers=copy, timeout=30).ok
+        origin = {"Origin": locked.gateway.url}
+        assert browser.delete(f"{locked.gateway.url}/v1/session", headers=origin, timeout=30).ok
+        assert code(requests.get(styles, headers=copy, timeout=30)) == (401, "unauthorized")
+        assert requests.get(f"{locked.gateway.url}/v1/session", headers=copy, timeout=30).json()["signed_in"] is False
+
+
+def test_many_wrong_keys_are_told_to_wait_and_lock_nobody_else_out(tmp_path: Path) -> None:
+    keys = Keys(tmp_path)
+    ann, bob = keys.add("ann"), keys.add("bob")
+    with running_gateway(tmp_path, None, keys="required") as gateway:
+
+        def answer(key: str) -> tuple[int, str]:
+            with bearer(key) as session:
+                found = session.get(f"{gateway.url}/v1/styles", timeout=30)
+                return (200, "") if found.ok else code(found)
+
+        for wrong in (FORGED_KEY, ann[:-1]):
+            for _ in range(WRONG_KEYS_PER_MINUTE):
+                assert answer(wrong) == (401, "unauthorized")
+            assert answer(wrong) == (429, "rate_limited")
+            assert answer(bob) == (200, "")
+        assert answer(ann) == (429, "rate_limited"), "its secret is being guessed from this address"

@@ -17,16 +17,16 @@ import pytest
 
 from animegan.errors import BadSetting
 from animegan_gateway.errors import StorageFull, StoreUnavailable
-from animegan_gateway.queue import blobs as module
+from animegan_gateway.queue import file_blobs
 from animegan_gateway.queue.blobs import (
     CHUNK_BYTES,
     OBJECT_BYTES,
     SWEEP_KEYS,
     Blobs,
-    FileBlobs,
     ObjectBlobs,
     RedisBlobs,
 )
+from animegan_gateway.queue.file_blobs import MARK, FileBlobs
 from animegan_gateway.queue.jobs import new_id
 from harness.stores import RedisServer, S3Server, redis_server, s3_server
 
@@ -134,7 +134,7 @@ def house(request: pytest.FixtureRequest, tmp_path: Path) -> House:
 @pytest.fixture
 async def blobs(house: House) -> AsyncIterator[Blobs]:
     opened = house.blobs()
-    await opened.open()
+    await opened.open("queue", has_pictures=False)
     yield opened
     await opened.close()
     house.clear()
@@ -162,7 +162,7 @@ async def test_what_was_put_is_got_and_the_file_is_gone(blobs: Blobs) -> None:
 async def test_it_is_there_for_another_gateway_and_another_time(blobs: Blobs, house: House) -> None:
     await put(blobs, "job.upload", DATA)
     other = house.blobs()
-    await other.open()
+    await other.open("queue", has_pictures=False)
     assert await other.get("job.upload") == DATA
     await other.close()
 
@@ -259,27 +259,90 @@ async def test_without_its_folder_or_bucket_the_store_is_away_and_nothing_fails_
     folder.rename(away)
     with pytest.raises(StoreUnavailable):
         await blobs.put("job.1", file)
-    with pytest.raises(StoreUnavailable):
-        await blobs.sweep(-60, nobody)
+    for call in (blobs.sweep(-60, nobody), blobs.get("job.2"), blobs.probe()):
+        with pytest.raises(StoreUnavailable):
+            await call
     away.rename(folder)
+    assert await blobs.get("job.2") is None
     await blobs.put("job.1", file)
     assert await blobs.get("job.1") == DATA
+
+
+async def test_an_empty_folder_in_the_place_of_the_pictures_is_not_theirs(tmp_path: Path) -> None:
+    folder, away = tmp_path / "pictures", tmp_path / "away"
+    blobs, file = FileBlobs(folder), tmp_path / "a.drawn"
+    await blobs.open("queue", has_pictures=False)
+    await put(blobs, "job.1", DATA)
+    file.write_bytes(DATA)
+    folder.rename(away)
+    folder.mkdir()  # as a mount point is without its disk
+    other = FileBlobs(folder)
+    await other.open("queue", has_pictures=True)
+    for each in (blobs, other):
+        for call in (each.get("job.1"), each.put("job.2", file), each.probe(), each.sweep(-60, nobody)):
+            with pytest.raises(StoreUnavailable):
+                await call
+        with pytest.raises(StoreUnavailable):
+            assert not [chunk async for chunk in each.read("job.1", 0, 9)]
+    assert not [*folder.iterdir()]
+    folder.rmdir()
+    away.rename(folder)
+    for each in (blobs, other):
+        assert await each.get("job.1") == DATA
+        assert await each.get("job.2") is None
+
+
+async def test_a_folder_that_goes_away_between_two_steps_counts_as_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, file = tmp_path / "pictures", tmp_path / "a.drawn"
+    blobs = FileBlobs(folder)
+    await blobs.open("queue", has_pictures=False)
+    file.write_bytes(DATA)
+    check = blobs._check
+
+    def go_away() -> None:
+        check()
+        folder.rename(tmp_path / "away")
+
+    for call in (blobs.probe, lambda: blobs.put("job.1", file)):
+        with monkeypatch.context() as patch:
+            patch.setattr(blobs, "_check", go_away)
+            with pytest.raises(StoreUnavailable):
+                await call()
+        (tmp_path / "away").rename(folder)
+    await blobs.put("job.1", file)
+    assert await blobs.get("job.1") == DATA
+
+
+async def test_pictures_of_a_version_without_marks_are_taken_over(tmp_path: Path) -> None:
+    (tmp_path / f"{new_id()}.upload").write_bytes(DATA)
+    blobs = FileBlobs(tmp_path)
+    await blobs.open("queue", has_pictures=True)
+    await blobs.probe()
+    assert (tmp_path / MARK).read_text() == "queue"
+
+
+async def test_pictures_of_another_queue_are_left_alone(tmp_path: Path) -> None:
+    await FileBlobs(tmp_path).open("queue", has_pictures=False)
+    with pytest.raises(BadSetting, match="animegan gateway repair"):
+        await FileBlobs(tmp_path).open("another", has_pictures=False)
 
 
 async def test_a_file_that_was_moved_but_not_yet_for_good_can_be_put_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blobs, file = FileBlobs(tmp_path / "pictures"), tmp_path / "a.drawn"
-    await blobs.open()
+    await blobs.open("queue", has_pictures=False)
     file.write_bytes(DATA)
 
-    def refuses_folders(path: Path, sync: Callable[[Path], None] = module._sync) -> None:
+    def refuses_folders(path: Path, sync: Callable[[Path], None] = file_blobs.sync) -> None:
         if path.is_dir():
             raise OSError(errno.EIO, "the disk failed")
         sync(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_sync", refuses_folders)
+        patch.setattr(file_blobs, "sync", refuses_folders)
         with pytest.raises(StoreUnavailable):
             await blobs.put("job.1", file)
     await blobs.put("job.1", file)
@@ -290,7 +353,7 @@ async def test_a_file_that_was_moved_but_not_yet_for_good_can_be_put_again(
 async def test_what_is_no_key_leads_out_of_no_folder(tmp_path: Path, key: str) -> None:
     (tmp_path / "job.1").write_bytes(b"private")
     blobs = FileBlobs(tmp_path / "pictures")
-    await blobs.open()
+    await blobs.open("queue", has_pictures=False)
     with pytest.raises(ValueError, match="no key"):
         await blobs.get(key)
     with pytest.raises(ValueError, match="no key"):
@@ -324,7 +387,7 @@ async def test_a_full_disk_keeps_nothing_and_says_so(tmp_path: Path) -> None:
 async def test_a_folder_that_can_t_be_made_is_a_bad_setting(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BadSetting, match="ANIMEGAN_GATEWAY_DATA"):
-        await FileBlobs(tmp_path / "file" / "pictures").open()
+        await FileBlobs(tmp_path / "file" / "pictures").open("queue", has_pictures=False)
 
 
 async def test_a_full_redis_keeps_nothing_and_says_so(redis: RedisServer, tmp_path: Path) -> None:
@@ -363,12 +426,17 @@ async def test_without_its_server_s3_is_unavailable(tmp_path: Path, monkeypatch:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", server.KEY)
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", server.SECRET)
         blobs = ObjectBlobs("s3://bucket/prefix")
-        await blobs.open()
+        await blobs.open("queue", has_pictures=False)
         await put(blobs, "job.1", DATA)
         server.stop()
         spooled = tmp_path / "spooled"
         spooled.write_bytes(DATA)
-        for call in (blobs.open(), blobs.get("job.1"), blobs.put("job.2", spooled), blobs.sweep(0, nobody)):
+        for call in (
+            blobs.open("queue", has_pictures=False),
+            blobs.get("job.1"),
+            blobs.put("job.2", spooled),
+            blobs.sweep(0, nobody),
+        ):
             with pytest.raises(StoreUnavailable) as raised:
                 await call
             assert endpoint not in str(raised.value)
@@ -377,13 +445,13 @@ async def test_without_its_server_s3_is_unavailable(tmp_path: Path, monkeypatch:
 
 async def test_a_bucket_that_is_not_there_is_a_bad_setting(bucket: Bucket) -> None:
     with pytest.raises(BadSetting, match="ANIMEGAN_GATEWAY_PICTURES"):
-        await ObjectBlobs("s3://nowhere/prefix").open()
+        await ObjectBlobs("s3://nowhere/prefix").open("queue", has_pictures=False)
 
 
 async def test_wrong_credentials_are_a_bad_setting(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(BadSetting, match="AWS_"):
-        await ObjectBlobs("s3://bucket/prefix").open()
+        await ObjectBlobs("s3://bucket/prefix").open("queue", has_pictures=False)
 
 
 def test_what_is_no_object_store_is_a_bad_setting(bucket: Bucket) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -208,15 +207,15 @@ def test_a_step_whose_answer_is_lost_loses_no_job(script: str, mortal: Server, t
 
 def test_a_picture_that_can_not_be_kept_is_kept_once_its_folder_is_back(mortal: Server, tmp_path: Path) -> None:
     with house("sqlite", tmp_path, mortal) as alive:
-        gateway, pictures = alive.gateway, tmp_path / "pictures"
+        gateway, pictures, away = alive.gateway, tmp_path / "pictures", tmp_path / "away"
         job_id = gateway.submit(encoded(photo(768, 768))).json()["id"]
         gateway.until(job_id, "running")
         time.sleep(0.2)  # its picture is on its way
-        shutil.rmtree(pictures)
+        pictures.rename(away)
         wait_until(lambda: "store_waited_for" in gateway.log, "a picture that can't be kept")
         assert code(gateway.submit(encoded(photo(64, 64)))) == (503, "store_unavailable")
         assert gateway.job(job_id)["status"] == "running"
-        pictures.mkdir()
+        away.rename(pictures)
         job = gateway.ended(job_id)
         assert job["status"] == "done"
         result = requests.get(f"{gateway.url}{job['links']['result']}", timeout=30)

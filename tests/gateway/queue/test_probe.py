@@ -11,7 +11,8 @@ import requests
 
 from animegan_gateway.errors import StorageFull, StoreUnavailable
 from animegan_gateway.queue import probe
-from animegan_gateway.queue.blobs import PROBE, FileBlobs
+from animegan_gateway.queue.blobs import PROBE
+from animegan_gateway.queue.file_blobs import MARK, FileBlobs
 from animegan_gateway.queue.probe import Probe
 from animegan_gateway.queue.sqlite_store import SqliteStore
 from animegan_service.bell import Bell
@@ -35,7 +36,7 @@ async def local_probe(folder: Path) -> AsyncIterator[Probe]:
     store, blobs = SqliteStore(folder / "queue.sqlite", Bell()), FileBlobs(folder / "pictures")
     await store.open()
     try:
-        await blobs.open()
+        await blobs.open("queue", has_pictures=False)
         yield Probe(store, blobs)
     finally:
         await store.close()
@@ -52,7 +53,7 @@ async def test_it_finds_what_a_job_would_find(tmp_path: Path, monkeypatch: pytes
     pictures, away = tmp_path / "pictures", tmp_path / "away"
     async with local_probe(tmp_path) as both:
         assert await both.problem() is None
-        assert not [*pictures.iterdir()], "nothing is left behind"
+        assert [file.name for file in pictures.iterdir()] == [MARK], "nothing is left behind"
         pictures.rename(away)
         assert type(await both.problem()) is StoreUnavailable
         away.rename(pictures)

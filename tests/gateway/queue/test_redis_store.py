@@ -13,6 +13,7 @@ import pytest
 from animegan.errors import BadSetting
 from animegan_gateway.errors import StorageFull, StoreUnavailable
 from animegan_gateway.queue import redis_store
+from animegan_gateway.queue.blobs import UNCLAIMED_S, RedisBlobs
 from animegan_gateway.queue.jobs import Result, State
 from animegan_gateway.queue.redis_store import RedisStore
 from animegan_gateway.queue.store import Store
@@ -327,3 +328,29 @@ async def test_opening_without_redis_says_so(server: RedisServer, place: Place) 
 def test_what_is_no_redis_url_is_a_bad_setting() -> None:
     with pytest.raises(BadSetting, match="ANIMEGAN_GATEWAY_STORE"):
         RedisStore("http://127.0.0.1/", Bell(), lease_s=60)
+
+
+async def test_pictures_that_no_job_needs_have_a_lifetime(place: Place, server: RedisServer, tmp_path: Path) -> None:
+    blobs = RedisBlobs(server.url, f"{place.prefix}blob:")
+
+    async def put(key: str) -> None:
+        (tmp_path / "picture").write_bytes(b"picture")
+        await blobs.put(key, tmp_path / "picture")
+
+    def lifetime(key: str) -> object:
+        return server.do("TTL", f"{place.prefix}blob:{key}")
+
+    async with place.opened() as store:
+        await put("id1.upload")
+        await put("id2.upload")
+        assert lifetime("id1.upload") in range(UNCLAIMED_S - 60, UNCLAIMED_S + 1)
+        await store.submit("id1", ask(), AMPLE, None)
+        assert lifetime("id1.upload") == -1
+        assert lifetime("id2.upload") != -1, "its gateway died before its job was there"
+        job = await store.take("one", idle=True)
+        assert job
+        await put(job.result_key)
+        assert lifetime(job.result_key) != -1
+        await store.move(job.id, State.DONE, attempt=job.attempt, changes={"result": RESULT})
+        assert lifetime(job.result_key) == -1
+    await blobs.close()

@@ -13,7 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from animegan_gateway.errors import Unauthorized
+from animegan_gateway.http.access.attempts import Attempts
 from animegan_gateway.http.access.keys import Key, Keys
+from animegan_gateway.queue.store import Store
 from animegan_service.errors import Forbidden
 
 COOKIE = "animegan_session"
@@ -32,59 +34,87 @@ class Caller:
 class Callers:
     """Identifies callers by what requests carry. Where `required`, that is a valid key or a session opened with one.
 
-    `secret` signs the sessions, `path` is where their cookie is valid.
+    `secret` signs the sessions, `path` is where their cookie is valid; `store` has those that were ended early.
     """
 
-    def __init__(self, keys: Keys, secret: bytes, *, required: bool, path: str) -> None:
+    def __init__(self, keys: Keys, store: Store, secret: bytes, *, required: bool, path: str) -> None:
         self.required = required
         self._keys = keys
+        self._store = store
+        self._attempts = Attempts()
         self._path = path
         self._serializer = URLSafeTimedSerializer(secret, salt="session")
 
-    def identify(self, request: Request) -> Caller:
-        """Return who sent the request. Raise `Unauthorized`, or `Forbidden` for one that another site made."""
+    async def identify(self, request: Request) -> Caller:
+        """Return who sent the request.
+
+        Raise `Unauthorized`, `RateLimited`, `StoreUnavailable`, or `Forbidden` for one that another site made.
+        """
         scheme, _, text = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":  # other schemes are for a proxy, and browsers send them for other sites too
-            key = self._keys.find(text.strip())
-            if key is None:
-                raise Unauthorized("This API key is unknown or revoked. Check it, or ask the operator for another.")
+            key = await self._key(request, text.strip())
             return Caller(f"key:{key.id}", key)
         _refuse_other_sites(request)
-        if caller := self.session(request):
+        if caller := await self.session(request):
             return caller
         if self.required:
             raise Unauthorized("Send an API key: the header 'Authorization: Bearer ag_…'. The operator makes them.")
         return Caller(f"address:{_network(request)}")
 
-    def session(self, request: Request) -> Caller | None:
-        """Return the caller of a session's cookie; None for none, a forged or an old one, or one of a revoked key."""
-        try:
-            (session, key_id), at = self._serializer.loads(request.cookies.get(COOKIE, ""), return_timestamp=True)
-        except (BadSignature, ValueError):
+    async def session(self, request: Request) -> Caller | None:
+        """Return the caller of a session's cookie.
+
+        None for none, a forged or an old one, one that was ended, or one of a revoked key. Raise `StoreUnavailable`.
+        """
+        cookie = self._read(request)
+        if cookie is None or await self._store.session_ended(cookie[0]):
             return None
-        # The time of signing may lie in the future: the clock was set back, or another gateway's is ahead.
-        if time.time() - at.timestamp() > SESSION_S:
-            return None
+        session, key_id = cookie
         if not key_id:
             return None if self.required else Caller(f"session:{session}")
         key = self._keys.get(key_id)
         return Caller(f"key:{key.id}", key) if key else None
 
-    def sign_in(self, request: Request, response: Response, key_text: str) -> None:
-        """Open a session. Raise `Forbidden`, or `Unauthorized` for a wrong key or a missing one that is required."""
+    async def sign_in(self, request: Request, response: Response, key_text: str) -> None:
+        """Open a session.
+
+        Raise `Forbidden`, `Unauthorized` for a wrong key or a missing one that is required, `RateLimited` or
+        `StoreUnavailable`.
+        """
         _refuse_other_sites(request)
-        key = self._keys.find(key_text) if key_text else None
-        if key is None and (key_text or self.required):
-            raise Unauthorized("This API key is unknown or revoked. Check it, or ask the operator for another.")
-        if key is None and self.session(request):
+        if not key_text and self.required:
+            raise Unauthorized("Give an API key. The operator makes them.")
+        key = await self._key(request, key_text) if key_text else None
+        if key is None and await self.session(request):
             return
         value = self._serializer.dumps([secrets.token_urlsafe(12), key.id if key else ""])
         self._set_cookie(request, response, value, SESSION_S)
 
-    def sign_out(self, request: Request, response: Response) -> None:
-        """Have the browser forget its session. Raise `Forbidden`."""
+    async def sign_out(self, request: Request, response: Response) -> None:
+        """End the session, also for a copy of its cookie. Raise `Forbidden`, `StoreUnavailable` or `StorageFull`."""
         _refuse_other_sites(request)
+        if cookie := self._read(request):
+            await self._store.end_session(cookie[0], SESSION_S)
         self._set_cookie(request, response, "", 0)
+
+    async def _key(self, request: Request, text: str) -> Key:
+        """Return the key of that text. Raise `Unauthorized` or `RateLimited`."""
+        address, key_id = _network(request), self._keys.id_of(text)
+        await self._attempts.require(address, key_id)
+        key = self._keys.find(text)
+        if key is None:
+            await self._attempts.count(address, key_id)
+            raise Unauthorized("This API key is unknown or revoked. Check it, or ask the operator for another.")
+        return key
+
+    def _read(self, request: Request) -> tuple[str, str] | None:
+        """Return session and key's id of a cookie; None for none, a forged or an old one."""
+        try:
+            (session, key_id), at = self._serializer.loads(request.cookies.get(COOKIE, ""), return_timestamp=True)
+        except (BadSignature, ValueError):
+            return None
+        # The time of signing may lie in the future: the clock was set back, or another gateway's is ahead.
+        return None if time.time() - at.timestamp() > SESSION_S else (session, key_id)
 
     def _set_cookie(self, request: Request, response: Response, value: str, max_age_s: int) -> None:
         response.set_cookie(

@@ -53,11 +53,15 @@ class Keys:
     def get(self, key_id: str) -> Key | None:
         return self._keys().get(key_id)
 
+    def id_of(self, text: str) -> str:
+        """Return the id of the key that the text claims to be; empty where there is none of that id."""
+        key_id = text.partition("_")[2].partition("_")[0]
+        return key_id if self.get(key_id) else ""
+
     def find(self, text: str) -> Key | None:
         """Return the key with that text, compared in constant time."""
-        prefix, _, rest = text.partition("_")
-        key_id, _, _ = rest.partition("_")
-        key = self.get(key_id)
+        prefix = text.partition("_")[0]
+        key = self.get(self.id_of(text))
         expected = key.sha256 if key else hashlib.sha256(b"").hexdigest()
         same = hmac.compare_digest(expected, _digest(text))
         return key if key and same and prefix == PREFIX else None

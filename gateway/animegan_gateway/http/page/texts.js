@@ -225,6 +225,7 @@ export const texts = {
       out_of_memory: "服务器内存暂时不足，请稍后再试。",
       upload_timeout: "上传超时，请再试一次。",
       storage_full: "服务器暂时没有存储空间，请稍后再试。",
+      too_many_connections: "连接数已满，请稍后再试。",
       internal_error: "服务器出了故障，请稍后再试。",
       job_expired: "图片已过期删除。",
       job_not_found: "服务器上没有这个任务。",

@@ -12,6 +12,7 @@ local GROUP = 'gateways'
 local HELD = {queued = true, running = true}
 
 local function job_key(id) return prefix .. 'job:' .. id end
+local function blob_key(name) return prefix .. 'blob:' .. name end -- string: a picture, where Redis has them
 local function share_key(caller) return prefix .. 'share:' .. caller end -- sorted set: held jobs of a caller, by turn
 local function keys_key(caller) return prefix .. 'keys:' .. caller end   -- hash: a caller's idempotency keys
 

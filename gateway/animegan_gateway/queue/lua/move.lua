@@ -12,7 +12,10 @@ if not HELD[to] and to ~= 'expired' then fields.finished_at = fields.finished_at
 
 change(job, to, to == 'expired' and now or fields.finished_at)
 for name, value in pairs(fields) do redis.call('HSET', job_key(id), name, value) end
-if to == 'done' then count('result_bytes', fields.result_bytes or 0) end
+if to == 'done' then
+  redis.call('PERSIST', blob_key(id .. '.' .. job.attempt))
+  count('result_bytes', fields.result_bytes or 0)
+end
 if fields.run_s then
   redis.call('LPUSH', RUNS, job.work_px .. ':' .. fields.run_s)
   redis.call('LTRIM', RUNS, 0, runs - 1)

@@ -20,6 +20,7 @@ if key ~= '' then redis.call('HSET', keys_key(caller), key, id) end
 redis.call('ZADD', LINE, turn, arrival .. ':' .. id)
 redis.call('ZADD', OLDEST, accepted_at, id)
 redis.call('ZADD', share, turn, id)
+redis.call('PERSIST', blob_key(id .. '.upload'))
 count('held_bytes', bytes)
 count('queued', 1)
 told(id)

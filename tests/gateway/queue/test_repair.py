@@ -1,0 +1,174 @@
+"""A damaged queue: told in one line, and as much kept as can be; a real gateway wrote it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from animegan.errors import BadSetting
+from animegan_gateway.queue.repair import Patient
+from animegan_gateway.settings import Settings
+from harness.gateways import Gateway, code, running_gateway
+from harness.pictures import encoded, photo
+from harness.servers import wait_until
+
+JOBS = 30
+PICTURE = encoded(photo(64, 48))
+PAGE_BYTES = 4096
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    """A gateway that was stopped with jobs in its queue."""
+    with running_gateway(tmp_path / "data", None, rate_per_minute=0) as running:
+        for _ in range(JOBS):
+            assert running.submit(PICTURE).status_code == 202
+        assert running.stop() == 0
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path) -> Path:
+    data = tmp_path / "data"
+    data.mkdir()
+    return data
+
+
+def patient(gateway: Gateway) -> Patient:
+    return Patient(Settings(data=gateway.folder))
+
+
+def refusal(gateway: Gateway) -> str:
+    """What a gateway prints that doesn't start."""
+    with pytest.raises(AssertionError, match="did not start"):
+        gateway.start()
+    said = gateway.errors.read_text()
+    assert said.count("\n") == 1, "it is one line"
+    return said
+
+
+def uploads(gateway: Gateway) -> int:
+    return len([*(gateway.folder / "pictures").glob("*.upload")])
+
+
+def overwrite(*pages: int) -> Callable[[Path], None]:
+    """Overwrite these pages of a file, counted from its end where they are below 0."""
+
+    def damage(file: Path) -> None:
+        count = file.stat().st_size // PAGE_BYTES
+        with file.open("r+b") as stream:
+            for page in pages:
+                stream.seek(page % count * PAGE_BYTES)
+                stream.write(os.urandom(PAGE_BYTES))
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    ("damage", "least"),
+    [(overwrite(8, 10), 10), (overwrite(-1, -3), 10), (overwrite(0), 0)],
+    ids=["pages-in-the-middle", "the-last-pages", "the-first-page"],
+)
+def test_damage_is_told_in_a_line_and_what_can_be_read_is_kept(
+    gateway: Gateway, damage: Callable[[Path], None], least: int
+) -> None:
+    damage(gateway.folder / "queue.sqlite")
+    assert "animegan gateway repair" in refusal(gateway)
+    queue = patient(gateway)
+    before = {file: file.stat().st_mtime_ns for file in gateway.folder.rglob("*.sqlite*")}
+    health = queue.check()
+    assert not health.sound
+    assert least <= health.jobs < JOBS
+    assert len(health.orphans) == JOBS - health.jobs
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+    repair = queue.repair()
+    assert repair.jobs == health.jobs
+    assert repair.damaged
+    assert repair.damaged.exists()
+    assert len(repair.photos) == JOBS - health.jobs
+    assert all(file.read_bytes() == PICTURE and file.suffix != ".upload" for file in repair.photos)
+    assert queue.check().sound
+    gateway.start()
+    wait_until(lambda: gateway.metric("animegan_gateway_queue_depth") == repair.jobs, "the jobs that were kept")
+    assert uploads(gateway) == repair.jobs
+    assert gateway.submit(PICTURE).status_code == 202
+
+
+def test_a_log_of_writes_that_is_damaged_is_found_by_photos_without_a_job(gateway: Gateway) -> None:
+    gateway.start()
+    accepted = [gateway.submit(PICTURE).json()["id"] for _ in range(JOBS)]
+    gateway.kill()
+    log = gateway.folder / "queue.sqlite-wal"
+    half = log.stat().st_size // 2
+    with log.open("r+b") as stream:
+        stream.seek(half)
+        stream.write(os.urandom(half))
+    gateway.start()
+    wait_until(lambda: "photos_without_a_job" in gateway.log, "the loss to be told")
+    assert gateway.stop() == 0
+    lost = [file.stem for file in patient(gateway).repair().photos]
+    assert lost
+    assert {*lost} <= {*accepted}
+
+
+@pytest.mark.parametrize("lose", [Path.unlink, lambda file: os.truncate(file, 0)], ids=["removed", "emptied"])
+def test_pictures_are_not_lost_with_the_database(gateway: Gateway, lose: Callable[[Path], None]) -> None:
+    lose(gateway.folder / "queue.sqlite")
+    assert "pictures of another queue" in refusal(gateway)
+    assert len(patient(gateway).repair().photos) == JOBS
+    gateway.start()
+    assert gateway.submit(PICTURE).status_code == 202
+
+
+def test_a_database_that_is_removed_or_replaced_counts_as_away(gateway: Gateway) -> None:
+    gateway.start()
+    file, away = gateway.folder / "queue.sqlite", gateway.folder / "away.sqlite"
+    job_id = gateway.submit(PICTURE).json()["id"]
+    for replacement in (None, b"another"):
+        file.rename(away)
+        if replacement:
+            file.write_bytes(replacement)
+        assert code(gateway.submit(PICTURE)) == (503, "store_unavailable")
+        wait_until(lambda: requests.get(f"{gateway.url}/readyz", timeout=30).status_code == 503, "it to be noticed")
+        assert "removed or replaced" in gateway.log
+        away.replace(file)
+        wait_until(lambda: requests.get(f"{gateway.url}/readyz", timeout=30).ok, "it to be back")
+    assert gateway.job(job_id)["status"] == "queued"
+
+
+def test_a_queue_in_use_is_left_alone(gateway: Gateway) -> None:
+    gateway.start()
+    for call in (patient(gateway).check, patient(gateway).repair):
+        with pytest.raises(BadSetting, match="Another gateway"):
+            call()
+
+
+def test_the_commands(gateway: Gateway) -> None:
+    def animegan(*words: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "ANIMEGAN_GATEWAY_DATA": str(gateway.folder), "PYTHONPATH": ":".join(sys.path)}
+        return subprocess.run(
+            [sys.executable, "-m", "animegan_cli", "gateway", *words],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    sound = animegan("check")
+    assert (sound.returncode, sound.stderr) == (0, "")
+    assert f"queue.sqlite: sound; {JOBS} jobs can be read, {JOBS} of them wait." in sound.stdout
+    overwrite(-2)(gateway.folder / "queue.sqlite")
+    damaged = animegan("check")
+    assert damaged.returncode == 1
+    assert re.search(r"\d+ photos have no job:\n  /", damaged.stdout)
+    repaired = animegan("repair")
+    assert repaired.returncode == 0, repaired.stderr
+    assert "The damaged database is kept as" in repaired.stdout
+    assert animegan("check").returncode == 0
