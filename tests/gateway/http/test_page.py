@@ -180,7 +180,7 @@ def test_it_goes_on_by_itself_when_the_gateway_was_restarted(
 
 def test_what_is_no_picture_is_explained_in_the_pages_language(gateway: Gateway, tmp_path: Path) -> None:
     (tmp_path / "note.jpg").write_text("this is no picture")
-    for language, said in (("en-US", "This is text"), ("zh-CN", "不是可以读取的图片")):
+    for language, said in (("en-US", "This is text"), ("zh-CN", "这是文本，不是图片")):
         with opened_page(gateway.url, language=language) as page:
             draw(page, tmp_path / "note.jpg")
             expect(page.get_by_test_id("job")).to_have_attribute("data-status", "failed")
