@@ -11,6 +11,7 @@ from animegan import looks
 from animegan.finish import blend
 from animegan.finish.chain import CALL_BYTES, Chain, shrink
 from animegan.finish.fit import fit
+from animegan.finish.frame import Frame, scale
 
 LOOKS = ("cel", "ink", "gouache")
 
@@ -48,6 +49,21 @@ def test_a_halo_that_is_too_small_shows(monkeypatch: pytest.MonkeyPatch) -> None
     whole = finish.apply(picture)
     monkeypatch.setattr(finish, "halo", lambda *_: 0)
     assert int((whole.int() - finish.apply(picture, 64).int()).abs().max()) > 1
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_a_step_reads_no_row_beyond_its_halo(name: str) -> None:
+    height, width, last = 400, 48, 100  # a band ends before an even row
+    generator = torch.Generator().manual_seed(0)
+    picture = torch.rand(3, height, width, generator=generator)
+    for step in chain(name).steps:
+        frame = Frame(height, width, 0, step.measure(picture))
+        other = picture.clone()
+        beyond = last + step.halo(scale(height, width))
+        assert beyond < height
+        other[:, beyond:] = torch.rand(3, height - beyond, width, generator=generator)
+        drawn, again = step.apply(picture, frame), step.apply(other, frame)
+        torch.testing.assert_close(drawn[:, :last], again[:, :last], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", LOOKS)
