@@ -104,7 +104,7 @@ def test_hostile_files_end_in_a_picture_or_an_error_of_their_own() -> None:
 APART = 15  # of 255
 
 
-@pytest.mark.parametrize("pair", itertools.combinations(sorted(bundled_looks()), 2), ids=" and ".join)
+@pytest.mark.parametrize("pair", [*itertools.combinations(sorted(bundled_looks()), 2)], ids=" and ".join)
 def test_no_look_is_taken_for_another(pair: tuple[str, str]) -> None:
     distances = {row["looks"]: row["mean"] for row in stored("style")["distances"]}
     assert distances[" and ".join(pair)] >= APART
@@ -114,7 +114,7 @@ def test_looks_take_the_time_that_is_promised() -> None:
     rows = {row["look"]: row for row in stored("style")["looks"]}
     assert rows["cel"]["cpu_ratio"] <= 1.1
     assert rows["cel"]["finish_share"] <= 0.15
-    assert rows["cel fast"]["cpu_ratio"] <= 0.12
+    assert rows["cel fast"]["cpu_ratio"] <= 0.15  # 0.12 before `classic` took half its time by filtered convolutions
 
 
 def test_ink_has_no_chroma_on_photographs() -> None:

@@ -180,6 +180,33 @@ def test_one_that_can_t_be_started_again_for_now_is_tried_again(signals: Signals
     supervisor.end()
 
 
+def test_it_pauses_before_it_starts_one_again(signals: Signals, mark: str) -> None:
+    service = Script("short-lived", mark)
+    moments: list[float] = []
+    start, end = service.start, service.end
+
+    def start_noted() -> None:
+        moments.append(time.monotonic())
+        start()
+        if len(moments) > 2:
+            service.is_ready = stop_when(lambda: True)
+
+    def end_noted(hurried: Callable[[], bool]) -> None:
+        end(hurried)
+        moments.append(time.monotonic())
+
+    service.start, service.end = start_noted, end_noted  # type: ignore[method-assign]
+    supervisor = Supervisor([service], signals, print, pauses_s=(0.3,), steady_s=60)
+    supervisor.start()
+    assert service.process
+    service.process.kill()
+    with pytest.raises(Stopped):
+        supervisor.watch()
+    _, ended, started = moments
+    assert started - ended >= 0.3
+    supervisor.end()
+
+
 def test_a_steady_run_begins_a_new_row(signals: Signals, mark: str) -> None:
     told: list[str] = []
     service = Script("long-lived", mark)
