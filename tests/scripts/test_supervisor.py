@@ -196,14 +196,14 @@ def test_it_pauses_before_it_starts_one_again(signals: Signals, mark: str) -> No
         moments.append(time.monotonic())
 
     service.start, service.end = start_noted, end_noted  # type: ignore[method-assign]
-    supervisor = Supervisor([service], signals, print, pauses_s=(0.3,), steady_s=60)
+    supervisor = Supervisor([service], signals, print, pauses_s=(2.5,), steady_s=60)  # longer than it looks on at most
     supervisor.start()
     assert service.process
     service.process.kill()
     with pytest.raises(Stopped):
         supervisor.watch()
     _, ended, started = moments
-    assert started - ended >= 0.3
+    assert started - ended >= 2.5
     supervisor.end()
 
 
