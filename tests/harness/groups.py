@@ -29,6 +29,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         raise pytest.UsageError("pytest-xdist grouped no tests, so every worker would start every server.")
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes by their argument: a file made for a case may hold the time, and two processes must agree on ids."""
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Share the cores: what workers start, or draw themselves, takes its part of them."""
     if hasattr(config, "workerinput"):
