@@ -25,33 +25,40 @@ def tight() -> Iterator[Server]:
         yield server
 
 
-def predict(server: Server, data: bytes, max_side: int) -> requests.Response:
-    options = {"max_side": str(max_side), "format": "png"}
+def predict(server: Server, style: str, data: bytes, max_side: int) -> requests.Response:
+    options = {"style": style, "max_side": str(max_side), "format": "png"}
     return requests.post(f"{server.inference}/predictions/animegan", files={"data": data}, data=options, timeout=300)
 
 
-def test_pictures_of_all_sizes_are_drawn_as_with_all_the_memory(tight: Server) -> None:
-    stylizer, drawn_in = Stylizer(max_side=1200), set()
-    for side in (100, 400, 1200):
-        answer = predict(tight, encoded(photo(side, side // 2), "PNG"), side)
+@pytest.mark.parametrize(
+    ("style", "sides", "plans"),
+    [("classic", (100, 250, 400), {"bands"}), ("cel", (100, 400, 1200), {"whole", "bands"})],
+)
+def test_pictures_of_all_sizes_are_drawn_as_with_all_the_memory(
+    style: str, sides: tuple[int, ...], plans: set[str], tight: Server
+) -> None:
+    stylizer, drawn_in = Stylizer(style, max_side=1200), set()
+    for side in sides:
+        answer = predict(tight, style, encoded(photo(side, side // 2), "PNG"), side)
         assert answer.ok, answer.text
         drawn_in.add(answer.headers["X-Animegan-Plan"])
         with Image.open(io.BytesIO(answer.content)) as picture:
             expected = np.asarray(stylizer.draw([photo(side, side // 2)])[0], dtype=int)
             difference = np.abs(np.asarray(picture, dtype=int) - expected)
         assert difference.mean() < 1
-    assert drawn_in == {"whole", "bands"}
+    assert drawn_in == plans
 
 
-def test_the_side_that_an_error_names_fits(tight: Server) -> None:
+@pytest.mark.parametrize(("style", "plan"), [("classic", "recompute"), ("cel", "bands")])
+def test_the_side_that_an_error_names_fits(style: str, plan: str, tight: Server) -> None:
     data = encoded(photo(2400, 2400))
-    refused = predict(tight, data, 2400)
+    refused = predict(tight, style, data, 2400)
     assert refused.status_code == 413
     problem = refused.json()
     assert problem["code"] == "picture_too_large"
     assert (problem["width_px"], problem["height_px"], problem["budget_mb"]) == (2400, 2400, MEMORY_MB)
     assert problem["need_mb"] > MEMORY_MB
-    fitted = predict(tight, data, problem["fits_side_px"])
+    fitted = predict(tight, style, data, problem["fits_side_px"])
     assert fitted.ok, fitted.text
-    assert fitted.headers["X-Animegan-Plan"] == "bands"
+    assert fitted.headers["X-Animegan-Plan"] == plan
     assert fitted.headers["X-Animegan-Fitted"] == "true"

@@ -71,9 +71,18 @@ def overwrite(*pages: int) -> Callable[[Path], None]:
     return damage
 
 
+def overwrite_rows(file: Path) -> None:
+    """Overwrite two of the pages that hold jobs: leaves of a table, which begin with 13 (SQLite's file format, 1.6)."""
+    data = file.read_bytes()
+    starts = range(0, len(data), PAGE_BYTES)
+    leaves = [start // PAGE_BYTES for start in starts if data[start] == 13 and b"queued" in data[start:][:PAGE_BYTES]]
+    assert len(leaves) > 3
+    overwrite(*leaves[1:3])(file)
+
+
 @pytest.mark.parametrize(
     ("damage", "least"),
-    [(overwrite(8, 10), 10), (overwrite(-1, -3), 10), (overwrite(0), 0)],
+    [(overwrite_rows, 10), (overwrite(-1, -3), 10), (overwrite(0), 0)],
     ids=["pages-in-the-middle", "the-last-pages", "the-first-page"],
 )
 def test_damage_is_told_in_a_line_and_what_can_be_read_is_kept(
@@ -85,7 +94,7 @@ def test_damage_is_told_in_a_line_and_what_can_be_read_is_kept(
     before = {file: file.stat().st_mtime_ns for file in gateway.folder.rglob("*.sqlite*")}
     health = queue.check()
     assert not health.sound
-    assert least <= health.jobs <= JOBS
+    assert least <= health.jobs < JOBS
     assert len(health.orphans) == JOBS - health.jobs
     assert {file: file.stat().st_mtime_ns for file in before} == before
     repair = queue.repair()
