@@ -21,7 +21,8 @@ from animegan.networks.animegan2.network import Network
 from animegan.networks.animegan2.plan import BAND_BYTES, banded, plans, whole
 from animegan.networks.families import define_network, load_network
 from animegan.networks.plan import Mode, Plan
-from animegan.networks.redraw.plan import EDGE_PX, ENLARGED
+from animegan.networks.redraw.plan import EDGE_PX
+from animegan.networks.redraw.steps import ENLARGED
 from animegan.networks.weights import load_weights
 from animegan.resources.hardware import pick_precision
 from animegan.styles import get_style, verify

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 from torch.profiler import record_function
 
 from animegan.finish.dabs import Dabs
+from animegan.finish.filters import PIECE_PX
 from animegan.finish.frame import Frame, scale
 from animegan.finish.grade import Grade
 from animegan.finish.levels import Levels
@@ -129,12 +131,9 @@ def to_pixels(planes: Tensor) -> Tensor:
 
 
 def shrink(picture: Tensor) -> Tensor:
-    """Return a copy of (H, W, 3) as (3, h, w), longest side at most 256 px, each pixel the mean of what it covers."""
+    """Return a copy of (H, W, 3) as (3, h, w), fp32 in 0..1, longest side at most 256 px, each the mean of a square."""
     height, width = picture.shape[:2]
-    factor = max(1.0, max(height, width) / SMALL_PX)
-    size = max(1, round(height / factor)), max(1, round(width / factor))
-    edges = [(height * i // size[0], -(-height * (i + 1) // size[0])) for i in range(size[0])]
-    # A picture's rows are read in place: a contiguous copy of 16 megapixels would be 192 MB.
-    rows = torch.stack([picture[first:last].mean(0, dtype=torch.float32) for first, last in edges])
-    small = F.adaptive_avg_pool2d(rows.permute(2, 0, 1).contiguous()[None], size)[0]
-    return small / 255 if picture.dtype == torch.uint8 else small
+    side = math.ceil(max(height, width) / SMALL_PX)
+    rows = side * max(1, PIECE_PX // (side * width))  # a copy of the whole in fp32 would be 192 MB of 16 megapixels
+    pieces = (planar(picture[first : first + rows]) for first in range(0, height, rows))
+    return torch.cat([F.avg_pool2d(piece[None], side, ceil_mode=True)[0] for piece in pieces], 1)

@@ -14,8 +14,8 @@ from animegan.networks.plan import Plan, Shape
 from animegan.networks.redraw import plan as planning
 from animegan.networks.redraw import stream
 from animegan.networks.redraw.model import build, is_video
-from animegan.networks.redraw.plan import EDGE_PX, ENLARGED
-from animegan.networks.redraw.steps import REDRAW, REDRAW_VIDEO, Program
+from animegan.networks.redraw.plan import EDGE_PX
+from animegan.networks.redraw.steps import ENLARGED, REDRAW, REDRAW_VIDEO, Program
 from animegan.networks.torchscript import trace
 from animegan.resources.hardware import DTYPES
 

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 
 from animegan.networks.plan import Plan, Shape, ever_smaller
 from animegan.networks.redraw.schedule import ENLARGED_ROWS, needs
-from animegan.networks.redraw.steps import PHOTO, Program
+from animegan.networks.redraw.steps import ENLARGED, PHOTO, Program
 
-ENLARGED = 4  # a drawing's side over its photo's
 EDGE_PX = 4  # of the photo, mirrored on each side: what the networks pad with zeros would show as a rim
 BAND_ROWS = (32, 8, 4)  # of the photo, that go in at a time
 MARGIN = 1.05  # what allocators round up, and what the libraries of convolutions take for themselves

@@ -11,6 +11,7 @@ BLOCKS = 6
 SLOPE = 0.2  # of every LeakyReLU
 SCALE = 0.2  # of what a dense block, and a block of three, adds to its input
 VIDEO_CONVOLUTIONS = 17  # of `RedrawVideo`, before its last
+ENLARGED = 4  # a drawing's side over its photo's
 PHOTO = "photo"
 DRAWING = "drawing"
 

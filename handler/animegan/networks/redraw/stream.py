@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.profiler import record_function
 
 from animegan.networks.redraw.schedule import ENLARGED_ROWS, Work, needs, schedule
-from animegan.networks.redraw.steps import DRAWING, PHOTO, Map, Program, Step
+from animegan.networks.redraw.steps import DRAWING, ENLARGED, PHOTO, Map, Program, Step
 from animegan.operators import Convolutions
 
 
@@ -141,13 +141,25 @@ class Run:
     def emit(self, drawing: Tensor, first: int, last: int) -> None:
         """Write rows of the drawing as pixels, without what lies beyond the photo."""
         if self.program.maps[DRAWING].scale == 1:
-            drawing = F.pixel_shuffle(drawing, 4)
-            photo = self.photo[:3, first:last]
-            drawing = drawing.add_(photo.repeat_interleave(4, 1).repeat_interleave(4, 2))
-            first, last = 4 * first, 4 * last
+            pixels = to_pixels(shuffled(drawing, self.photo[:3, first:last]))
+            pixels = pixels.permute(0, 3, 1, 4, 2).reshape(ENLARGED * (last - first), -1, 3)
+            first, last = ENLARGED * first, ENLARGED * last
+        else:
+            pixels = to_pixels(drawing.permute(1, 2, 0))
         height, width = self.out.shape[:2]
-        above, left = (4 * self.height - height) // 2, (4 * self.width - width) // 2
+        above, left = (ENLARGED * self.height - height) // 2, (ENLARGED * self.width - width) // 2
         start, stop = max(first, above), min(last, above + height)
         if start < stop:
-            pixels = drawing[:, start - first : stop - first, left : left + width].permute(1, 2, 0).float()
-            self.out[start - above : stop - above] = pixels.mul_(255).round_().clamp_(0, 255).to(torch.uint8)
+            self.out[start - above : stop - above] = pixels[start - first : stop - first, left : left + width]
+
+
+def shuffled(drawing: Tensor, photo: Tensor) -> Tensor:
+    """Return (rows, width, 3, 4, 4) of (48, rows, width): each pixel's own 4×4, over its value in the photo (3, …)."""
+    _, rows, width = drawing.shape
+    squares = drawing.permute(1, 2, 0).reshape(rows, width, 3, ENLARGED, ENLARGED)
+    return squares + photo.permute(1, 2, 0)[..., None, None]
+
+
+def to_pixels(values: Tensor) -> Tensor:
+    """Return 0..1 as uint8, rounded half to even."""
+    return values.float().mul(255).round_().clamp_(0, 255).to(torch.uint8)

@@ -36,6 +36,7 @@ _FUNCTIONS = {  # arguments, of which the last is the number of threads; then wh
     "animegan_moments": ([*_MAP, *[c_void_p] * 2, c_int64], c_int),
     "animegan_norm_act_pad": ([*_MAP, *_LIKE_IT, *_LIKE_IT, *_NORM, *[c_int64] * 6, c_int64], c_int),
     "animegan_upsample_pad": ([*_MAP, *_LIKE_IT, *_NORM, *[c_int64] * 9, c_int64], c_int),
+    "animegan_read_table": ([c_void_p, c_int64, *[c_void_p, c_int64, c_int64] * 2, c_int64], None),
     **convolutions.FUNCTIONS,
 }
 
@@ -95,6 +96,23 @@ class Native:
         norm = (moments, weight, bias)
         made = self._run("animegan_upsample_pad", x, (), norm, slope, (asymmetric, *window), out)
         return plain_upsample_pad(x, *norm, slope, asymmetric, *window, out=out) if made is None else made
+
+    def read_table(self, values: Tensor, planes: int, picture: Tensor) -> Tensor:
+        """Return what a table says of each colour of (3, H, W), fp32 in 0..1: (planes, H, W).
+
+        `values`: (side, side, side, 4) along blue, green, red; up to four planes. Between them the eight nearest are
+        mixed (trilinear). Raises `InternalError` for another dtype.
+        """
+        if picture.dtype != torch.float32:
+            raise InternalError(f"A compiled table is read at fp32 colours, not {picture.dtype}.")
+        _, height, width = picture.shape
+        colors = picture if picture.stride()[1:] == (width, 1) else picture.contiguous()
+        out = colors.new_empty(planes, height, width)
+        self._library.animegan_read_table(
+            values.data_ptr(), len(values), colors.data_ptr(), colors.stride(0), height * width,
+            out.data_ptr(), out.stride(0), planes, torch.get_num_threads(),
+        )  # fmt: skip
+        return out
 
     def _run(
         self,

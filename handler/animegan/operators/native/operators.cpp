@@ -8,6 +8,7 @@
 #include "maps.h"
 #include "moments.h"
 #include "norm.h"
+#include "table.h"
 #include "upsampling.h"
 
 #ifndef ANIMEGAN_BUILD
@@ -111,4 +112,10 @@ EXPORT int animegan_conv(int64_t side, int64_t channels_in, int64_t channels, co
   const Finish finish{bias, slopes, slope, alpha, beta, gamma,
                       {residual, residual_row, residual_pixel}, {residual2, residual2_row, residual2_pixel}};
   return with_form(side, [&](auto form) { return convolve<decltype(form)>(source, filters, target, finish, scratch, threads); });
+}
+
+// values: (side, side, side, 4), 16-byte aligned. from: three planes; out: up to four.
+EXPORT void animegan_read_table(const float* values, int64_t side, const float* from, int64_t from_plane, int64_t pixels,
+                                float* out, int64_t out_plane, int64_t planes, int64_t threads) {
+  read_table(reinterpret_cast<const Entry*>(values), side, from, from_plane, pixels, out, out_plane, planes, threads);
 }

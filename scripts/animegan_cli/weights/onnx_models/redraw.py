@@ -11,8 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from animegan.networks.redraw.model import is_video
-from animegan.networks.redraw.plan import ENLARGED
-from animegan.networks.redraw.steps import DRAWING, PHOTO, REDRAW, REDRAW_VIDEO, Program, Step
+from animegan.networks.redraw.steps import DRAWING, ENLARGED, PHOTO, REDRAW, REDRAW_VIDEO, Program, Step
 from animegan_cli.weights.onnx_models.nodes import INPUT, OUTPUT, Graph, Nodes
 
 DESCRIPTION = (
