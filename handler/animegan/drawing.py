@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from PIL import Image
@@ -12,7 +13,9 @@ from torch.nn import functional as F
 from torch.profiler import record_function
 
 from animegan.finish.blend import with_photo_color, with_strength
-from animegan.finish.chain import Chain
+from animegan.finish.chain import SMALL_PX, Chain, planar, shrink, to_pixels
+from animegan.finish.table import SIDE, Table
+from animegan.finish.tone import Curve, corrections, measure_curve, retone
 from animegan.looks import Look
 from animegan.networks.families import Network
 from animegan.networks.plan import Plan, Shape, ever_smaller
@@ -26,6 +29,7 @@ from animegan.settings import Detail, DetailOption
 FINISH_ROWS = 128  # of a band of the finish, at the least
 BLEND_PX = 2**18  # pixels that are blended with their photo at a time
 BLEND_PIXEL_BYTES = 64  # what that takes of each
+TONE_PIXEL_BYTES = 120  # what measuring and correcting tones takes, of each pixel of a copy of at most `SMALL_PX`²
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,7 @@ class Drawing:
                 if self.chain.steps:
                     peak = max(peak, held + self.chain.peak_bytes(height, width, rows))
                 peak = max(peak, held + BLEND_PIXEL_BYTES * min(BLEND_PX, width * height))
+                peak = max(peak, held + TONE_PIXEL_BYTES * min(SMALL_PX**2, width * height))
                 yield LookPlan(
                     network.mode, shape, network.cuda, peak, network.work,
                     network=network, detail=detail, finish_rows=rows,
@@ -115,9 +120,13 @@ class Drawing:
         rows = max(FINISH_ROWS, 2 * self.chain.halo(height, width), self.chain.rows(height, width, budget_bytes))
         return min(height, rows)
 
+    def takes_photos_tone(self, wish: Wish) -> bool:
+        """Return whether a drawing is given its photo's light and dark."""
+        return wish.tone == "photo" or (wish.tone == "auto" and not self.network.keeps_tone)
+
     @torch.inference_mode()
-    def draw(self, photos: Sequence[Photo], plan: LookPlan, wish: Wish) -> Tensor:
-        """Draw photos of one size."""
+    def draw(self, photos: Sequence[Photo], plan: LookPlan, wish: Wish, typical: Curve = ()) -> Tensor:
+        """Draw photos of one size. `typical`: the look's curve of tones, where the photos' own are wished for."""
         size = photos[0].fitted.size
         if wish.strength <= 0:
             return upload([photo.fitted for photo in photos], self.device)
@@ -126,11 +135,14 @@ class Drawing:
         drawing = self.network.draw(small, plan.network)
         if self.look.detail or self.chain.steps:
             drawing = torch.stack([self._finished(picture, size, plan.finish_rows) for picture in drawing])
-        if wish.strength < 1 or wish.color == "photo":
+        if typical or wish.strength < 1 or wish.color == "photo":
             with record_function("blend"):
                 fitted = upload([photo.fitted for photo in photos], self.device)
                 for photo, picture in zip(fitted, drawing, strict=True):
-                    _blend(photo, picture, wish)
+                    if typical:
+                        _retone(photo, picture, typical)
+                    if wish.strength < 1 or wish.color == "photo":
+                        _blend(photo, picture, wish)
         return drawing
 
     def _small(self, photo: Photo, plan: LookPlan) -> Image.Image:
@@ -157,6 +169,20 @@ class Drawing:
         [scaled] = F.interpolate(planes, (height, width), mode="bicubic", antialias=True)
         picture: Tensor = scaled.round().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0)
         return picture
+
+
+def _retone(photo: Tensor, drawing: Tensor, typical: Curve) -> None:
+    """Give a drawing its photo's light and dark, in place, a few rows at a time."""
+    changes = corrections(measure_curve(shrink(photo), shrink(drawing)), typical)
+    if not changes:
+        return
+    form: Callable[[Tensor], Tensor] = partial(retone, changes=changes)
+    if len(photo) * photo.shape[1] > SIDE**3:  # a picture of more pixels than the table has entries
+        form = Table(form, drawing.device).read
+    rows = max(1, BLEND_PX // drawing.shape[1])
+    for first in range(0, len(drawing), rows):
+        part = drawing[first : first + rows]
+        drawing[first : first + rows] = to_pixels(form(planar(part)))
 
 
 def _blend(photo: Tensor, drawing: Tensor, wish: Wish) -> None:

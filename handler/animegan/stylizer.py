@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from torch.profiler import record_function
 
 from animegan.drawing import Drawing, LookPlan, Photo
 from animegan.errors import BadOption, PictureTooLarge
+from animegan.finish.chain import shrink
+from animegan.finish.tone import Curve, measure_curve, typical_photo
 from animegan.looks import look_of
 from animegan.networks import graphs
 from animegan.networks.families import load_network
@@ -25,7 +28,7 @@ from animegan.picture.transfer import download, wait
 from animegan.resources import budget
 from animegan.resources.hardware import DTYPES, pick_device, pick_precision
 from animegan.resources.memory import is_out_of_memory, release
-from animegan.settings import MAX_SIDE_PX, WARMUP_PX, Color, Detail, DetailOption, Device, Precision
+from animegan.settings import MAX_SIDE_PX, WARMUP_PX, Color, Detail, DetailOption, Device, Precision, Tone
 from animegan.styles import DEFAULT_STYLE, get_style
 
 
@@ -64,7 +67,8 @@ class Stylizer:
     picture does not wait for what PyTorch sets up late.
 
     `detail` is auto (by the photo), bold, medium or fine, `strength` from 0 (the photo) to 1 (the drawing), `color`
-    style or photo: see `options.Wish`. `fast` draws with the small network, in a sixteenth of the time and softer.
+    style or photo, `tone` auto, style or photo: see `options.Wish`. `fast` draws with the small network, in a sixteenth
+    of the time and softer.
 
     Raises `UnknownStyle`, `StyleNotInstalled`, `BadWeights`, `BadLook`, `BadSetting`, and `BadOption` where the style
     can't do what is asked. `stylize`, `draw` and `run` may be called from several threads; the memory is then each
@@ -84,6 +88,7 @@ class Stylizer:
         detail: DetailOption = "auto",
         strength: float = 1.0,
         color: Color = "style",
+        tone: Tone = "auto",
         fast: bool = False,
     ) -> None:
         self.style = get_style(style)
@@ -91,7 +96,7 @@ class Stylizer:
         self.precision = pick_precision(precision, self.device)
         self.max_side = max_side
         self.memory_mb = memory_mb
-        self.wish = Wish(detail, strength, color)
+        self.wish = Wish(detail, strength, color, tone)
         look = look_of(self.style)
         if fast and not self.style.fast:
             raise BadOption(f"The style {style!r} has no fast network. Leave quality=fast out.", option="quality")
@@ -158,9 +163,18 @@ class Stylizer:
         return Run(self._run(photos, smaller, wish), smaller, recovered=True)
 
     def _run(self, photos: Sequence[Photo], plan: LookPlan, wish: Wish) -> Tensor:
-        batch = self._drawing.draw(photos, plan, wish)
+        typical = self._typical_tones if self._drawing.takes_photos_tone(wish) else ()
+        batch = self._drawing.draw(photos, plan, wish, typical)
         wait(self.device)
         return batch
+
+    @functools.cached_property
+    def _typical_tones(self) -> Curve:
+        """How the look draws the tones of a typical photo."""
+        photo = Photo(Image.fromarray(typical_photo().numpy()))
+        *_, smallest = self._drawing.plans(photo.fitted.size, 1, self._drawing.details("auto"))
+        [drawing] = self._drawing.draw([photo], smallest, Wish())
+        return measure_curve(shrink(typical_photo()), shrink(drawing))
 
     def _details(self, photo: Photo, wish: Wish) -> tuple[Detail | None, ...]:
         """The details to try: `auto` was decided when the photo was shrunk, if it was."""

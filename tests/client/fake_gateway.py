@@ -101,6 +101,7 @@ class FakeJob:
             "detail": self.fields.get("detail", "auto"),
             "strength": float(self.fields.get("strength", 1)),
             "color": self.fields.get("color", "style"),
+            "tone": self.fields.get("tone", "auto"),
             "original_size": {"width": 4000, "height": 2667},
             "size": {"width": 1024, "height": 683},
             "fitted": True,

@@ -10,6 +10,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from animegan.drawing import Drawing, Photo
+from animegan.finish.tone import Point
 from animegan.looks import look_of
 from animegan.networks.families import load_network
 from animegan.options import Wish
@@ -53,12 +54,13 @@ def test_small_pictures_dense_ones_and_letters_take_more_detail() -> None:
 
 
 @pytest.mark.parametrize("style", ["cel", "gouache", "ink", "classic"])
-@pytest.mark.parametrize("wish", [Wish(), Wish(strength=0.5, color="photo")])
+@pytest.mark.parametrize("wish", [Wish(tone="style"), Wish(strength=0.5, color="photo", tone="photo")])
 def test_a_look_takes_no_more_than_its_plan(style: str, wish: Wish) -> None:
     whole = drawing(style)
     photos = [Photo(photo(400, 300))]
+    typical = (Point(0, 0), Point(1, 0.5)) if wish.tone == "photo" else ()
     for plan in whole.plans((400, 300), 1, whole.details(wish.detail)):
-        peak = counted_peak(lambda plan=plan: whole.draw(photos, plan, wish))  # type: ignore[misc]
+        peak = counted_peak(lambda plan=plan: whole.draw(photos, plan, wish, typical))  # type: ignore[misc]
         assert peak <= plan.peak_bytes <= 2 * peak  # a finish takes as much for a small picture as for a larger one
 
 

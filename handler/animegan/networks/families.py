@@ -21,10 +21,12 @@ from animegan.styles import Resize, Style, verify, weights_file
 class Network(Protocol):
     """A network with its weights on one device. Pictures are uint8 (N, H, W, 3), RGB.
 
-    `enlarges`: how many times as large as the photo a drawing is.
+    `enlarges`: how many times as large as the photo a drawing is. `keeps_tone`: whether a dark photo is drawn dark and
+    a white one white.
     """
 
     enlarges: int
+    keeps_tone: bool
 
     def plans(self, height: int, width: int, batch: int) -> Iterable[Plan]:
         """Return the ways to draw photos of that size in px, the fastest first, each smaller than the one before."""

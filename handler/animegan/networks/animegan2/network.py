@@ -24,6 +24,7 @@ class Network:
     """A traced `fused.Fused`, in `precision` on `device`; see `families.Network`."""
 
     enlarges = 1
+    keeps_tone = False  # every norm covers the whole picture
 
     def __init__(self, traced: torch.jit.ScriptModule, device: torch.device, precision: str) -> None:
         self.device = device

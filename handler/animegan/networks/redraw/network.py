@@ -26,6 +26,7 @@ class Network:
     """Draws four times as large; see `families.Network`."""
 
     enlarges = ENLARGED
+    keeps_tone = True
 
     def __init__(
         self, tensors: Mapping[str, Tensor], device: torch.device, precision: str, program: Program | None = None
