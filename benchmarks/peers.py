@@ -2,29 +2,35 @@
 
 `scripts/benchmark peers [--network animegan2] [--sizes 512x512 1024x1024 1600x900] [--rounds 3]`. `redraw` and
 `redraw_video` draw the picture from a quarter of its sides; their results are `peers_redraw` and so on. Each contender
-has a process of its own for the whole run, and the machine to itself while it draws. `ratio` is the median over ours;
-`ratio_min` and `ratio_max` are the extremes over the rounds. Pictures are 8-bit, in and out, for every contender.
-`setup_seconds` is what loading and the first picture of each size take: for torch.compile, compiling. ONNX Runtime runs
-what `animegan export` writes, and so does OpenVINO, which is no requirement of this project: `.venv/bin/python -m pip
-install --no-deps --target build/peers openvino` puts it where this benchmark looks.
+has a process of its own for the whole run, and the machine to itself while it draws. `cpu_seconds` are those of its
+process, which other load on the machine changes little, where it changes `seconds`, the wall's, much. `ratio` is the
+median over ours, of CPU seconds on a CPU and of seconds on a GPU; `ratio_min` and `ratio_max` are the extremes over the
+rounds. Pictures are 8-bit, in and out, for every contender. `setup_seconds` is what loading and the first picture of
+each size take: for torch.compile, compiling. ONNX Runtime and OpenVINO run what `animegan export` writes, ncnn what
+pnnx makes of the traced network for each size. These are no requirements of this project: `.venv/bin/python -m pip
+install --no-deps --target build/peers openvino ncnn pnnx` puts them where this benchmark looks. OpenVINO draws in 16
+bits where the CPU multiplies them, else in fp32; ncnn in fp32.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from animegan.networks.families import define_network
 from animegan.networks.weights import load_weights
 from animegan.resources.hardware import cpu_count
 from benchmarks import fresh
@@ -53,6 +59,13 @@ ROUNDS = 3
 OTHER_PACKAGES = Path(__file__).resolve().parents[1] / "build" / "peers"
 
 Size = tuple[int, int]
+
+
+class Times(NamedTuple):
+    """Seconds of one picture: by the clock, and of all the process's threads."""
+
+    wall: float
+    cpu: float
 
 
 def planned(device: torch.device, network: str) -> Contender:
@@ -113,6 +126,40 @@ def openvino(device: torch.device, network: str) -> Contender:
     return Stock(_whole_picture(run, network), device)
 
 
+def ncnn(device: torch.device, network: str) -> Contender:
+    if device.type != "cpu":
+        raise NotMeasured("ncnn runs on a GPU by Vulkan only")
+    sys.path.append(str(OTHER_PACKAGES))
+    module, converter = _package("ncnn"), _package("pnnx")
+    nets: dict[tuple[int, ...], Any] = {}
+
+    def run(x: Tensor) -> Tensor:
+        if tuple(x.shape) not in nets:
+            nets[tuple(x.shape)] = _ncnn_net(module, converter.EXEC_PATH, network, x)
+        with nets[tuple(x.shape)].create_extractor() as extractor:
+            extractor.input("in0", module.Mat(x[0].contiguous().numpy()).clone())
+            status, drawn = extractor.extract("out0")
+            if status:
+                raise NotMeasured(f"ncnn gives up with {status}")
+            return torch.from_numpy(np.array(drawn))[None]
+
+    return Stock(_whole_picture(run, network), device)
+
+
+def _ncnn_net(module: Any, converter: str, network: str, x: Tensor) -> Any:
+    """The network in ncnn's format, for pictures of that shape."""
+    with tempfile.TemporaryDirectory() as folder:
+        torch.jit.trace(define_network(_family(network), weights_of(network)), x).save(f"{folder}/net.pt")  # type: ignore[no-untyped-call]
+        shape = f"inputshape=[{','.join(map(str, x.shape))}]"
+        subprocess.run([converter, "net.pt", shape, "fp16=0"], cwd=folder, check=True, capture_output=True, timeout=600)
+        net = module.Net()
+        net.opt.num_threads = cpu_count()
+        net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
+        net.load_param(f"{folder}/net.ncnn.param")
+        net.load_model(f"{folder}/net.ncnn.bin")
+        return net
+
+
 def _whole_picture(net: Net, network: str) -> Net:
     return net if network == "animegan2" else Redrawn(net)
 
@@ -127,7 +174,8 @@ CONTENDERS: dict[str, Make] = {
     "traced 16 bits": traced_16,
     "torch.compile": compiled,
     "ONNX Runtime fp32": onnx_runtime,
-    "OpenVINO 16 bits": openvino,
+    "OpenVINO": openvino,
+    "ncnn fp32": ncnn,
 }
 
 
@@ -149,9 +197,12 @@ def _onnx(network: str) -> bytes:
     _package("onnx")
     from animegan_cli.weights.onnx_models import onnx_model  # noqa: PLC0415 - an optional package
 
-    family = network.partition("_")[0]
-    data: bytes = onnx_model(family, load_weights(weights_of(network)), {}, "").SerializeToString()
+    data: bytes = onnx_model(_family(network), load_weights(weights_of(network)), {}, "").SerializeToString()
     return data
+
+
+def _family(network: str) -> str:
+    return network.partition("_")[0]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -176,7 +227,7 @@ def compare(device: str, network: str, sizes: Sequence[Size], rounds: int) -> li
     workers: dict[str, ProcessPoolExecutor] = {}
     setup: dict[str, float] = {}
     missing: dict[str, str] = {}
-    seconds: dict[tuple[str, Size], list[float]] = {(name, size): [] for name in CONTENDERS for size in sizes}
+    times: dict[tuple[str, Size], list[Times]] = {(name, size): [] for name in CONTENDERS for size in sizes}
     try:
         for name in CONTENDERS:
             print(f"{device}: {name}, set-up ...", flush=True)
@@ -194,29 +245,33 @@ def compare(device: str, network: str, sizes: Sequence[Size], rounds: int) -> li
             print(f"{device}: round {number} of {rounds}", flush=True)
             for size in sizes:
                 for name in setup:
-                    seconds[name, size].append(workers[name].submit(_draw, size).result())
+                    times[name, size].append(workers[name].submit(_draw, size).result())
     finally:
         for worker in workers.values():
             worker.shutdown()
     ours = next(iter(CONTENDERS))
     return [
-        _row(device, name, size, seconds[name, size], seconds[ours, size], setup.get(name), missing.get(name))
+        _row(device, name, size, times[name, size], times[ours, size], setup.get(name), missing.get(name))
         for size in sizes
         for name in CONTENDERS
     ]
 
 
 def _row(
-    device: str, name: str, size: Size, taken: list[float], ours: list[float], setup: float | None, missing: str | None
+    device: str, name: str, size: Size, taken: list[Times], ours: list[Times], setup: float | None, missing: str | None
 ) -> dict[str, Any]:
     figures: dict[str, float] = {}
     if taken:
-        figures = {"seconds": statistics.median(taken), "seconds_min": min(taken), "seconds_max": max(taken)}
+        wall = [times.wall for times in taken]
+        figures = {"seconds": statistics.median(wall), "seconds_min": min(wall), "seconds_max": max(wall)}
+        figures |= {"cpu_seconds": statistics.median(times.cpu for times in taken)}
     if taken and ours:
-        ratios = [one / other for one, other in zip(taken, ours, strict=True)]
-        median = statistics.median(taken) / statistics.median(ours)
+        one, other = ([times.cpu if device == "cpu" else times.wall for times in each] for each in (taken, ours))
+        ratios = [first / second for first, second in zip(one, other, strict=True)]
+        median = statistics.median(one) / statistics.median(other)
         figures |= {"ratio": median, "ratio_min": min(ratios), "ratio_max": max(ratios)}
-    none = dict.fromkeys(("seconds", "seconds_min", "seconds_max", "ratio", "ratio_min", "ratio_max"))
+    names = ("seconds", "seconds_min", "seconds_max", "cpu_seconds", "ratio", "ratio_min", "ratio_max")
+    none: dict[str, float | None] = dict.fromkeys(names)
     said = {"setup_seconds": setup, "not_measured": missing}
     return {"contender": name, "device": device, "size": "x".join(map(str, size)), **none, **figures, **said}
 
@@ -241,8 +296,10 @@ def _set_up(name: str, device_name: str, network: str, sizes: Sequence[Size]) ->
     return time.perf_counter() - start
 
 
-def _draw(size: Size) -> float:
-    return fresh.timed(_drawn[size], _device[0])
+def _draw(size: Size) -> Times:
+    cpu = time.process_time()
+    wall = fresh.timed(_drawn[size], _device[0])
+    return Times(wall, time.process_time() - cpu)
 
 
 def _size(text: str) -> Size:
