@@ -215,12 +215,28 @@ def _side(row: Result) -> int:
     return int(width) if width == height else 0
 
 
+def multiplications(stored: Result) -> Figure:
+    """Each layer of AnimeGANv2's generator: what it multiplies, and what is left by minimal filtering."""
+    rows = [row for row in stored["layers"] if row["network"] == "animegan2" and row["layer"] != "all"][::-1]
+    figure = Figure(figsize=(7, 5.6), layout="constrained")
+    plot = figure.subplots()
+    places = range(len(rows))
+    plot.barh(places, [row["direct"] / 1000 for row in rows], color="#d5d8dd", label="as defined")
+    plot.barh(places, [row["filtered"] / 1000 for row in rows], height=0.5, color=OURS, label="with minimal filtering")
+    plot.set_yticks(places, [row["layer"] for row in rows])
+    plot.tick_params(axis="y", length=0)
+    plot.set_xlabel(f"Multiplications at {stored['side_px']}×{stored['side_px']} px, thousand million")
+    plot.legend(frameon=False, loc="upper right")
+    return figure
+
+
 PLOTS: dict[str, Callable[[Result], Figure]] = {
     "ablation": ablation,
     "memory": memory,
     "day": day,
     "monitoring": monitoring,
     "soak": soak,
+    "multiplications": multiplications,
 }
 
 

@@ -116,12 +116,17 @@ def test_looks_take_the_time_that_is_promised() -> None:
     assert rows["cel"]["finish_share"] <= 0.15
 
 
-@pytest.mark.xfail(
-    strict=True, reason="0.134: `classic` takes half its former time since its convolutions are filtered"
-)
 def test_the_fast_network_takes_the_time_that_is_promised() -> None:
     rows = {row["look"]: row for row in stored("style")["looks"]}
     assert rows["cel fast"]["cpu_ratio"] <= 0.12
+
+
+def test_classic_keeps_a_sheets_lightness_and_leaves_ordinary_photographs() -> None:
+    rows = {row["sent"]: row for row in stored("style")["tones"]}
+    assert abs(rows["a sheet of 255"]["photo"] - 255) < 15
+    assert abs(rows["a sheet of 128"]["photo"] - 128) < 30
+    assert rows["at night"]["photo"] < 0.8 * rows["at night"]["style"]
+    assert rows["the photographs"]["changed"] < 2
 
 
 def test_ink_has_no_chroma_on_photographs() -> None:

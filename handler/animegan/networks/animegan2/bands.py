@@ -84,11 +84,15 @@ def _conv(tensors: Mapping[str, Tensor], layer: Layer, dtype: torch.dtype, *, on
     return stock
 
 
+def is_filtered(layer: Layer) -> bool:
+    """Return whether the layer's convolution is one that minimal filtering makes of fewer multiplications."""
+    return layer.stride == layer.groups == 1 and layer.kernel in convolutions.SIDES and layer.source != "pixels"
+
+
 def _compiled_conv(layer: Layer, weight: Tensor, bias: Tensor | None) -> Conv | None:
-    """Return the convolution in fewer multiplications, where it is dense, of stride 1 and compiled for this CPU."""
+    """Return the convolution in fewer multiplications, where there are such and it is compiled for this CPU."""
     compiled = native.best()
-    dense = layer.stride == layer.groups == 1 and layer.kernel in convolutions.SIDES and layer.source != "pixels"
-    if compiled is None or not dense or weight.dtype != torch.float32:
+    if compiled is None or not is_filtered(layer) or weight.dtype != torch.float32:
         return None
     convolve = compiled.convolutions.conv
     packed = compiled.convolutions.pack(weight)
