@@ -117,7 +117,10 @@ def stylize(
     ],
     style: Annotated[str, typer.Option(help="A style's id; `animegan styles` lists them.")] = "",
     max_side: Annotated[
-        str, typer.Option(metavar="PX", help="Limit on the longest side; a larger photo is fitted.")
+        str, typer.Option(metavar="PX|original", help="Limit on the longest side; a larger photo is fitted.")
+    ] = "",
+    max_pixels: Annotated[
+        str, typer.Option(metavar="N", help="Limit on the pixels in place of it, which keeps long photos wide.")
     ] = "",
     format: Annotated[str, typer.Option(help="In a folder: jpeg, png, webp, or auto (JPEG, PNG with alpha).")] = "",
     quality: Annotated[
@@ -149,6 +152,7 @@ def stylize(
     options = {
         "style": style,
         "max_side": max_side,
+        "max_pixels": max_pixels,
         "quality": quality,
         "detail": detail,
         "strength": strength,
@@ -337,7 +341,10 @@ def profile_picture(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", exists=True, dir_okay=False, help="A photo.")],
     style: Annotated[str, typer.Option(help="A style's id; `animegan styles` lists them.")] = "",
     max_side: Annotated[
-        str, typer.Option(metavar="PX", help="Limit on the longest side; a larger photo is fitted.")
+        str, typer.Option(metavar="PX|original", help="Limit on the longest side; a larger photo is fitted.")
+    ] = "",
+    max_pixels: Annotated[
+        str, typer.Option(metavar="N", help="Limit on the pixels in place of it, which keeps long photos wide.")
     ] = "",
     quality: Annotated[
         str, typer.Option(metavar="1-100|fast", help="Of JPEG and WebP; fast: drawn by the small network, softer.")
@@ -353,7 +360,7 @@ def profile_picture(
     """Show where the time and the memory of one picture go, by phase, on the server's own settings."""
     from animegan_cli import profile as work  # noqa: PLC0415
 
-    options = {"style": style, "max_side": max_side, "quality": quality}
+    options = {"style": style, "max_side": max_side, "max_pixels": max_pixels, "quality": quality}
     result = work.profile(image, options, trace=trace, snapshot=snapshot)
     console = screen()
     console.print(work.summary(result))

@@ -14,6 +14,7 @@ from typing import Protocol
 import requests
 
 from animegan.errors import AnimeganError, BadOption, InternalError
+from animegan.options import FAST, ORIGINAL
 from animegan.picture.images import Encoded
 from animegan.report import Report
 from animegan_cli.language import language
@@ -215,9 +216,10 @@ def _draw_through(client: Client, tasks: Sequence[Task], options: Mapping[str, s
     answers = client.stylize_folder(
         tasks_of,
         style=options["style"] or None,
-        max_side=_number(options, "max_side"),
+        max_side=ORIGINAL if options["max_side"] == ORIGINAL else _number(options, "max_side"),
+        max_pixels=_number(options, "max_pixels"),
         format=tasks[0].format.replace("jpg", "jpeg") or None,  # a plan's tasks have one format
-        quality="fast" if options["quality"] == "fast" else _number(options, "quality"),
+        quality=FAST if options["quality"] == FAST else _number(options, "quality"),
         detail=options["detail"] or None,
         strength=_share(options, "strength"),
         color=options["color"] or None,

@@ -95,6 +95,7 @@ class FakeJob:
             "license": "CC-BY-SA-4.0",
             "noncommercial": False,
             "max_side": int(self.fields.get("max_side", 1024)),
+            "max_pixels": None,
             "format": self.fields.get("format", "auto"),
             "quality": int(self.fields.get("quality", 92)),
             "fast": False,

@@ -239,13 +239,19 @@ def test_the_options_are_those_of_a_request() -> None:
     assert defaults == {
         "style": settings.style,
         "max_side": str(settings.max_side_px),
+        "max_pixels": str(settings.max_side_px**2),
         "format": settings.format,
         "quality": str(settings.quality),
         "detail": Wish().detail,
         "strength": f"{Wish().strength:g}",
         "color": Wish().color,
     }
-    for name, least, most in (("max_side", SMALLEST_SIDE_PX, settings.max_side_ceiling_px), ("quality", 1, 100)):
+    ceiling = settings.max_side_ceiling_px
+    for name, least, most in (
+        ("max_side", SMALLEST_SIDE_PX, ceiling),
+        ("max_pixels", SMALLEST_SIDE_PX**2, ceiling**2),
+        ("quality", 1, 100),
+    ):
         assert re.findall(r"\d+", rows[name][2]) == [str(least), str(most)]
         for value in (least, most):
             options.parse({name: str(value)}, settings)
@@ -257,6 +263,7 @@ def test_the_options_are_those_of_a_request() -> None:
         for choice in get_args(choices):
             options.parse({name: choice}, settings)
     assert options.parse({"quality": "fast"}, settings).fast
+    assert options.parse({"max_side": "original"}, settings).max_side is None
 
 
 def test_the_response_headers_are_the_reports() -> None:

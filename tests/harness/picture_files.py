@@ -37,7 +37,7 @@ PHOTOS = HANDLER.parent / "docs" / "photos"
 needs_avif = pytest.mark.skipif("AVIF" not in HEADERS, reason="this Pillow has no AVIF")
 
 
-def load(data: bytes, max_side: int = 1024, limits: Limits = LIMITS) -> Picture:
+def load(data: bytes, max_side: int | None = 1024, limits: Limits = LIMITS) -> Picture:
     return decode(data, max_side=max_side, limits=limits)
 
 
