@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.profiler import record_function
 
 from animegan.drawing import Drawing, LookPlan, Photo
-from animegan.errors import BadOption, PictureTooLarge
-from animegan.looks import look_of
+from animegan.errors import PictureTooLarge
+from animegan.looks import check_style, look_of
 from animegan.networks import graphs
 from animegan.networks.families import load_network
 from animegan.networks.plan import choose
@@ -101,21 +101,15 @@ class Stylizer:
         self.memory_mb = memory_mb
         self.wish = Wish(detail, strength, color)
         look = look_of(self.style)
-        if fast and not self.style.fast:
-            raise BadOption(f"The style {style!r} has no fast network. Leave quality=fast out.", option="quality")
+        check_style(self.style, look, detail, fast=fast)
         network = load_network(look.network, self.style, self.device, self.precision, fast=fast)
         self._drawing = Drawing(look, network, self.device, DTYPES[self.precision].itemsize)
-        self.check(self.wish)
         if warmup_px:
             self._warm_up(warmup_px)
 
     def check(self, wish: Wish) -> None:
         """Raise `BadOption` for what this style can't do."""
-        if wish.detail != "auto" and self._drawing.look.detail is None:
-            raise BadOption(
-                f"detail={wish.detail!r}: the style {self.style.id!r} draws a photo at its own size. Use detail=auto.",
-                option="detail",
-            )
+        check_style(self.style, self._drawing.look, wish.detail)
 
     def stylize(self, image: Image.Image) -> Image.Image:
         """Draw one picture of any mode: RGB, or RGBA where it has transparency; a larger one is fitted to the limits.

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,14 +15,13 @@ from rich.console import Console
 from animegan import __version__
 from animegan.errors import AnimeganError, BadOption
 from animegan.looks import look_of
-from animegan.report import notes
 from animegan.styles import bundled_styles, get_style
 from animegan.styles import styles as all_styles
 from animegan_cli import gateway, keys, recipes, workers
 from animegan_cli.checkout import ARCHIVE
 from animegan_cli.language import language
 from animegan_cli.roles import become, require
-from animegan_cli.screen import screen
+from animegan_cli.screen import plain, screen
 
 if TYPE_CHECKING:
     from animegan.styles import Style
@@ -54,16 +52,11 @@ def main() -> None:
         finally:
             sys.stdout.flush()
     except AnimeganError as error:
-        print(f"animegan: {_plain(error.detail)}", file=sys.stderr)
+        print(f"animegan: {plain(error.detail)}", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains as it ends
         sys.exit(1)
-
-
-def _plain(text: str) -> str:
-    """One line with nothing in it that steers a terminal: the text may quote a file."""
-    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
 
 def _say(line: str) -> None:
@@ -108,11 +101,16 @@ def agent(context: typer.Context) -> None:
 
 @app.command()
 def stylize(
-    inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Photos, and folders of photos.")],
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="IN...", help="Photos, and folders of photos; -: standard input.")
+    ],
     out: Annotated[
         Path,
         typer.Option(
-            "--out", "-o", metavar="OUT", help="A file for one photo (its ending is the format), else a folder."
+            "--out",
+            "-o",
+            metavar="OUT",
+            help="A file for one photo (its ending is the format), else a folder; -: standard output.",
         ),
     ],
     style: Annotated[str, typer.Option(help="A style's id; `animegan styles` lists them.")] = "",
@@ -131,6 +129,12 @@ def stylize(
     ] = "",
     strength: Annotated[str, typer.Option(metavar="0-1", help="0 is the photo, 1 the drawing.")] = "",
     color: Annotated[str, typer.Option(metavar="style|photo", help="The style's colours, or the photo's.")] = "",
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where it is drawn here.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Draw also what is done already.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on drawing what comes into the folders.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a report, FILE.json, and a contact sheet, FILE.html.")
+    ] = None,
     server: Annotated[
         str, typer.Option(metavar="URL", help="Draw through this server, for example http://127.0.0.1:8000.")
     ] = "",
@@ -138,17 +142,9 @@ def stylize(
         str, typer.Option(metavar="KEY", envvar="ANIMEGAN_KEY", help="The server's API key, where it wants one.")
     ] = "",
 ) -> None:
-    """Draw photos as anime pictures. What is there already, and newer than its photo, is skipped."""
-    from animegan_cli import stylize as work  # noqa: PLC0415
+    """Draw photos as anime pictures. In a folder, what was drawn with the same options is skipped."""
+    from animegan_cli.stylize.command import Failures, Request, run  # noqa: PLC0415
 
-    tasks = work.plan(inputs, out, format)
-    due = [task for task in tasks if not task.done()]
-    if len(due) < len(tasks):
-        done = len(tasks) - len(due)
-        print(f"{done} of {len(tasks)} are done already; delete them to have them drawn again.", flush=True)
-    if not due:
-        return
-    engine = work.remote_engine(server, key) if server else work.local_engine()
     options = {
         "style": style,
         "max_side": max_side,
@@ -158,25 +154,13 @@ def stylize(
         "strength": strength,
         "color": color,
     }
-    failures: dict[work.Task, AnimeganError] = {}
-    from rich.progress import track  # noqa: PLC0415
-
-    console = Console(stderr=True, markup=False, highlight=False)
-    with closing(work.draw(due, engine, options)) as outcomes:
-        for outcome in track(outcomes, "Drawing", len(due), console=console, transient=True, disable=len(due) == 1):
-            if outcome.error:
-                failures[outcome.task] = outcome.error
-            elif outcome.drawn:
-                output, report = outcome.drawn
-                said = ", ".join(notes(report, language()))
-                console.print(f"{outcome.task.source} -> {output}" + (f" ({said})" if said else ""), soft_wrap=True)
-    if failures and len(tasks) == 1:
-        raise next(iter(failures.values()))
-    if failures:
-        for task in filter(failures.__contains__, due):
-            print(_plain(f"{task.source}: {failures[task].detail}"), file=sys.stderr)
-        print(f"animegan: {len(failures)} of {len(due)} failed, listed above.", file=sys.stderr)
-        raise typer.Exit(1)
+    try:
+        run(Request(inputs, out, options, format, server, key, device, force, watch, report))
+    except Failures as failures:
+        for task, error in failures.errors:
+            print(plain(f"{task.source}: {error.detail}"), file=sys.stderr)
+        print(f"animegan: {failures}", file=sys.stderr)
+        raise typer.Exit(1) from None
 
 
 @app.command()
