@@ -26,6 +26,7 @@ from animegan.settings import SMALLEST_SIDE_PX, Color, DetailOption, Format, Set
 from animegan_cli import contact_sheet
 from animegan_cli.main import app
 from animegan_cli.serving.torchserve import MODEL, address, read_properties
+from animegan_cli.stylize.tasks import SUFFIXES
 from animegan_cli.weights.export import export
 from animegan_gateway.http import routes, uploads
 from animegan_gateway.settings import Settings as GatewaySettings
@@ -85,7 +86,7 @@ def test_the_command_has_these_options(line: str, folder: Path) -> None:
     ):  # the others load or fetch more
         before = set(folder.rglob("*"))
         app(shlex.split(line)[1:], standalone_mode=False)
-        made = [file for file in set(folder.rglob("*")) - before if file.is_file()]
+        made = [file for file in set(folder.rglob("*")) - before if file.suffix in SUFFIXES]
         assert len(made) == {"styles": 0, "stylize": 1 if "photos" not in arguments else 2}[name]
         for file in made:
             with Image.open(file) as drawn:
