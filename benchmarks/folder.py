@@ -1,7 +1,7 @@
 """A folder of mixed photos through `animegan stylize`, killed at a random moment and run again.
 
-`scripts/benchmark folder [--photos N] [--max-side PX]` (200 photos, 512 px, detail bold). The photos are cut from those of
-`docs/photos`, up to 1200 px, as JPEG, HEIC, PNG, WebP, TIFF and AVIF. `generator_share` is that of the second run:
+`scripts/benchmark folder [--photos N] [--max-side PX]` (200 photos, 512 px, detail bold). The photos are cut from those
+of `docs/photos`, up to 1200 px, as JPEG, HEIC, PNG, WebP, TIFF and AVIF. `generator_share` is that of the second run:
 the seconds in which pictures were drawn over all seconds, from the start of the process.
 """
 

@@ -21,7 +21,7 @@ from animegan.picture import colour
 from animegan.picture.colour import Colour
 from animegan.picture.headers import HEADERS, Header, essence, inspect
 from animegan.picture.pillow_guard import guarded
-from animegan.picture.pixels import GAP, Picture, Scale, Shrink, pillow_lanczos, to_picture
+from animegan.picture.pixels import GAP, Picture, Scale, Shrink, coloured, pillow_lanczos, to_picture
 from animegan.picture.sizes import Limits, Size, check_size, fit, fit_or_refuse, px
 from animegan.settings import Format
 
@@ -80,14 +80,17 @@ def decode(
         needed = essence(data, header)
     with guarded(header.format), Image.open(BytesIO(needed), formats=[header.format]) as image:
         image.info.pop("xmp", None)  # by which Pillow turns a TIFF, and no browser a picture
-        original, size = image.size, fit_or_refuse(image.size, max_side, max_pixels, limits)
+        original = image.width // header.interleaved, image.height
+        size = fit_or_refuse(original, max_side, max_pixels, limits)
         draft = image.draft(None, (GAP * size[0], GAP * size[1]))
-        check_size(image.size, limits)  # Pillow's reading of the header, by which it is about to allocate
+        # Pillow's reading of the header, by which it is about to allocate
+        check_size((image.width // header.interleaved, image.height), limits)
         with gate(image.width * image.height * DECODED_BYTES[header.format] + header.held_bytes):
             image.load()
             box = draft[1] if draft else (0, 0, *original)
             said = _colour(image, header, data)
-            picture = to_picture(image, box, original, size, header.frames, scale, said, shrink)
+            loaded = image if header.interleaved == 1 else coloured(image, header.interleaved, header.orientation)
+            picture = to_picture(loaded, box, original, size, header.frames, scale, said, shrink)
             return replace(picture, flaws=header.flaws)
 
 
