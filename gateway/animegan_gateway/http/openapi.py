@@ -96,7 +96,7 @@ FORM = {
                         IMAGE: {
                             "type": "string",
                             "contentMediaType": "application/octet-stream",
-                            "description": "JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP, TIFF, JPEG 2000, ICO, PBM, PGM or PPM.",
+                            "description": "JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP, TIFF, JPEG 2000, ICO, PGM or PPM.",
                         },
                         "style": {
                             "type": "string",
