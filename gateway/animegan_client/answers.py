@@ -43,7 +43,8 @@ class Job:
     style: str
     license: str
     noncommercial: bool
-    max_side: int
+    max_side: int | None
+    max_pixels: int | None
     format: str
     quality: int
     fast: bool

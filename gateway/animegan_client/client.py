@@ -28,14 +28,15 @@ Source = str | PathLike[str] | bytes | BinaryIO
 class Options(TypedDict, total=False):
     """How to draw; what is left out or None, the server decides.
 
-    `style` is a style's id, `max_side` the limit on the longest side in px, `format` one of auto, jpeg, png and webp,
-    `quality` of JPEG and WebP from 1 to 100, or "fast" for the small network. `detail` is auto, bold, medium or fine,
-    `strength` from 0 (the photo) to 1 (the drawing), `color` style or photo, `tone` auto, style or
-    photo.
+    `style` is a style's id, `max_side` the limit on the longest side in px or "original", `max_pixels` that on the
+    pixels in place of it (with both: of a photo more than twice as long as it is wide), `format` one of auto, jpeg, png
+    and webp, `quality` of JPEG and WebP from 1 to 100, or "fast" for the small network. `detail` is auto, bold, medium
+    or fine, `strength` from 0 (the photo) to 1 (the drawing), `color` style or photo, `tone` auto, style or photo.
     """
 
     style: str | None
-    max_side: int | None
+    max_side: int | Literal["original"] | None
+    max_pixels: int | None
     format: str | None
     quality: int | Literal["fast"] | None
     detail: str | None
@@ -104,7 +105,8 @@ class Client:
         source: Source,
         *,
         style: str | None = None,
-        max_side: int | None = None,
+        max_side: int | Literal["original"] | None = None,
+        max_pixels: int | None = None,
         format: str | None = None,
         quality: int | Literal["fast"] | None = None,
         detail: str | None = None,
@@ -119,6 +121,7 @@ class Client:
         options = {
             "style": style,
             "max_side": max_side,
+            "max_pixels": max_pixels,
             "format": format,
             "quality": quality,
             "detail": detail,

@@ -18,7 +18,10 @@ from animegan_client.errors import ClientError
 if TYPE_CHECKING:
     from animegan_client.client import Client
 
-SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".heic", ".heif", ".hif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"}
+    | {".mpo", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
 Sources = str | PathLike[str] | Iterable[str | PathLike[str]]
 
 

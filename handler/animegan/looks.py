@@ -21,7 +21,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from animegan.errors import BadLook
+from animegan.errors import BadLook, BadOption
+from animegan.settings import DetailOption
 from animegan.styles import Style, bundled_dir, recipe_file
 
 Tint = Annotated[float, Field(ge=-0.1, le=0.1)]
@@ -178,6 +179,17 @@ class Look(Table):
         if (self.detail is not None) != (self.network == "redraw"):
             raise ValueError("the table [detail] belongs to the network `redraw`, and to it alone")
         return self
+
+
+def check_style(style: Style, look: Look, detail: DetailOption, *, fast: bool = False) -> None:
+    """Raise `BadOption` for what the style, whose look it is, can't do."""
+    if fast and not style.fast:
+        raise BadOption(f"The style {style.id!r} has no fast network. Leave quality=fast out.", option="quality")
+    if detail != "auto" and look.detail is None:
+        raise BadOption(
+            f"detail={detail!r}: the style {style.id!r} draws a photo at its own size. Use detail=auto.",
+            option="detail",
+        )
 
 
 def look_of(style: Style) -> Look:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast, get_args
+from typing import Literal, cast, get_args
 
 from animegan.errors import BadOption
 from animegan.settings import SMALLEST_SIDE_PX, Color, DetailOption, Format, Settings, Tone
 
-NAMES = ("style", "max_side", "format", "quality", "detail", "strength", "color", "tone")
-FAST = "fast"  # as `quality`
+NAMES = ("style", "max_side", "max_pixels", "format", "quality", "detail", "strength", "color", "tone")
+FAST: Literal["fast"] = "fast"  # as `quality`
+ORIGINAL: Literal["original"] = "original"  # as `max_side`
 MOST_CHARACTERS = 100  # of an option: an answer quotes it
 
 
@@ -33,13 +34,14 @@ class Wish:
 
 @dataclass(frozen=True)
 class Options:
-    """One request's options, checked: `max_side` in px, `quality` from 1 to 100 (JPEG and WebP).
+    """One request's options, checked: `quality` from 1 to 100 (JPEG and WebP), the limits as `sizes.fit` takes them.
 
     `fast`: drawn by the small network, which `quality=fast` asks for. `wish`: what else.
     """
 
     style: str
-    max_side: int
+    max_side: int | None
+    max_pixels: int | None
     format: Format
     quality: int
     fast: bool = False
@@ -62,9 +64,11 @@ def parse(raw: Mapping[str, str], settings: Settings) -> Options:
                 option=name,
             )
     fast = raw.get("quality", "").strip().lower() == FAST
+    max_side, max_pixels = _limits(raw, settings)
     return Options(
         style=raw.get("style", "").strip() or settings.style,
-        max_side=_integer(raw, "max_side", settings.max_side_px, SMALLEST_SIDE_PX, settings.max_side_ceiling_px),
+        max_side=max_side,
+        max_pixels=max_pixels,
         format=cast(Format, _choice(raw, "format", settings.format, get_args(Format), {"jpg": "jpeg"})),
         quality=settings.quality if fast else _integer(raw, "quality", settings.quality, 1, 100, f", or {FAST}"),
         fast=fast,
@@ -75,6 +79,18 @@ def parse(raw: Mapping[str, str], settings: Settings) -> Options:
             tone=cast(Tone, _choice(raw, "tone", "auto", get_args(Tone))),
         ),
     )
+
+
+def _limits(raw: Mapping[str, str], settings: Settings) -> tuple[int | None, int | None]:
+    """`max_side` and `max_pixels`: those that are there, or the settings' for both; `original` is no limit."""
+    ceiling = settings.max_side_ceiling_px
+    original = raw.get("max_side", "").strip().lower() == ORIGINAL
+    has_side, has_pixels = (bool(raw.get(name, "").strip()) for name in ("max_side", "max_pixels"))
+    if not has_side and not has_pixels:
+        return settings.max_side_px, settings.max_side_px**2
+    side = None if original else _integer(raw, "max_side", 0, SMALLEST_SIDE_PX, ceiling, f", or {ORIGINAL}")
+    pixels = _integer(raw, "max_pixels", 0, SMALLEST_SIDE_PX**2, ceiling**2)
+    return side or None, pixels or None
 
 
 def _integer(raw: Mapping[str, str], name: str, default: int, least: int, most: int, or_word: str = "") -> int:

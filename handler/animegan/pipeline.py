@@ -65,7 +65,9 @@ class Pipeline:
         self.settings = settings
         self.device = pick_device(settings.device, gpu)
         self.limits = images.Limits(
-            max_bytes=settings.max_upload_mb * 2**20, max_pixels=settings.max_pixels_mpx * 1_000_000
+            max_bytes=settings.max_upload_mb * 2**20,
+            max_pixels=settings.max_pixels_mpx * 1_000_000,
+            max_drawn_pixels=settings.max_side_ceiling_px**2,
         )
         self.cleaner = memory.Cleaner(settings.cleanup, settings.cleanup_watermark_mb, self.device)
         on_gpu = self.device.type == "cuda"
@@ -136,14 +138,17 @@ class Pipeline:
     def _decode(self, item: Item, data: bytes) -> None:
         with _phase("decode", [item]):
             assert item.options
-            item.picture = images.decode(
+            picture = images.decode(
                 data,
                 max_side=item.options.max_side,
+                max_pixels=item.options.max_pixels,
                 limits=self.limits,
                 scale=self._scale,
                 gate=self._decoding,
                 shrink=self._stylizer(item.options).shrink(item.options.wish),
             )
+            images.check_side(picture.rgb.size, images.chosen_format(item.options.format, picture.alpha))
+            item.picture = picture
 
     @contextmanager
     def _decoding(self, need_bytes: int) -> Iterator[None]:

@@ -118,12 +118,14 @@ class Settings(Rows):
     max_side_px: int = Field(
         MAX_SIDE_PX,
         ge=SMALLEST_SIDE_PX,
-        description="Longest side of a picture whose request sets no `max_side`; a larger one is fitted.",
+        description="Longest side of a picture whose request sets no limit; a larger one is fitted. One more than "
+        "twice as long as it is wide may have as many pixels as a square of this side.",
     )
     max_side_ceiling_px: int = Field(
         8192,
         ge=SMALLEST_SIDE_PX,
-        description="Largest `max_side` that a request may ask for: time grows with its square.",
+        description="Largest `max_side` that a request may ask for: time grows with its square, which is the most "
+        "pixels that are drawn.",
     )
     memory_mb: int = Field(
         0,

@@ -6,6 +6,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from PIL import Image
@@ -13,10 +14,10 @@ from torch import Tensor
 from torch.profiler import record_function
 
 from animegan.drawing import Drawing, LookPlan, Photo
-from animegan.errors import BadOption, PictureTooLarge
+from animegan.errors import PictureTooLarge
 from animegan.finish.chain import shrink
 from animegan.finish.tone import Curve, measure_curve, typical_photo
-from animegan.looks import look_of
+from animegan.looks import check_style, look_of
 from animegan.networks import graphs
 from animegan.networks.families import load_network
 from animegan.networks.plan import choose
@@ -62,7 +63,10 @@ class Stylizer:
 
     `device` is auto (CUDA where there is a GPU), cpu or cuda, `gpu` the index of the GPU. `precision` is auto (fp16 on
     CUDA, bf16 on a CPU with AMX or AVX512-BF16, else fp32), fp32, fp16 (CUDA only) or bf16. `max_side` is the limit on
-    the longest side in px. `memory_mb` is the memory, in MiB, that drawing may take above the weights; 0: what is free,
+    the longest side in px, or "original", which is none; `max_pixels` that on the pixels of a picture more than twice
+    as long as it is wide, or of any picture if it stands alone. Without both they are 1024 and its square.
+
+    `memory_mb` is the memory, in MiB, that drawing may take above the weights; 0: what is free,
     less a reserve (see `budget`). At construction it draws a square of `warmup_px` px (0: none) so that the first
     picture does not wait for what PyTorch sets up late.
 
@@ -81,7 +85,8 @@ class Stylizer:
         *,
         device: Device = "auto",
         precision: Precision = "auto",
-        max_side: int = MAX_SIDE_PX,
+        max_side: int | Literal["original"] | None = None,
+        max_pixels: int | None = None,
         memory_mb: int = 0,
         gpu: int | None = None,
         warmup_px: int = WARMUP_PX,
@@ -94,32 +99,31 @@ class Stylizer:
         self.style = get_style(style)
         self.device = pick_device(device, gpu)
         self.precision = pick_precision(precision, self.device)
-        self.max_side = max_side
+        if max_side is None and max_pixels is None:
+            max_side, max_pixels = MAX_SIDE_PX, MAX_SIDE_PX**2
+        self.max_side = None if max_side == "original" else max_side
+        self.max_pixels = max_pixels
         self.memory_mb = memory_mb
         self.wish = Wish(detail, strength, color, tone)
         look = look_of(self.style)
-        if fast and not self.style.fast:
-            raise BadOption(f"The style {style!r} has no fast network. Leave quality=fast out.", option="quality")
+        check_style(self.style, look, detail, fast=fast)
         network = load_network(look.network, self.style, self.device, self.precision, fast=fast)
         self._drawing = Drawing(look, network, self.device, DTYPES[self.precision].itemsize)
-        self.check(self.wish)
         if warmup_px:
             self._warm_up(warmup_px)
 
     def check(self, wish: Wish) -> None:
         """Raise `BadOption` for what this style can't do."""
-        if wish.detail != "auto" and self._drawing.look.detail is None:
-            raise BadOption(
-                f"detail={wish.detail!r}: the style {self.style.id!r} draws a photo at its own size. Use detail=auto.",
-                option="detail",
-            )
+        check_style(self.style, self._drawing.look, wish.detail)
 
     def stylize(self, image: Image.Image) -> Image.Image:
-        """Draw one picture of any mode: RGB, or RGBA where it has transparency; longest side at most `max_side`.
+        """Draw one picture of any mode: RGB, or RGBA where it has transparency; a larger one is fitted to the limits.
 
         Raises `PictureTooSmall` where a side, as given or as fitted, is under 16 px, and `PictureTooLarge`.
         """
-        picture = images.prepare(image, max_side=self.max_side, shrink=self.shrink(self.wish))
+        picture = images.prepare(
+            image, max_side=self.max_side, max_pixels=self.max_pixels, shrink=self.shrink(self.wish)
+        )
         drawing = self.run([Photo(picture.rgb, picture.small)]).picture(0)
         if picture.alpha:
             drawing.putalpha(picture.alpha)

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,14 +15,13 @@ from rich.console import Console
 from animegan import __version__
 from animegan.errors import AnimeganError, BadOption
 from animegan.looks import look_of
-from animegan.report import notes
 from animegan.styles import bundled_styles, get_style
 from animegan.styles import styles as all_styles
 from animegan_cli import gateway, keys, recipes, workers
 from animegan_cli.checkout import ARCHIVE
 from animegan_cli.language import language
 from animegan_cli.roles import become, require
-from animegan_cli.screen import screen
+from animegan_cli.screen import plain, screen
 
 if TYPE_CHECKING:
     from animegan.styles import Style
@@ -54,16 +52,11 @@ def main() -> None:
         finally:
             sys.stdout.flush()
     except AnimeganError as error:
-        print(f"animegan: {_plain(error.detail)}", file=sys.stderr)
+        print(f"animegan: {plain(error.detail)}", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains as it ends
         sys.exit(1)
-
-
-def _plain(text: str) -> str:
-    """One line with nothing in it that steers a terminal: the text may quote a file."""
-    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
 
 def _say(line: str) -> None:
@@ -108,16 +101,24 @@ def agent(context: typer.Context) -> None:
 
 @app.command()
 def stylize(
-    inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Photos, and folders of photos.")],
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="IN...", help="Photos, and folders of photos; -: standard input.")
+    ],
     out: Annotated[
         Path,
         typer.Option(
-            "--out", "-o", metavar="OUT", help="A file for one photo (its ending is the format), else a folder."
+            "--out",
+            "-o",
+            metavar="OUT",
+            help="A file for one photo (its ending is the format), else a folder; -: standard output.",
         ),
     ],
     style: Annotated[str, typer.Option(help="A style's id; `animegan styles` lists them.")] = "",
     max_side: Annotated[
-        str, typer.Option(metavar="PX", help="Limit on the longest side; a larger photo is fitted.")
+        str, typer.Option(metavar="PX|original", help="Limit on the longest side; a larger photo is fitted.")
+    ] = "",
+    max_pixels: Annotated[
+        str, typer.Option(metavar="N", help="Limit on the pixels in place of it, which keeps long photos wide.")
     ] = "",
     format: Annotated[str, typer.Option(help="In a folder: jpeg, png, webp, or auto (JPEG, PNG with alpha).")] = "",
     quality: Annotated[
@@ -131,6 +132,12 @@ def stylize(
     tone: Annotated[
         str, typer.Option(metavar="auto|style|photo", help="The style's light and dark, or the photo's.")
     ] = "",
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where it is drawn here.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Draw also what is done already.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on drawing what comes into the folders.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a report, FILE.json, and a contact sheet, FILE.html.")
+    ] = None,
     server: Annotated[
         str, typer.Option(metavar="URL", help="Draw through this server, for example http://127.0.0.1:8000.")
     ] = "",
@@ -138,45 +145,26 @@ def stylize(
         str, typer.Option(metavar="KEY", envvar="ANIMEGAN_KEY", help="The server's API key, where it wants one.")
     ] = "",
 ) -> None:
-    """Draw photos as anime pictures. What is there already, and newer than its photo, is skipped."""
-    from animegan_cli import stylize as work  # noqa: PLC0415
+    """Draw photos as anime pictures. In a folder, what was drawn with the same options is skipped."""
+    from animegan_cli.stylize.command import Failures, Request, run  # noqa: PLC0415
 
-    tasks = work.plan(inputs, out, format)
-    due = [task for task in tasks if not task.done()]
-    if len(due) < len(tasks):
-        done = len(tasks) - len(due)
-        print(f"{done} of {len(tasks)} are done already; delete them to have them drawn again.", flush=True)
-    if not due:
-        return
-    engine = work.remote_engine(server, key) if server else work.local_engine()
     options = {
         "style": style,
         "max_side": max_side,
+        "max_pixels": max_pixels,
         "quality": quality,
         "detail": detail,
         "strength": strength,
         "color": color,
         "tone": tone,
     }
-    failures: dict[work.Task, AnimeganError] = {}
-    from rich.progress import track  # noqa: PLC0415
-
-    console = Console(stderr=True, markup=False, highlight=False)
-    with closing(work.draw(due, engine, options)) as outcomes:
-        for outcome in track(outcomes, "Drawing", len(due), console=console, transient=True, disable=len(due) == 1):
-            if outcome.error:
-                failures[outcome.task] = outcome.error
-            elif outcome.drawn:
-                output, report = outcome.drawn
-                said = ", ".join(notes(report, language()))
-                console.print(f"{outcome.task.source} -> {output}" + (f" ({said})" if said else ""), soft_wrap=True)
-    if failures and len(tasks) == 1:
-        raise next(iter(failures.values()))
-    if failures:
-        for task in filter(failures.__contains__, due):
-            print(_plain(f"{task.source}: {failures[task].detail}"), file=sys.stderr)
-        print(f"animegan: {len(failures)} of {len(due)} failed, listed above.", file=sys.stderr)
-        raise typer.Exit(1)
+    try:
+        run(Request(inputs, out, options, format, server, key, device, force, watch, report))
+    except Failures as failures:
+        for task, error in failures.errors:
+            print(plain(f"{task.source}: {error.detail}"), file=sys.stderr)
+        print(f"animegan: {failures}", file=sys.stderr)
+        raise typer.Exit(1) from None
 
 
 @app.command()
@@ -341,7 +329,10 @@ def profile_picture(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", exists=True, dir_okay=False, help="A photo.")],
     style: Annotated[str, typer.Option(help="A style's id; `animegan styles` lists them.")] = "",
     max_side: Annotated[
-        str, typer.Option(metavar="PX", help="Limit on the longest side; a larger photo is fitted.")
+        str, typer.Option(metavar="PX|original", help="Limit on the longest side; a larger photo is fitted.")
+    ] = "",
+    max_pixels: Annotated[
+        str, typer.Option(metavar="N", help="Limit on the pixels in place of it, which keeps long photos wide.")
     ] = "",
     quality: Annotated[
         str, typer.Option(metavar="1-100|fast", help="Of JPEG and WebP; fast: drawn by the small network, softer.")
@@ -357,7 +348,7 @@ def profile_picture(
     """Show where the time and the memory of one picture go, by phase, on the server's own settings."""
     from animegan_cli import profile as work  # noqa: PLC0415
 
-    options = {"style": style, "max_side": max_side, "quality": quality}
+    options = {"style": style, "max_side": max_side, "max_pixels": max_pixels, "quality": quality}
     result = work.profile(image, options, trace=trace, snapshot=snapshot)
     console = screen()
     console.print(work.summary(result))

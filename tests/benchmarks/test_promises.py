@@ -14,6 +14,7 @@ from benchmarks import result
 GROWS_MIB = {"worker": 48, "java": 48, "gateway": 16, "agent": 8}  # at most, from after the warm-up to the end
 SOAK_S = 1800
 FUZZ_S = 60
+FUZZED = 100_000
 LIMIT_MIB = 2048
 OUTCOMES = {"picture", "bad_image", "unsupported_image", "too_large", "picture_too_small"}
 STATUSES = {
@@ -99,6 +100,9 @@ def test_hostile_files_end_in_a_picture_or_an_error_of_their_own() -> None:
     figures = stored("fuzz")
     assert figures["seconds"] >= FUZZ_S
     assert figures["outcomes"].keys() == OUTCOMES
+    assert figures["files"] >= FUZZED
+    assert figures["slowest_ms"] < 2000
+    assert figures["memory_mb"] < 64  # above what decoding each kind once takes; 4 million pixels take up to 100
 
 
 APART = 15  # of 255

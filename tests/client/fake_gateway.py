@@ -1,7 +1,7 @@
 """A small HTTP server that keeps the gateway's contract and draws nothing: real sockets, no model.
 
-What is handed in tells what becomes of it: a photo of `b"bad…"` is refused, one of `b"fails…"` becomes a job that
-fails, any other is done once the test lets it, its picture `b"anime of "` the photo.
+What is handed in tells what becomes of it: a photo that ends with `b"bad"` is refused, one with `b"fails"` becomes a
+job that fails, any other is done once the test lets it, its picture `b"anime of "` the photo.
 """
 
 from __future__ import annotations
@@ -95,6 +95,7 @@ class FakeJob:
             "license": "CC-BY-SA-4.0",
             "noncommercial": False,
             "max_side": int(self.fields.get("max_side", 1024)),
+            "max_pixels": None,
             "format": self.fields.get("format", "auto"),
             "quality": int(self.fields.get("quality", 92)),
             "fast": False,
@@ -208,7 +209,7 @@ class FakeGateway:
     # ---- What the handler calls, inside `changed` --------------------------------------------------------------------
 
     def submit(self, key: str, fields: dict[str, str], photo: bytes) -> FakeJob:
-        if photo.startswith(b"bad"):
+        if photo.endswith(b"bad"):
             error = BadImage("That is no picture.")
             raise Refusal(Reply(error.status, error.json(), {"Content-Type": "application/problem+json"}))
         job = self.jobs.get(self.by_key.get(key, ""))
@@ -231,7 +232,7 @@ class FakeGateway:
         if job.status == "expired":
             raise Refusal(problem(410, "job_expired"))
         if job.status in ("queued", "running") and self.finish(job):
-            job.status = "failed" if job.photo.startswith(b"fails") else "done"
+            job.status = "failed" if job.photo.endswith(b"fails") else "done"
             job.error = OutOfMemory("It did not fit.", needed_mb=5000) if job.status == "failed" else None
             self.changed.notify_all()
         return job

@@ -26,6 +26,7 @@ from animegan.settings import SMALLEST_SIDE_PX, Color, DetailOption, Format, Set
 from animegan_cli import contact_sheet
 from animegan_cli.main import app
 from animegan_cli.serving.torchserve import MODEL, address, read_properties
+from animegan_cli.stylize.tasks import SUFFIXES
 from animegan_cli.weights.export import export
 from animegan_gateway.http import routes, uploads
 from animegan_gateway.settings import Settings as GatewaySettings
@@ -85,7 +86,7 @@ def test_the_command_has_these_options(line: str, folder: Path) -> None:
     ):  # the others load or fetch more
         before = set(folder.rglob("*"))
         app(shlex.split(line)[1:], standalone_mode=False)
-        made = [file for file in set(folder.rglob("*")) - before if file.is_file()]
+        made = [file for file in set(folder.rglob("*")) - before if file.suffix in SUFFIXES]
         assert len(made) == {"styles": 0, "stylize": 1 if "photos" not in arguments else 2}[name]
         for file in made:
             with Image.open(file) as drawn:
@@ -239,6 +240,7 @@ def test_the_options_are_those_of_a_request() -> None:
     assert defaults == {
         "style": settings.style,
         "max_side": str(settings.max_side_px),
+        "max_pixels": str(settings.max_side_px**2),
         "format": settings.format,
         "quality": str(settings.quality),
         "detail": Wish().detail,
@@ -246,7 +248,12 @@ def test_the_options_are_those_of_a_request() -> None:
         "color": Wish().color,
         "tone": Wish().tone,
     }
-    for name, least, most in (("max_side", SMALLEST_SIDE_PX, settings.max_side_ceiling_px), ("quality", 1, 100)):
+    ceiling = settings.max_side_ceiling_px
+    for name, least, most in (
+        ("max_side", SMALLEST_SIDE_PX, ceiling),
+        ("max_pixels", SMALLEST_SIDE_PX**2, ceiling**2),
+        ("quality", 1, 100),
+    ):
         assert re.findall(r"\d+", rows[name][2]) == [str(least), str(most)]
         for value in (least, most):
             options.parse({name: str(value)}, settings)
@@ -258,6 +265,7 @@ def test_the_options_are_those_of_a_request() -> None:
         for choice in get_args(choices):
             options.parse({name: choice}, settings)
     assert options.parse({"quality": "fast"}, settings).fast
+    assert options.parse({"max_side": "original"}, settings).max_side is None
 
 
 def test_the_response_headers_are_the_reports() -> None:

@@ -293,6 +293,16 @@ def test_the_library_draws_what_the_pipeline_draws(pipeline: Pipeline) -> None:
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(through_pipeline))), drawn)
 
 
+def test_a_side_that_the_format_cannot_hold_is_refused_before_drawing(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stylizer, "run", None)
+    item = pipeline.decode(encoded(photo(16_400, 16), "PNG"), {"format": "webp", "max_side": "original"})
+    pipeline.draw([item])
+    assert isinstance(item.error, BadOption)
+    assert "16400×16 px, and a side of a WEBP file holds at most 16,383 px" in item.error.detail
+
+
 def test_a_batch_is_no_larger_than_fits(gpu_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     batches = Batches(monkeypatch)
     monkeypatch.setattr(Stylizer, "batch_size", lambda *_: 2)

@@ -37,7 +37,7 @@ PHOTOS = HANDLER.parent / "docs" / "photos"
 needs_avif = pytest.mark.skipif("AVIF" not in HEADERS, reason="this Pillow has no AVIF")
 
 
-def load(data: bytes, max_side: int = 1024, limits: Limits = LIMITS) -> Picture:
+def load(data: bytes, max_side: int | None = 1024, limits: Limits = LIMITS) -> Picture:
     return decode(data, max_side=max_side, limits=limits)
 
 
@@ -123,6 +123,7 @@ def files() -> dict[str, bytes]:
         "TIFF, LZW": encoded(image, "TIFF", compression="tiff_lzw"),
         "TIFF, pages": animated("TIFF"),
         "TIFF, JPEG": encoded(image, "TIFF", compression="jpeg"),
+        "TIFF, floats": float_tiff(np.asarray(image, np.float32) / 255),
         "HEIF": heic(image, exif=oriented(6)),
         "HEIF, burst": heic(image, photo(72, 48, 1), photo(72, 48, 2)),
         "JPEG2000": encoded(image, "JPEG2000"),
@@ -131,6 +132,23 @@ def files() -> dict[str, bytes]:
         "PPM": encoded(image, "PPM"),
     }
     return kinds | ({"AVIF": encoded(image, "AVIF", exif=oriented(6))} if "AVIF" in HEADERS else {})
+
+
+def float_tiff(values: NDArray[np.floating[Any]], *, order: str = "<", predictor: int = 1) -> bytes:
+    """An uncompressed TIFF of floats of (height, width, 3 or 4)."""
+    height, width, samples = values.shape
+    pixels = values.astype(f"{order}f4").tobytes()
+    lists = struct.pack(f"{order}{2 * samples}H", *[32] * samples, *[3] * samples)
+    tags = [(256, width), (257, height), (258, None), (259, 1), (262, 2), (273, None), (274, 6), (277, samples)]
+    tags += [(278, height), (279, len(pixels)), (284, 1), (317, predictor), (339, None)]
+    start = 8 + 2 + 12 * len(tags) + 4
+    places = {258: start, 339: start + 2 * samples, 273: start + len(lists)}
+    directory = struct.pack(f"{order}H", len(tags))
+    for tag, value in tags:
+        kind, count = (3, samples) if tag in (258, 339) else (4, 1)
+        directory += struct.pack(f"{order}HHII", tag, kind, count, places[tag] if value is None else value)
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", 8)
+    return head + directory + bytes(4) + lists + pixels
 
 
 def heic(first: Image.Image, *others: Image.Image, primary: int = 0, **options: Any) -> bytes:

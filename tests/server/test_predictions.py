@@ -21,7 +21,7 @@ from PIL import Image
 from animegan import Stylizer
 from animegan.report import Report
 from harness import MIB
-from harness.picture_files import STORED_AS, oriented, png_bomb
+from harness.picture_files import STORED_AS, heic, oriented, png_bomb
 from harness.pictures import encoded, photo
 from harness.servers import ROOT, Server, running_server
 
@@ -115,8 +115,9 @@ def animated() -> bytes:
         (animated, (48, 40), "3"),
         (lambda: encoded(photo(16, 16), "BMP"), (16, 16), "1"),
         (lambda: encoded(photo(17, 2000), "PNG"), (17, 2000), "1"),
+        (lambda: heic(photo(64, 48)), (64, 48), "1"),
     ],
-    ids=["CMYK JPEG", "16-bit PNG", "animated GIF", "16 px BMP", "tall"],
+    ids=["CMYK JPEG", "16-bit PNG", "animated GIF", "16 px BMP", "tall", "HEIC"],
 )
 def test_unusual_pictures_are_drawn(
     server: Server, make: Callable[[], bytes], size: tuple[int, int], frames: str

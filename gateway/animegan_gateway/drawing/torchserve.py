@@ -16,7 +16,7 @@ import httpx2
 import structlog
 
 from animegan.errors import CONTENT_TYPE
-from animegan.options import FAST
+from animegan.options import FAST, ORIGINAL
 from animegan_gateway import tracing
 from animegan_gateway.queue.jobs import Ask
 from animegan_service.bell import wait
@@ -170,7 +170,7 @@ class TorchServe:
             "Content-Type": ask.content_type,
             REQUEST_ID: ask.request_id,
             "X-Animegan-Style": ask.style,
-            "X-Animegan-Max-Side": str(ask.max_side),
+            **_limits(ask),
             "X-Animegan-Format": ask.format,
             "X-Animegan-Quality": FAST if ask.fast else str(ask.quality),
             "X-Animegan-Detail": ask.detail,
@@ -241,3 +241,9 @@ class TorchServe:
             log.info("torchserve", url=self._url, presence=presence, width=width)
             self.presence, self.width = presence, width
             self._changed()
+
+
+def _limits(ask: Ask) -> dict[str, str]:
+    """Return the headers of the limits on the picture's size: at least one, or the handler's own would hold."""
+    limits = {"X-Animegan-Max-Side": ask.max_side, "X-Animegan-Max-Pixels": ask.max_pixels}
+    return {name: str(limit) for name, limit in limits.items() if limit} or {"X-Animegan-Max-Side": ORIGINAL}

@@ -69,7 +69,9 @@ class Door:
         self._bell = bell
         self._metrics = metrics
         self._spool = spool
-        self._limits = Limits(drawing.max_upload_mb * MIB, drawing.max_pixels_mpx * 1_000_000)
+        self._limits = Limits(
+            drawing.max_upload_mb * MIB, drawing.max_pixels_mpx * 1_000_000, drawing.max_side_ceiling_px**2
+        )
 
     async def accept(
         self,
@@ -204,6 +206,7 @@ class Door:
             caller=caller.name,
             style=options.style,
             max_side=options.max_side,
+            max_pixels=options.max_pixels,
             format=options.format,
             quality=options.quality,
             fast=options.fast,
@@ -214,7 +217,7 @@ class Door:
             content_type=f"image/{header.format.lower()}",
             bytes=upload.bytes,
             original_size=header.size,
-            size=fit_or_refuse(header.size, options.max_side),
+            size=fit_or_refuse(header.size, options.max_side, options.max_pixels, self._limits),
             frames=header.frames,
             fingerprint=_fingerprint(upload, options),
             request_id=request_id,

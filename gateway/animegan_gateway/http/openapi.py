@@ -19,7 +19,7 @@ from animegan.errors import (
     UnknownStyle,
     UnsupportedImage,
 )
-from animegan.options import FAST, MOST_CHARACTERS
+from animegan.options import FAST, MOST_CHARACTERS, ORIGINAL
 from animegan.settings import SMALLEST_SIDE_PX, Color, DetailOption, Format, Tone
 from animegan_gateway.errors import (
     Draining,
@@ -96,7 +96,7 @@ FORM = {
                         IMAGE: {
                             "type": "string",
                             "contentMediaType": "application/octet-stream",
-                            "description": "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.",
+                            "description": "JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP, TIFF, JPEG 2000, ICO, PGM or PPM.",
                         },
                         "style": {
                             "type": "string",
@@ -105,10 +105,16 @@ FORM = {
                             "examples": ["cel"],
                         },
                         "max_side": {
-                            "type": "integer",
-                            "minimum": SMALLEST_SIDE_PX,
+                            "anyOf": [{"type": "integer", "minimum": SMALLEST_SIDE_PX}, {"const": ORIGINAL}],
                             "description": "Limit on the longest side, in px; GET v1/session tells the largest.",
                             "examples": [1024],
+                        },
+                        "max_pixels": {
+                            "type": "integer",
+                            "minimum": SMALLEST_SIDE_PX**2,
+                            "description": "Limit on the pixels, in place of `max_side`. With both, it holds for a "
+                            "picture more than twice as long as it is wide, and `max_side` for others.",
+                            "examples": [1048576],
                         },
                         "format": {"type": "string", "enum": [*get_args(Format)], "examples": ["png"]},
                         "quality": {

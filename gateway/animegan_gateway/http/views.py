@@ -52,6 +52,7 @@ _JOB: dict[str, JsonValue] = {
     "license": "CC-BY-SA-4.0",
     "noncommercial": False,
     "max_side": 1024,
+    "max_pixels": 1048576,
     "format": "auto",
     "quality": 92,
     "fast": False,
@@ -106,7 +107,8 @@ class JobView(BaseModel):
     style: str
     license: str = Field(description="Licence of the style's weights.")
     noncommercial: bool = Field(description="The style is for non-commercial use only.")
-    max_side: int
+    max_side: int | None = Field(description="null: no limit on the longest side.")
+    max_pixels: int | None = Field(description="null: no limit on the pixels.")
     format: Format
     quality: int
     fast: bool = Field(description="Drawn by the small network: `quality=fast`.")
@@ -173,6 +175,7 @@ def job_view(
         license=report.license or (style.license if style else ""),
         noncommercial=style.noncommercial if style else True,  # of a style that is gone nothing better is known
         max_side=job.ask.max_side,
+        max_pixels=job.ask.max_pixels,
         format=job.ask.format,
         quality=job.ask.quality,
         fast=job.ask.fast,

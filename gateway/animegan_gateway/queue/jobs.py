@@ -49,7 +49,8 @@ class Ask(BaseModel):
     model_config = ConfigDict(frozen=True, cache_strings="keys")  # caching values would keep those of past jobs
     caller: str
     style: str
-    max_side: int
+    max_side: int | None
+    max_pixels: int | None = None
     format: Format
     quality: int
     fast: bool = False

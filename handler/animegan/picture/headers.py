@@ -20,8 +20,9 @@ from animegan.picture.formats.header import Bytes, Flaw, Header
 from animegan.picture.pillow_guard import guarded
 from animegan.picture.sizes import Limits, check_size
 
-__all__ = ["HEADERS", "Bytes", "Flaw", "Header", "essence", "inspect"]
+__all__ = ["HEADERS", "Bytes", "Flaw", "Header", "essence", "inspect", "kind"]
 
+KIND_BYTES = 8192  # by which the kind of a file can be told
 REDUCTION = 4  # decoded at half the width and height, which a `max_side` of up to a fourth of either leaves room for
 
 
@@ -39,9 +40,9 @@ def inspect(data: Bytes, limits: Limits) -> Header:
             bytes=len(data),
             limit_bytes=limits.max_bytes,
         )
-    kind = _kind(data)
-    with guarded(kind):
-        header = HEADERS[kind](data)
+    format = kind(data)
+    with guarded(format):
+        header = HEADERS[format](data)
         check_size(header.size, _limits(header, limits))
     return header
 
@@ -61,11 +62,14 @@ def essence(data: bytes, header: Header) -> bytes:
     return ESSENCES[header.format](data, header) if header.format in ESSENCES else data
 
 
-def _kind(data: Bytes) -> str:
-    """Pillow's name of the format, told by the first bytes. Raises `UnsupportedImage`, which names the other kinds."""
-    for kind, signature in SIGNATURES.items():
+def kind(data: Bytes) -> str:
+    """Pillow's name of the format, told by the first `KIND_BYTES`, or more.
+
+    Raises `UnsupportedImage`, which names the other kinds.
+    """
+    for format, signature in SIGNATURES.items():
         if signature.match(data):
-            return kind
+            return format
     brands = heif.brands(data)
     if brands & heif.AVIF_BRANDS and "AVIF" in HEADERS:
         return "AVIF"

@@ -21,8 +21,8 @@ from animegan.picture import colour
 from animegan.picture.colour import Colour
 from animegan.picture.headers import HEADERS, Header, essence, inspect
 from animegan.picture.pillow_guard import guarded
-from animegan.picture.pixels import GAP, Picture, Scale, Shrink, pillow_lanczos, to_picture
-from animegan.picture.sizes import Limits, check_size, fit, fit_or_refuse, px
+from animegan.picture.pixels import GAP, Picture, Scale, Shrink, coloured, pillow_lanczos, to_picture
+from animegan.picture.sizes import Limits, Size, check_size, fit, fit_or_refuse, px
 from animegan.settings import Format
 
 __all__ = ["Encoded", "Header", "Limits", "Picture", "chosen_format", "decode", "encode", "fit", "inspect", "prepare"]
@@ -46,6 +46,7 @@ DECODED_BYTES = {
     "ICO": 12,
     "PPM": 6,
 }
+MOST_SIDE_PX = {"jpeg": 65_500, "png": 2**31 - 1, "webp": 16_383}
 FULL_CHROMA_QUALITY = 90  # of a JPEG: from it on chroma stays at full resolution, see `encode`
 
 
@@ -60,13 +61,14 @@ class Encoded:
 def decode(
     data: bytes,
     *,
-    max_side: int,
+    max_side: int | None,
+    max_pixels: int | None = None,
     limits: Limits,
     scale: Scale = pillow_lanczos,
     gate: Callable[[int], AbstractContextManager[None]] = lambda _: nullcontext(),
     shrink: Shrink | None = None,
 ) -> Picture:
-    """The picture in a file, fitted to `max_side` px by `scale`, and shrunk (see `pixels.to_picture`).
+    """The picture in a file, fitted (see `sizes.fit`) by `scale`, and shrunk (see `pixels.to_picture`).
 
     A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, to no less than `GAP` times what it is fitted to. The pixels
     are decoded inside `gate(the bytes that it takes)`.
@@ -78,14 +80,17 @@ def decode(
         needed = essence(data, header)
     with guarded(header.format), Image.open(BytesIO(needed), formats=[header.format]) as image:
         image.info.pop("xmp", None)  # by which Pillow turns a TIFF, and no browser a picture
-        original, size = image.size, fit_or_refuse(image.size, max_side)
+        original = image.width // header.interleaved, image.height
+        size = fit_or_refuse(original, max_side, max_pixels, limits)
         draft = image.draft(None, (GAP * size[0], GAP * size[1]))
-        check_size(image.size, limits)  # Pillow's reading of the header, by which it is about to allocate
+        # Pillow's reading of the header, by which it is about to allocate
+        check_size((image.width // header.interleaved, image.height), limits)
         with gate(image.width * image.height * DECODED_BYTES[header.format] + header.held_bytes):
             image.load()
             box = draft[1] if draft else (0, 0, *original)
             said = _colour(image, header, data)
-            picture = to_picture(image, box, original, size, header.frames, scale, said, shrink)
+            loaded = image if header.interleaved == 1 else coloured(image, header.interleaved, header.orientation)
+            picture = to_picture(loaded, box, original, size, header.frames, scale, said, shrink)
             return replace(picture, flaws=header.flaws)
 
 
@@ -101,13 +106,15 @@ def _colour(image: Image.Image, header: Header, data: bytes) -> Colour | None:
     return None
 
 
-def prepare(image: Image.Image, *, max_side: int, shrink: Shrink | None = None) -> Picture:
-    """The picture of a PIL image in any mode, fitted to `max_side` px; EXIF and ICC profile are read from `.info`.
+def prepare(
+    image: Image.Image, *, max_side: int | None, max_pixels: int | None = None, shrink: Shrink | None = None
+) -> Picture:
+    """The picture of a PIL image in any mode, fitted (see `sizes.fit`); EXIF and ICC profile are read from `.info`.
 
     `image` is not changed; of an animated one the current frame is used. Raises `BadImage` or `PictureTooSmall`.
     """
     with guarded("picture"):
-        size = fit_or_refuse(image.size, max_side)
+        size = fit_or_refuse(image.size, max_side, max_pixels)
         image.load()
         if image.size == size:
             image = image.copy()  # which might become the picture as it is
@@ -121,25 +128,30 @@ def chosen_format(format: Format, alpha: Image.Image | None) -> Literal["jpeg", 
     return format
 
 
+def check_side(size: Size, format: Literal["jpeg", "png", "webp"]) -> None:
+    """Raise `BadOption` for a side that the format can't hold."""
+    if max(size) > MOST_SIDE_PX[format]:
+        raise BadOption(
+            f"The picture is {px(size)}, and a side of a {format.upper()} file holds at most "
+            f"{MOST_SIDE_PX[format]:,} px. Choose format=png, or a smaller max_side.",
+            limit_px=MOST_SIDE_PX[format],
+        )
+
+
 def encode(rgb: Image.Image, alpha: Image.Image | None, *, format: Format, quality: int) -> Encoded:
     """A JPEG, PNG or WebP file in sRGB and without metadata; `auto` is JPEG, or PNG with alpha. JPEG is on white.
 
     Raises `BadOption` for a side that the format can't hold.
     """
     chosen = chosen_format(format, alpha)
-    limit, options = {
+    check_side(rgb.size, chosen)
+    options = {
         # Chroma at full resolution from quality 90 on, where halving it shows at the coloured edges that this generator
         # draws. Pillow can't stream optimised or progressive files, so busy pictures would overflow its buffer.
-        "jpeg": (65_500, {"quality": quality, "subsampling": 0 if quality >= FULL_CHROMA_QUALITY else 2}),
-        "png": (2**31 - 1, {"compress_level": 3}),  # level 6 takes 2 to 3 times as long for at most 8 % fewer bytes
-        "webp": (16_383, {"quality": quality, "method": 2}),  # method 4 takes twice as long for the same bytes
+        "jpeg": {"quality": quality, "subsampling": 0 if quality >= FULL_CHROMA_QUALITY else 2},
+        "png": {"compress_level": 3},  # level 6 takes 2 to 3 times as long for at most 8 % fewer bytes
+        "webp": {"quality": quality, "method": 2},  # method 4 takes twice as long for the same bytes
     }[chosen]
-    if max(rgb.size) > limit:
-        raise BadOption(
-            f"The picture is {px(rgb.size)}, and a side of a {chosen.upper()} file holds at most {limit:,} px. "
-            "Choose format=png, or a smaller max_side.",
-            limit_px=limit,
-        )
     if chosen == "jpeg" and alpha:
         rgb, alpha = Image.composite(rgb, Image.new("RGB", rgb.size, "white"), alpha), None
     picture = rgb.copy() if alpha or rgb.info else rgb

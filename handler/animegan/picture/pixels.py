@@ -154,6 +154,28 @@ def _levels(image: Image.Image) -> tuple[float, float] | None:
     return (0, 1) if image.mode == "F" and low >= 0 and high <= 1 else (low, high)
 
 
+def coloured(image: Image.Image, values: int, orientation: int) -> Image.Image:
+    """The RGB or RGBA image, of 8 bits, of a loaded F image with 3 or 4 values beside each other for a pixel.
+
+    Its levels are those of a grey picture (see `_levels`), but that black is 0 or less; alpha is from 0 to 1.
+    """
+    low, high = _levels(image) or (0, 1)
+    low = min(0, low)
+    result = Image.new("RGB" if values == 3 else "RGBA", (image.width // values, image.height))
+    for top, band in bands(image):
+        finite = np.nan_to_num(np.asarray(band), nan=low, posinf=high, neginf=low).astype(np.float64)
+        floats = finite.reshape(band.height, -1, values)
+        colours = (floats[..., :3] - low) * (255 / (high - low or 1))
+        codes = np.concatenate([colours, 255 * floats[..., 3:]], axis=-1)
+        result.paste(Image.fromarray((np.clip(codes, 0, 255) + 0.5).astype(np.uint8)), (0, top))
+    if "icc_profile" in image.info:
+        result.info["icc_profile"] = image.info["icc_profile"]
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    result.info["exif"] = exif.tobytes()
+    return result
+
+
 def _plain(band: Image.Image, levels: tuple[float, float] | None) -> Image.Image:
     """The band in a mode that can be scaled: L, RGB, CMYK, LAB, or premultiplied (La, RGBa) if it has transparency."""
     if levels is not None:

@@ -19,6 +19,7 @@ from animegan.report import Report
 from animegan_gateway.http.styles.thumbnails import SIDE_PX
 from animegan_gateway.http.views import JobView
 from harness.gateways import Gateway, code, running_gateway
+from harness.picture_files import heic
 from harness.pictures import encoded, photo
 from harness.servers import Server, wait_until
 
@@ -117,6 +118,20 @@ def test_options_by_name_reach_the_handler(gateway: Gateway) -> None:
     assert (opened(answer).format, opened(answer).size) == ("WEBP", (33, 25))
     assert len(other.content) < len(answer.content)
     assert answer.headers["X-Animegan-Style"] == "cel"
+
+
+@pytest.mark.parametrize(
+    ("limits", "size"),
+    [({}, (1100, 64)), ({"max_side": "original"}, (1100, 64)), ({"max_pixels": "17600"}, (550, 32))],
+    ids=["default", "original", "max_pixels"],
+)
+def test_limits_on_the_size_reach_the_handler(gateway: Gateway, limits: dict[str, str], size: tuple[int, int]) -> None:
+    """Of a HEIC panorama, which is longer than the longest side that is drawn by default."""
+    files = {"image": heic(photo(1100, 64))}
+    accepted = requests.post(f"{gateway.url}/v1/jobs", files=files, data=limits, timeout=60).json()
+    assert (accepted["size"]["width"], accepted["size"]["height"]) == size
+    answer = requests.get(f"{gateway.url}{gateway.ended(accepted['id'])['result']['url']}", timeout=60)
+    assert opened(answer).size == Report.from_headers(answer.headers).size == size
 
 
 def test_a_long_poll_is_answered_when_the_job_has_ended(gateway: Gateway, running: dict[str, Any]) -> None:

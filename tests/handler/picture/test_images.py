@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,37 @@ def test_fit_rounds_to_nearest() -> None:
     assert fit((1000, 667), 100) == (100, 67)
     assert fit((4000, 20), 1024) == (1024, 5)
     assert fit((10_000, 1), 100) == (100, 1)
+
+
+def test_a_long_picture_is_fitted_by_its_pixels() -> None:
+    default = 1024, 1024**2
+    assert fit((7928, 700), *default) == (3446, 304)
+    assert fit((600, 4250), *default) == (384, 2725)
+    assert fit((4000, 3000), *default) == (1024, 768)
+    assert fit((4000, 2000), *default) == (1024, 512)  # twice as long is not yet long
+    assert fit((4000, 20), *default) == (4000, 20)
+    assert fit((4000, 3000), None, 750_000) == (1000, 750)
+    assert fit((4000, 3000), None) == (4000, 3000)
+
+
+@given(st.tuples(st.integers(1, 10**6), st.integers(1, 10**6)), st.integers(1, 10**9))
+def test_fit_keeps_within_the_pixels_and_uses_them(size: tuple[int, int], max_pixels: int) -> None:
+    fitted = fit(size, None, max_pixels)
+    assert min(fitted) >= 1
+    assert fitted[0] * fitted[1] <= max(max_pixels, *fitted)
+    assert all(side <= before for side, before in zip(fitted, size, strict=True))
+    assert fit((size[1], size[0]), None, max_pixels) == (fitted[1], fitted[0])
+    if min(fitted) > 100:
+        assert fitted == size or fitted[0] * fitted[1] >= 0.98 * max_pixels
+        assert fitted[0] / fitted[1] == pytest.approx(size[0] / size[1], rel=0.02)
+
+
+def test_a_picture_drawn_as_sent_has_a_limit_on_its_pixels() -> None:
+    data = encoded(Image.new("RGB", (400, 300)), "PNG")
+    limits = replace(LIMITS, max_drawn_pixels=100_000)
+    with pytest.raises(TooLarge, match=r"400×300 px, 120,000 pixels, .* at most 100,000 are drawn. Set max_pixels="):
+        load(data, max_side=None, limits=limits)
+    assert load(data, max_side=None, limits=replace(limits, max_drawn_pixels=120_000)).rgb.size == (400, 300)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (15, 400), (400, 15)])

@@ -10,9 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageDraw, ImageFilter, PngImagePlugin
 
-from animegan.errors import (
-    BadImage,
-)
+from animegan.errors import BadImage, UnsupportedImage
 from animegan.picture.images import Picture, fit, prepare
 from harness.picture_files import (
     PHOTOS,
@@ -21,6 +19,7 @@ from harness.picture_files import (
     chunk,
     difference,
     files,
+    float_tiff,
     gamma,
     heic,
     icc,
@@ -412,3 +411,28 @@ def test_a_profile_that_cannot_be_used_is_ignored(profile: bytes) -> None:
     assert prepare(image, max_side=1024).rgb.tobytes() == image.tobytes()
     image.info["icc_profile"] = "not bytes"
     assert prepare(image, max_side=1024).rgb.tobytes() == image.tobytes()
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_colours_of_floats(mode: str, order: str) -> None:
+    image = photo(64, 48).convert(mode)
+    if mode == "RGBA":
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+    floats = np.asarray(image, np.float32) / 255
+    picture = load(float_tiff(floats, order=order))
+    turned = image.transpose(Image.Transpose.ROTATE_270)  # by its tag
+    assert picture.rgb.size == turned.size == (48, 64)
+    if mode == "RGB":
+        assert np.array_equal(np.asarray(picture.rgb), np.asarray(turned))
+    else:
+        assert np.array_equal(pixels(picture.alpha), pixels(turned.getchannel("A")))
+    stretched = load(float_tiff(4 * floats[..., :3], order=order)).rgb  # brighter than white: to its brightest
+    assert (
+        np.abs(pixels(stretched) - pixels(turned.convert("RGB")) * 255 / pixels(image.convert("RGB")).max()).max() <= 1
+    )
+
+
+def test_floats_that_are_coded_by_differences_are_refused_by_name() -> None:
+    with pytest.raises(UnsupportedImage, match="floating-point colours is read without a predictor"):
+        load(float_tiff(np.zeros((32, 32, 3), np.float32), predictor=3))

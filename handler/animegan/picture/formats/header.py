@@ -17,7 +17,8 @@ class Header:
     """What a picture file says of itself: Pillow's name of its format, width and height as stored, frames or pages.
 
     `reducible`: it can be decoded at a fraction of its size, and then takes the memory of that. `held_bytes`: what its
-    decoder holds of the whole picture all the same.
+    decoder holds of the whole picture all the same. `interleaved`: it is decoded as one grey picture with so many
+    values beside each other in place of a pixel, and then to be turned by `orientation`, as EXIF numbers it.
     """
 
     format: str
@@ -26,3 +27,5 @@ class Header:
     flaws: tuple[Flaw, ...] = ()
     reducible: bool = False
     held_bytes: int = 0
+    interleaved: int = 1
+    orientation: int = 1

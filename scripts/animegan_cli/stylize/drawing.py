@@ -1,0 +1,202 @@
+"""The photos drawn and written: in this process decoded, drawn and encoded side by side; through a server."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict, deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from animegan.errors import AnimeganError, BadOption, InternalError
+from animegan.options import FAST, ORIGINAL
+from animegan.picture.images import Encoded
+from animegan.report import Report
+from animegan_cli.stylize.engines import Server
+from animegan_cli.stylize.tasks import Task
+from animegan_client import Client, ServerError
+from animegan_client.folder import Outcome as Answer
+
+if TYPE_CHECKING:
+    from animegan.pipeline import Item, Pipeline
+
+AHEAD = 2  # batches that are decoded before it is their turn
+BATCH = 8  # photos on a GPU, where those of one size are drawn together
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one task: where the drawing lies and what was done, or why there is none. `stat` is the photo's as read."""
+
+    task: Task
+    drawn: tuple[Path, Report] | None = None
+    error: AnimeganError | None = None
+    stat: os.stat_result | None = None
+
+
+def draw(
+    tasks: Sequence[Task], engine: Pipeline | Server | Client, options: Mapping[str, str]
+) -> Generator[Outcome, None, None]:
+    """Draw and write the pictures, and yield each as it is finished.
+
+    Raises `BadOption` for a number that is none, `InternalError` where a gateway wants another key.
+    """
+    if isinstance(engine, Client):
+        yield from _draw_through(engine, tasks, options)
+    elif isinstance(engine, Server):
+        for task in tasks:
+            yield _outcome(task, _stat(task), partial(_draw_with, engine, task, options))
+    else:
+        yield from _draw_here(engine, tasks, options)
+
+
+def draw_bytes(
+    data: bytes, engine: Pipeline | Server | Client, options: Mapping[str, str], format: str
+) -> tuple[Encoded, Report]:
+    """Draw one picture. Raises its `AnimeganError`."""
+    if not isinstance(engine, Client):
+        return engine.stylize(data, {**options, "format": format})
+    try:
+        with engine:
+            picture = engine.stylize(data, **client_options(options, format))
+    except ServerError as error:
+        raise InternalError(error.detail) from None
+    return Encoded(picture.data, picture.content_type), picture.report
+
+
+def _draw_with(engine: Server, task: Task, options: Mapping[str, str]) -> tuple[Encoded, Report]:
+    return engine.stylize(task.source.read_bytes(), {**options, "format": task.format})
+
+
+# ---- In this process -------------------------------------------------------------------------------------------------
+
+
+def _draw_here(pipeline: Pipeline, tasks: Sequence[Task], options: Mapping[str, str]) -> Generator[Outcome, None, None]:
+    """Draw a batch while the next ones are decoded and the last one is encoded; no more than these are in memory."""
+    size = 1 if pipeline.device.type == "cpu" else BATCH
+    left = iter(tasks)
+    decoded: deque[list[_Begun]] = deque()
+    drawn: deque[list[_Begun]] = deque()
+    while True:
+        while len(decoded) <= AHEAD and (some := [*islice(left, size)]):
+            decoded.append([_begin(pipeline, task, options) for task in some])
+        if not decoded:
+            break
+        batch = decoded.popleft()
+        pipeline.draw([begun.item for begun in batch])
+        drawn.append(batch)
+        if len(drawn) > 1:
+            yield from _finish(pipeline, drawn.popleft())
+    for batch in drawn:
+        yield from _finish(pipeline, batch)
+
+
+@dataclass(frozen=True)
+class _Begun:
+    task: Task
+    stat: os.stat_result | None
+    item: Item
+
+
+def _begin(pipeline: Pipeline, task: Task, options: Mapping[str, str]) -> _Begun:
+    stat = _stat(task)
+    try:
+        return _Begun(task, stat, pipeline.decode(task.source.read_bytes(), {**options, "format": task.format}))
+    except OSError as error:
+        from animegan.pipeline import Item  # noqa: PLC0415 - it is imported by now
+
+        return _Begun(task, stat, Item(error=_unreadable(error)))
+
+
+def _finish(pipeline: Pipeline, batch: Sequence[_Begun]) -> Iterator[Outcome]:
+    pipeline.encode([begun.item for begun in batch])
+    for begun in batch:
+        yield _outcome(begun.task, begun.stat, partial(_encoded, begun.item))
+
+
+def _encoded(item: Item) -> tuple[Encoded, Report]:
+    if item.error:
+        raise item.error
+    assert item.encoded
+    assert item.report
+    return item.encoded, item.report
+
+
+# ---- Through a gateway -----------------------------------------------------------------------------------------------
+
+
+def _draw_through(client: Client, tasks: Sequence[Task], options: Mapping[str, str]) -> Generator[Outcome, None, None]:
+    tasks_of: dict[Path, list[Task]] = defaultdict(list)  # a photo that was given twice may have two places
+    for task in tasks:
+        tasks_of[task.source].append(task)
+    stats = {task.source: _stat(task) for task in tasks}
+    answers = client.stylize_folder(tasks_of, **client_options(options, tasks[0].format))  # a plan has one format
+    with closing(answers):
+        for answer in answers:
+            if isinstance(answer.error, ServerError) and answer.error.code in ("unauthorized", "forbidden"):
+                raise InternalError(answer.error.detail)  # it would be said of each picture
+            for task in tasks_of[answer.source]:
+                yield _outcome(task, stats[task.source], partial(_answered, answer))
+
+
+def client_options(options: Mapping[str, str], format: str) -> dict[str, Any]:
+    """Return the options as the client takes them. Raises `BadOption` for a number that is none."""
+    return {
+        "style": options["style"] or None,
+        "max_side": ORIGINAL if options["max_side"] == ORIGINAL else _number(options, "max_side"),
+        "max_pixels": _number(options, "max_pixels"),
+        "format": format.replace("jpg", "jpeg") or None,
+        "quality": FAST if options["quality"] == FAST else _number(options, "quality"),
+        "detail": options["detail"] or None,
+        "strength": _share(options, "strength"),
+        "color": options["color"] or None,
+        "tone": options["tone"] or None,
+    }
+
+
+def _answered(answer: Answer) -> tuple[Encoded, Report]:
+    if isinstance(answer.error, OSError):
+        raise answer.error
+    if not answer.picture:
+        raise InternalError(str(answer.error))
+    return Encoded(answer.picture.data, answer.picture.content_type), answer.picture.report
+
+
+def _number(options: Mapping[str, str], name: str) -> int | None:
+    try:
+        return int(options[name]) if options[name] else None
+    except ValueError:
+        raise BadOption(f"{name}={options[name]!r}: use a whole number.") from None
+
+
+def _share(options: Mapping[str, str], name: str) -> float | None:
+    try:
+        return float(options[name]) if options[name] else None
+    except ValueError:
+        raise BadOption(f"{name}={options[name]!r}: use a number from 0 to 1.") from None
+
+
+def _stat(task: Task) -> os.stat_result | None:
+    try:
+        return task.source.stat()
+    except OSError:
+        return None  # reading it says why
+
+
+def _outcome(task: Task, stat: os.stat_result | None, drawn: Callable[[], tuple[Encoded, Report]]) -> Outcome:
+    """Write what is drawn; also where a file can't be read or written, the error is the picture's own."""
+    try:
+        encoded, report = drawn()
+        return Outcome(task, (task.write(encoded), report), stat=stat)
+    except AnimeganError as error:
+        return Outcome(task, error=error, stat=stat)
+    except OSError as error:
+        return Outcome(task, error=_unreadable(error), stat=stat)
+
+
+def _unreadable(error: OSError) -> InternalError:
+    return InternalError(f"{error.strerror}: {error.filename}")

@@ -1,0 +1,79 @@
+"""Which files are photos: told by their content, whatever their ending."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from animegan.errors import BadOption, UnsupportedImage
+from animegan.picture.headers import KIND_BYTES, kind
+from animegan_cli.stylize.journal import NAME as JOURNAL
+
+# What systems leave in folders, and this command: names of which nothing is said.
+QUIET = re.compile(rf"\._.*|\.DS_Store|Thumbs\.db|\..*\.part|{re.escape(JOURNAL)}", re.IGNORECASE)
+
+
+@dataclass
+class Sources:
+    """The photos, each with its path below the output folder, and why other files are none."""
+
+    photos: list[tuple[Path, Path]] = field(default_factory=list)
+    left_out: dict[Path, str] = field(default_factory=dict)
+
+
+def find(inputs: Sequence[Path], out: Path, drawings: Collection[Path], *, may_be_empty: bool = False) -> Sources:
+    """Return the photos that were named, and those in and below the folders.
+
+    `drawings` are no photos, and neither is what lies below `out`. Raises `BadOption` for a folder without photos.
+    """
+    sources = Sources()
+    for given in inputs:
+        if given.is_file():
+            sources.photos.append((given, Path(given.name)))
+        else:
+            above = given if len(inputs) == 1 else given.parent  # of several folders each keeps its name
+            before = len(sources.photos)
+            for file in _files(given, out, drawings):
+                if reason := _reason(file):
+                    sources.left_out[file] = reason
+                else:
+                    sources.photos.append((file, file.relative_to(above)))
+            if len(sources.photos) == before and not may_be_empty:
+                raise BadOption(f"{given} holds no picture{_examples(sources.left_out)}. Name another folder.")
+    sources.photos = list(dict.fromkeys(sources.photos))
+    return sources
+
+
+def _files(folder: Path, out: Path, drawings: Collection[Path]) -> Iterator[Path]:
+    inside = folder.resolve() != out.resolve()
+    for file in sorted(folder.rglob("*")):
+        if QUIET.fullmatch(file.name) or not file.is_file():
+            continue
+        place = file.resolve()
+        if place in drawings or (inside and place.is_relative_to(out.resolve())):
+            continue
+        yield file
+
+
+def _reason(file: Path) -> str:
+    """Return why a file is no photo; empty: it is one."""
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(KIND_BYTES)
+        if not start:
+            return "The file is empty."
+        kind(start)
+    except OSError as error:
+        return f"{error.strerror}."
+    except UnsupportedImage as error:
+        return error.detail if "kind" in error.members else "No picture of a kind that is read here."
+    return ""
+
+
+def _examples(left_out: dict[Path, str]) -> str:
+    if not left_out:
+        return ""
+    file, reason = next(iter(left_out.items()))
+    return f" among its {len(left_out)} files; {file.name}: {reason.rstrip('.')}"

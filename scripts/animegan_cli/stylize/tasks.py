@@ -1,0 +1,135 @@
+"""Which photo is drawn to which file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from animegan.errors import BadOption, InternalError
+from animegan.picture.images import Encoded
+from animegan_cli.stylize.journal import Journal
+from animegan_cli.stylize.sources import find
+
+SUFFIXES = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp"}  # of an output, with its format
+ENDINGS = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One picture to draw, to `base` and its ending; an empty `ending` is left to the format that comes back."""
+
+    source: Path
+    base: Path
+    ending: str
+    format: str
+
+    def outputs(self) -> list[Path]:
+        """Return where the output may lie."""
+        return [self._output(ending) for ending in ([self.ending] if self.ending else ENDINGS.values())]
+
+    def write(self, encoded: Encoded) -> Path:
+        """Write the output in one step, so that a broken-off run leaves nothing that looks done.
+
+        Raises `InternalError`, which names the output.
+        """
+        output = self._output(self.ending or ENDINGS[encoded.content_type])
+        part = output.with_name(f".{output.name}.part")
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                part.write_bytes(encoded.data)
+                part.replace(output)
+            finally:
+                part.unlink(missing_ok=True)
+        except OSError as error:
+            raise InternalError(f"{output} can't be written: {error.strerror}. Name another place with -o.") from None
+        return output
+
+    def _output(self, ending: str) -> Path:
+        return self.base.with_name(self.base.name + ending)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be drawn; `journal` is that of the output folder, None where one photo goes to one file.
+
+    `left_out`: files that are no photos, with the reason.
+    """
+
+    tasks: list[Task]
+    journal: Journal | None = None
+    left_out: dict[Path, str] = field(default_factory=dict)
+
+    def due(self, options: Mapping[str, Any]) -> list[Task]:
+        """Return the tasks whose picture is missing, or was drawn from another photo or with other options."""
+        return [task for task in self.tasks if not (self.journal and self.journal.holds(task.source, options))]
+
+
+def plan(inputs: Sequence[Path], out: Path, format: str = "", *, may_be_empty: bool = False) -> Plan:
+    """Return which picture goes where. `out` is a file for one photo, whose ending is the format, else a folder.
+
+    Raises `BadOption` for an input that is not there, a folder without pictures, an ending that is no format, and
+    where an output would take the photo's place.
+    """
+    for given in inputs:
+        if not given.exists():
+            raise BadOption(f"{given} is not there.")
+    if len(inputs) == 1 and inputs[0].is_file() and not out.is_dir() and (out.suffix or out.is_file()):
+        planned = Plan([single(inputs[0], out, format)])
+    elif not out.is_dir() and (out.exists() or out.suffix.lower() in SUFFIXES):
+        what = "a file" if out.exists() else "the name of one picture"
+        raise BadOption(f"{out} is {what}. Name a folder for several pictures.")
+    else:
+        journal = Journal(out)
+        sources = find(inputs, out, set(journal.outputs()), may_be_empty=may_be_empty)
+        ending = ENDINGS.get(f"image/{format.replace('jpg', 'jpeg')}", "")
+        bases = _bases(sources.photos, journal)
+        tasks = [Task(source, base, ending, format) for source, base in bases]
+        planned = Plan(tasks, journal, sources.left_out)
+    for task in planned.tasks:
+        if any(output.resolve() == task.source.resolve() for output in task.outputs()):
+            raise BadOption(f"{task.source} would be replaced by its drawing. Name another place with -o.")
+    return planned
+
+
+def single(source: Path, out: Path, format: str = "") -> Task:
+    """Return the task of one photo that is drawn to that file. Raises `BadOption` for an ending that is no format."""
+    ending = SUFFIXES.get(out.suffix.lower())
+    if not ending:
+        raise BadOption(f"{out.name!r}: end it with one of {', '.join(SUFFIXES)}, or name a folder.")
+    if format not in ("", "auto", {"jpeg": "jpg"}.get(ending, ending), ending):
+        raise BadOption(f"--format {format} and the ending of {out.name!r} differ. Leave the format out.")
+    return Task(source, out.with_suffix(""), out.suffix, ending)
+
+
+def _bases(photos: Sequence[tuple[Path, Path]], journal: Journal) -> list[tuple[Path, Path]]:
+    """Return each photo with its output but for the ending: where it was before, else by its own name.
+
+    Of photos that differ in nothing but the ending or the folder, the second is `name-2`.
+    """
+    earlier: dict[Path, Path] = {}
+    taken: set[str] = set()
+    for source, _ in photos:
+        output = journal.output_of(source)
+        if output and _folded(base := output.with_suffix("")) not in taken:
+            earlier[source] = base
+            taken.add(_folded(base))
+    bases = []
+    for source, name in photos:
+        wanted = journal.folder / name.with_suffix("")
+        place = earlier.get(source, wanted)
+        if source not in earlier:
+            names = (wanted.with_name(f"{wanted.name}-{number}") for number in count(2))
+            while _folded(place) in taken:
+                place = next(names)
+            taken.add(_folded(place))
+        bases.append((source, place))
+    return bases
+
+
+def _folded(base: Path) -> str:
+    """Return the name as a file system sees it that does not tell small letters from capitals."""
+    return str(base).casefold()
