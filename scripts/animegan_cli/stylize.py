@@ -230,7 +230,7 @@ def _draw_through(client: Client, tasks: Sequence[Task], options: Mapping[str, s
                 yield _outcome(task, partial(_answered, answer))
 
 
-def _answered(answer: Answer) -> tuple[Encoded, Report]:
+def _answered(answer: Answer[Path]) -> tuple[Encoded, Report]:
     if isinstance(answer.error, OSError):
         raise answer.error
     if not answer.picture:

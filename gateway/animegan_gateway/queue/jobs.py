@@ -57,6 +57,7 @@ class Ask(BaseModel):
     strength: float = 1.0
     color: Color = "style"
     content_type: str
+    name: str = ""  # of the photo's file, without its ending
     bytes: int
     original_size: Size
     size: Size  # as fitted
