@@ -98,7 +98,9 @@ def test_curl_asks_for_what_is_there(line: str) -> None:
     assert all((ROOT / name).is_file() for name in re.findall(r"@(\S+)", line))
     fields = dict(word.split("=", 1) for flag, word in pairwise(words) if flag == "-F")
     if address_ := next((word for word in words if word.startswith(DOOR)), None):
-        method, path = "POST" if "-F" in words else "GET", urlsplit(address_).path
+        sends = {"-F": "POST", "--data-binary": "POST", "-T": "PUT"}
+        method = next((sends[word] for word in words if word in sends), "GET")
+        path = urlsplit(address_).path
         assert any(
             isinstance(route, APIRoute) and method in (route.methods or ()) and route.path_regex.match(path)
             for route in routes.router.routes
