@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -14,18 +13,17 @@ import torch
 from ts.metrics.metric_cache_errors import MetricsCacheKeyError
 from ts.metrics.metric_type_enum import MetricTypes
 
+import animegan_forms as forms
 from animegan import __version__, settings
 from animegan.errors import (
     CONTENT_TYPE,
     AnimeganError,
-    BadImage,
     BadLook,
-    BadOption,
     BadSetting,
     BadWeights,
     InternalError,
 )
-from animegan.options import MOST_CHARACTERS, NAMES
+from animegan.options import IGNORED, MOST_CHARACTERS, REQUEST_ID
 from animegan.pipeline import Item, Pipeline
 from animegan.resources import hardware, memory
 
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-OPTION_HEADERS = {f"x-animegan-{name.replace('_', '-')}": name for name in NAMES}
 METRICS = {
     "animegan_pictures_total": MetricTypes.COUNTER,
     "animegan_fitted_pictures_total": MetricTypes.COUNTER,
@@ -45,10 +42,8 @@ METRICS = {
     "animegan_memory_bytes": MetricTypes.GAUGE,
     "animegan_peak_memory_bytes": MetricTypes.GAUGE,
 }
-REQUEST_ID = "X-Animegan-Request-Id"  # of the caller's; TorchServe overwrites X-Request-Id
 REQUEST_ID_FORM = re.compile(r"[\w.-]{1,64}", re.ASCII)
 TRACE_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-PICTURE_FIELDS = ("data", "body")  # the multipart field, and TorchServe's name for a raw body
 
 
 class AnimeganHandler:
@@ -60,6 +55,7 @@ class AnimeganHandler:
 
     def initialize(self, context: Any) -> None:
         """Load every style that is on this machine. Raises `BadSetting`, which ends the worker and is in the log."""
+        forms.keep_repeated_fields()
         self.metrics = {name: _declared(context.metrics, name) for name in METRICS}
         self.spans = _spans()
         configured = settings.load()
@@ -74,16 +70,17 @@ class AnimeganHandler:
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
         """Answer each request of the batch with its picture, or with its own error as problem details."""
         began_ns = time.time_ns()
-        items = self.preprocess(data, context)
+        asks = self.preprocess(data, context)
+        items = [item for ask in asks for item in ask.items]
         self.inference(items)
-        answers = self.postprocess(items, context)
+        answers = self.postprocess(asks, context)
         self._count(items, cleaned=self.pipeline.cleaner.clean_up())
         if self.spans:
-            self.spans.record(items, [context.get_all_request_header(at) or {} for at in range(len(items))], began_ns)
+            self.spans.record(items, [ask.headers for ask in asks for _ in ask.items], began_ns)
         return answers
 
-    def preprocess(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[Item]:
-        """Read each request's options and begin to decode its picture."""
+    def preprocess(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[forms.Ask]:
+        """Read each request's options and begin to decode its pictures."""
         return [self._decode(fields, context.get_all_request_header(index) or {}) for index, fields in enumerate(data)]
 
     def inference(self, items: Sequence[Item]) -> None:
@@ -91,42 +88,39 @@ class AnimeganHandler:
         self.pipeline.draw(items)
         self.pipeline.encode(items)
 
-    def postprocess(self, items: Sequence[Item], context: Any) -> list[bytes]:
+    def postprocess(self, asks: Sequence[forms.Ask], context: Any) -> list[bytes]:
         """Status, headers and body of each answer."""
-        return [self._answer(index, item, context) for index, item in enumerate(items)]
+        return [self._answer(index, ask, context) for index, ask in enumerate(asks)]
 
-    def _decode(self, fields: Mapping[str, Any], headers: Mapping[str, Any]) -> Item:
+    def _decode(self, fields: Mapping[str, Any], headers: Mapping[str, Any]) -> forms.Ask:
         try:
-            picture = next((_bytes(fields[name]) for name in PICTURE_FIELDS if name in fields), None)
-            if picture is None:
-                raise BadImage("The request holds no picture. Send one as the multipart field 'data'.")
-            options = {
-                OPTION_HEADERS[name.lower()]: value for name, value in headers.items() if name.lower() in OPTION_HEADERS
-            }
-            for name in fields.keys() - set(PICTURE_FIELDS):
-                options[name.lower()] = _text(name, fields[name])
+            request = forms.read(fields, headers, __version__)
         except AnimeganError as error:
-            return Item(error=error)
-        return self.pipeline.decode(picture, options)
+            return forms.Ask(headers, items=[Item(error=forms.refuse(fields, error))])
+        items = [self.pipeline.decode(photo.data, photo.options) for photo in request.photos]
+        return forms.Ask(headers, request.form, items, request.ignored)
 
-    def _answer(self, index: int, item: Item, context: Any) -> bytes:
-        headers = context.get_all_request_header(index) or {}
+    def _answer(self, index: int, ask: forms.Ask, context: Any) -> bytes:
+        headers = ask.headers
         if request_id := _request_id(headers):
             context.set_response_header(index, REQUEST_ID, request_id)
             traced = self.spans.words(headers) if self.spans else ""
-            logger.info("request %s: %s%s", request_id, item.error.code if item.error else "ok", traced)
-        if item.error or not (item.encoded and item.report):
-            error = item.error or AnimeganError("The picture was not drawn.")
+            logger.info("request %s: %s%s", request_id, ask.error.code if ask.error else "ok", traced)
+        drawings = [forms.Drawing(item.encoded.data, item.encoded.content_type) for item in ask.items if item.encoded]
+        if ask.error or len(drawings) < len(ask.items):
+            error = ask.error or AnimeganError("The picture was not drawn.")
             if isinstance(error, (BadSetting, BadWeights, BadLook)):  # the operator's affair, and it names files
                 logger.error("%s", error)
                 error = InternalError("The server can't load this style. Use another one; its log has the details.")
+            error = ask.form.refuse(_with_place(error, ask))
             context.set_response_status(code=int(error.status), phrase=error.title, idx=index)
             context.set_response_content_type(index, CONTENT_TYPE)
             return error.json()
-        for name, value in item.report.headers().items():
+        answer = ask.form.answer(drawings)
+        for name, value in {**_headers(ask), **answer.headers}.items():
             context.set_response_header(index, name, value)
-        context.set_response_content_type(index, item.encoded.content_type)
-        return item.encoded.data
+        context.set_response_content_type(index, answer.content_type)
+        return answer.body
 
     def _count(self, items: Sequence[Item], *, cleaned: bool) -> None:
         for item in items:
@@ -173,13 +167,17 @@ def _request_id(headers: Mapping[str, Any]) -> str | None:
     return value if REQUEST_ID_FORM.fullmatch(value) else None
 
 
-def _bytes(value: Any) -> bytes:
-    """A picture's bytes: TorchServe parses a JSON body before any handler sees it, so what it was is written again."""
-    return bytes(value) if isinstance(value, (bytes, bytearray)) else json.dumps(value).encode()
+def _with_place(error: AnimeganError, ask: forms.Ask) -> AnimeganError:
+    """Return the error, of several pictures with the place of the one that has it."""
+    if len(ask.items) < 2:
+        return error
+    place = next(place for place, item in enumerate(ask.items, start=1) if item.error or not item.encoded)
+    return type(error)(f"Picture {place} of {len(ask.items)}: {error.detail}", **{**error.members, "picture": place})
 
 
-def _text(name: str, value: Any) -> str:
-    try:
-        return value.decode() if isinstance(value, (bytes, bytearray)) else str(value)
-    except UnicodeDecodeError:
-        raise BadOption(f"The option {name[:MOST_CHARACTERS]!r} is not UTF-8 text. Send it as such.") from None
+def _headers(ask: forms.Ask) -> dict[str, str]:
+    """Return the headers of an answer: its report, of several pictures the first one's, and what was ignored."""
+    reports = (item.report.headers() for item in ask.items if item.report)
+    names = (name[:MOST_CHARACTERS].encode("ascii", "replace").decode() for name in ask.ignored)
+    ignored = re.sub(r"[^\x20-\x7e]", "?", ", ".join(names))
+    return {**next(reports, {}), **({IGNORED: ignored} if ignored else {})}

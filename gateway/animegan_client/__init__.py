@@ -6,6 +6,7 @@
 """
 
 from animegan_client.answers import Job, Picture, Size, Style
+from animegan_client.async_client import AsyncClient
 from animegan_client.client import Client
 from animegan_client.errors import (
     ClientError,
@@ -21,6 +22,7 @@ from animegan_client.errors import (
 from animegan_client.folder import Outcome
 
 __all__ = [
+    "AsyncClient",
     "Client",
     "ClientError",
     "Job",

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from io import BytesIO
 from os import PathLike
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
 import requests
+from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
 from animegan.report import Report
+from animegan_client import notebook
 from animegan_client.errors import ProblemJSON, UnexpectedAnswer
 
 Status = Literal["queued", "running", "done", "failed", "cancelled", "expired"]
@@ -93,14 +96,33 @@ class StyleList:
     styles: list[Style]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Picture:
-    """A drawn picture: the bytes of its file, what was done to it, and the job that it came from."""
+    """A drawn picture: the bytes of its file, what was done to it, and the job that it came from.
+
+    `photo` is the file that it was drawn from, where `stylize` has it. In a notebook the two show themselves.
+    """
 
     data: bytes
     content_type: str
     report: Report
     job: Job
+    photo: bytes | None = None
+
+    def __repr__(self) -> str:
+        width, height = self.report.size
+        kind = self.content_type.removeprefix("image/")
+        return f"<Picture {self.report.style} {width}×{height} {kind}, {len(self.data):,} bytes>"
+
+    def _repr_html_(self) -> str:
+        return notebook.side_by_side(self.photo, self.data, repr(self))
+
+    @property
+    def image(self) -> Image.Image:
+        """The picture, decoded anew each time."""
+        with Image.open(BytesIO(self.data)) as image:
+            image.load()
+            return image
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the file. Its format is the one that was asked for, whatever the ending says. Raises `OSError`."""

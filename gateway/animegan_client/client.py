@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import replace
+from io import BytesIO
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Literal, Self, TypedDict, Unpack
+from typing import BinaryIO, Literal, Self, TypedDict, TypeVar, Unpack
 from urllib.parse import quote
 
 import requests
+from PIL import Image
 
 from animegan_client import folder
 from animegan_client.answers import JOB, STYLES, Job, Picture, Style, read, read_picture
@@ -22,7 +25,8 @@ from animegan_client.transport import Transport, checked_key, checked_url
 
 LONG_POLL_S = 20  # below the half minute after which proxies lose patience
 
-Source = str | PathLike[str] | bytes | BinaryIO
+Source = str | PathLike[str] | bytes | BinaryIO | Image.Image
+S = TypeVar("S", bound=Source)
 
 
 class Options(TypedDict, total=False):
@@ -80,15 +84,28 @@ class Client:
         self._transport.close()
 
     def stylize(self, source: Source, **options: Unpack[Options]) -> Picture:
-        """Draw a photo, given as a path, as its bytes or as an open binary file: submit it, wait, fetch the picture.
+        """Draw a photo, given as a path, its bytes, a binary file or a PIL image: submit it, wait, fetch the picture.
 
-        Raises `JobFailed` and the other `ServerError`s, `Unreachable`, or `OSError` for a file that can't be read.
+        Raises `JobFailed` and the other `ServerError`s, `Unreachable`, `OSError` for a file that can't be read, or
+        `TypeError` for what is no photo.
         """
-        return self.result(self.submit(source, **options))
+        name, photo = _file_of(source)
+        return replace(self.result(self._submit(name, photo, options)), photo=photo)
+
+    def stylize_all(
+        self, sources: Iterable[S], *, concurrency: int = 4, **options: Unpack[Options]
+    ) -> Generator[Outcome[S], None, None]:
+        """Draw photos of any kind that `stylize` takes, and yield each one's outcome as it is finished.
+
+        At most `concurrency` are under way, or finished and not taken. As with `stylize_folder`, a photo that can't be
+        drawn is an outcome with an error, and breaking off cancels the jobs that are under way.
+        """
+        own = Client(self._url, key=self._key, language=self._language, patience_s=self._patience_s)
+        return folder.draw(own, iter(sources), lambda source: own.submit(source, **options), concurrency)
 
     def stylize_folder(
         self, sources: Sources, *, concurrency: int = 4, **options: Unpack[Options]
-    ) -> Generator[Outcome, None, None]:
+    ) -> Generator[Outcome[Path], None, None]:
         """Draw the photos in and below a folder, or at the paths given, and yield each one's outcome as it is finished.
 
         At most `concurrency` are in memory at a time, and one more while it is with the caller. A photo that can't be
@@ -116,9 +133,10 @@ class Client:
     ) -> Job:
         """Hand in a photo, with `Options`. However often it has to be sent, it becomes one job.
 
-        Raises `ServerError`, `Unreachable`, or `OSError` for a file that can't be read.
+        Raises `ServerError`, `Unreachable`, `OSError` for a file that can't be read, or `TypeError` for what is no
+        photo.
         """
-        options = {
+        options: Options = {
             "style": style,
             "max_side": max_side,
             "max_pixels": max_pixels,
@@ -129,8 +147,11 @@ class Client:
             "color": color,
             "tone": tone,
         }
+        return self._submit(*_file_of(source), options)
+
+    def _submit(self, name: str, photo: bytes, options: Options) -> Job:
         fields = {name: str(value) for name, value in options.items() if value is not None}
-        form = requests.Request("POST", self._url, files={"image": ("image", _bytes_of(source))}, data=fields).prepare()
+        form = requests.Request("POST", self._url, files={"image": (name, photo)}, data=fields).prepare()
         headers = {"Content-Type": form.headers["Content-Type"], "Idempotency-Key": secrets.token_urlsafe(16)}
         assert isinstance(form.body, bytes)
         return read(JOB, self._transport.request("POST", "v1/jobs", headers=headers, body=form.body))
@@ -190,12 +211,18 @@ def _path(job: Job | str) -> str:
     return f"v1/jobs/{quote(job.id if isinstance(job, Job) else job, safe='')}"
 
 
-def _bytes_of(source: Source) -> bytes:
-    if isinstance(source, bytes):
-        return source
+def _file_of(source: Source) -> tuple[str, bytes]:
+    """Return the name and the bytes of a photo's file. Raises `OSError`, or `TypeError` for what is no photo."""
     if isinstance(source, str | PathLike):
-        return Path(source).read_bytes()
-    return source.read()
+        return Path(source).name, Path(source).read_bytes()
+    if isinstance(source, Image.Image):
+        file = BytesIO()
+        source.save(file, "PNG", compress_level=1)
+        return "image", file.getvalue()
+    data = source.read() if hasattr(source, "read") else source
+    if not isinstance(data, bytes):
+        raise TypeError(f"A photo is a path, bytes, a binary file or a PIL image, not {type(source).__name__}.")
+    return "image", data
 
 
 def _done(job: Job) -> Job:

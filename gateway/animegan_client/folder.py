@@ -1,4 +1,4 @@
-"""Many pictures through one server, some at a time."""
+"""Many photos through one server, some at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from animegan_client.answers import Job, Picture
 from animegan_client.errors import ClientError
@@ -22,14 +22,15 @@ SUFFIXES = frozenset(
     {".avif", ".bmp", ".gif", ".heic", ".heif", ".hif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"}
     | {".mpo", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
+S = TypeVar("S")
 Sources = str | PathLike[str] | Iterable[str | PathLike[str]]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Outcome(Generic[S]):
     """Of one photo: its drawing, or why there is none. One of the two is None."""
 
-    source: Path
+    source: S
     picture: Picture | None = None
     error: ClientError | OSError | None = None
 
@@ -48,8 +49,8 @@ def photos(sources: Sources) -> Iterator[Path]:
 
 
 def draw(
-    client: Client, sources: Iterator[Path], submit: Callable[[Path], Job], concurrency: int
-) -> Generator[Outcome, None, None]:
+    client: Client, sources: Iterator[S], submit: Callable[[S], Job], concurrency: int
+) -> Generator[Outcome[S], None, None]:
     """Draw the photos and yield each as it is finished, at most `concurrency` under way or finished and not taken.
 
     `client` serves this alone, and is closed here. Where the caller breaks off, the jobs that are under way
@@ -59,7 +60,7 @@ def draw(
     over = threading.Event()
     lock = threading.Lock()  # so that a job is cancelled here or there, and not twice
 
-    def draw_one(source: Path) -> Outcome:
+    def draw_one(source: S) -> Outcome[S]:
         job = None
         try:
             job = submit(source)

@@ -16,11 +16,14 @@ from animegan_gateway import settings, tracing
 from animegan_gateway.gateway import open_gateway
 from animegan_gateway.http.http_protocol import limited_protocol, most_connections
 from animegan_gateway.http.middleware import RequestMiddleware
+from animegan_gateway.http.sockets import listen
+from animegan_gateway.http.uploads.pace import Pace
 from animegan_gateway.settings import Settings
 from animegan_service import logs
 from animegan_service.server import serve_until_stopped
 
 BACKLOG = 2048
+ANSWER_WITHIN_S = 5  # a slow upload, before its connection is cut
 LAST_ANSWERS_S = 5  # for answers under way once everything is drained
 
 log = structlog.get_logger(__name__)
@@ -44,12 +47,11 @@ async def serve(configured: Settings) -> None:
     """Serve until a signal. Raise `BadSetting` or `StoreUnavailable` where it can't start."""
     connections = most_connections(configured.connections)
     log.info("connections", most=connections)
+    pace = Pace(configured.upload_idle_s + ANSWER_WITHIN_S, configured.upload_rate_kb_s * 1000)
     async with open_gateway(configured, handler_settings.load()) as gateway:
         config = uvicorn.Config(
             RequestMiddleware(gateway.app, configured.allowed_hosts, configured.path_prefix),
-            host=configured.host,
-            port=configured.port,
-            http=limited_protocol(connections, configured.header_timeout_s, configured.upload_timeout_s + 5),
+            http=limited_protocol(connections, configured.header_timeout_s, pace),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -61,7 +63,8 @@ async def serve(configured: Settings) -> None:
             forwarded_allow_ips=configured.trusted_proxies,
             timeout_graceful_shutdown=LAST_ANSWERS_S,
         )
-        await serve_until_stopped(config, lambda: gateway.drain(configured.drain_s))
+        sockets = listen(configured.host, configured.port, BACKLOG)
+        await serve_until_stopped(config, lambda: gateway.drain(configured.drain_s), sockets)
 
 
 def _raise_file_limit() -> None:

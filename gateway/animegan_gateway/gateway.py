@@ -11,9 +11,12 @@ from urllib.parse import urlsplit
 
 import structlog
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 
 from animegan import __version__
 from animegan.errors import BadSetting, InternalError
+from animegan.options import IGNORED, REQUEST_ID, option_headers
+from animegan.report import Report
 from animegan.settings import Settings as HandlerSettings
 from animegan_gateway import tracing
 from animegan_gateway.drawing.dispatcher import Dispatcher, retry_while_away
@@ -42,6 +45,15 @@ Photo in, anime picture out. Send a photo with `POST v1/jobs`, follow its place 
 `POST v1/stylize` do all of it in one request. Errors are RFC 9457 problem details: `detail` names the value, the limit
 and the way out, `retryable` says whether the same request can succeed later. Beside those of each address there are
 404 `not_found` where there is no such address, 405 `method_not_allowed`, and 503 `too_many_connections`."""
+
+CORS_REQUEST_HEADERS = [
+    *("Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "If-Range", "Range", REQUEST_ID),
+    *option_headers(),
+]
+CORS_ANSWER_HEADERS = [
+    *("Content-Disposition", "Content-Range", "ETag", "Location", "Retry-After", "X-Animegan-Job"),
+    *(IGNORED, REQUEST_ID, *Report.header_names()),
+]
 
 log = structlog.get_logger(__name__)
 
@@ -90,9 +102,10 @@ async def open_gateway(settings: Settings, drawing: HandlerSettings) -> AsyncIte
             await backend.store.secret(),
             required=settings.keys_required,
             path=settings.path_prefix or "/",
+            origins=settings.cors_origins,
         )
         thumbnails = Thumbnails(door, catalogue, folder)
-        app = _app(routes.Services(door, catalogue, callers, thumbnails, fleet, metrics))
+        app = _app(settings.cors_origins, routes.Services(door, catalogue, callers, thumbnails, fleet, metrics))
         metrics_port = metrics.serve(settings.metrics_host, settings.metrics_port)
         stack.callback(metrics.close)
         for work in (fleet.watch(), _dispatch(backend, dispatcher), housekeeper.renew(), housekeeper.run()):
@@ -108,7 +121,7 @@ async def _dispatch(backend: Backend, dispatcher: Dispatcher) -> None:
     await dispatcher.run()
 
 
-def _app(services: routes.Services) -> FastAPI:
+def _app(cors_origins: list[str], services: routes.Services) -> FastAPI:
     app = App(
         title="AnimeGAN Serve",
         version=__version__,
@@ -124,6 +137,14 @@ def _app(services: routes.Services) -> FastAPI:
     problems.install(app)
     app.include_router(routes.router)
     site.install(app)
+    if cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=cors_origins,
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=CORS_REQUEST_HEADERS,
+            expose_headers=CORS_ANSWER_HEADERS,
+        )
     return app
 
 

@@ -18,6 +18,7 @@ from animegan.styles import home
 from animegan_gateway.http.access.keys import Keys
 
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^/\s]+$")]
+Origin = Annotated[str, StringConstraints(pattern=r"^https?://[^/\s*]+$", to_lower=True)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -74,7 +75,10 @@ class Settings(Rows):
     stylize_timeout_s: float = Field(
         300, gt=0, description="How long POST v1/stylize waits, in s, before it answers 202."
     )
-    upload_timeout_s: float = Field(120, gt=0, description="How long an upload may take, in s.")
+    upload_idle_s: float = Field(30, gt=0, description="Longest pause of an upload, in s.")
+    upload_rate_kb_s: float = Field(
+        4, ge=0, description="Least rate of an upload, in kB/s, as its mean from `upload_idle_s` on; 0: any."
+    )
     header_timeout_s: float = Field(10, gt=0, description="How long a request's headers may take, in s.")
     connections: int = Field(
         0,
@@ -93,6 +97,12 @@ class Settings(Rows):
         [],
         description="Names under which the gateway is reached, as a JSON list; others are refused. "
         "Empty: on loopback localhost, 127.0.0.1 and ::1, elsewhere any.",
+    )
+    cors_origins: list[Origin] = Field(
+        [],
+        description="Origins of other sites whose pages may use the API, as a JSON list: "
+        '["https://pictures.example.org"]. Their browsers send no cookie of this one; where keys are required, '
+        "they send a key.",
     )
     path_prefix: Annotated[str, StringConstraints(pattern=r"^(|(/[\w.~-]+)+)$")] = Field(
         "", description="Path under which a proxy serves the gateway, such as /anime."

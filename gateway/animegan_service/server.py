@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 
@@ -24,14 +25,16 @@ class Server(uvicorn.Server):
         yield
 
 
-async def serve_until_stopped(config: uvicorn.Config, finish: Callable[[], Awaitable[None]]) -> None:
-    """Serve until a signal; it still answers while `finish` runs, and ends then."""
+async def serve_until_stopped(
+    config: uvicorn.Config, finish: Callable[[], Awaitable[None]], sockets: list[socket.socket] | None = None
+) -> None:
+    """Serve until a signal, on these sockets or those of the configuration; it still answers while `finish` runs."""
     server = Server(config)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in STOP:
         loop.add_signal_handler(number, stop.set)
-    serving = asyncio.create_task(server.serve())
+    serving = asyncio.create_task(server.serve(sockets))
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if not serving.done():

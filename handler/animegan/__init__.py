@@ -1,7 +1,8 @@
 """AnimeGANv2's generator as a library: photo in, anime picture out.
 
 >>> from animegan import Stylizer
->>> anime = Stylizer(style="cel").stylize(photo)  # a PIL.Image.Image each
+>>> stylizer = Stylizer(style="cel")
+>>> stylizer.stylize("photo.jpg").save("anime.jpg")  # or a PIL image, bytes, a file, an array, a tensor
 """
 
 from typing import TYPE_CHECKING
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Stylizer"]
 __version__ = "0.1.0"
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__", "errors", "styles"]
 
 
 def __getattr__(name: str) -> object:

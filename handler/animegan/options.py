@@ -1,9 +1,10 @@
-"""What a request may ask for. Imports no torch."""
+"""What a request may ask for, and by which names. Imports no torch."""
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
@@ -14,6 +15,21 @@ NAMES = ("style", "max_side", "max_pixels", "format", "quality", "detail", "stre
 FAST: Literal["fast"] = "fast"  # as `quality`
 ORIGINAL: Literal["original"] = "original"  # as `max_side`
 MOST_CHARACTERS = 100  # of an option: an answer quotes it
+PICTURE_NAMES = ("image", "file", "data", "photo", "picture", "img", "body")  # each also in the plural, and with []
+HEADER_PREFIX = "x-animegan-"
+REQUEST_ID = "X-Animegan-Request-Id"
+IGNORED = "X-Animegan-Ignored"  # in an answer: the names of the fields that were left out
+
+_OTHER_WORDS = {
+    "style": ("model", "effect", "filter", "theme", "look"),
+    "max_side": ("size", "side", "width", "height", "resolution", "dimension"),
+    "format": ("output", "extension", "ext"),
+    "quality": ("q",),
+    "strength": ("intensity", "weight", "amount", "alpha"),
+    "color": ("colors", "colour"),
+    "tone": ("brightness", "lightness"),
+}
+_LIKENESS = 0.75  # of two names, by difflib: stlye and style have 0.8, submit and strength 0.43
 
 
 @dataclass(frozen=True)
@@ -46,6 +62,86 @@ class Options:
     quality: int
     fast: bool = False
     wish: Wish = Wish()
+
+
+def is_picture_name(name: str) -> bool:
+    """Return whether a field of that name is where callers put the picture."""
+    plain = name.lower().partition("[")[0]
+    return plain in PICTURE_NAMES or plain.removesuffix("s") in PICTURE_NAMES
+
+
+def sift(fields: Iterable[tuple[str, str]]) -> tuple[dict[str, str], list[str]]:
+    """Return the options among a request's fields, and the names of the others, which are left out.
+
+    Forms send fields that are nobody's option, such as `csrf_token`. Raise `BadOption` for one without a name, or whose
+    name may mean an option.
+    """
+    options: dict[str, str] = {}
+    others = []
+    for field, value in fields:
+        name = field.lower().replace("-", "_")
+        if len(field) > MOST_CHARACTERS:
+            shown = field[:MOST_CHARACTERS]
+            raise BadOption(f"The field {shown!r}… has a name of over {MOST_CHARACTERS} characters.", option=shown)
+        if name in NAMES:
+            options = merge(options, {name: value})
+        elif meant := _meaning(field):
+            raise BadOption(
+                f"There is no option {field[:MOST_CHARACTERS]!r}. Is {meant!r} meant? There are: {', '.join(NAMES)}.",
+                option=field[:MOST_CHARACTERS],
+            )
+        elif not field.strip():
+            raise BadOption("A field has no name. Name it, or leave it out.", option="")
+        else:
+            others.append(field)
+    return options, others
+
+
+def prefers_json(accept: str) -> bool:
+    """Return whether an Accept header (RFC 9110, 12.5.1) takes JSON and no picture, not even as anything."""
+    kinds = {entry.partition(";")[0].strip().lower() for entry in accept.split(",")}
+    return "application/json" in kinds and not any(kind == "*/*" or kind.startswith("image/") for kind in kinds)
+
+
+def option_headers() -> list[str]:
+    """Return the names of the headers that are options."""
+    return [f"X-Animegan-{name.replace('_', '-').title()}" for name in NAMES]
+
+
+def options_in_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the options among a request's headers: X-Animegan-Style and so on, in upper or lower case.
+
+    Raise `BadOption` for another header of that prefix, except the request's id.
+    """
+    options: dict[str, str] = {}
+    for header, value in headers:
+        name = header.lower()
+        if not name.startswith(HEADER_PREFIX) or name == REQUEST_ID.lower():
+            continue
+        option = name.removeprefix(HEADER_PREFIX).replace("-", "_")
+        if option not in NAMES:
+            shown = header[:MOST_CHARACTERS]
+            raise BadOption(
+                f"There is no option for the header {shown!r}. There are: {', '.join(option_headers())}.", option=shown
+            )
+        options = merge(options, {option: value})
+    return options
+
+
+def merge(*sources: Mapping[str, str]) -> dict[str, str]:
+    """Return the options of all sources. Raise `BadOption` where two of them contradict each other."""
+    options: dict[str, str] = {}
+    for source in sources:
+        for name, value in source.items():
+            if options.get(name, value).strip().lower() != value.strip().lower():
+                raise contradiction(name, options[name], value)
+            options[name] = value
+    return options
+
+
+def contradiction(name: str, one: str, other: str) -> BadOption:
+    """Return the error of an option that is there twice, with two values."""
+    return BadOption(f"The option {name!r} is there twice, as {one[:32]!r} and {other[:32]!r}. Send one.", option=name)
 
 
 def parse(raw: Mapping[str, str], settings: Settings) -> Options:
@@ -91,6 +187,37 @@ def _limits(raw: Mapping[str, str], settings: Settings) -> tuple[int | None, int
     side = None if original else _integer(raw, "max_side", 0, SMALLEST_SIDE_PX, ceiling, f", or {ORIGINAL}")
     pixels = _integer(raw, "max_pixels", 0, SMALLEST_SIDE_PX**2, ceiling**2)
     return side or None, pixels or None
+
+
+def check_options(max_side: int | str | None, max_pixels: int | None, wish: Wish) -> None:
+    """Raise `BadOption` for one of a wrong type or out of its range."""
+    for name, limit, least, or_word in (
+        ("max_side", None if max_side == ORIGINAL else max_side, SMALLEST_SIDE_PX, f", or {ORIGINAL!r}"),
+        ("max_pixels", max_pixels, SMALLEST_SIDE_PX**2, ""),
+    ):
+        if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < least):
+            raise BadOption(f"{name}={limit!r}: use a whole number from {least}{or_word}.", option=name)
+    if not isinstance(wish.strength, int | float) or not 0 <= wish.strength <= 1:
+        raise BadOption(f"strength={wish.strength!r}: use a number from 0 to 1, as 0.75.", option="strength")
+    for name, value, choices in (
+        ("detail", wish.detail, get_args(DetailOption)),
+        ("color", wish.color, get_args(Color)),
+        ("tone", wish.tone, get_args(Tone)),
+    ):
+        if value not in choices:
+            raise BadOption(f"{name}={value!r}: use one of {', '.join(choices)}.", option=name)
+
+
+def _meaning(field: str) -> str | None:
+    """Return the option that a name may mean: a misspelt one, another word for it, or with a word more."""
+    words = re.findall("[a-z]+", field.lower())
+    for option in NAMES:
+        if not {option, *_OTHER_WORDS.get(option, ())}.isdisjoint(words):
+            return option
+    plain = "".join(words)
+    spellings = {name.replace("_", ""): name for name in NAMES}
+    near = difflib.get_close_matches(plain, spellings, n=1, cutoff=_LIKENESS)
+    return spellings[near[0]] if near else None
 
 
 def _integer(raw: Mapping[str, str], name: str, default: int, least: int, most: int, or_word: str = "") -> int:

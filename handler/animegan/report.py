@@ -58,6 +58,12 @@ class Report:
         }
 
     @classmethod
+    def header_names(cls) -> list[str]:
+        """Return the names of all headers that `headers` may write."""
+        all_there_is = cls("", "", "", "", (0, 0), (0, 0), flaws=(*FLAWS,), detail="bold")
+        return [*all_there_is.headers()]
+
+    @classmethod
     def from_headers(cls, headers: Mapping[str, str]) -> Report:
         """Read what `headers()` wrote; `headers` is a mapping that ignores case. Raises `KeyError` or `ValueError`."""
         timings = (entry.partition(";dur=") for entry in headers[_TIMING].split(", ") if entry)

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
+from itertools import islice
+from os import PathLike
+from typing import Any, Literal, overload
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.profiler import record_function
 
 from animegan.drawing import Drawing, LookPlan, Photo
-from animegan.errors import PictureTooLarge
+from animegan.errors import AnimeganError, PictureTooLarge
 from animegan.finish.chain import shrink
 from animegan.finish.tone import Curve, measure_curve, typical_photo
 from animegan.looks import check_style, look_of
 from animegan.networks import graphs
 from animegan.networks.families import load_network
 from animegan.networks.plan import choose
-from animegan.options import Wish
+from animegan.options import Wish, check_options
 from animegan.picture import images
 from animegan.picture.detail import FACTORS
 from animegan.picture.sizes import Size
@@ -30,6 +34,7 @@ from animegan.resources import budget
 from animegan.resources.hardware import DTYPES, pick_device, pick_precision
 from animegan.resources.memory import is_out_of_memory, release
 from animegan.settings import MAX_SIDE_PX, WARMUP_PX, Color, Detail, DetailOption, Device, Precision, Tone
+from animegan.sources import Array, File, Source, read
 from animegan.styles import DEFAULT_STYLE, get_style
 
 
@@ -74,9 +79,9 @@ class Stylizer:
     style or photo, `tone` auto, style or photo: see `options.Wish`. `fast` draws with the small network, in a sixteenth
     of the time and softer.
 
-    Raises `UnknownStyle`, `StyleNotInstalled`, `BadWeights`, `BadLook`, `BadSetting`, and `BadOption` where the style
-    can't do what is asked. `stylize`, `draw` and `run` may be called from several threads; the memory is then each
-    call's own.
+    Raises `UnknownStyle`, `StyleNotInstalled`, `BadWeights`, `BadLook`, `BadSetting`, and `BadOption` for an option out
+    of its range or that the style can't do. `stylize`, `draw` and `run` may be called from several threads; the memory
+    is then each call's own.
     """
 
     def __init__(
@@ -96,6 +101,8 @@ class Stylizer:
         tone: Tone = "auto",
         fast: bool = False,
     ) -> None:
+        self.wish = Wish(detail, strength, color, tone)
+        check_options(max_side, max_pixels, self.wish)
         self.style = get_style(style)
         self.device = pick_device(device, gpu)
         self.precision = pick_precision(precision, self.device)
@@ -104,7 +111,7 @@ class Stylizer:
         self.max_side = None if max_side == "original" else max_side
         self.max_pixels = max_pixels
         self.memory_mb = memory_mb
-        self.wish = Wish(detail, strength, color, tone)
+        self.fast = fast
         look = look_of(self.style)
         check_style(self.style, look, detail, fast=fast)
         network = load_network(look.network, self.style, self.device, self.precision, fast=fast)
@@ -116,18 +123,87 @@ class Stylizer:
         """Raise `BadOption` for what this style can't do."""
         check_style(self.style, self._drawing.look, wish.detail)
 
-    def stylize(self, image: Image.Image) -> Image.Image:
-        """Draw one picture of any mode: RGB, or RGBA where it has transparency; a larger one is fitted to the limits.
-
-        Raises `PictureTooSmall` where a side, as given or as fitted, is under 16 px, and `PictureTooLarge`.
-        """
-        picture = images.prepare(
-            image, max_side=self.max_side, max_pixels=self.max_pixels, shrink=self.shrink(self.wish)
+    def __repr__(self) -> str:
+        fast = ", fast=True" if self.fast else ""
+        return (
+            f"Stylizer({self.style.id!r}, device={str(self.device)!r}, precision={self.precision!r}, "
+            f"max_side={self.max_side}{fast})"
         )
+
+    @overload
+    def stylize(self, source: Array) -> Array: ...
+
+    @overload
+    def stylize(self, source: Tensor) -> Tensor: ...
+
+    @overload
+    def stylize(self, source: Image.Image | File) -> Image.Image: ...
+
+    def stylize(self, source: Source) -> Any:
+        """Draw one picture; a larger one is fitted to the limits.
+
+        A PIL image (of any mode), a path, bytes or a binary file give a PIL image, RGB, or RGBA where there is
+        transparency. A NumPy array (H, W, 3 or 4), uint8, gives such an array, a tensor (3 or 4, H, W), uint8 or floats
+        in 0..1, such a tensor; both are RGB.
+
+        Raises `PictureTooSmall` where a side, as given or as fitted, is under 16 px, `PictureTooLarge`, of a file
+        `BadImage` and `UnsupportedImage`, and as `sources.read` for what is no picture.
+        """
+        return self._drawn(*self._read(source))
+
+    @overload
+    def stylize_all(
+        self, sources: Iterable[Array], *, on_error: Callable[[Array, Exception], object] | None = None
+    ) -> Iterator[Array]: ...
+
+    @overload
+    def stylize_all(
+        self, sources: Iterable[Tensor], *, on_error: Callable[[Tensor, Exception], object] | None = None
+    ) -> Iterator[Tensor]: ...
+
+    @overload
+    def stylize_all(
+        self,
+        sources: Iterable[Image.Image | File],
+        *,
+        on_error: Callable[[Image.Image | File, Exception], object] | None = None,
+    ) -> Iterator[Image.Image]: ...
+
+    def stylize_all(self, sources: Any, *, on_error: Callable[[Any, Exception], object] | None = None) -> Iterator[Any]:
+        """Draw pictures as they are taken, in their order; while one is drawn, the next is read and decoded.
+
+        A picture that can't be drawn goes to `on_error` with its error, and is left out; without `on_error` it raises
+        that error, as `stylize` would. Raises `TypeError` for a single picture.
+        """
+        if isinstance(sources, Image.Image | str | PathLike | bytes | bytearray | memoryview | np.ndarray | Tensor):
+            raise TypeError(
+                f"stylize_all takes several pictures, and this is one {type(sources).__name__}. Use stylize."
+            )
+        return self._all(iter(sources), on_error)
+
+    def _all(self, sources: Iterator[Any], on_error: Callable[[Any, Exception], object] | None) -> Iterator[Any]:
+        with ThreadPoolExecutor(1, "animegan-read") as reader:
+            ahead = [(source, reader.submit(self._read, source)) for source in islice(sources, 1)]
+            while ahead:
+                [(source, reading)] = ahead
+                ahead = [(source, reader.submit(self._read, source)) for source in islice(sources, 1)]
+                try:
+                    drawing = self._drawn(*reading.result())
+                except (AnimeganError, OSError, TypeError, ValueError) as error:
+                    if on_error is None:
+                        raise
+                    on_error(source, error)
+                else:
+                    yield drawing
+
+    def _read(self, source: Source) -> tuple[images.Picture, Callable[[Image.Image], Any]]:
+        return read(source, self.max_side, self.max_pixels, self.shrink(self.wish))
+
+    def _drawn(self, picture: images.Picture, give_back: Callable[[Image.Image], Any]) -> Any:
         drawing = self.run([Photo(picture.rgb, picture.small)]).picture(0)
         if picture.alpha:
             drawing.putalpha(picture.alpha)
-        return drawing
+        return give_back(drawing)
 
     def draw(self, pictures: Sequence[Image.Image]) -> list[Image.Image]:
         """Draw RGB pictures of one size as one batch, as they are: no limit, no scaling. Raises `PictureTooLarge`."""

@@ -25,6 +25,8 @@ from animegan.styles import bundled_dir
 from animegan_cli.checkout import ARCHIVE, CONFIG, ENGINE, HANDLER
 from animegan_cli.replacing import replacing
 
+BESIDE = ("animegan_forms.py", "animegan_spans.py")  # what the handler imports from its own folder
+
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip entry can carry
 _TOOLS = ("torch", "torch-model-archiver")  # their versions shape the bytes
 
@@ -51,7 +53,8 @@ def _build(target: Path, say: Callable[[str], None]) -> None:
         work = Path(folder)
         stage = work / "stage"
         shutil.copytree(ENGINE, stage / "animegan", ignore=shutil.ignore_patterns("__pycache__", "model_store"))
-        shutil.copy(HANDLER / "animegan_spans.py", stage)
+        for module in BESIDE:
+            shutil.copy(HANDLER / module, stage)
         store = stage / "animegan" / "model_store"
         store.mkdir()
         for file in _papers():
@@ -124,7 +127,7 @@ def _sources() -> Iterator[tuple[str, Path]]:
     for module in ("archive.py", "traced.py"):
         yield f"scripts/animegan_cli/{module}", commands / module
     yield "config/model-config.yaml", CONFIG / "model-config.yaml"
-    for module in ("animegan_handler.py", "animegan_spans.py"):
+    for module in ("animegan_handler.py", *BESIDE):
         yield f"handler/{module}", HANDLER / module
     for file in sorted(ENGINE.rglob("*")):
         inner = file.relative_to(ENGINE)

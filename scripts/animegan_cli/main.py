@@ -354,6 +354,7 @@ def profile_picture(
     console.print(work.summary(result))
     console.print(work.table(result))
     console.print(work.legend(result))
+    console.print(work.own_time(result))
 
 
 def _title(style: Style) -> str:

@@ -68,7 +68,10 @@ class Phase:
 
 @dataclass(frozen=True)
 class Profile:
-    """`exact`: no peak of the resident memory was missed, since the kernel kept it; else it was looked at every ms."""
+    """`exact`: no peak of the resident memory was missed, since the kernel kept it; else it was looked at every ms.
+
+    `own_seconds`: what profiling itself took, by what it was spent on.
+    """
 
     phases: list[Phase]
     report: Report
@@ -77,6 +80,7 @@ class Profile:
     threads: int
     budget_bytes: int
     exact: bool
+    own_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -115,29 +119,51 @@ def profile(
         os.environ.setdefault("ANIMEGAN_CONFIG", str(_SERVED))
     configured = settings.load()
     torch.set_num_threads(configured.cpu_threads or hardware.cpu_count())
+    own = _Stopwatch()
     pipeline = Pipeline(configured, threads=0)
     if snapshot and pipeline.device.type != "cuda":
         raise BadOption("--snapshot is the history of CUDA's allocator, and this runs on the CPU. Try --trace instead.")
     with _optional(trace) as trace_part, _optional(snapshot) as snapshot_part:
+        own.lap("start")
         _run(pipeline, data, options)
+        own.lap("load and draw")
         timed, item = _run(pipeline, data, options, count_memory=True)
+        own.lap("draw for the times")
         if trace_part:
             timed.export_chrome_trace(str(trace_part))
         pipeline.cleaner.release()  # else this run would take what that one left, and the process would not grow
         with _history(snapshot_part), _Watch() as watch:
             watched, _ = _run(pipeline, data, options)
+    own.lap("draw for the memory")
     assert item.report
     assert item.plan
     assert item.options
+    phases = _phases(timed, watched, watch, pipeline.device)
+    own.lap("read the record")
     return Profile(
-        phases=_phases(timed, watched, watch, pipeline.device),
+        phases=phases,
         report=item.report,
         plan=item.plan,
         device=pipeline.device,
         threads=torch.get_num_threads(),
         budget_bytes=pipeline.stylizer(item.report.style, fast=item.options.fast).budget_bytes(),
         exact=watch.exact,
+        own_seconds=own.seconds,
     )
+
+
+class _Stopwatch:
+    """Times one thing after the other; the first begins with the process."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._since = psutil.Process().create_time()
+
+    def lap(self, name: str) -> None:
+        """Name what has ended now."""
+        now = time.time()
+        self.seconds[name] = max(0.0, now - self._since)
+        self._since = now
 
 
 def _run(
@@ -298,6 +324,12 @@ def summary(result: Profile) -> str:
         f"Plan: {plan.mode}, {megabytes(plan.peak_bytes)} MiB at most{again}; "
         f"{result.budget_bytes // 2**20} MiB may be taken."
     )
+
+
+def own_time(result: Profile) -> str:
+    """What profiling itself took: a single picture takes the table's total."""
+    parts = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result.own_seconds.items())
+    return f"Profiling took {sum(result.own_seconds.values()):.1f} s: {parts}."
 
 
 def legend(result: Profile) -> str:

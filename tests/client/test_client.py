@@ -290,6 +290,7 @@ def test_the_drawn_tree_is_the_hierarchy() -> None:
 
 def test_the_public_names() -> None:
     assert animegan_client.__all__ == [
+        "AsyncClient",
         "Client",
         "ClientError",
         "Job",

@@ -28,9 +28,9 @@ from animegan_cli.main import app
 from animegan_cli.serving.torchserve import MODEL, address, read_properties
 from animegan_cli.stylize.tasks import SUFFIXES
 from animegan_cli.weights.export import export
-from animegan_gateway.http import routes, uploads
+from animegan_gateway.http import routes
+from animegan_gateway.http.uploads.form import IMAGE
 from animegan_gateway.settings import Settings as GatewaySettings
-from animegan_handler import OPTION_HEADERS
 from benchmarks import plots, seams
 from docs.pages import CODE, LINK, PAGES, ROOT, SPAN, code, commands, prose, table, tables, text
 from harness.pictures import encoded, photo
@@ -99,12 +99,14 @@ def test_curl_asks_for_what_is_there(line: str) -> None:
     assert all((ROOT / name).is_file() for name in re.findall(r"@(\S+)", line))
     fields = dict(word.split("=", 1) for flag, word in pairwise(words) if flag == "-F")
     if address_ := next((word for word in words if word.startswith(DOOR)), None):
-        method, path = "POST" if "-F" in words else "GET", urlsplit(address_).path
+        sends = {"-F": "POST", "--data-binary": "POST", "-T": "PUT"}
+        method = next((sends[word] for word in words if word in sends), "GET")
+        path = urlsplit(address_).path
         assert any(
             isinstance(route, APIRoute) and method in (route.methods or ()) and route.path_regex.match(path)
             for route in routes.router.routes
         )
-        assert fields.pop(uploads.IMAGE, "@").startswith("@")
+        assert fields.pop(IMAGE, "@").startswith("@")
         assert set(fields) <= set(options.NAMES)
         return
     inference = address(read_properties(ROOT / "config" / "config.properties"), "inference_address")
@@ -113,7 +115,7 @@ def test_curl_asks_for_what_is_there(line: str) -> None:
     assert ("data" in fields) != ("--data-binary" in words)
     assert fields.pop("data", "@").startswith("@")
     assert headers.pop("Content-Type", "image/jpeg") == "image/jpeg"
-    asked = options.parse({OPTION_HEADERS[name.lower()]: value for name, value in headers.items()} | fields, Settings())
+    asked = options.parse(options.merge(options.options_in_headers(headers.items()), fields), Settings())
     assert styles.get_style(asked.style).weights, "the documents draw in bundled styles"
 
 
@@ -234,7 +236,9 @@ def test_the_sample_error_is_real() -> None:
 
 def test_the_options_are_those_of_a_request() -> None:
     rows = table(HTTP, "max_side")
-    assert {cells[0].strip("`").lower(): name for name, cells in rows.items()} == OPTION_HEADERS
+    assert {name: cells[0].strip("`") for name, cells in rows.items()} == dict(
+        zip(options.NAMES, options.option_headers(), strict=True)
+    )
     settings = Settings()
     defaults = {name: cells[3].strip("`") for name, cells in rows.items()}
     assert defaults == {

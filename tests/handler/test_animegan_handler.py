@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import logging
@@ -15,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 from ts.metrics.metric_type_enum import MetricTypes
 from ts.model_loader import TsModelLoader
+from ts.service import Service
 
 from animegan.errors import BadSetting
 from animegan.networks.plan import Plan
@@ -53,8 +55,8 @@ def test_torchserve_finds_the_one_class() -> None:
     assert initialize.__self__ is entry.__self__
 
 
-def test_a_field_beats_a_header_and_headers_come_in_any_case(handler: AnimeganHandler) -> None:
-    headers = {"X-ANIMEGAN-Max-Side": "16", "x-animegan-format": "webp", "X-Animegan-Style": "gouache", "Accept": "*/*"}
+def test_options_are_fields_and_headers_in_any_case(handler: AnimeganHandler) -> None:
+    headers = {"X-ANIMEGAN-Max-Side": "20", "x-animegan-format": "webp", "X-Animegan-Style": "gouache", "Accept": "*/*"}
     [(status, answered, body)] = ask(handler, ({"data": GOOD, "max_side": b"20"}, headers))
     assert status == 200
     assert answered["X-Animegan-Size"] == "20x16"
@@ -77,7 +79,10 @@ def test_a_raw_body_is_a_picture(handler: AnimeganHandler) -> None:
         ({}, 400, "bad_image"),
         ({"style": b"cel"}, 400, "bad_image"),
         ({"data": b""}, 400, "bad_image"),
-        ({"body": {"a": 1}}, 415, "unsupported_image"),
+        ({"body": {"a": 1}}, 400, "bad_image"),
+        ({"data": GOOD, "data\0": GOOD}, 400, "bad_image"),
+        ({"data": GOOD, "file": GOOD}, 400, "bad_image"),
+        ({"data": GOOD, "style": b"cel", "style\0": b"ink"}, 422, "bad_option"),
         ({"data": "text that TorchServe decoded"}, 415, "unsupported_image"),
         ({"data": GOOD, "size": b"3"}, 422, "bad_option"),
         ({"data": GOOD, "style": b"\xff\xfe"}, 422, "bad_option"),
@@ -94,6 +99,89 @@ def test_bad_requests(handler: AnimeganHandler, fields: dict[str, Any], status: 
     assert (answered, problem["status"], problem["code"]) == (status, status, code)
     assert headers["content-type"] == "application/problem+json"
     assert len(body) < 1000
+
+
+BASE64 = base64.b64encode(GOOD).decode()
+TENSOR = {"name": "image", "shape": [2], "datatype": "BYTES", "data": [BASE64, BASE64]}
+
+
+def in_json(body: object, headers: dict[str, str] | None = None) -> tuple[dict[str, Any], dict[str, str]]:
+    return {"body": json.dumps(body).encode()}, {"Content-Type": "application/json", **(headers or {})}
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "word"),
+    [
+        (({"data": GOOD, "max_side": b"20"}, {"x-animegan-max-side": "16"}), 422, "twice"),
+        (({"data": GOOD}, {"x-animegan-size": "16"}), 422, "x-animegan-size"),
+        (({"body": b'{"data": '}, {}), 400, "no JSON"),
+        (in_json({"data": "https://example.org/a.jpg"}), 400, "fetches none"),
+        (in_json({"style": "cel"}), 400, "no picture"),
+        (in_json({"instances": []}), 400, "instances"),
+        (in_json({"instances": [{"data": BASE64}] * 9}), 413, "limit of 8"),
+        (in_json({"instances": [{"data": BASE64, "image": BASE64}]}), 400, "two pictures"),
+        (in_json({"instances": [{"data": BASE64}, {"data": "dGV4dA=="}]}), 415, "Picture 2 of 2"),
+        (in_json({"instances": [{"data": BASE64, "stlye": "cel"}]}), 422, "'style' meant"),
+        (in_json({"inputs": [1]}), 400, "none of the forms"),
+        (in_json({"inputs": [{**TENSOR, "datatype": "FP32"}]}), 400, "as BYTES"),
+        (({"body": b'{"inputs": [{"name": "image", "datatype": "BYTES", "parameters": {"binary_data_size": 9}}]}12345'},
+          {"Inference-Header-Content-Length": "91"}), 400, "cut short"),
+    ],
+)  # fmt: skip
+def test_requests_of_no_form(
+    handler: AnimeganHandler, request_: tuple[dict[str, Any], dict[str, str]], status: int, word: str
+) -> None:
+    [(answered, _, body)] = ask(handler, request_)
+    problem = json.loads(body)
+    assert answered == status
+    assert word in problem["detail"]
+    if b'"inst' in request_[0].get("body", b"") or b'"inputs' in request_[0].get("body", b""):
+        assert problem["error"] == problem["detail"]  # which KServe's clients show
+
+
+def test_both_pictures_of_a_request_are_drawn(handler: AnimeganHandler) -> None:
+    instances = [{"data": BASE64, "max_side": 20}, {"image": {"b64": BASE64}}]
+    v2 = {"inputs": [TENSOR], "parameters": {"max_side": 20}, "id": "7"}
+    answers = ask(handler, in_json({"instances": instances, "style": "cel"}), ({"data": GOOD}, {}), in_json(v2))
+    assert [status for status, _, _ in answers] == [200, 200, 200]
+    predictions = json.loads(answers[0][2])["predictions"]
+    assert [sized(base64.b64decode(each["image"])) for each in predictions] == [(20, 16), (40, 32)]
+    answer = json.loads(answers[2][2])
+    [output] = answer["outputs"]
+    assert (answer["id"], output["name"], output["shape"], output["datatype"]) == ("7", "anime", [2], "BYTES")
+    assert [sized(base64.b64decode(each)) for each in output["data"]] == [(20, 16), (20, 16)]
+
+
+def test_binary_tensors(handler: AnimeganHandler) -> None:
+    packed = len(GOOD).to_bytes(4, "little") + GOOD
+    tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": len(packed)}}
+    style = {"name": "style", "shape": [1], "datatype": "BYTES", "data": ["gouache"]}
+    head = json.dumps({"inputs": [tensor, style], "parameters": {"binary_data_output": True}}).encode()
+    headers = {"Inference-Header-Content-Length": str(len(head))}
+    [(status, answered, body)] = ask(handler, ({"body": head + packed}, headers))
+    assert (status, answered["X-Animegan-Style"]) == (200, "gouache")
+    length = int(answered["Inference-Header-Content-Length"])
+    assert json.loads(body[:length])["outputs"][0]["parameters"]["binary_data_size"] == len(body) - length
+    assert sized(body[length + 4 :]) == (40, 32)
+
+
+def test_one_picture_in_json_is_answered_as_accept_says(handler: AnimeganHandler) -> None:
+    body = {"data": BASE64, "csrf_token": "1"}
+    picture, as_json = ask(handler, in_json(body), in_json(body, {"Accept": "application/json"}))
+    assert sized(picture[2]) == sized(base64.b64decode(json.loads(as_json[2])["image"])) == (40, 32)
+    assert picture[1]["X-Animegan-Ignored"] == "csrf_token"
+
+
+def test_torchserve_hands_over_fields_of_one_name(handler: AnimeganHandler) -> None:
+    """The handler sees to that when it is initialized."""
+    parameters = [{"name": "data", "value": value, "contentType": ""} for value in (b"1", b"2")]
+    _, [fields], _ = Service.retrieve_data_for_inference([{"requestId": b"1", "parameters": parameters}])
+    assert fields == {"data": b"1", "data\0": b"2"}
+
+
+def sized(data: bytes) -> tuple[int, int]:
+    with Image.open(io.BytesIO(data)) as picture:
+        return picture.size
 
 
 def test_an_operators_trouble_shows_no_path(handler: AnimeganHandler, tmp_path: Path, monkeypatch: Any) -> None:

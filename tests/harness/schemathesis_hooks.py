@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import schemathesis
@@ -21,4 +22,4 @@ def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -
     body: Any = case.body
     valid = case.meta and case.meta.generation.mode is GenerationMode.POSITIVE
     if valid and isinstance(body, dict) and "image" in body:
-        body["image"] = PICTURE
+        body["image"] = base64.b64encode(PICTURE).decode() if case.media_type == "application/json" else PICTURE

@@ -43,6 +43,7 @@ def test_it_holds_what_the_worker_needs_and_no_more(built: Path) -> None:
     others = {
         "MAR-INF/MANIFEST.json",
         "animegan_handler.py",
+        "animegan_forms.py",
         "animegan_spans.py",
         "model-config.yaml",
         "animegan/py.typed",

@@ -72,7 +72,7 @@ def rows(done: subprocess.CompletedProcess[str]) -> dict[str, list[float]]:
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line.split() for line in done.stdout.splitlines()]
     [start] = [index for index, words in enumerate(lines) if words[:1] == ["PHASE"]]
-    return {name: [float(word) for word in words] for name, *words in lines[start + 1 : -1]}
+    return {name: [float(word) for word in words] for name, *words in lines[start + 1 : -2]}
 
 
 def test_a_row_for_each_phase_and_block_in_their_order(done: subprocess.CompletedProcess[str]) -> None:
@@ -83,6 +83,15 @@ def test_a_row_for_each_phase_and_block_in_their_order(done: subprocess.Complete
     assert sum(table[name][0] for name in ROWS[:-1]) <= table["total"][0] + 0.05 * len(ROWS)  # as they are rounded
     for column in (1, 2, 3):
         assert table["total"][column] >= max(numbers[column] for numbers in table.values()) > 0
+
+
+def test_it_tells_what_profiling_itself_took(done: subprocess.CompletedProcess[str]) -> None:
+    last = done.stdout.splitlines()[-1]
+    whole, *parts = [float(number) for number in re.findall(r"\d+\.\d", last)]
+    assert last.startswith("Profiling took ")
+    assert len(parts) == 5
+    assert sum(parts) == pytest.approx(whole, abs=0.5)
+    assert whole > rows(done)["total"][0] / 1000
 
 
 def test_the_blocks_stay_within_the_plan_that_is_named(done: subprocess.CompletedProcess[str]) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 import structlog
 
 from animegan.errors import AnimeganError
-from animegan.options import Options, parse
+from animegan.options import Options, merge, options_in_headers, parse, sift
 from animegan.picture.sizes import Limits, fit_or_refuse
 from animegan.settings import Settings as HandlerSettings
 from animegan_gateway import tracing
@@ -26,8 +27,11 @@ from animegan_gateway.errors import (
     StorageFull,
 )
 from animegan_gateway.http.access.callers import Caller
+from animegan_gateway.http.file_names import file_stem
 from animegan_gateway.http.styles.catalogue import Catalogue
-from animegan_gateway.http.uploads import Upload, judge, receive, temporary_file
+from animegan_gateway.http.uploads.pace import Pace
+from animegan_gateway.http.uploads.picture_file import Upload, judge, temporary_file
+from animegan_gateway.http.uploads.receive import receive
 from animegan_gateway.metrics import Metrics
 from animegan_gateway.queue.backend import Backend
 from animegan_gateway.queue.board import Board, Place
@@ -42,6 +46,14 @@ PLACE_EVERY_S = 1.0  # between looks at the place of a job that somebody follows
 GATEWAY = Caller("gateway")  # the gateway itself, for its thumbnails
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A job, and the names of what its request had beside options: nothing was made of them."""
+
+    job: Job
+    ignored: tuple[str, ...]
 
 
 class Door:
@@ -72,27 +84,36 @@ class Door:
         self._limits = Limits(
             drawing.max_upload_mb * MIB, drawing.max_pixels_mpx * 1_000_000, drawing.max_side_ceiling_px**2
         )
+        self._pace = Pace(settings.upload_idle_s, settings.upload_rate_kb_s * 1000)
 
     async def accept(
         self,
         caller: Caller,
         stream: AsyncIterator[bytes],
         headers: Mapping[str, str],
+        query: Iterable[tuple[str, str]] = (),
         *,
+        name: str = "",
         idempotency_key: str | None,
         request_id: str,
-    ) -> Job:
-        """Judge an upload as it streams in, and queue it. Raise what is documented at POST v1/jobs."""
+    ) -> Accepted:
+        """Judge an upload as it streams in, and queue it. Raise what is documented at POST v1/jobs.
+
+        Options are in the query, in headers and in the body; `name` is the photo's file name, where the address has it.
+        """
         try:
             if self.draining:
                 raise Draining("This server is about to stop and takes no new pictures. Try again in a minute.")
             await self._backend.rates.admit(caller.name, caller.key.rate_per_minute if caller.key else None)
             if idempotency_key is None and await self._board.holds(self.settings.queue_jobs):
                 await self._refuse(Full("jobs"), caller)  # before the caller sends the picture for nothing
+            in_query, ignored = sift(query)
+            options = merge(in_query, options_in_headers(headers.items()))
             with temporary_file(self._spool) as file:
-                upload = await receive(stream, headers, file, self._limits, self.settings.upload_timeout_s)
-                ask = await self._ask(caller, upload, request_id)
-                return await self.submit(ask, file, caller, idempotency_key)
+                upload = await receive(stream, headers, file, self._limits, self._pace, name)
+                ask = await self._ask(caller, upload, merge(options, upload.options), request_id)
+                job = await self.submit(ask, file, caller, idempotency_key)
+                return Accepted(job, (*ignored, *upload.ignored))
         except AnimeganError as error:
             self._metrics.rejected.labels(error.code).inc()
             raise
@@ -198,8 +219,8 @@ class Door:
         self.draining = True
         self._bell.ring_all()
 
-    async def _ask(self, caller: Caller, upload: Upload, request_id: str) -> Ask:
-        options = parse(upload.fields, self.drawing)
+    async def _ask(self, caller: Caller, upload: Upload, asked: Mapping[str, str], request_id: str) -> Ask:
+        options = parse(asked, self.drawing)
         self._catalogue.require(options.style)
         header = await judge(upload, self._limits)
         return Ask(
@@ -215,6 +236,7 @@ class Door:
             color=options.wish.color,
             tone=options.wish.tone,
             content_type=f"image/{header.format.lower()}",
+            name=file_stem(upload.name),
             bytes=upload.bytes,
             original_size=header.size,
             size=fit_or_refuse(header.size, options.max_side, options.max_pixels, self._limits),

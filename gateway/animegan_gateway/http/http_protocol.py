@@ -1,4 +1,4 @@
-"""Uvicorn's HTTP protocol with limits: connections, the time and the size of a request's head, the time of its body."""
+"""Uvicorn's HTTP protocol with limits: connections, the time and the size of a request's head, the pace of its body."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from animegan.errors import CONTENT_TYPE
 from animegan_gateway.errors import TooManyConnections
+from animegan_gateway.http.uploads.pace import Pace
 
 RESERVED_FILES = 64  # of the gateway itself: its stores, its log, TorchServe
 FILES_PER_CONNECTION = 2  # its own, and that of the picture which comes or goes
@@ -23,8 +24,8 @@ def most_connections(setting: int) -> int:
     return setting or max(1, (files - RESERVED_FILES) // FILES_PER_CONNECTION)
 
 
-def limited_protocol(connections: int, header_timeout_s: float, body_timeout_s: float) -> type[HttpToolsProtocol]:
-    """Return uvicorn's protocol for so many connections, with time limits on a request's headers and on its body.
+def limited_protocol(connections: int, header_timeout_s: float, pace: Pace) -> type[HttpToolsProtocol]:
+    """Return uvicorn's protocol for so many connections, with a time limit on a request's headers, a pace of its body.
 
     An upload's own limits (`uploads.receive`) are answered; these are for clients that do not even listen.
     """
@@ -35,6 +36,8 @@ def limited_protocol(connections: int, header_timeout_s: float, body_timeout_s: 
         _deadline: asyncio.TimerHandle | None = None
         _head_bytes = 0  # received in a row without a request's beginning, a part of its body or its end
         _progress = False
+        _body_start = _body_last = 0.0  # on the loop's clock, while a body is received
+        _body_bytes = 0
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -60,11 +63,16 @@ def limited_protocol(connections: int, header_timeout_s: float, body_timeout_s: 
             super().on_message_begin()
 
         def on_headers_complete(self) -> None:
-            self._set_deadline(body_timeout_s)
+            self._body_start = self._body_last = self.loop.time()
+            self._body_bytes = 0
+            self._watch_body()
             super().on_headers_complete()
 
         def on_body(self, body: bytes) -> None:
             self._progress = True
+            if not self._is_idle():  # the rest of a body that was answered already gains no time
+                self._body_last = self.loop.time()
+                self._body_bytes += len(body)
             super().on_body(body)
 
         def on_message_complete(self) -> None:
@@ -84,6 +92,14 @@ def limited_protocol(connections: int, header_timeout_s: float, body_timeout_s: 
                 self.send_400_response(f"The request's headers are longer than {MOST_HEAD_BYTES} bytes.")
             else:
                 self._abort()
+
+        def _watch_body(self) -> None:
+            left_s = pace.deadline(self._body_start, self._body_last, self._body_bytes) - self.loop.time()
+            if left_s <= 0:
+                self._abort()
+                return
+            self._set_deadline(None)
+            self._deadline = self.loop.call_later(left_s, self._watch_body)
 
         def _set_deadline(self, seconds: float | None) -> None:
             if self._deadline:

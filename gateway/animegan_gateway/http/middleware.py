@@ -8,6 +8,7 @@ import time
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from animegan_gateway.errors import WrongHost
@@ -52,7 +53,8 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         headers, path = Headers(scope=scope), scope["path"]
-        if not path.startswith(f"{self._prefix}/"):
+        without_slash = bool(self._prefix) and path == self._prefix
+        if not path.startswith(f"{self._prefix}/") and not without_slash:
             path = self._prefix + path
         scope.update(path=path, root_path=self._prefix)
         request_id_header = headers.get(REQUEST_ID, "")
@@ -79,6 +81,9 @@ class RequestMiddleware:
             app = self._app if probed or self._is_own_host(headers.get("host", "")) else _refuse_host
             if len(headers.getlist("host")) > 1:
                 app = _refuse_hosts
+            elif without_slash and app is self._app:
+                query = scope["query_string"].decode("latin-1")
+                app = RedirectResponse(f"{path}/{query and '?'}{query}")  # the page's addresses are relative
             # A HEAD is handled as a GET; uvicorn drops the body.
             scope_as_get = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
             await app(scope_as_get, receive, answer)

@@ -37,7 +37,8 @@ from animegan_gateway.errors import (
     UploadTimeout,
     WorkerKilled,
 )
-from animegan_gateway.http.uploads import IMAGE
+from animegan_gateway.http.json_picture import JSON, PictureView
+from animegan_gateway.http.uploads.form import IMAGE
 from animegan_gateway.queue.jobs import State
 from animegan_service.errors import BadRequest, Forbidden
 
@@ -69,7 +70,10 @@ SUBMIT_ERRORS = (
 DRAWING_ERRORS = (BadWeights, DrawingFailed, JobCancelled, OutOfMemory, PictureTooLarge, WorkerKilled)
 PICTURE: dict[str, Any] = {
     "description": "The picture; X-Animegan-… headers say what was done to it.",
-    "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in (JPEG, "image/png", "image/webp")},
+    "content": {
+        **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in (JPEG, "image/png", "image/webp")},
+        JSON: {"schema": PictureView.model_json_schema()},  # where Accept asks for it
+    },
 }
 EVENT = {
     "type": "object",
@@ -83,76 +87,93 @@ EVENT = {
         "retry": {"type": "integer", "description": "Milliseconds until a browser that was cut off asks again."},
     },
 }
+OPTIONS: dict[str, Any] = {
+    "style": {
+        "type": "string",
+        "maxLength": MOST_CHARACTERS,
+        "description": "A style's id; GET v1/styles lists them.",
+        "examples": ["cel"],
+    },
+    "max_side": {
+        "anyOf": [{"type": "integer", "minimum": SMALLEST_SIDE_PX}, {"const": ORIGINAL}],
+        "description": "Limit on the longest side, in px; GET v1/session tells the largest.",
+        "examples": [1024],
+    },
+    "max_pixels": {
+        "type": "integer",
+        "minimum": SMALLEST_SIDE_PX**2,
+        "description": "Limit on the pixels, in place of `max_side`. With both, it holds for a picture more than twice "
+        "as long as it is wide, and `max_side` for others.",
+        "examples": [1048576],
+    },
+    "format": {"type": "string", "enum": [*get_args(Format)], "examples": ["png"]},
+    "quality": {
+        "anyOf": [{"type": "integer", "minimum": 1, "maximum": 100}, {"const": FAST}],
+        "description": "Of JPEG and WebP; `fast`: drawn by the small network, softer.",
+        "examples": [92],
+    },
+    "detail": {
+        "type": "string",
+        "enum": [*get_args(DetailOption)],
+        "description": "How far the photo is shrunk before it is drawn; auto: by what it shows.",
+        "examples": ["auto"],
+    },
+    "strength": {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 1,
+        "description": "0 is the photo, 1 the drawing.",
+        "examples": [1],
+    },
+    "color": {
+        "type": "string",
+        "enum": [*get_args(Color)],
+        "description": "The style's own, or the photo's.",
+        "examples": ["style"],
+    },
+    "tone": {
+        "type": "string",
+        "enum": [*get_args(Tone)],
+        "description": "The style's light and dark, or the photo's; auto: as suits its network.",
+        "examples": ["auto"],
+    },
+}
+OPTION_PARAMETERS = [
+    {"name": name, "in": "query", "required": False, "schema": schema} for name, schema in OPTIONS.items()
+]
+
+
+def _body(image: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "required": [IMAGE], "properties": {IMAGE: image, **OPTIONS}}
+
+
 FORM = {
+    "parameters": OPTION_PARAMETERS,
     "requestBody": {
         "required": True,
+        "description": "The picture, and options: as fields or members beside it, in the query or as headers "
+        "(X-Animegan-Style and so on). What is nobody's option, as csrf_token, is left out, and X-Animegan-Ignored "
+        "names it.",
         "content": {
             "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": [IMAGE],
-                    "additionalProperties": False,
-                    "properties": {
-                        IMAGE: {
-                            "type": "string",
-                            "contentMediaType": "application/octet-stream",
-                            "description": "JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP, TIFF, JPEG 2000, ICO, PGM or PPM.",
-                        },
-                        "style": {
-                            "type": "string",
-                            "maxLength": MOST_CHARACTERS,
-                            "description": "A style's id; GET v1/styles lists them.",
-                            "examples": ["cel"],
-                        },
-                        "max_side": {
-                            "anyOf": [{"type": "integer", "minimum": SMALLEST_SIDE_PX}, {"const": ORIGINAL}],
-                            "description": "Limit on the longest side, in px; GET v1/session tells the largest.",
-                            "examples": [1024],
-                        },
-                        "max_pixels": {
-                            "type": "integer",
-                            "minimum": SMALLEST_SIDE_PX**2,
-                            "description": "Limit on the pixels, in place of `max_side`. With both, it holds for a "
-                            "picture more than twice as long as it is wide, and `max_side` for others.",
-                            "examples": [1048576],
-                        },
-                        "format": {"type": "string", "enum": [*get_args(Format)], "examples": ["png"]},
-                        "quality": {
-                            "anyOf": [{"type": "integer", "minimum": 1, "maximum": 100}, {"const": FAST}],
-                            "description": "Of JPEG and WebP; `fast`: drawn by the small network, softer.",
-                            "examples": [92],
-                        },
-                        "detail": {
-                            "type": "string",
-                            "enum": [*get_args(DetailOption)],
-                            "description": "How far the photo is shrunk before it is drawn; auto: by what it shows.",
-                            "examples": ["auto"],
-                        },
-                        "strength": {
-                            "type": "number",
-                            "minimum": 0,
-                            "maximum": 1,
-                            "description": "0 is the photo, 1 the drawing.",
-                            "examples": [1],
-                        },
-                        "color": {
-                            "type": "string",
-                            "enum": [*get_args(Color)],
-                            "description": "The style's own, or the photo's.",
-                            "examples": ["style"],
-                        },
-                        "tone": {
-                            "type": "string",
-                            "enum": [*get_args(Tone)],
-                            "description": "The style's light and dark, or the photo's; auto: as suits its network.",
-                            "examples": ["auto"],
-                        },
-                    },
-                },
+                "schema": _body(
+                    {
+                        "type": "string",
+                        "contentMediaType": "application/octet-stream",
+                        "description": "JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP, TIFF, JPEG 2000, ICO, PGM or PPM; "
+                        "`file` or `data` will do too.",
+                    }
+                ),
                 "encoding": {IMAGE: {"contentType": "image/*"}},
-            }
+            },
+            JSON: {
+                "schema": _body(
+                    {"type": "string", "contentEncoding": "base64", "description": "In Base64, or as a data URL."}
+                )
+            },
+            "image/*": {"schema": {"type": "string", "contentMediaType": "application/octet-stream"}},
         },
-    }
+    },
 }
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from http import HTTPStatus
 from typing import Annotated, Any, NoReturn, cast
+from urllib.parse import quote
 
 import structlog
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
@@ -26,11 +27,14 @@ from animegan.errors import (
     StyleNotInstalled,
     UnknownStyle,
 )
+from animegan.options import IGNORED, MOST_CHARACTERS, prefers_json
 from animegan_gateway.drawing.fleet import Fleet
 from animegan_gateway.errors import JobCancelled, JobExpired, NotReady, RangeNotSatisfiable, StoreUnavailable
 from animegan_gateway.http import ranges, views
 from animegan_gateway.http.access.callers import Caller, Callers
-from animegan_gateway.http.door import Door
+from animegan_gateway.http.door import Accepted, Door
+from animegan_gateway.http.file_names import content_disposition
+from animegan_gateway.http.json_picture import json_picture
 from animegan_gateway.http.messages import Language, preferred_language
 from animegan_gateway.http.openapi import (
     DRAWING_ERRORS,
@@ -124,10 +128,12 @@ async def submit(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Queue a photo. The answer says where to ask for it; nothing that was accepted is lost."""
-    job = await _accept(request, services, caller, idempotency_key)
-    return await _accepted_response(services, job, language)
+    accepted = await _accept(request, services, caller, idempotency_key)
+    return _with_ignored(await _accepted_response(services, accepted.job, language), accepted)
 
 
+@router.put("/stylize/{name:path}", include_in_schema=False)  # where `curl -T photo.jpg …/v1/stylize/` sends it
+@router.put("/stylize", include_in_schema=False)
 @router.post(
     "/stylize",
     responses={
@@ -148,9 +154,18 @@ async def stylize(
 ) -> Response:
     """As POST v1/jobs, and the answer is the picture. A caller who hangs up takes the photo out of the queue.
 
-    With an Idempotency-Key it stays there: the same request can be made again.
+    With an Idempotency-Key it stays there: the same request can be made again. A PUT does the same.
     """
-    job = await _accept(request, services, caller, idempotency_key)
+    accepted = await _accept(request, services, caller, idempotency_key)
+    answer = await _stylized_response(
+        request, services, caller, accepted.job, language, keep=idempotency_key is not None
+    )
+    return _with_ignored(answer, accepted)
+
+
+async def _stylized_response(
+    request: Request, services: Services, caller: Caller, job: Job, language: Language, *, keep: bool
+) -> Response:
     disconnect = asyncio.create_task(_wait_for_disconnect(request))
     end = asyncio.create_task(services.door.wait_until_ended(job))
     try:
@@ -159,7 +174,7 @@ async def stylize(
         )
         if end.done():
             job = await end
-        elif disconnect.done() and idempotency_key is None:
+        elif disconnect.done() and not keep:
             return _removal_response(services, await services.door.remove(caller, job.id), language)
         if not job.ended:
             return await _accepted_response(services, job, language)
@@ -327,14 +342,23 @@ async def thumbnail(services: ServicesDep, _: CallerDep, style_id: str) -> Respo
     return Response(picture, media_type=JPEG, headers={"Cache-Control": "private, max-age=3600"})
 
 
-async def _accept(request: Request, services: Services, caller: Caller, idempotency_key: str | None) -> Job:
+async def _accept(request: Request, services: Services, caller: Caller, idempotency_key: str | None) -> Accepted:
     return await services.door.accept(
         caller,
         request.stream(),
         request.headers,
+        request.query_params.multi_items(),
+        name=request.path_params.get("name", ""),
         idempotency_key=idempotency_key,
         request_id=request.state.request_id,
     )
+
+
+def _with_ignored(response: Response, accepted: Accepted) -> Response:
+    """Return the response, which names what of the request nothing was made of."""
+    if accepted.ignored:
+        response.headers[IGNORED] = ", ".join(quote(name[:MOST_CHARACTERS], safe=" []") for name in accepted.ignored)
+    return response
 
 
 async def _accepted_response(services: Services, job: Job, language: Language) -> Response:
@@ -365,19 +389,27 @@ async def _picture_response(request: Request, services: Services, job: Job, *, d
         return stored_problem_response({**problem, "job_status": job.state.value})
     if job.state is State.EXPIRED or job.result is None:
         _raise_expired(job)
-    etag = f'"{job.result_key}"'
+    as_json = prefers_json(request.headers.get("accept", ""))
+    etag = f'"{job.result_key}{".json" if as_json else ""}"'
     ending = job.result.content_type.partition("/")[2].replace("jpeg", "jpg")
+    name = f"{job.ask.name}-{job.ask.style}" if job.ask.name else f"anime-{job.id[:8]}"
     headers = {
         **job.result.headers,
         "ETag": etag,
         "Cache-Control": "private, no-cache",
-        "Accept-Ranges": "bytes",
         "Last-Modified": format_datetime(datetime.fromtimestamp(job.finished_at or 0, UTC), usegmt=True),
-        "Content-Disposition": f'{"attachment" if download else "inline"}; filename="anime-{job.id[:8]}.{ending}"',
+        "Vary": "Accept",
         "X-Animegan-Job": job.id,
     }
     if request.method == "GET" and etag in request.headers.get("if-none-match", ""):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    if as_json:
+        chunks = await _chunks(services, job, 0, job.result.bytes - 1)
+        body, length = json_picture(job, chunks)
+        headers["Content-Length"] = str(length)
+        return StreamingResponse(body, headers=headers, media_type="application/json")
+    headers["Accept-Ranges"] = "bytes"
+    headers["Content-Disposition"] = content_disposition(f"{name}.{ending}", download=download)
     size, status = job.result.bytes, HTTPStatus.OK
     if_range = request.headers.get("if-range")
     part = None
@@ -388,16 +420,21 @@ async def _picture_response(request: Request, services: Services, job: Job, *, d
         status = HTTPStatus.PARTIAL_CONTENT
         headers["Content-Range"] = f"bytes {first}-{last}/{size}"
     headers["Content-Length"] = str(last - first + 1)
+    chunks = await _chunks(services, job, first, last)
+    return StreamingResponse(chunks, status, headers=headers, media_type=job.result.content_type)
+
+
+async def _chunks(services: Services, job: Job, first: int, last: int) -> AsyncIterator[bytes]:
+    """Return the picture's bytes, the first of them read: before the status is sent a missing file can have its own."""
     chunks = services.door.read(job, first, last)
     try:
-        chunk = await anext(chunks)  # before the status is sent, so that a missing file can have its own
+        chunk = await anext(chunks)
     except FileNotFoundError:
         log.warning("result_missing", job=job.id[:8])
         raise JobExpired(
             f"The picture of the job {job.id!r} is gone from the store. Send the photo again for another."
         ) from None
-    body = _prepend(chunk, chunks)
-    return StreamingResponse(body, status, headers=headers, media_type=job.result.content_type)
+    return _prepend(chunk, chunks)
 
 
 async def _prepend(chunk: bytes, chunks: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:

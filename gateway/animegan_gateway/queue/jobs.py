@@ -59,6 +59,7 @@ class Ask(BaseModel):
     color: Color = "style"
     tone: Tone = "auto"
     content_type: str
+    name: str = ""  # of the photo's file, without its ending
     bytes: int
     original_size: Size
     size: Size  # as fitted

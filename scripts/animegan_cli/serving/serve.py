@@ -297,7 +297,7 @@ def _greet(services: Services) -> None:
             say(f"Open {page}/ in a browser")
             return
         say(f"Open {page}/ in a browser, or try it here (Ctrl-C ends it):\n")
-        say(f"    curl -F {shlex.quote(f'image=@{SAMPLE}')} {page}/v1/stylize -o anime.jpg\n")
+        say(f"    curl --fail-with-body -F {shlex.quote(f'image=@{SAMPLE}')} {page}/v1/stylize -o anime.jpg\n")
 
 
 def say(line: str, stream: TextIO = sys.stdout) -> None:

@@ -156,6 +156,7 @@ class TorchServeProcess:
             "TEMP": str(temporary),
             "LOG_LOCATION": str(self.logs),
             "METRICS_LOCATION": str(self.logs),
+            "TS_OPEN_INFERENCE_PROTOCOL": "oip",  # KServe's addresses of the server's readiness and metadata
         }
         command = [sys.executable, "-m", "ts.model_server", "--start", "--foreground", "--no-config-snapshots"]
         command += ["--ts-config", str(self.folder / "config.properties")]

@@ -158,7 +158,7 @@ def client_options(options: Mapping[str, str], format: str) -> dict[str, Any]:
     }
 
 
-def _answered(answer: Answer) -> tuple[Encoded, Report]:
+def _answered(answer: Answer[Path]) -> tuple[Encoded, Report]:
     if isinstance(answer.error, OSError):
         raise answer.error
     if not answer.picture:

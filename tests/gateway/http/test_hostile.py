@@ -43,7 +43,7 @@ def gateway(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 @pytest.fixture(scope="module")
 def hasty(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """One with little patience."""
-    limits = {"header_timeout_s": 1, "upload_timeout_s": 1}
+    limits = {"header_timeout_s": 1, "upload_idle_s": 1}
     with running_gateway(tmp_path_factory.mktemp("hasty"), server, **limits) as running:
         yield running
 
@@ -139,7 +139,9 @@ def test_connections_that_fall_silent_are_closed(hasty: Gateway) -> None:
     with ExitStack() as stack:
         silent = [stack.enter_context(connected(hasty, start)) for start in SILENT]
         for rest in ("123456789", "1234"):
-            early = stack.enter_context(connected(hasty, post("/v1/jobs", "Content-Length: 9") + "\r\n"))
+            early = stack.enter_context(
+                connected(hasty, post("/v1/jobs", "Content-Length: 9", "Content-Type: text/css") + "\r\n")
+            )
             assert early.recv(MIB).startswith(b"HTTP/1.1 400 ")  # answered before its end, as it is no form
             early.sendall(rest.encode())
             silent.append(early)

@@ -1,9 +1,11 @@
-"""Uploads as they stream in: hand-made bodies, cut anywhere, whole, damaged and hostile."""
+"""Uploads as they stream in, as forms, raw and in JSON: hand-made bodies, cut anywhere, whole, damaged and hostile."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
+import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -16,15 +18,10 @@ from animegan.errors import AnimeganError, BadImage, BadOption, TooLarge, Unsupp
 from animegan.picture.headers import Header
 from animegan.picture.sizes import Limits
 from animegan_gateway.errors import UploadTimeout
-from animegan_gateway.http.uploads import (
-    MOST_FIELD_BYTES,
-    MOST_PARTS,
-    OVERHEAD_BYTES,
-    Upload,
-    judge,
-    receive,
-    temporary_file,
-)
+from animegan_gateway.http.uploads.form import MOST_FIELD_BYTES, MOST_PARTS, OVERHEAD_BYTES
+from animegan_gateway.http.uploads.pace import Pace
+from animegan_gateway.http.uploads.picture_file import Upload, judge, temporary_file
+from animegan_gateway.http.uploads.receive import receive
 from animegan_service.errors import BadRequest
 from harness.picture_files import png_bomb
 from harness.pictures import encoded, photo
@@ -34,6 +31,7 @@ HEADERS = {"content-type": f'multipart/form-data; boundary="{BOUNDARY}"'}
 LIMITS = Limits(max_bytes=100_000, max_pixels=1_000_000)
 PICTURE = encoded(photo(64, 48))
 CHUNK = 64 * 1024
+PACE = Pace(60, 1000)
 
 Part = tuple[str, bytes]
 
@@ -60,7 +58,7 @@ def received(folder: Path, chunks: Iterator[bytes], headers: Mapping[str, str] =
 
     try:
         with temporary_file(folder) as file:
-            upload = asyncio.run(receive(stream(), headers, file, LIMITS, 60))
+            upload = asyncio.run(receive(stream(), headers, file, LIMITS, PACE))
             return upload, file.read_bytes()
     finally:
         assert not [*folder.iterdir()]
@@ -78,11 +76,12 @@ def refused(
 
 
 def test_a_picture_and_its_options(tmp_path: Path) -> None:
-    whole = body(("style", b"cel"), picture(), ('"max_side"', b"512"), ("note", "é中".encode()))
+    whole = body(("style", b"cel"), picture(), ('"Max-Side"', b"512"), ("note", "é中".encode()))
     upload, data = received(tmp_path, iter([whole]))
     assert data == PICTURE
     assert (upload.bytes, upload.sha256) == (len(PICTURE), hashlib.sha256(PICTURE).hexdigest())
-    assert upload.fields == {"style": "cel", "max_side": "512", "note": "é中"}
+    assert upload.options == {"style": "cel", "max_side": "512"}
+    assert (upload.ignored, upload.name) == (("note",), "it.jpg")
 
 
 TRICKY = body(("style", b"a\r\n--b"), picture(f"\r\n--{BOUNDARY[:-1]}\r\r\n-\r\n--".encode() * 3), ("quality", b"9"))
@@ -95,7 +94,7 @@ def test_where_the_body_is_cut_into_chunks_changes_nothing(tmp_path: Path, cuts:
     borders = sorted({0, *cuts, len(TRICKY)})
     upload, data = received(tmp_path, (TRICKY[start:end] for start, end in pairwise(borders)))
     assert data == f"\r\n--{BOUNDARY[:-1]}\r\r\n-\r\n--".encode() * 3
-    assert upload.fields == {"style": "a\r\n--b", "quality": "9"}
+    assert upload.options == {"style": "a\r\n--b", "quality": "9"}
     assert upload.sha256 == hashlib.sha256(data).hexdigest()
 
 
@@ -125,13 +124,10 @@ def test_what_follows_the_end_is_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content_type",
     [
-        "",
         "multipart/form-data",
         "multipart/form-data; boundary=",
         "multipart/mixed; boundary=x",
-        "image/jpeg",
-        "application/x-www-form-urlencoded",
-        ";;;",
+        "text/html",
         'multipart/form-data; boundary="',
         f"multipart/form-data; boundary={'x' * 10_000}",
         "multipart/form-data; boundary=é",
@@ -139,31 +135,49 @@ def test_what_follows_the_end_is_nothing(tmp_path: Path) -> None:
 )
 def test_what_is_no_form_is_told_how_to_be_one(tmp_path: Path, content_type: str) -> None:
     error = refused(tmp_path, body(picture()), BadRequest, {"content-type": content_type})
-    assert "image" in error.detail or "damaged" in error.detail
-
-
-def test_no_content_type_at_all(tmp_path: Path) -> None:
-    refused(tmp_path, body(picture()), BadRequest, {})
+    assert "image" in error.detail or "damaged" in error.detail or "boundary" in error.detail
 
 
 def test_a_form_without_a_picture(tmp_path: Path) -> None:
-    assert "'image'" in refused(tmp_path, body(("style", b"cel")), BadImage).detail
+    assert "'image'" in refused(tmp_path, body(("style", b"cel"), ("note", b"")), BadImage).detail
     refused(tmp_path, body(), BadImage)
 
 
+@pytest.mark.parametrize(
+    "name", ["image", "file", "data", "photo", "Img", "image[]", "files[0]", 'whatever; filename="it.jpg"']
+)
+def test_a_picture_under_any_name_that_callers_try(tmp_path: Path, name: str) -> None:
+    _, data = received(tmp_path, iter([body((name, PICTURE))]))
+    assert data == PICTURE
+
+
 def test_two_pictures(tmp_path: Path) -> None:
-    assert "two" in refused(tmp_path, body(picture(), picture()), BadRequest).detail
+    for other in (picture(), ("file", PICTURE), ('mask; filename="m.png"', PICTURE)):
+        assert "two pictures" in refused(tmp_path, body(picture(), other), BadRequest).detail
+
+
+@pytest.mark.parametrize("field", ["stlye", "colour", "maxside", "max_size", "output_format", "width", "STYLES"])
+def test_a_misspelt_option_is_named(tmp_path: Path, field: str) -> None:
+    error = refused(tmp_path, body(picture(), (field, b"1")), BadOption)
+    assert error.members == {"option": field}
+    assert "meant?" in error.detail
+
+
+def test_what_browsers_forms_send_is_left_out(tmp_path: Path) -> None:
+    fields = ("csrf_token", "submit", "_method", "utf8", "authenticity_token", "g-recaptcha-response")
+    upload, _ = received(tmp_path, iter([body(picture(), *((field, b"x") for field in fields))]))
+    assert (upload.options, upload.ignored) == ({}, fields)
 
 
 def test_an_option_that_is_given_twice(tmp_path: Path) -> None:
     """Which of the two is meant nobody knows."""
-    error = refused(tmp_path, body(("style", b"cel"), picture(), ("style", b"gouache")), BadOption)
-    assert error.members == {"option": "style"}
+    for again in ("style", "Style"):
+        error = refused(tmp_path, body(("style", b"cel"), picture(), (again, b"gouache")), BadOption)
+        assert error.members == {"option": "style"}
 
 
-def test_a_part_without_a_name_is_refused_by_the_options(tmp_path: Path) -> None:
-    upload, _ = received(tmp_path, iter([body(('""', b"1"), picture())]))
-    assert upload.fields == {"": "1"}
+def test_a_part_without_a_name_is_refused(tmp_path: Path) -> None:
+    assert refused(tmp_path, body(('""', b"1"), picture()), BadOption).members == {"option": ""}
 
 
 def test_many_parts(tmp_path: Path) -> None:
@@ -239,9 +253,92 @@ def test_an_upload_that_does_not_come(tmp_path: Path) -> None:
         yield body(picture(), end=b"")
         await asyncio.Event().wait()
 
-    with temporary_file(tmp_path) as file, pytest.raises(UploadTimeout, match=r"after 0\.01 s"):
-        asyncio.run(receive(stream(), HEADERS, file, LIMITS, 0.01))
+    with temporary_file(tmp_path) as file, pytest.raises(UploadTimeout, match=r"for 0\.01 s"):
+        asyncio.run(receive(stream(), HEADERS, file, LIMITS, Pace(0.01, 0)))
     assert not [*tmp_path.iterdir()]
+
+
+def test_the_pace_counts_pauses_and_the_mean_and_not_the_whole() -> None:
+    pace = Pace(idle_s=30, rate=4000)
+    assert pace.deadline(start=0, now=0, received=0) == 30
+    assert pace.deadline(start=0, now=100, received=3_000_000) == 130  # 30 kB a second: only a pause ends it
+    assert pace.deadline(start=0, now=100, received=100_000) == 55  # 1 kB a second: it is over
+    assert Pace(idle_s=30, rate=0).deadline(start=0, now=10_000, received=1) == 10_030
+
+
+RAW = [{"content-type": "image/jpeg"}, {"content-type": "application/octet-stream"}, {}]
+
+
+@pytest.mark.parametrize("headers", [*RAW, {"content-type": "application/x-www-form-urlencoded"}])
+def test_a_raw_body(tmp_path: Path, headers: Mapping[str, str]) -> None:
+    upload, data = received(tmp_path, iter([PICTURE[:9], PICTURE[9:], b""]), headers)
+    assert data == PICTURE
+    assert (upload.sha256, upload.options) == (hashlib.sha256(PICTURE).hexdigest(), {})
+    refused(tmp_path, bytes(LIMITS.max_bytes + 1), TooLarge, headers)
+
+
+def test_a_raw_body_that_is_a_form_of_text_or_nothing(tmp_path: Path) -> None:
+    urlencoded = {"content-type": "application/x-www-form-urlencoded"}
+    assert "--data-binary" in refused(tmp_path, b"image=photo.jpg&style=cel", BadRequest, urlencoded).detail
+    for headers in (*RAW, urlencoded):
+        assert "no body" in refused(tmp_path, b"", BadImage, headers).detail
+
+
+JSON = {"content-type": "application/json"}
+BASE64 = base64.b64encode(PICTURE).decode()
+
+
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [
+        (BASE64, "image"),
+        (BASE64.rstrip("="), "file"),
+        (base64.encodebytes(PICTURE).decode(), "data"),
+        (base64.urlsafe_b64encode(PICTURE).decode() + "\n", "photo"),
+        (f"data:image/jpeg;base64,{BASE64}", "image"),
+    ],
+    ids=["Base64", "no padding", "lines", "URL-safe", "data URL"],
+)
+def test_json(tmp_path: Path, image: str, name: str) -> None:
+    options = {"style": "cel", "max_side": 512, "strength": 0.5, "quality": None, "note": "x"}
+    whole = json.dumps({name: image, **options}).encode()
+    upload, data = received(tmp_path, iter([whole[:100], whole[100:]]), JSON)
+    assert data == PICTURE
+    assert upload.options == {"style": "cel", "max_side": "512", "strength": "0.5"}
+    assert upload.ignored == ("note",)
+
+
+@pytest.mark.parametrize(
+    ("whole", "error", "word"),
+    [
+        ("", BadRequest, "no JSON"),
+        ('{"image": "', BadRequest, "no JSON"),
+        ("[]", BadRequest, "no object"),
+        ('{"style": "cel"}', BadImage, "no picture"),
+        ('{"image": "https://example.org/a.jpg"}', BadImage, "fetches none"),
+        ('{"image": "photo.jpg"}', BadImage, "Base64"),
+        ('{"image": ["AAAA"]}', BadImage, "no text"),
+        ('{"image": "data:image/png,abc"}', BadImage, "Base64"),
+        ('{"image": "AAAA", "file": "AAAA"}', BadRequest, "two pictures"),
+        ('{"image": "AAAA", "style": {"id": 1}}', BadOption, "style"),
+        ('{"image": "AAAA", "style": true}', BadOption, "style"),
+        ('{"image": "AAAA", "max_side": Infinity}', BadRequest, "no JSON"),
+    ],
+)
+def test_json_that_is_no_request(tmp_path: Path, whole: str, error: type[AnimeganError], word: str) -> None:
+    assert word in refused(tmp_path, whole.encode(), error, JSON).detail
+
+
+def test_json_has_the_limit_of_a_file(tmp_path: Path) -> None:
+    largest = base64.b64encode(bytes(LIMITS.max_bytes)).decode()
+    _, data = received(tmp_path, iter([json.dumps({"image": largest}).encode()]), JSON)
+    assert len(data) == LIMITS.max_bytes
+    larger = base64.b64encode(bytes(LIMITS.max_bytes + 1)).decode()
+    refused(tmp_path, json.dumps({"image": larger}).encode(), TooLarge, JSON)
+    endless = Endless(tmp_path, b'{"image": "')
+    with pytest.raises(TooLarge):
+        received(tmp_path, iter(endless), JSON)
+    assert endless.read <= LIMITS.max_bytes * 4 / 3 + OVERHEAD_BYTES + CHUNK
 
 
 def test_a_file_that_was_moved_stays(tmp_path: Path) -> None:

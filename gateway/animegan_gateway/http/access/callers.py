@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import secrets
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -35,10 +36,14 @@ class Callers:
     """Identifies callers by what requests carry. Where `required`, that is a valid key or a session opened with one.
 
     `secret` signs the sessions, `path` is where their cookie is valid; `store` has those that were ended early.
+    `origins` are those of other sites whose pages may send requests.
     """
 
-    def __init__(self, keys: Keys, store: Store, secret: bytes, *, required: bool, path: str) -> None:
+    def __init__(
+        self, keys: Keys, store: Store, secret: bytes, *, required: bool, path: str, origins: Collection[str] = ()
+    ) -> None:
         self.required = required
+        self._origins = origins
         self._keys = keys
         self._store = store
         self._attempts = Attempts()
@@ -54,7 +59,8 @@ class Callers:
         if scheme.lower() == "bearer":  # other schemes are for a proxy, and browsers send them for other sites too
             key = await self._key(request, text.strip())
             return Caller(f"key:{key.id}", key)
-        _refuse_other_sites(request)
+        if request.headers.get("origin") not in self._origins:
+            _refuse_other_sites(request)
         if caller := await self.session(request):
             return caller
         if self.required:

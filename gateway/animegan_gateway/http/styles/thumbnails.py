@@ -16,7 +16,7 @@ from animegan.picture.sizes import Limits, fit
 from animegan.styles import Style
 from animegan_gateway.http.door import GATEWAY, Door
 from animegan_gateway.http.styles.catalogue import Catalogue
-from animegan_gateway.http.uploads import temporary_file
+from animegan_gateway.http.uploads.picture_file import temporary_file
 from animegan_gateway.queue.jobs import Ask, State
 from animegan_service.cancellation import cancel
 
