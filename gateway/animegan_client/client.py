@@ -31,6 +31,7 @@ class Options(TypedDict, total=False):
     `style` is a style's id, `max_side` the limit on the longest side in px, `format` one of auto, jpeg, png and webp,
     `quality` of JPEG and WebP from 1 to 100, or "fast" for the small network. `detail` is auto, bold, medium or fine,
     `strength` from 0 (the photo) to 1 (the drawing), `color` style or photo.
+    `mode` is auto, portrait or scene: whether faces are drawn again from close up.
     """
 
     style: str | None
@@ -40,6 +41,7 @@ class Options(TypedDict, total=False):
     detail: str | None
     strength: float | None
     color: str | None
+    mode: str | None
 
 
 class Client:
@@ -108,6 +110,7 @@ class Client:
         detail: str | None = None,
         strength: float | None = None,
         color: str | None = None,
+        mode: str | None = None,
     ) -> Job:
         """Hand in a photo, with `Options`. However often it has to be sent, it becomes one job.
 
@@ -121,6 +124,7 @@ class Client:
             "detail": detail,
             "strength": strength,
             "color": color,
+            "mode": mode,
         }
         fields = {name: str(value) for name, value in options.items() if value is not None}
         form = requests.Request("POST", self._url, files={"image": ("image", _bytes_of(source))}, data=fields).prepare()

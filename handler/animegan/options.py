@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import cast, get_args
 
 from animegan.errors import BadOption
-from animegan.settings import SMALLEST_SIDE_PX, Color, DetailOption, Format, Settings
+from animegan.settings import SMALLEST_SIDE_PX, Color, DetailOption, Format, Mode, Settings
 
-NAMES = ("style", "max_side", "format", "quality", "detail", "strength", "color")
+NAMES = ("style", "max_side", "format", "quality", "detail", "strength", "color", "mode")
 FAST = "fast"  # as `quality`
 MOST_CHARACTERS = 100  # of an option: an answer quotes it
 
@@ -21,19 +21,21 @@ class Wish:
 
     `detail`: how far the photo is shrunk before it is drawn; auto: by what the photo shows. `strength`: 0 is the fitted
     photo byte for byte, 1 the drawing. `color`: the style's own, or the photo's hue and chroma under the drawing's
-    lightness.
+    lightness. `mode`: whether faces are looked for and drawn again, each from a crop of its own; auto: those that are
+    surely faces; portrait: those that may be, too; scene: none.
     """
 
     detail: DetailOption = "auto"
     strength: float = 1.0
     color: Color = "style"
+    mode: Mode = "auto"
 
 
 @dataclass(frozen=True)
 class Options:
     """One request's options, checked: `max_side` in px, `quality` from 1 to 100 (JPEG and WebP).
 
-    `fast`: drawn by the small network, which `quality=fast` asks for. `wish`: `detail`, `strength` and `color`.
+    `fast`: drawn by the small network, which `quality=fast` asks for. `wish`: `detail`, `strength`, `color` and `mode`.
     """
 
     style: str
@@ -70,6 +72,7 @@ def parse(raw: Mapping[str, str], settings: Settings) -> Options:
             detail=cast(DetailOption, _choice(raw, "detail", "auto", get_args(DetailOption))),
             strength=_share(raw, "strength", 1.0),
             color=cast(Color, _choice(raw, "color", "style", get_args(Color))),
+            mode=cast(Mode, _choice(raw, "mode", "auto", get_args(Mode))),
         ),
     )
 

@@ -39,6 +39,7 @@ Format = Literal["auto", "jpeg", "png", "webp"]
 Detail = Literal["bold", "medium", "fine"]
 DetailOption = Literal["auto", "bold", "medium", "fine"]
 Color = Literal["style", "photo"]
+Mode = Literal["auto", "portrait", "scene"]
 
 
 class Rows(BaseSettings):

@@ -25,6 +25,7 @@ from animegan.styles import bundled_dir
 from animegan_cli.checkout import ARCHIVE, CONFIG, ENGINE, HANDLER
 from animegan_cli.replacing import replacing
 
+FACES = "faces.safetensors"  # the weights that find faces, see `animegan.faces.detector`
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip entry can carry
 _TOOLS = ("torch", "torch-model-archiver")  # their versions shape the bytes
 
@@ -57,6 +58,7 @@ def _build(target: Path, say: Callable[[str], None]) -> None:
         for file in _papers():
             shutil.copy(file, store)
         shutil.copytree(bundled_dir() / "looks", store / "looks")
+        shutil.copy(bundled_dir() / FACES, store)
         say("Tracing the bundled styles")
         _run(work, "-m", "animegan_cli.traced", str(store))
         say("Packing the archive")

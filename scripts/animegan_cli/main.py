@@ -128,6 +128,9 @@ def stylize(
     ] = "",
     strength: Annotated[str, typer.Option(metavar="0-1", help="0 is the photo, 1 the drawing.")] = "",
     color: Annotated[str, typer.Option(metavar="style|photo", help="The style's colours, or the photo's.")] = "",
+    mode: Annotated[
+        str, typer.Option(metavar="auto|portrait|scene", help="Whether faces are drawn again, from close up.")
+    ] = "",
     server: Annotated[
         str, typer.Option(metavar="URL", help="Draw through this server, for example http://127.0.0.1:8000.")
     ] = "",
@@ -153,6 +156,7 @@ def stylize(
         "detail": detail,
         "strength": strength,
         "color": color,
+        "mode": mode,
     }
     failures: dict[work.Task, AnimeganError] = {}
     from rich.progress import track  # noqa: PLC0415

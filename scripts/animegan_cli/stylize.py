@@ -221,6 +221,7 @@ def _draw_through(client: Client, tasks: Sequence[Task], options: Mapping[str, s
         detail=options["detail"] or None,
         strength=_share(options, "strength"),
         color=options["color"] or None,
+        mode=options["mode"] or None,
     )
     with client, closing(answers):
         for answer in answers:

@@ -22,7 +22,7 @@ from animegan import options, styles
 from animegan.errors import AnimeganError, BadOption
 from animegan.options import Wish
 from animegan.report import FLAWS, Report
-from animegan.settings import SMALLEST_SIDE_PX, Color, DetailOption, Format, Settings
+from animegan.settings import SMALLEST_SIDE_PX, Color, DetailOption, Format, Mode, Settings
 from animegan_cli import contact_sheet
 from animegan_cli.main import app
 from animegan_cli.serving.torchserve import MODEL, address, read_properties
@@ -244,6 +244,7 @@ def test_the_options_are_those_of_a_request() -> None:
         "detail": Wish().detail,
         "strength": f"{Wish().strength:g}",
         "color": Wish().color,
+        "mode": Wish().mode,
     }
     for name, least, most in (("max_side", SMALLEST_SIDE_PX, settings.max_side_ceiling_px), ("quality", 1, 100)):
         assert re.findall(r"\d+", rows[name][2]) == [str(least), str(most)]
@@ -252,7 +253,7 @@ def test_the_options_are_those_of_a_request() -> None:
         for value in (least - 1, most + 1):
             with pytest.raises(BadOption):
                 options.parse({name: str(value)}, settings)
-    for name, choices in (("format", Format), ("detail", DetailOption), ("color", Color)):
+    for name, choices in (("format", Format), ("detail", DetailOption), ("color", Color), ("mode", Mode)):
         assert SPAN.findall(rows[name][2]) == list(get_args(choices))
         for choice in get_args(choices):
             options.parse({name: choice}, settings)

@@ -176,6 +176,7 @@ class TorchServe:
             "X-Animegan-Detail": ask.detail,
             "X-Animegan-Strength": f"{ask.strength:g}",
             "X-Animegan-Color": ask.color,
+            "X-Animegan-Mode": ask.mode,
         }
         start = time.monotonic()
         try:

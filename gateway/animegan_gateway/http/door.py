@@ -210,6 +210,7 @@ class Door:
             detail=options.wish.detail,
             strength=options.wish.strength,
             color=options.wish.color,
+            mode=options.wish.mode,
             content_type=f"image/{header.format.lower()}",
             bytes=upload.bytes,
             original_size=header.size,

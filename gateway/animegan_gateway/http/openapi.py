@@ -20,7 +20,7 @@ from animegan.errors import (
     UnsupportedImage,
 )
 from animegan.options import FAST, MOST_CHARACTERS
-from animegan.settings import SMALLEST_SIDE_PX, Color, DetailOption, Format
+from animegan.settings import SMALLEST_SIDE_PX, Color, DetailOption, Format, Mode
 from animegan_gateway.errors import (
     Draining,
     DrawingFailed,
@@ -134,6 +134,12 @@ FORM = {
                             "enum": [*get_args(Color)],
                             "description": "The style's own, or the photo's.",
                             "examples": ["style"],
+                        },
+                        "mode": {
+                            "type": "string",
+                            "enum": [*get_args(Mode)],
+                            "description": "Whether faces are drawn again from close up; auto: where there surely are.",
+                            "examples": ["auto"],
                         },
                     },
                 },

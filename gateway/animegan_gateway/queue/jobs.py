@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from animegan.picture.sizes import Size
-from animegan.settings import Color, DetailOption, Format
+from animegan.settings import Color, DetailOption, Format, Mode
 
 
 class State(StrEnum):
@@ -56,6 +56,7 @@ class Ask(BaseModel):
     detail: DetailOption = "auto"
     strength: float = 1.0
     color: Color = "style"
+    mode: Mode = "auto"
     content_type: str
     bytes: int
     original_size: Size
