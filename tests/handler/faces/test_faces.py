@@ -15,6 +15,9 @@ from animegan.faces import detector
 from animegan.faces.crops import Room, crops, most_side
 from animegan.faces.detector import Face, find
 from animegan.options import Wish
+from animegan.pipeline import Pipeline
+from animegan.report import Report, notes
+from animegan.settings import Settings
 from animegan.stylizer import Stylizer
 from harness.peaks import counted_peak
 
@@ -150,3 +153,25 @@ def test_where_memory_is_too_short_for_faces_the_scene_is_drawn() -> None:
     assert plans[0].face
     assert plans[-1].face is None
     assert plans[-1].peak_bytes < min(plan.peak_bytes for plan in plans if plan.face)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "expected", "faces", "said"),
+    [
+        ("astronaut.jpg", "auto", "portrait", 1, ["drew 1 face with care"]),
+        ("astronaut.jpg", "scene", "scene", 0, []),
+        ("palace.jpg", "auto", "scene", 0, []),
+        ("palace.jpg", "portrait", "portrait", 0, ["found no face, and drew it as a scene"]),
+    ],
+)
+def test_the_answer_says_whether_faces_were_drawn(
+    name: str, mode: str, expected: str, faces: int, said: list[str]
+) -> None:
+    pipeline = Pipeline(Settings(device="cpu", precision="fp32", warmup_px=0))
+    asked = {"mode": mode, "max_side": "200", "style": "cel", "quality": "fast"}
+    _, report = pipeline.stylize((PHOTOS / name).read_bytes(), asked)
+    headers = report.headers()
+    assert (headers["X-Animegan-Mode"], headers["X-Animegan-Faces"]) == (expected, str(faces))
+    assert Report.from_headers(headers).faces == faces
+    assert [note for note in notes(report, "en") if "face" in note] == said
+    assert ("faces" in report.seconds) == (mode != "scene")
