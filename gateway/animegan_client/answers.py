@@ -54,6 +54,8 @@ class Job:
     detail: str
     strength: float
     color: str
+    mode: str
+    faces: int
     original_size: Size
     size: Size
     fitted: bool

@@ -36,6 +36,7 @@ class Options(TypedDict, total=False):
     pixels in place of it (with both: of a photo more than twice as long as it is wide), `format` one of auto, jpeg, png
     and webp, `quality` of JPEG and WebP from 1 to 100, or "fast" for the small network. `detail` is auto, bold, medium
     or fine, `strength` from 0 (the photo) to 1 (the drawing), `color` style or photo, `tone` auto, style or photo.
+    `mode` is auto, portrait or scene: whether faces are drawn again from close up.
     """
 
     style: str | None
@@ -47,6 +48,7 @@ class Options(TypedDict, total=False):
     strength: float | None
     color: str | None
     tone: str | None
+    mode: str | None
 
 
 class Client:
@@ -130,6 +132,7 @@ class Client:
         strength: float | None = None,
         color: str | None = None,
         tone: str | None = None,
+        mode: str | None = None,
     ) -> Job:
         """Hand in a photo, with `Options`. However often it has to be sent, it becomes one job.
 
@@ -146,6 +149,7 @@ class Client:
             "strength": strength,
             "color": color,
             "tone": tone,
+            "mode": mode,
         }
         return self._submit(*_file_of(source), options)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.profiler import record_function
 
+from animegan.faces.crops import Crop, Room, crops, most_side
+from animegan.faces.detector import Face
 from animegan.finish.blend import with_photo_color, with_strength
 from animegan.finish.chain import SMALL_PX, Chain, planar, shrink, to_pixels
 from animegan.finish.table import SIDE, Table
@@ -23,30 +27,62 @@ from animegan.options import Wish
 from animegan.picture.detail import FACTORS, choose_detail, shrunk_size
 from animegan.picture.pixels import pillow_lanczos
 from animegan.picture.sizes import Size
-from animegan.picture.transfer import upload
+from animegan.picture.transfer import upload, wait
 from animegan.settings import Detail, DetailOption
 
 FINISH_ROWS = 128  # of a band of the finish, at the least
 BLEND_PX = 2**18  # pixels that are blended with their photo at a time
 BLEND_PIXEL_BYTES = 64  # what that takes of each
 TONE_PIXEL_BYTES = 120  # what measuring and correcting tones takes, of each pixel of a copy of at most `SMALL_PX`²
+SHRUNK_FACES = Room(crop_px=128, face_px=60)  # for a network that enlarges: it draws eyes and mouth at 50 to 90 px
+EVEN_FACES = Room(crop_px=384, face_px=180)  # for one that draws a photo at its own size
+FACE_PIXEL_BYTES = 96  # of a crop, while it is scaled, turned and blended: fp32 planes
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A fitted photo, RGB; `small` is the same, shrunk once from what was decoded."""
+    """A fitted photo, RGB; `small` is the same, shrunk once from what was decoded. `faces` are to be drawn again."""
 
     fitted: Image.Image
     small: Image.Image | None = None
+    faces: tuple[Face, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class LookPlan(Plan):
-    """How a picture runs through a look; `shape` and `peak_bytes` are the whole's, `network` is the network's part."""
+    """How a picture runs through a look; `shape` and `peak_bytes` are the whole's, `network` is the network's part.
+
+    `face` is how the network draws a face's crop; None: none is drawn.
+    """
 
     network: Plan
+    face: Plan | None
     detail: Detail | None
     finish_rows: int
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Drawings, uint8 (N, H, W, 3), and the seconds that it took to draw faces again."""
+
+    batch: Tensor
+    face_seconds: float = 0.0
+
+
+class Clock:
+    """Counts the seconds that the device takes for what is done inside."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.seconds = 0.0
+        self._device = device
+
+    def __enter__(self) -> None:
+        wait(self._device)
+        self._start = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        wait(self._device)
+        self.seconds += time.perf_counter() - self._start
 
 
 class Drawing:
@@ -58,6 +94,7 @@ class Drawing:
         self.device = device
         self.itemsize = itemsize
         self.chain = Chain(look.finish)
+        self.room = EVEN_FACES if look.detail is None else SHRUNK_FACES
 
     def details(self, wish: DetailOption, photo: Image.Image | None = None) -> tuple[Detail | None, ...]:
         """Return the details to try, the best first; None where the look has no such choice.
@@ -85,11 +122,17 @@ class Drawing:
         width, height = self.small_size(size, "bold")
         return self.network.batch_size(height, width, budget_bytes)
 
-    def plans(self, size: Size, batch: int, details: Sequence[Detail | None]) -> Iterator[LookPlan]:
-        """Yield the ways to draw photos of that size, the first choice first, each smaller than the one before it."""
-        return ever_smaller(self._plans(size, batch, details))
+    def plans(
+        self, size: Size, batch: int, details: Sequence[Detail | None], *, faces: bool = False
+    ) -> Iterator[LookPlan]:
+        """Yield the ways to draw photos of that size, the first choice first, each smaller than the one before it.
 
-    def _plans(self, size: Size, batch: int, details: Sequence[Detail | None]) -> Iterator[LookPlan]:
+        `faces`: they hold faces that are drawn again, which is left out where memory is too short for it.
+        """
+        ways = (self._plans(size, batch, details, faces=some) for some in ((True, False) if faces else (False,)))
+        return ever_smaller(itertools.chain.from_iterable(ways))
+
+    def _plans(self, size: Size, batch: int, details: Sequence[Detail | None], *, faces: bool) -> Iterator[LookPlan]:
         width, height = size
         shape = Shape(height, width, batch, self.itemsize)
         fitted = batch * 3 * width * height
@@ -107,10 +150,23 @@ class Drawing:
                     peak = max(peak, held + self.chain.peak_bytes(height, width, rows))
                 peak = max(peak, held + BLEND_PIXEL_BYTES * min(BLEND_PX, width * height))
                 peak = max(peak, held + TONE_PIXEL_BYTES * min(SMALL_PX**2, width * height))
+                face = None
+                if faces:
+                    face, most = self._face(peak - held, small_width / width)
+                    peak = max(peak, held + most)
                 yield LookPlan(
                     network.mode, shape, network.cuda, peak, network.work,
-                    network=network, detail=detail, finish_rows=rows,
+                    network=network, face=face, detail=detail, finish_rows=rows,
                 )  # fmt: skip
+
+    def _face(self, budget_bytes: int, scene_scale: float) -> tuple[Plan, int]:
+        """Return how to draw a face's crop, within that memory where it can be, and what it takes at the most."""
+        side = self.room.crop_px
+        ways = list(self.network.plans(side, side, 1))
+        plan = next((way for way in ways if way.peak_bytes <= budget_bytes), ways[-1])
+        drawing = 3 * (side * self.network.enlarges) ** 2
+        pasting = 5 * drawing + FACE_PIXEL_BYTES * most_side(self.room, scene_scale) ** 2
+        return plan, max(plan.peak_bytes, pasting)
 
     def _finish_rows(self, height: int, width: int, budget_bytes: int) -> int:
         """Return the rows of a band of the finish: as many as the network's memory holds.
@@ -125,37 +181,54 @@ class Drawing:
         return wish.tone == "photo" or (wish.tone == "auto" and not self.network.keeps_tone)
 
     @torch.inference_mode()
-    def draw(self, photos: Sequence[Photo], plan: LookPlan, wish: Wish, typical: Curve = ()) -> Tensor:
+    def draw(self, photos: Sequence[Photo], plan: LookPlan, wish: Wish, typical: Curve = ()) -> Drawn:
         """Draw photos of one size. `typical`: the look's curve of tones, where the photos' own are wished for."""
         size = photos[0].fitted.size
         if wish.strength <= 0:
-            return upload([photo.fitted for photo in photos], self.device)
+            return Drawn(upload([photo.fitted for photo in photos], self.device))
         with record_function("transfer"):
             small = upload([self._small(photo, plan) for photo in photos], self.device)
         drawing = self.network.draw(small, plan.network)
-        if self.look.detail or self.chain.steps:
-            drawing = torch.stack([self._finished(picture, size, plan.finish_rows) for picture in drawing])
+        chosen = [self._crops(photo, plan) for photo in photos]
+        clock = Clock(self.device)
+        if self.look.detail or self.chain.steps or any(chosen):
+            finished = []
+            for photo, picture, of_photo in zip(photos, drawing, chosen, strict=True):
+                with record_function("scale"):
+                    scaled = self._scaled(picture, size)
+                if plan.face and of_photo:
+                    with record_function("faces"), clock:
+                        self._draw_faces(photo, of_photo, plan.face, scaled)
+                finished.append(self.chain.apply(scaled, plan.finish_rows) if self.chain.steps else scaled)
+            drawing = torch.stack(finished)
         if typical or wish.strength < 1 or wish.color == "photo":
             with record_function("blend"):
                 fitted = upload([photo.fitted for photo in photos], self.device)
-                for photo, picture in zip(fitted, drawing, strict=True):
+                for photo_pixels, picture in zip(fitted, drawing, strict=True):
                     if typical:
-                        _retone(photo, picture, typical)
+                        _retone(photo_pixels, picture, typical)
                     if wish.strength < 1 or wish.color == "photo":
-                        _blend(photo, picture, wish)
-        return drawing
+                        _blend(photo_pixels, picture, wish)
+        return Drawn(drawing, clock.seconds)
+
+    def _crops(self, photo: Photo, plan: LookPlan) -> list[Crop]:
+        if not plan.face:
+            return []
+        width, _ = self.small_size(photo.fitted.size, plan.detail)
+        return crops(photo.faces, self.room, width / photo.fitted.width)
+
+    def _draw_faces(self, photo: Photo, chosen: Sequence[Crop], plan: Plan, scene: Tensor) -> None:
+        """Draw faces from crops of their own into the drawn scene, (H, W, 3), before its finish."""
+        for crop in chosen:
+            pixels = upload([crop.cut(photo.fitted, self.room)], self.device)
+            [drawn] = self.network.draw(pixels, plan)
+            crop.paste(drawn, scene, matched=self.look.detail is None)
 
     def _small(self, photo: Photo, plan: LookPlan) -> Image.Image:
         size = self.small_size(photo.fitted.size, plan.detail)
         if photo.small and photo.small.size == size:
             return photo.small
         return pillow_lanczos(photo.fitted, size, (0, 0, *photo.fitted.size))
-
-    def _finished(self, drawing: Tensor, size: Size, rows: int) -> Tensor:
-        """Return a drawing at that size, finished, (H, W, 3)."""
-        with record_function("scale"):
-            scaled = self._scaled(drawing, size)
-        return self.chain.apply(scaled, rows) if self.chain.steps else scaled
 
     def _scaled(self, drawing: Tensor, size: Size) -> Tensor:
         """Return (H, W, 3) at that size: of a drawing that is larger by less than a pixel of the photo, the middle."""

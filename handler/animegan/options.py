@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from animegan.errors import BadOption
-from animegan.settings import SMALLEST_SIDE_PX, Color, DetailOption, Format, Settings, Tone
+from animegan.settings import SMALLEST_SIDE_PX, Color, DetailOption, Format, Mode, Settings, Tone
 
-NAMES = ("style", "max_side", "max_pixels", "format", "quality", "detail", "strength", "color", "tone")
+NAMES = ("style", "max_side", "max_pixels", "format", "quality", "detail", "strength", "color", "tone", "mode")
 FAST: Literal["fast"] = "fast"  # as `quality`
 ORIGINAL: Literal["original"] = "original"  # as `max_side`
 MOST_CHARACTERS = 100  # of an option: an answer quotes it
@@ -39,13 +39,15 @@ class Wish:
     `detail`: how far the photo is shrunk before it is drawn; auto: by what the photo shows. `strength`: 0 is the fitted
     photo byte for byte, 1 the drawing. `color`: the style's own, or the photo's hue and chroma under the drawing's
     lightness. `tone`: the style's own; or where the photo's light and dark are lost to the network, they are given back
-    to the drawing; auto: as suits the style's network.
+    to the drawing; auto: as suits the style's network. `mode`: whether faces are looked for and drawn again, each from
+    a crop of its own; auto: those that are surely faces; portrait: those that may be, too; scene: none.
     """
 
     detail: DetailOption = "auto"
     strength: float = 1.0
     color: Color = "style"
     tone: Tone = "auto"
+    mode: Mode = "auto"
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,7 @@ def parse(raw: Mapping[str, str], settings: Settings) -> Options:
             strength=_share(raw, "strength", 1.0),
             color=cast(Color, _choice(raw, "color", "style", get_args(Color))),
             tone=cast(Tone, _choice(raw, "tone", "auto", get_args(Tone))),
+            mode=cast(Mode, _choice(raw, "mode", "auto", get_args(Mode))),
         ),
     )
 

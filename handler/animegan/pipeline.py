@@ -18,6 +18,8 @@ from torch.profiler import record_function
 
 from animegan.drawing import LookPlan, Photo
 from animegan.errors import AnimeganError, BadSetting, InternalError, OutOfMemory, PictureTooLarge
+from animegan.faces import detector
+from animegan.faces.detector import Face
 from animegan.networks.plan import megabytes
 from animegan.options import Options, parse
 from animegan.picture import images
@@ -31,7 +33,7 @@ from animegan.resources.gate import Gate
 from animegan.resources.hardware import cpu_count, pick_device
 from animegan.settings import Settings
 from animegan.styles import styles
-from animegan.stylizer import Stylizer
+from animegan.stylizer import Stylizer, find_faces
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ class Item:
 
     options: Options | None = None
     picture: images.Picture | None = None
+    faces: tuple[Face, ...] = ()  # in it
     drawn: Image.Image | None = None
     pixels: Tensor | None = None  # uint8 (H, W, 3), in place of `drawn` where the device writes the file
     plan: LookPlan | None = None
@@ -83,8 +86,10 @@ class Pipeline:
     def load_styles(self) -> None:
         """Load every style that is on this machine. One that can't be loaded is logged, and fails its own requests.
 
-        Raises `BadSetting` where the default style can't be loaded, or a setting keeps every style from loading.
+        Raises `BadSetting` where the default style can't be loaded, or a setting keeps every style from loading, and
+        `BadWeights` where the detector of faces can't be.
         """
+        detector.load()
         for style in styles().values():
             if style.weights:
                 try:
@@ -149,6 +154,9 @@ class Pipeline:
             )
             images.check_side(picture.rgb.size, images.chosen_format(item.options.format, picture.alpha))
             item.picture = picture
+        if item.picture and item.options and item.options.wish.mode != "scene":
+            with _phase("faces", [item]):
+                item.faces = find_faces(item.picture.rgb, item.options.wish)
 
     @contextmanager
     def _decoding(self, need_bytes: int) -> Iterator[None]:
@@ -194,7 +202,7 @@ class Pipeline:
     def _draw_together(self, group: list[Item]) -> None:
         with _phase("run", group):
             assert group[0].options
-            photos = [Photo(item.picture.rgb, item.picture.small) for item in group if item.picture]
+            photos = [Photo(item.picture.rgb, item.picture.small, item.faces) for item in group if item.picture]
             run = self._stylizer(group[0].options).run(photos, group[0].options.wish)
             for index, item in enumerate(group):
                 item.plan, item.recovered = run.plan, run.recovered
@@ -202,6 +210,10 @@ class Pipeline:
                     item.pixels = run.batch[index]
                 else:
                     item.drawn = run.picture(index)
+        for item in group:
+            if item.faces and not item.error:
+                item.seconds["run"] -= run.face_seconds
+                item.seconds["faces"] += run.face_seconds
         failed = group[0].error
         if isinstance(failed, (OutOfMemory, PictureTooLarge)):
             self.cleaner.release()
@@ -227,6 +239,7 @@ class Pipeline:
                 item.pixels = None
             if item.drawn:
                 item.encoded = images.encode(item.drawn, picture.alpha, format=options.format, quality=options.quality)
+            faces = len(item.faces) if item.plan.face else 0
             item.report = Report(
                 style=options.style,
                 license=stylizer.style.license,
@@ -237,6 +250,8 @@ class Pipeline:
                 size=picture.rgb.size,
                 frames=picture.frames,
                 flaws=picture.flaws,
+                mode="portrait" if faces or options.wish.mode == "portrait" else "scene",
+                faces=faces,
                 seconds=item.seconds,
             )
 

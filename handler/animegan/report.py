@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from animegan.picture.formats.header import Flaw
 
@@ -19,10 +20,12 @@ FLAWS: Mapping[Flaw, tuple[str, str]] = {  # in English and Chinese
 
 @dataclass(frozen=True)
 class Report:
-    """`plan`: whole, bands or recompute. Sizes are (width, height) in px, `seconds` by phase: decode, run, encode.
+    """`plan`: whole, bands or recompute. Sizes are (width, height) in px, `seconds` by phase: decode, faces, run,
+    encode.
 
     The first of `frames` is used. `flaws`: what is wrong with a file that was drawn all the same. `detail`: bold,
-    medium or fine; None: the style draws a photo at its own size.
+    medium or fine; None: the style draws a photo at its own size. `mode`: portrait or scene; `faces`: how many were
+    found and looked after.
     """
 
     style: str
@@ -35,6 +38,8 @@ class Report:
     seconds: Mapping[str, float] = field(default_factory=dict)
     flaws: tuple[Flaw, ...] = ()
     detail: str | None = None
+    mode: Literal["portrait", "scene"] = "scene"
+    faces: int = 0
 
     @property
     def fitted(self) -> bool:
@@ -54,6 +59,8 @@ class Report:
             f"{_PREFIX}Frames": str(self.frames),
             **({_FLAWS: ", ".join(self.flaws)} if self.flaws else {}),
             **({f"{_PREFIX}Detail": self.detail} if self.detail else {}),
+            f"{_PREFIX}Mode": self.mode,
+            f"{_PREFIX}Faces": str(self.faces),
             _TIMING: ", ".join(f"{phase};dur={1000 * seconds:.1f}" for phase, seconds in self.seconds.items()),
         }
 
@@ -77,6 +84,8 @@ class Report:
             frames=int(headers[f"{_PREFIX}Frames"]),
             flaws=tuple(flaw for flaw in FLAWS if flaw in headers.get(_FLAWS, "")),
             detail=headers.get(f"{_PREFIX}Detail"),
+            mode="portrait" if headers.get(f"{_PREFIX}Mode") == "portrait" else "scene",
+            faces=int(headers.get(f"{_PREFIX}Faces", 0)),
             seconds={phase: float(milliseconds) / 1000 for phase, _, milliseconds in timings},
         )
 
@@ -94,6 +103,11 @@ def notes(report: Report, language: str) -> list[str]:
         said.append(
             f"文件共 {report.frames} 帧（页），仅绘制第一帧" if chinese else f"drew the first of {report.frames} frames"
         )
+    if report.faces:
+        faces = "1 face" if report.faces == 1 else f"{report.faces} faces"
+        said.append(f"已单独绘制 {report.faces} 张人脸" if chinese else f"drew {faces} with care")
+    elif report.mode == "portrait":
+        said.append("未找到人脸，已按场景绘制" if chinese else "found no face, and drew it as a scene")
     said += [FLAWS[flaw][chinese] for flaw in report.flaws]
     return said
 

@@ -40,6 +40,7 @@ Detail = Literal["bold", "medium", "fine"]
 DetailOption = Literal["auto", "bold", "medium", "fine"]
 Color = Literal["style", "photo"]
 Tone = Literal["auto", "style", "photo"]
+Mode = Literal["auto", "portrait", "scene"]
 
 
 class Rows(BaseSettings):

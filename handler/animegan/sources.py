@@ -32,7 +32,7 @@ def read(
     Raise `TypeError` for what is none of `Source`, `ValueError` for an array of another shape or dtype, `OSError` for
     a path that can't be read, and as `images.decode` and `images.prepare`.
     """
-    limits = {"max_side": max_side, "max_pixels": max_pixels}
+    limits: dict[str, Any] = {"max_side": max_side, "max_pixels": max_pixels}
     if isinstance(source, Image.Image):
         return images.prepare(source, **limits, shrink=shrink), _same
     if isinstance(source, np.ndarray):

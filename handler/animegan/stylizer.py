@@ -17,8 +17,9 @@ from PIL import Image
 from torch import Tensor
 from torch.profiler import record_function
 
-from animegan.drawing import Drawing, LookPlan, Photo
+from animegan.drawing import Drawing, Drawn, LookPlan, Photo
 from animegan.errors import AnimeganError, PictureTooLarge
+from animegan.faces.detector import Face, find
 from animegan.finish.chain import shrink
 from animegan.finish.tone import Curve, measure_curve, typical_photo
 from animegan.looks import check_style, look_of
@@ -33,9 +34,14 @@ from animegan.picture.transfer import download, wait
 from animegan.resources import budget
 from animegan.resources.hardware import DTYPES, pick_device, pick_precision
 from animegan.resources.memory import is_out_of_memory, release
-from animegan.settings import MAX_SIDE_PX, WARMUP_PX, Color, Detail, DetailOption, Device, Precision, Tone
+from animegan.settings import MAX_SIDE_PX, WARMUP_PX, Color, Detail, DetailOption, Device, Mode, Precision, Tone
 from animegan.sources import Array, File, Source, read
 from animegan.styles import DEFAULT_STYLE, get_style
+
+
+def find_faces(photo: Image.Image, wish: Wish) -> tuple[Face, ...]:
+    """Return the faces in a fitted photo, RGB, that are to be drawn again."""
+    return find(photo, wish.mode) if wish.strength > 0 else ()
 
 
 @dataclass(frozen=True)
@@ -43,12 +49,13 @@ class Run:
     """Pictures that were drawn, and the plan that was followed.
 
     `batch`: uint8 (N, H, W, 3) on the device, finished. `recovered`: memory ran out against another plan, was given
-    back, and these are drawn in smaller bands.
+    back, and these are drawn in smaller bands. `face_seconds`: what faces took that were drawn again.
     """
 
     batch: Tensor
     plan: LookPlan
     recovered: bool
+    face_seconds: float
 
     def picture(self, index: int) -> Image.Image:
         """Return one of them, on the host."""
@@ -76,8 +83,8 @@ class Stylizer:
     picture does not wait for what PyTorch sets up late.
 
     `detail` is auto (by the photo), bold, medium or fine, `strength` from 0 (the photo) to 1 (the drawing), `color`
-    style or photo, `tone` auto, style or photo: see `options.Wish`. `fast` draws with the small network, in a sixteenth
-    of the time and softer.
+    style or photo, `tone` auto, style or photo, `mode` auto, portrait or scene: see `options.Wish`. `fast` draws with
+    the small network, in a sixteenth of the time and softer.
 
     Raises `UnknownStyle`, `StyleNotInstalled`, `BadWeights`, `BadLook`, `BadSetting`, and `BadOption` for an option out
     of its range or that the style can't do. `stylize`, `draw` and `run` may be called from several threads; the memory
@@ -99,9 +106,10 @@ class Stylizer:
         strength: float = 1.0,
         color: Color = "style",
         tone: Tone = "auto",
+        mode: Mode = "auto",
         fast: bool = False,
     ) -> None:
-        self.wish = Wish(detail, strength, color, tone)
+        self.wish = Wish(detail, strength, color, tone, mode)
         check_options(max_side, max_pixels, self.wish)
         self.style = get_style(style)
         self.device = pick_device(device, gpu)
@@ -200,13 +208,17 @@ class Stylizer:
         return read(source, self.max_side, self.max_pixels, self.shrink(self.wish))
 
     def _drawn(self, picture: images.Picture, give_back: Callable[[Image.Image], Any]) -> Any:
-        drawing = self.run([Photo(picture.rgb, picture.small)]).picture(0)
+        faces = find_faces(picture.rgb, self.wish)
+        drawing = self.run([Photo(picture.rgb, picture.small, faces)]).picture(0)
         if picture.alpha:
             drawing.putalpha(picture.alpha)
         return give_back(drawing)
 
     def draw(self, pictures: Sequence[Image.Image]) -> list[Image.Image]:
-        """Draw RGB pictures of one size as one batch, as they are: no limit, no scaling. Raises `PictureTooLarge`."""
+        """Draw RGB pictures of one size as one batch, as they are: no limit, no scaling, no look at faces.
+
+        Raises `PictureTooLarge`.
+        """
         return self.run(pictures).pictures
 
     def shrink(self, wish: Wish) -> Callable[[Image.Image], Size]:
@@ -228,32 +240,34 @@ class Stylizer:
         width, height = photos[0].fitted.size
         with record_function("plan"):
             details = self._details(photos[0], wish)
-            plan = self.plan(height, width, len(photos), details)
+            faces = any(photo.faces for photo in photos)
+            plan = self.plan(height, width, len(photos), details, faces=faces)
         try:
-            batch = self._run(photos, plan, wish)
+            drawn = self._run(photos, plan, wish)
         except Exception as error:
-            plans = self._drawing.plans((width, height), len(photos), details)
+            plans = self._drawing.plans((width, height), len(photos), details, faces=faces)
             smaller = next((other for other in plans if other.peak_bytes < plan.peak_bytes), None)
             if not (smaller and is_out_of_memory(error)):
                 raise
         else:
-            return Run(batch, plan, recovered=False)
+            return Run(drawn.batch, plan, recovered=False, face_seconds=drawn.face_seconds)
         # The error is gone by now, and with it what its traceback held.
         self._release()
-        return Run(self._run(photos, smaller, wish), smaller, recovered=True)
+        drawn = self._run(photos, smaller, wish)
+        return Run(drawn.batch, smaller, recovered=True, face_seconds=drawn.face_seconds)
 
-    def _run(self, photos: Sequence[Photo], plan: LookPlan, wish: Wish) -> Tensor:
+    def _run(self, photos: Sequence[Photo], plan: LookPlan, wish: Wish) -> Drawn:
         typical = self._typical_tones if self._drawing.takes_photos_tone(wish) else ()
-        batch = self._drawing.draw(photos, plan, wish, typical)
+        drawn = self._drawing.draw(photos, plan, wish, typical)
         wait(self.device)
-        return batch
+        return drawn
 
     @functools.cached_property
     def _typical_tones(self) -> Curve:
         """How the look draws the tones of a typical photo."""
         photo = Photo(Image.fromarray(typical_photo().numpy()))
         *_, smallest = self._drawing.plans(photo.fitted.size, 1, self._drawing.details("auto"))
-        [drawing] = self._drawing.draw([photo], smallest, Wish())
+        [drawing] = self._drawing.draw([photo], smallest, Wish()).batch
         return measure_curve(shrink(typical_photo()), shrink(drawing))
 
     def _details(self, photo: Photo, wish: Wish) -> tuple[Detail | None, ...]:
@@ -264,16 +278,18 @@ class Stylizer:
                     return self._drawing.up_to(detail)
         return self._drawing.details(wish.detail, photo.fitted)
 
-    def plan(self, height: int, width: int, batch: int = 1, details: Sequence[Detail | None] = ()) -> LookPlan:
+    def plan(
+        self, height: int, width: int, batch: int = 1, details: Sequence[Detail | None] = (), *, faces: bool = False
+    ) -> LookPlan:
         """Return how pictures of that size, in px, would be drawn now. Raises `PictureTooLarge`.
 
-        `details`: those to try, the best first; none: what the stylizer was made with.
+        `details`: those to try, the best first; none: what the stylizer was made with. `faces`: some have faces.
         """
         details = details or self._drawing.details(self.wish.detail)
-        fastest = next(self._drawing.plans((width, height), batch, details))
+        fastest = next(self._drawing.plans((width, height), batch, details, faces=faces))
         if not self.memory_mb and fastest.peak_bytes > self.budget_bytes():
             self._release()  # what is held and unused is no reason to go slow, or to refuse
-        plans = self._drawing.plans((width, height), batch, details)
+        plans = self._drawing.plans((width, height), batch, details, faces=faces)
         return choose(plans, self.budget_bytes(), lambda h, w: self._drawing.plans((w, h), 1, details))
 
     def batch_size(self, height: int, width: int) -> int:

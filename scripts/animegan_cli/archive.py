@@ -27,6 +27,7 @@ from animegan_cli.replacing import replacing
 
 BESIDE = ("animegan_forms.py", "animegan_spans.py")  # what the handler imports from its own folder
 
+FACES = "faces.safetensors"  # the weights that find faces, see `animegan.faces.detector`
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip entry can carry
 _TOOLS = ("torch", "torch-model-archiver")  # their versions shape the bytes
 
@@ -60,6 +61,7 @@ def _build(target: Path, say: Callable[[str], None]) -> None:
         for file in _papers():
             shutil.copy(file, store)
         shutil.copytree(bundled_dir() / "looks", store / "looks")
+        shutil.copy(bundled_dir() / FACES, store)
         say("Tracing the bundled styles")
         _run(work, "-m", "animegan_cli.traced", str(store))
         say("Packing the archive")

@@ -138,6 +138,9 @@ def stylize(
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a report, FILE.json, and a contact sheet, FILE.html.")
     ] = None,
+    mode: Annotated[
+        str, typer.Option(metavar="auto|portrait|scene", help="Whether faces are drawn again, from close up.")
+    ] = "",
     server: Annotated[
         str, typer.Option(metavar="URL", help="Draw through this server, for example http://127.0.0.1:8000.")
     ] = "",
@@ -157,6 +160,7 @@ def stylize(
         "strength": strength,
         "color": color,
         "tone": tone,
+        "mode": mode,
     }
     try:
         run(Request(inputs, out, options, format, server, key, device, force, watch, report))

@@ -136,3 +136,12 @@ def test_classic_keeps_a_sheets_lightness_and_leaves_ordinary_photographs() -> N
 def test_ink_has_no_chroma_on_photographs() -> None:
     rows = {row["look"]: row for row in stored("style")["looks"]}
     assert rows["ink"]["chroma"] < 0.1 < rows["photo"]["chroma"]
+
+
+def test_faces_stay_in_place_and_get_their_eyes() -> None:
+    rows = {(row["style"], row["face_px"], row["mode"]): row for row in stored("portraits")["rows"]}
+    for (style, width, mode), portrait in rows.items():
+        if mode == "portrait":
+            scene = rows[style, width, "scene"]
+            assert portrait["drift_percent"] <= min(3, scene["drift_percent"])
+            assert portrait["eyes_found"] >= max(0.9, scene["eyes_found"])

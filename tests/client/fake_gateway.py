@@ -103,6 +103,8 @@ class FakeJob:
             "strength": float(self.fields.get("strength", 1)),
             "color": self.fields.get("color", "style"),
             "tone": self.fields.get("tone", "auto"),
+            "mode": self.fields.get("mode", "auto"),
+            "faces": 0,
             "original_size": {"width": 4000, "height": 2667},
             "size": {"width": 1024, "height": 683},
             "fitted": True,

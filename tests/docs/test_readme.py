@@ -22,7 +22,7 @@ from animegan import options, styles
 from animegan.errors import AnimeganError, BadOption
 from animegan.options import Wish
 from animegan.report import FLAWS, Report
-from animegan.settings import SMALLEST_SIDE_PX, Color, DetailOption, Format, Settings, Tone
+from animegan.settings import SMALLEST_SIDE_PX, Color, DetailOption, Format, Mode, Settings, Tone
 from animegan_cli import contact_sheet
 from animegan_cli.main import app
 from animegan_cli.serving.torchserve import MODEL, address, read_properties
@@ -251,6 +251,7 @@ def test_the_options_are_those_of_a_request() -> None:
         "strength": f"{Wish().strength:g}",
         "color": Wish().color,
         "tone": Wish().tone,
+        "mode": Wish().mode,
     }
     ceiling = settings.max_side_ceiling_px
     for name, least, most in (
@@ -264,7 +265,9 @@ def test_the_options_are_those_of_a_request() -> None:
         for value in (least - 1, most + 1):
             with pytest.raises(BadOption):
                 options.parse({name: str(value)}, settings)
-    for name, choices in (("format", Format), ("detail", DetailOption), ("color", Color), ("tone", Tone)):
+    for name, choices in (
+        ("format", Format), ("detail", DetailOption), ("color", Color), ("tone", Tone), ("mode", Mode),
+    ):  # fmt: skip
         assert SPAN.findall(rows[name][2]) == list(get_args(choices))
         for choice in get_args(choices):
             options.parse({name: choice}, settings)

@@ -52,7 +52,7 @@ def test_each_request_of_a_batch_has_its_own_span(
         handler.handle([fields for fields, _ in requests], make_context([headers for _, headers in requests]))
     wait_until(lambda: len({span.trace for span in received.spans}) == 3, "three traces")
 
-    first = received.trace(FIRST, "stylize", "decode", "run", "encode")
+    first = received.trace(FIRST, "stylize", "decode", "faces", "run", "encode")
     top = first.pop("stylize")
     assert (top.service, top.kind, top.parent, top.failed) == ("animegan-handler", "server", PARENT, False)
     assert top.resource["deployment.environment.name"] == "test"
@@ -68,7 +68,7 @@ def test_each_request_of_a_batch_has_its_own_span(
         "animegan.precision": top.attributes["animegan.precision"],
     }
     before_ns = top.start_ns
-    for phase in ("decode", "run", "encode"):
+    for phase in ("decode", "faces", "run", "encode"):
         span = first[phase]
         assert (span.kind, span.parent) == ("internal", top.id)
         assert before_ns - CLOCKS_NS <= span.start_ns < span.end_ns <= top.end_ns + CLOCKS_NS

@@ -80,7 +80,7 @@ def test_the_report_tells_what_was_done(pipeline: Pipeline) -> None:
     assert (report.original_size, report.size, report.fitted) == ((90, 60), (48, 32), True)
     assert (report.style, report.license, report.precision) == ("gouache", "BSD-3-Clause", "fp32")
     assert report.headers()["X-Animegan-Detail"] == "fine"
-    assert list(report.seconds) == ["decode", "run", "encode"]
+    assert list(report.seconds) == ["decode", "faces", "run", "encode"]
 
 
 def test_alpha_stays_where_the_format_has_it(pipeline: Pipeline) -> None:
@@ -192,7 +192,7 @@ def test_threads_change_no_answer_and_no_order(pipeline: Pipeline) -> None:
         assert workers()
     assert several == answers(pipeline, requests)
     assert [error for error, *_ in several if error] == ["unsupported_image", "bad_image", "unknown_style"]
-    assert several[0][3] == ["decode", "encode", "run"]
+    assert several[0][3] == ["decode", "encode", "faces", "run"]
     assert not workers()
 
 

@@ -73,7 +73,7 @@ def test_nothing_non_commercial_is_bundled() -> None:
         assert (style.weights is None) == style.noncommercial
         assert (style.weights is None) == (style.sha256 is None)
     files = {file.name for file in (ROOT / "model_store").glob("*.safetensors")}
-    assert files == {"classic.safetensors", "redraw.safetensors", "redraw_video.safetensors"}
+    assert files == {"classic.safetensors", "faces.safetensors", "redraw.safetensors", "redraw_video.safetensors"}
 
 
 @pytest.mark.parametrize("name", ["redraw", "redraw_video"])

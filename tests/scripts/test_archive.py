@@ -51,6 +51,8 @@ def test_it_holds_what_the_worker_needs_and_no_more(built: Path) -> None:
         "animegan/model_store/styles.json",
         "animegan/model_store/LICENSE.md",
         "animegan/model_store/classic.md",
+        "animegan/model_store/faces.md",
+        "animegan/model_store/faces.safetensors",
         "animegan/model_store/redraw.md",
     }
     assert names == generators | modules | native | others
@@ -90,6 +92,7 @@ def test_every_kind_of_source_counts() -> None:
         "handler/animegan/networks/animegan2/generator.py",
         "model_store/styles.json",
         "model_store/classic.safetensors",
+        "model_store/faces.safetensors",
         "scripts/animegan_cli/traced.py",
     } <= set(sources)
 

@@ -65,7 +65,7 @@ def test_headers_tell_what_was_done(server: Server) -> None:
     assert opened(answer).format == "WEBP"
     assert (report.style, report.license) == ("gouache", "BSD-3-Clause")
     assert (report.original_size, report.size, report.fitted) == ((300, 200), (150, 100), True)
-    assert set(report.seconds) == {"decode", "run", "encode"}
+    assert set(report.seconds) == {"decode", "faces", "run", "encode"}
     assert report.seconds["run"] > 0
 
 

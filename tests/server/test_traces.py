@@ -17,7 +17,7 @@ from harness.servers import QUICK, ROOT, Server, running_server, wait_until
 pytestmark = pytest.mark.server
 
 TRACE = "1" * 32
-HANDLER = ("stylize", "decode", "run", "encode")
+HANDLER = ("stylize", "decode", "faces", "run", "encode")
 JOB = ("POST /v1/stylize", "queue", "POST /predictions/animegan", "keep")
 CLOCKS_NS = 10**6  # between the clock of days and that of durations
 

@@ -177,6 +177,7 @@ class TorchServe:
             "X-Animegan-Strength": f"{ask.strength:g}",
             "X-Animegan-Color": ask.color,
             "X-Animegan-Tone": ask.tone,
+            "X-Animegan-Mode": ask.mode,
         }
         start = time.monotonic()
         try:

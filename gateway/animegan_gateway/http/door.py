@@ -235,6 +235,7 @@ class Door:
             strength=options.wish.strength,
             color=options.wish.color,
             tone=options.wish.tone,
+            mode=options.wish.mode,
             content_type=f"image/{header.format.lower()}",
             name=file_stem(upload.name),
             bytes=upload.bytes,

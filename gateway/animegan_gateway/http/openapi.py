@@ -20,7 +20,7 @@ from animegan.errors import (
     UnsupportedImage,
 )
 from animegan.options import FAST, MOST_CHARACTERS, ORIGINAL
-from animegan.settings import SMALLEST_SIDE_PX, Color, DetailOption, Format, Tone
+from animegan.settings import SMALLEST_SIDE_PX, Color, DetailOption, Format, Mode, Tone
 from animegan_gateway.errors import (
     Draining,
     DrawingFailed,
@@ -135,6 +135,12 @@ OPTIONS: dict[str, Any] = {
         "type": "string",
         "enum": [*get_args(Tone)],
         "description": "The style's light and dark, or the photo's; auto: as suits its network.",
+        "examples": ["auto"],
+    },
+    "mode": {
+        "type": "string",
+        "enum": [*get_args(Mode)],
+        "description": "Whether faces are drawn again from close up; auto: where there surely are.",
         "examples": ["auto"],
     },
 }

@@ -13,7 +13,7 @@ from animegan.errors import BadLook
 from animegan.looks import look_of
 from animegan.picture.sizes import Size
 from animegan.report import Report, notes
-from animegan.settings import Color, Detail, DetailOption, Format, Tone
+from animegan.settings import Color, Detail, DetailOption, Format, Mode, Tone
 from animegan.styles import Style
 from animegan_gateway.http.messages import Language, message
 from animegan_gateway.http.problems import Problem
@@ -60,6 +60,8 @@ _JOB: dict[str, JsonValue] = {
     "strength": 1.0,
     "color": "style",
     "tone": "auto",
+    "mode": "auto",
+    "faces": 0,
     "original_size": {"width": 4000, "height": 2667},
     "size": {"width": 1024, "height": 683},
     "fitted": True,
@@ -116,6 +118,8 @@ class JobView(BaseModel):
     strength: float
     color: Color
     tone: Tone
+    mode: Mode = Field(description="As asked; of a finished job portrait or scene.")
+    faces: int = Field(description="Faces that were found and looked after; 0 until it is done.")
     original_size: SizeView
     size: SizeView
     fitted: bool
@@ -183,6 +187,8 @@ def job_view(
         strength=job.ask.strength,
         color=job.ask.color,
         tone=job.ask.tone,
+        mode=report.mode if job.result else job.ask.mode,
+        faces=report.faces,
         original_size=_size(report.original_size),
         size=_size(report.size),
         fitted=report.fitted,

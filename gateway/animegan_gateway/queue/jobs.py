@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from animegan.picture.sizes import Size
-from animegan.settings import Color, DetailOption, Format, Tone
+from animegan.settings import Color, DetailOption, Format, Mode, Tone
 
 
 class State(StrEnum):
@@ -58,6 +58,7 @@ class Ask(BaseModel):
     strength: float = 1.0
     color: Color = "style"
     tone: Tone = "auto"
+    mode: Mode = "auto"
     content_type: str
     name: str = ""  # of the photo's file, without its ending
     bytes: int

@@ -155,6 +155,7 @@ def client_options(options: Mapping[str, str], format: str) -> dict[str, Any]:
         "strength": _share(options, "strength"),
         "color": options["color"] or None,
         "tone": options["tone"] or None,
+        "mode": options["mode"] or None,
     }
 
 
