@@ -7,7 +7,8 @@ import logging
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -47,6 +48,9 @@ METRICS = {
 }
 REQUEST_ID = "X-Animegan-Request-Id"  # of the caller's; TorchServe overwrites X-Request-Id
 REQUEST_ID_FORM = re.compile(r"[\w.-]{1,64}", re.ASCII)
+ATTEMPT = "X-Animegan-Attempt"  # of a gateway's: the name of a file in `CANCEL_FOLDER` once its job is cancelled
+ATTEMPT_FORM = re.compile(r"[\w-]{22}\.[0-9]{1,9}", re.ASCII)
+CANCEL_FOLDER = "ANIMEGAN_CANCEL_FOLDER"  # which the agent beside TorchServe writes to
 TRACE_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 PICTURE_FIELDS = ("data", "body")  # the multipart field, and TorchServe's name for a raw body
 
@@ -107,7 +111,9 @@ class AnimeganHandler:
                 options[name.lower()] = _text(name, fields[name])
         except AnimeganError as error:
             return Item(error=error)
-        return self.pipeline.decode(picture, options)
+        item = self.pipeline.decode(picture, options)
+        item.abandoned = _cancelled(headers)
+        return item
 
     def _answer(self, index: int, item: Item, context: Any) -> bytes:
         headers = context.get_all_request_header(index) or {}
@@ -169,8 +175,18 @@ def _declared(metrics: Any, name: str) -> Any:
 
 def _request_id(headers: Mapping[str, Any]) -> str | None:
     """The request's id, where it is one that a header and a line of log can carry."""
-    value = next((str(value) for name, value in headers.items() if name.lower() == REQUEST_ID.lower()), "")
-    return value if REQUEST_ID_FORM.fullmatch(value) else None
+    return _header(headers, REQUEST_ID, REQUEST_ID_FORM)
+
+
+def _cancelled(headers: Mapping[str, Any]) -> Callable[[], bool]:
+    """Return what tells whether the job of this request was cancelled."""
+    folder, attempt = os.environ.get(CANCEL_FOLDER), _header(headers, ATTEMPT, ATTEMPT_FORM)
+    return Path(folder, attempt).exists if folder and attempt else lambda: False
+
+
+def _header(headers: Mapping[str, Any], wanted: str, form: re.Pattern[str]) -> str | None:
+    value = next((str(value) for name, value in headers.items() if name.lower() == wanted.lower()), "")
+    return value if form.fullmatch(value) else None
 
 
 def _bytes(value: Any) -> bytes:

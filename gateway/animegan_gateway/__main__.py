@@ -44,6 +44,12 @@ async def serve(configured: Settings) -> None:
     """Serve until a signal. Raise `BadSetting` or `StoreUnavailable` where it can't start."""
     connections = most_connections(configured.connections)
     log.info("connections", most=connections)
+    if configured.trusted_proxies and not configured.keys_required:
+        log.warning(
+            "open_behind_a_proxy",
+            detail="trusted_proxies is set and no key is asked for: whoever reaches the proxy may draw. "
+            "Set ANIMEGAN_GATEWAY_KEYS=required, unless the proxy asks who they are.",
+        )
     async with open_gateway(configured, handler_settings.load()) as gateway:
         config = uvicorn.Config(
             RequestMiddleware(gateway.app, configured.allowed_hosts, configured.path_prefix),
