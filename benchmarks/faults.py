@@ -51,8 +51,8 @@ was accepted and has not ended, ended twice, or is done without its picture. Mea
 | TorchServe, the agent, the gateway | `scripts/serve`; in containers, what runs these |
 | Redis | what runs it: nothing of this house |
 
-`scripts/serve` starts a part again after 1, 2, 4, 8 and then each time 10 s, for as long as it takes, while the others
-go on; from the sixth death in a row on it says so once a minute.
+`scripts/serve` starts a part that died again at once, but no sooner than 1, 2, 4, 8 and then each time 10 s after its
+last start, for as long as it takes, while the others go on; from the sixth death in a row on it says so once a minute.
 
 What was being drawn is drawn again: alone, and later, so that a picture that ends its worker harms no other. The second
 time it fails as `worker_killed`. The gateway tells by the monotonic clock that the wall clock was set: nothing expires

@@ -6,7 +6,8 @@ import logging
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -43,6 +44,9 @@ METRICS = {
     "animegan_peak_memory_bytes": MetricTypes.GAUGE,
 }
 REQUEST_ID_FORM = re.compile(r"[\w.-]{1,64}", re.ASCII)
+ATTEMPT = "X-Animegan-Attempt"  # of a gateway's: the name of a file in `CANCEL_FOLDER` once its job is cancelled
+ATTEMPT_FORM = re.compile(r"[\w-]{22}\.[0-9]{1,9}", re.ASCII)
+CANCEL_FOLDER = "ANIMEGAN_CANCEL_FOLDER"  # which the agent beside TorchServe writes to
 TRACE_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
@@ -98,6 +102,8 @@ class AnimeganHandler:
         except AnimeganError as error:
             return forms.Ask(headers, items=[Item(error=forms.refuse(fields, error))])
         items = [self.pipeline.decode(photo.data, photo.options) for photo in request.photos]
+        for item in items:
+            item.abandoned = _cancelled(headers)
         return forms.Ask(headers, request.form, items, request.ignored)
 
     def _answer(self, index: int, ask: forms.Ask, context: Any) -> bytes:
@@ -163,8 +169,18 @@ def _declared(metrics: Any, name: str) -> Any:
 
 def _request_id(headers: Mapping[str, Any]) -> str | None:
     """The request's id, where it is one that a header and a line of log can carry."""
-    value = next((str(value) for name, value in headers.items() if name.lower() == REQUEST_ID.lower()), "")
-    return value if REQUEST_ID_FORM.fullmatch(value) else None
+    return _header(headers, REQUEST_ID, REQUEST_ID_FORM)
+
+
+def _cancelled(headers: Mapping[str, Any]) -> Callable[[], bool]:
+    """Return what tells whether the job of this request was cancelled."""
+    folder, attempt = os.environ.get(CANCEL_FOLDER), _header(headers, ATTEMPT, ATTEMPT_FORM)
+    return Path(folder, attempt).exists if folder and attempt else lambda: False
+
+
+def _header(headers: Mapping[str, Any], wanted: str, form: re.Pattern[str]) -> str | None:
+    value = next((str(value) for name, value in headers.items() if name.lower() == wanted.lower()), "")
+    return value if form.fullmatch(value) else None
 
 
 def _with_place(error: AnimeganError, ask: forms.Ask) -> AnimeganError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from starlette.applications import Starlette
 
 from animegan.errors import AnimeganError
 from animegan_agent import api, settings
+from animegan_agent.cancelling import Cancelling
 from animegan_agent.dispatch import Dispatch
 from animegan_agent.management import Management
 from animegan_agent.metrics import Metrics
@@ -25,6 +27,7 @@ from animegan_agent.workers import Workers
 from animegan_service import logs
 from animegan_service.bell import Bell
 from animegan_service.cancellation import cancel
+from animegan_service.protocol import CANCEL_FOLDER
 from animegan_service.server import serve_until_stopped, start_vital_task
 
 LAST_ANSWERS_S = 2
@@ -84,7 +87,8 @@ async def open_agent(configured: Settings) -> AsyncIterator[Starlette]:
         stack.callback(server.server_close)
         stack.callback(server.shutdown)
         stack.push_async_callback(cancel, [start_vital_task(workers.run()), start_vital_task(recycling.run())])
-        yield api.app(api.Services(workers, dispatch, operations, recycling, bell))
+        cancelling = Cancelling(os.environ.get(CANCEL_FOLDER, ""))
+        yield api.app(api.Services(workers, dispatch, operations, recycling, cancelling, bell))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from animegan.errors import BadOption
+from animegan_agent.cancelling import ATTEMPT_FORM, Cancelling
 from animegan_agent.dispatch import NEWS_WITHIN_S, Dispatch
 from animegan_agent.metrics import is_ready
 from animegan_agent.operations import Operations
@@ -40,6 +41,14 @@ class Question(BaseModel):
     seen: str = Field("", max_length=64)
 
 
+class Attempt(BaseModel):
+    """The body of a gateway's word that nobody waits for an attempt any more."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    attempt: str = Field(pattern=ATTEMPT_FORM)
+
+
 class Scale(BaseModel):
     """The body of a command to scale."""
 
@@ -56,6 +65,7 @@ class Services:
     dispatch: Dispatch
     operations: Operations
     recycling: Recycling
+    cancelling: Cancelling
     bell: Bell
 
     def state(self) -> dict[str, Any]:
@@ -72,6 +82,7 @@ def app(services: Services) -> Starlette:
             Route("/healthz", _healthz),
             Route("/readyz", _readyz),
             Route("/v1/torchserve", _torchserve),
+            Route("/v1/cancel", _cancel, methods=["POST"]),
             Route("/v1/workers", _workers),
             Route("/v1/workers/scale", _scale, methods=["POST"]),
             Route("/v1/workers/recycle", _recycle, methods=["POST"]),
@@ -112,6 +123,15 @@ async def _torchserve(request: Request) -> Response:
     return JSONResponse(services.state())
 
 
+async def _cancel(request: Request) -> Response:
+    """Have an attempt end; whoever knows its name, which nobody guesses, may."""
+    services: Services = request.app.state.services
+    if any(name in request.headers for name in BROWSERS):
+        raise Forbidden("This is for gateways, and a page in a browser is none.")
+    attempt = _read(Attempt, await _json(request)).attempt
+    return JSONResponse({"cancelled": services.cancelling.cancel(attempt)})
+
+
 async def _workers(request: Request) -> Response:
     services: Services = request.app.state.services
     return JSONResponse(_workers_view(services))
@@ -119,11 +139,7 @@ async def _workers(request: Request) -> Response:
 
 async def _scale(request: Request) -> Response:
     services = _authorize(request)
-    try:
-        body = await request.json()
-    except ValueError:
-        raise BadOption('The body is not JSON. Send {"workers": NUMBER}.') from None
-    await services.operations.scale(_read(Scale, body).workers)
+    await services.operations.scale(_read(Scale, await _json(request)).workers)
     return JSONResponse(_workers_view(services))
 
 
@@ -166,6 +182,13 @@ def _workers_view(services: Services) -> dict[str, Any]:
         "pending": model.pending if model else None,
         "workers": slots,
     }
+
+
+async def _json(request: Request) -> Any:
+    try:
+        return await request.json()
+    except ValueError:
+        raise BadOption("The body is not JSON.") from None
 
 
 def _authorize(request: Request) -> Services:

@@ -48,6 +48,12 @@ async def serve(configured: Settings) -> None:
     connections = most_connections(configured.connections)
     log.info("connections", most=connections)
     pace = Pace(configured.upload_idle_s + ANSWER_WITHIN_S, configured.upload_rate_kb_s * 1000)
+    if configured.trusted_proxies and not configured.keys_required:
+        log.warning(
+            "open_behind_a_proxy",
+            detail="trusted_proxies is set and no key is asked for: whoever reaches the proxy may draw. "
+            "Set ANIMEGAN_GATEWAY_KEYS=required, unless the proxy asks who they are.",
+        )
     async with open_gateway(configured, handler_settings.load()) as gateway:
         config = uvicorn.Config(
             RequestMiddleware(gateway.app, configured.allowed_hosts, configured.path_prefix),

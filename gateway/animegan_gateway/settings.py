@@ -70,7 +70,7 @@ class Settings(Rows):
         description="With Redis: a gateway that is silent for this long, in s, loses its running jobs to others.",
     )
     draw_timeout_s: float = Field(
-        330, gt=0, description="How long TorchServe may take for a picture, in s; keep it above its responseTimeout."
+        690, gt=0, description="How long TorchServe may take for a picture, in s; keep it above its responseTimeout."
     )
     stylize_timeout_s: float = Field(
         300, gt=0, description="How long POST v1/stylize waits, in s, before it answers 202."

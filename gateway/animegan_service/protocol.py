@@ -6,6 +6,8 @@ from enum import StrEnum
 
 MODEL = "animegan"  # TorchServe's name of the archive
 REQUEST_ID = "X-Animegan-Request-Id"  # TorchServe overwrites X-Request-Id
+ATTEMPT = "X-Animegan-Attempt"  # a job's attempt, by which it can be cancelled
+CANCEL_FOLDER = "ANIMEGAN_CANCEL_FOLDER"  # where the agent leaves a file for each attempt that nobody waits for
 TRACE_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 

@@ -8,11 +8,13 @@
     ├── PictureTooLarge    413  picture_too_large    drawing it needs more memory than the budget, however it is done
     ├── UnsupportedImage   415  unsupported_image    not a picture, or a kind this build can't decode
     ├── BadOption          422  bad_option           an option that can't be read or is out of range
+    ├── PictureTooSlow     422  picture_too_slow     drawing it takes longer than the limit
     ├── PictureTooSmall    422  picture_too_small    a side under 16 px, as sent or as fitted
     ├── BadWeights         422  bad_weights          a weights file that is not this generator's
     ├── BadLook            422  bad_look             a recipe that can't be used
     ├── BadSetting         500  bad_setting          an operator's setting that can't be used
     ├── InternalError      500  internal_error       a fault of ours; the log has the details
+    ├── Interrupted        503  interrupted          nobody waited for the picture any more
     ├── OutOfMemory        503  out_of_memory        the picture did not fit now; may fit later
     ├── DownloadFailed     503  download_failed      the network, or what it delivered
     └── ServiceFailed      503  service_failed       a process that scripts/serve watches does not start or stay up
@@ -109,6 +111,12 @@ class PictureTooSmall(AnimeganError):
     title = "The picture is too small"
 
 
+class PictureTooSlow(AnimeganError):
+    code = "picture_too_slow"
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    title = "Drawing the picture takes too long"
+
+
 class BadWeights(AnimeganError):
     code = "bad_weights"
     status = HTTPStatus.UNPROCESSABLE_ENTITY
@@ -128,6 +136,13 @@ class BadSetting(AnimeganError):
 
 class InternalError(AnimeganError):
     """What a caller sees of a fault of ours: no trace, no path; the log has them."""
+
+
+class Interrupted(AnimeganError):
+    code = "interrupted"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    title = "Not drawn to its end"
+    retryable = True
 
 
 class OutOfMemory(AnimeganError):

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.profiler import record_function
 
 from animegan.drawing import LookPlan, Photo
-from animegan.errors import AnimeganError, BadSetting, InternalError, OutOfMemory, PictureTooLarge
+from animegan.errors import AnimeganError, BadSetting, InternalError, Interrupted, OutOfMemory, PictureTooLarge
 from animegan.faces import detector
 from animegan.faces.detector import Face
 from animegan.networks.plan import megabytes
@@ -31,6 +31,8 @@ from animegan.report import Report
 from animegan.resources import budget, memory
 from animegan.resources.gate import Gate
 from animegan.resources.hardware import cpu_count, pick_device
+from animegan.resources.interruption import checked
+from animegan.resources.pace import Pace
 from animegan.settings import Settings
 from animegan.styles import styles
 from animegan.stylizer import Stylizer, find_faces
@@ -55,6 +57,7 @@ class Item:
     seconds: dict[str, float] = field(default_factory=dict)
     times_ns: dict[str, tuple[int, int]] = field(default_factory=dict)  # of a phase's first start and last end, UTC
     pending: Future[None] | None = None  # its decoding; once it is drawn, its encoding
+    abandoned: Callable[[], bool] = lambda: False  # whether nobody waits for it any more; asked again and again
 
 
 class Pipeline:
@@ -124,6 +127,7 @@ class Pipeline:
                 gpu=self._gpu,
                 warmup_px=settings.warmup_px,
                 fast=fast,
+                pace=Pace(settings.draw_floor_s, settings.draw_ceiling_s),
             )
         return self._stylizers[style_id, fast]
 
@@ -200,7 +204,12 @@ class Pipeline:
                 yield group[first : first + most]
 
     def _draw_together(self, group: list[Item]) -> None:
-        with _phase("run", group):
+        def check() -> None:
+            if all(item.abandoned() for item in group):
+                raise Interrupted("The drawing was interrupted, as its job was cancelled. Send the picture again.")
+
+        with _phase("run", group), checked(check):
+            check()
             assert group[0].options
             photos = [Photo(item.picture.rgb, item.picture.small, item.faces) for item in group if item.picture]
             run = self._stylizer(group[0].options).run(photos, group[0].options.wish)

@@ -134,6 +134,17 @@ class Settings(Rows):
         description="Memory, in MiB, that drawing may take above the weights, in bands where it must; "
         "0: what is free, less a reserve.",
     )
+    draw_floor_s: float = Field(
+        60,
+        gt=0,
+        description="Time, in s, that every picture may be drawn for, however little is predicted for it.",
+    )
+    draw_ceiling_s: float = Field(
+        600,
+        gt=0,
+        description="Most time, in s, that a picture may be drawn for; one that takes longer is refused. "
+        "Keep TorchServe's responseTimeout above it by a minute.",
+    )
     max_upload_mb: int = Field(
         32,
         ge=1,
@@ -167,6 +178,11 @@ def load() -> Settings:
     if settings.max_side_px > settings.max_side_ceiling_px:
         raise BadSetting(
             f"max_side_px={settings.max_side_px} is over max_side_ceiling_px={settings.max_side_ceiling_px}. "
+            "Lower the one or raise the other."
+        )
+    if settings.draw_floor_s > settings.draw_ceiling_s:
+        raise BadSetting(
+            f"draw_floor_s={settings.draw_floor_s:g} is over draw_ceiling_s={settings.draw_ceiling_s:g}. "
             "Lower the one or raise the other."
         )
     return settings

@@ -34,6 +34,7 @@ from animegan.picture.transfer import download, wait
 from animegan.resources import budget
 from animegan.resources.hardware import DTYPES, pick_device, pick_precision
 from animegan.resources.memory import is_out_of_memory, release
+from animegan.resources.pace import Pace
 from animegan.settings import MAX_SIDE_PX, WARMUP_PX, Color, Detail, DetailOption, Device, Mode, Precision, Tone
 from animegan.sources import Array, File, Source, read
 from animegan.styles import DEFAULT_STYLE, get_style
@@ -86,6 +87,8 @@ class Stylizer:
     style or photo, `tone` auto, style or photo, `mode` auto, portrait or scene: see `options.Wish`. `fast` draws with
     the small network, in a sixteenth of the time and softer.
 
+    With a `pace` a picture has a deadline, past which its drawing ends with `PictureTooSlow`.
+
     Raises `UnknownStyle`, `StyleNotInstalled`, `BadWeights`, `BadLook`, `BadSetting`, and `BadOption` for an option out
     of its range or that the style can't do. `stylize`, `draw` and `run` may be called from several threads; the memory
     is then each call's own.
@@ -108,6 +111,7 @@ class Stylizer:
         tone: Tone = "auto",
         mode: Mode = "auto",
         fast: bool = False,
+        pace: Pace | None = None,
     ) -> None:
         self.wish = Wish(detail, strength, color, tone, mode)
         check_options(max_side, max_pixels, self.wish)
@@ -120,6 +124,7 @@ class Stylizer:
         self.max_pixels = max_pixels
         self.memory_mb = memory_mb
         self.fast = fast
+        self._pace = pace
         look = look_of(self.style)
         check_style(self.style, look, detail, fast=fast)
         network = load_network(look.network, self.style, self.device, self.precision, fast=fast)
@@ -233,7 +238,8 @@ class Stylizer:
     def run(self, pictures: Sequence[Image.Image | Photo], wish: Wish | None = None) -> Run:
         """Draw RGB photos of one size as one batch. Raises `PictureTooLarge`.
 
-        Memory that runs out against the plan is given back, and the pictures are drawn once more in smaller bands.
+        Memory that runs out against the plan is given back, and the pictures are drawn once more in smaller bands, down
+        to the smallest there are.
         """
         wish = wish or self.wish
         photos = [picture if isinstance(picture, Photo) else Photo(picture) for picture in pictures]
@@ -241,25 +247,27 @@ class Stylizer:
         with record_function("plan"):
             details = self._details(photos[0], wish)
             faces = any(photo.faces for photo in photos)
-            plan = self.plan(height, width, len(photos), details, faces=faces)
-        try:
-            drawn = self._run(photos, plan, wish)
-        except Exception as error:
-            plans = self._drawing.plans((width, height), len(photos), details, faces=faces)
-            smaller = next((other for other in plans if other.peak_bytes < plan.peak_bytes), None)
-            if not (smaller and is_out_of_memory(error)):
-                raise
-        else:
-            return Run(drawn.batch, plan, recovered=False, face_seconds=drawn.face_seconds)
-        # The error is gone by now, and with it what its traceback held.
-        self._release()
-        drawn = self._run(photos, smaller, wish)
-        return Run(drawn.batch, smaller, recovered=True, face_seconds=drawn.face_seconds)
+            first = plan = self.plan(height, width, len(photos), details, faces=faces)
+        while True:
+            try:
+                drawn = self._run(photos, plan, wish)
+            except Exception as error:
+                plans = self._drawing.plans((width, height), len(photos), details, faces=faces)
+                smaller = next((other for other in plans if other.peak_bytes < plan.peak_bytes), None)
+                if not (smaller and is_out_of_memory(error)):
+                    raise
+            else:
+                return Run(drawn.batch, plan, recovered=plan is not first, face_seconds=drawn.face_seconds)
+            # The error is gone by now, and with it what its traceback held.
+            self._release()
+            plan = smaller
 
     def _run(self, photos: Sequence[Photo], plan: LookPlan, wish: Wish) -> Drawn:
         typical = self._typical_tones if self._drawing.takes_photos_tone(wish) else ()
-        drawn = self._drawing.draw(photos, plan, wish, typical)
-        wait(self.device)
+        limited = self._pace.limited(plan.network, photos[0].fitted.size) if self._pace else contextlib.nullcontext()
+        with limited:
+            drawn = self._drawing.draw(photos, plan, wish, typical)
+            wait(self.device)
         return drawn
 
     @functools.cached_property

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from pathlib import Path
 
 import httpx2
 import psutil
@@ -16,6 +17,8 @@ import requests
 from animegan_agent.__main__ import open_agent
 from animegan_agent.settings import Settings
 from animegan_cli.serving.ports import free_port
+from animegan_gateway.queue.jobs import new_id
+from animegan_service.protocol import CANCEL_FOLDER
 from harness.gateways import code
 from harness.servers import Server, wait_until
 
@@ -121,3 +124,20 @@ def test_there_is_no_torchserve(command: str) -> None:
     assert commanded.headers["Content-Type"] == "application/problem+json"
     assert ready.status_code == HTTPStatus.SERVICE_UNAVAILABLE
     assert (told.json()["presence"], told.json()["width"]) == ("away", 0)
+
+
+@pytest.mark.anyio
+async def test_an_attempt_that_is_cancelled_is_a_file_for_the_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "cancelled"
+    monkeypatch.setenv(CANCEL_FOLDER, str(folder))
+    attempt = f"{new_id()}.1"
+    async with asking("192.0.2.7") as gateway:
+        for name in ("../../etc/passwd", attempt + "/x", ""):
+            assert (
+                await gateway.post("/v1/cancel", json={"attempt": name})
+            ).status_code == HTTPStatus.UNPROCESSABLE_ENTITY
+        assert not folder.exists()
+        assert (await gateway.post("/v1/cancel", json={"attempt": attempt})).json() == {"cancelled": True}
+    assert [file.name for file in folder.iterdir()] == [attempt]

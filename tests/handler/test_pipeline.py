@@ -329,3 +329,15 @@ def test_the_device_writes_jpegs_of_full_chroma(pipeline: Pipeline, monkeypatch:
         with Image.open(io.BytesIO(file.data)) as image:
             assert image.size == (40, 32)
     assert given == [((32, 40, 3), 90), ((32, 40, 3), 95)]
+
+
+@pytest.mark.parametrize("style", ["classic", "cel"])
+@pytest.mark.parametrize("asked", [1, 20])
+def test_a_picture_that_nobody_waits_for_ends_between_bands(pipeline: Pipeline, style: str, asked: int) -> None:
+    left = iter(range(asked))
+    abandoned, wanted = (pipeline.decode(encoded(photo(320, 256)), {"style": style}) for _ in range(2))
+    abandoned.abandoned = lambda: next(left, None) is None
+    pipeline.draw([abandoned, wanted])
+    pipeline.encode([abandoned, wanted])
+    assert abandoned.error
+    assert (abandoned.error.code, wanted.error) == ("interrupted", None)

@@ -71,7 +71,7 @@ def test_memory_that_runs_out_is_tried_once_more_in_smaller_bands(monkeypatch: p
     assert steps(run.pictures[0], expected) <= 1
 
 
-def test_memory_that_runs_out_twice_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_runs_out_against_every_plan_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 
     def fails(_pictures: Tensor, plan: Plan) -> Tensor:
@@ -81,7 +81,9 @@ def test_memory_that_runs_out_twice_is_an_error(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(stylizer()._drawing.network, "draw", fails)
     with pytest.raises(MemoryError):
         stylizer().draw([photo(420, 300)])
-    assert len(tried) == 2
+    peaks = [plan.peak_bytes for plan in tried]
+    assert peaks == sorted(set(peaks), reverse=True)
+    assert len(peaks) == 3
 
 
 def test_another_error_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

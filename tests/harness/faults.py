@@ -44,6 +44,7 @@ PATIENCE_S = 120.0
 ALL_IS_WELL = frozenset({"200", "202"})
 
 REFUSALS = 3
+GIANT_PX = 4096
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,18 @@ def _kill_worker(house: House) -> Beside:
     worker.restore()
     assert house.ended(job_id) == "done"
     return Beside("the picture in its hands was drawn by the next worker", 1)
+
+
+def _cancel_a_giant(house: House) -> Beside:
+    giant = house.gateway.submit(encoded(photo(GIANT_PX, GIANT_PX)), style="classic", max_side=GIANT_PX).json()
+    house.gateway.until(giant["id"], "running")
+    time.sleep(1)  # into the midst of it
+    began = time.monotonic()
+    assert house.gateway.remove(giant).json()["status"] == "cancelled"
+    job = house.gateway.ended(house.gateway.submit(encoded(photo(64, 48))).json()["id"])
+    assert job["status"] == "done"
+    seconds = time.monotonic() - began
+    return Beside(f"the giant: cancelled; the next picture was done {seconds:.1f} s later", 2)
 
 
 def _kill_java(house: House) -> Beside:
@@ -300,6 +313,11 @@ WORKER = Fault(
     "SIGKILL while it draws a picture of 768×768; TorchServe starts another",
     _kill_worker,
 )
+GIANT = Fault(
+    "A giant is cancelled while it is drawn",
+    f"{GIANT_PX}×{GIANT_PX}, by DELETE a second after it was begun",
+    _cancel_a_giant,
+)
 JAVA = Fault("TorchServe is killed", "SIGKILL to its Java; `scripts/serve` starts it again", _kill_java)
 HEAP = Fault(
     "TorchServe's heap is exhausted",
@@ -344,6 +362,7 @@ def all_of_them(redis_s: float) -> list[Fault]:
         redis_away(redis_s),
         AGENT,
         PICTURE,
+        GIANT,
         DISK,
         KILLED_WHILE_FULL,
         pictures_away(AWAY_S),

@@ -161,12 +161,30 @@ class Dispatcher:
         if picture is None:
             return Refused(InternalError("The uploaded picture is gone from the store. Send it again.").problem())
         file = self._spool / f"{job.result_key}.drawn"
-        with tracing.attempt(job) as record_outcome:
-            outcome = await place.draw(job.ask, picture, file)
-            record_outcome(outcome.name, isinstance(outcome, Drawn))
+        withdrawal = asyncio.create_task(self._withdraw(job, place))
+        try:
+            with tracing.attempt(job) as record_outcome:
+                outcome = await place.draw(job.ask, job.result_key, picture, file)
+                record_outcome(outcome.name, isinstance(outcome, Drawn))
+        finally:
+            await cancel([withdrawal])
         if not isinstance(outcome, Drawn):
             file.unlink(missing_ok=True)
         return outcome
+
+    async def _withdraw(self, job: Job, place: TorchServe) -> None:
+        """Have the drawing end once the job is not this attempt's any more: its worker is free within a second."""
+        with self._bell.listening(job.id) as changed:
+            while True:
+                await wait(changed, LOOK_EVERY_S)
+                changed.clear()
+                with contextlib.suppress(AnimeganError):
+                    current = await self._store.get(job.id)
+                    if current and (current.state, current.attempt) == (State.RUNNING, job.attempt):
+                        continue
+                    if await place.cancel(job.result_key):
+                        log.info("withdrawn")
+                        return
 
     async def _keep(self, job: Job, drawn: Drawn) -> None:
         try:

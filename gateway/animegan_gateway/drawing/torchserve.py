@@ -21,7 +21,7 @@ from animegan_gateway import tracing
 from animegan_gateway.queue.jobs import Ask
 from animegan_service.bell import wait
 from animegan_service.cancellation import cancel
-from animegan_service.protocol import MODEL, REQUEST_ID, Presence
+from animegan_service.protocol import ATTEMPT, MODEL, REQUEST_ID, Presence
 
 LOOK_EVERY_S = 5.0  # where there is no agent
 LOOK_EVERY_WHILE_AWAY_S = 0.5
@@ -162,13 +162,26 @@ class TorchServe:
             self._set(Presence.AWAY, 0)
         return self.presence
 
-    async def draw(self, ask: Ask, picture: bytes, into: Path) -> Outcome:
-        """Have it draw the picture into the file."""
+    async def cancel(self, attempt: str) -> bool:
+        """Tell the agent that nobody waits for an attempt any more; return whether it was told."""
+        if not self._agent:
+            return True  # the deadline ends it
+        try:
+            answer = await self._client.post(
+                f"{self._agent}/v1/cancel", json={"attempt": attempt}, timeout=ANSWER_WITHIN_S
+            )
+        except httpx2.HTTPError:
+            return False
+        return answer.is_success
+
+    async def draw(self, ask: Ask, attempt: str, picture: bytes, into: Path) -> Outcome:
+        """Have it draw the picture into the file; `attempt` is the name under which that can be cancelled."""
         url = f"{self._url}/predictions/{MODEL}"
         headers = {
             **tracing.trace_headers(url),
             "Content-Type": ask.content_type,
             REQUEST_ID: ask.request_id,
+            ATTEMPT: attempt,
             "X-Animegan-Style": ask.style,
             **_limits(ask),
             "X-Animegan-Format": ask.format,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Mapping
 from enum import StrEnum
@@ -35,6 +36,11 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
 }
 ENDED = frozenset(state for state, after in TRANSITIONS.items() if after <= {State.EXPIRED})
 HELD = frozenset({State.QUEUED, State.RUNNING})  # what counts against the queue's bounds
+TURN_PX = 2**20  # of work that is one turn in the queue; a picture of more takes as many as it is worth
+# What a pixel takes, relative to `bold`, whose photo the network sees shrunk the most; `auto` is what the photo shows,
+# mostly one of the first two.
+DETAIL_WORK: Mapping[DetailOption, float] = {"bold": 1.0, "auto": 1.5, "medium": 2.25, "fine": 4.0}
+FAST_WORK = 1 / 8  # of the small network, its share of the finish included
 MOST_PAUSE_S = 30.0  # before a further attempt, see `Job.not_before`
 
 
@@ -72,8 +78,14 @@ class Ask(BaseModel):
 
     @property
     def work_px(self) -> int:
-        """Return the pixels to draw; drawing time is proportional to them."""
-        return self.size[0] * self.size[1]
+        """Return the work, to which drawing time is proportional: the pixels, by what one takes as it is asked for."""
+        share = DETAIL_WORK[self.detail] / DETAIL_WORK["auto"] * (FAST_WORK if self.fast else 1)
+        return max(1, round(self.size[0] * self.size[1] * share))
+
+    @property
+    def turns(self) -> int:
+        """Return how many turns of its caller's share of the queue the picture takes."""
+        return math.ceil(self.work_px / TURN_PX)
 
 
 class Result(BaseModel):

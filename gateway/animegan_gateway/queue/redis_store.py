@@ -192,7 +192,7 @@ class RedisStore:
         bound, *fields = await self._run(
             "submit",
             job_id, ask.caller, idempotency_key or "", ask.model_dump_json(), ask.bytes, ask.work_px, ask.accepted_at,
-            bounds.jobs, bounds.bytes, bounds.caller_jobs,
+            bounds.jobs, bounds.bytes, bounds.caller_jobs, ask.turns,
         )  # fmt: skip
         if bound:
             raise Full(bound)

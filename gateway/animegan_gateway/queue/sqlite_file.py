@@ -52,6 +52,7 @@ def connected(file: Path) -> Iterator[sqlite3.Connection]:
         with _translate_opening(file):
             file.chmod(0o600)
             database.row_factory = sqlite3.Row
+            database.text_factory = lambda text: text.decode(errors="replace")  # one row's damage is its own
             database.execute("PRAGMA locking_mode = EXCLUSIVE")
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = FULL")

@@ -18,6 +18,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import structlog
+
 from animegan.errors import BadSetting
 from animegan_gateway.errors import StoreUnavailable
 from animegan_gateway.queue import sqlite_file
@@ -64,7 +66,10 @@ MIGRATIONS = (
     """,
     "ALTER TABLE jobs ADD COLUMN lost INTEGER NOT NULL DEFAULT 0",
     "CREATE TABLE ended_sessions (id TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE damaged_jobs AS SELECT * FROM jobs WHERE false",
 )
+
+log = structlog.get_logger(__name__)
 
 _HELD = f"({', '.join(repr(state.value) for state in HELD)})"
 
@@ -168,7 +173,8 @@ class SqliteStore:
     @step
     def knows(self, job_ids: Sequence[str]) -> set[str]:
         rows = self._db.execute(
-            "SELECT id FROM jobs WHERE state <> 'expired' AND id IN (SELECT value FROM json_each(?))",
+            "SELECT id FROM (SELECT id FROM jobs WHERE state <> 'expired' UNION SELECT id FROM damaged_jobs) "
+            "WHERE id IN (SELECT value FROM json_each(?))",
             (json.dumps([*job_ids]),),
         )
         return {row["id"] for row in rows}
@@ -225,7 +231,7 @@ class SqliteStore:
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 job_id, ask.caller, idempotency_key, ask.model_dump_json(), ask.bytes, ask.work_px, ask.accepted_at,
-                max(self._turn(), last or 0) + 1, State.QUEUED,
+                max(self._turn(), last or 0) + ask.turns, State.QUEUED,
             ),
         )  # fmt: skip
         return Job(id=job_id, ask=ask)
@@ -287,10 +293,24 @@ class SqliteStore:
         return next(iter(self._all(query, *values)), None)
 
     def _all(self, query: str, *values: object) -> list[Job]:
-        try:
-            return [read_job(row) for row in self._db.execute(query, values)]
-        except ValueError as error:  # SQLite itself does not look into the text of a row
-            raise sqlite_file.unreadable() from error
+        """Return the jobs of a query. A row that is damaged is none: it is set aside, so that the rest goes on."""
+        jobs = []
+        for row in self._db.execute(query, values).fetchall():
+            try:
+                jobs.append(read_job(row))
+            except ValueError:  # SQLite itself does not look into the text of a row
+                self._set_aside(row)
+        return jobs
+
+    def _set_aside(self, row: sqlite3.Row) -> None:
+        self._db.execute("INSERT INTO damaged_jobs SELECT * FROM jobs WHERE arrival = ?", (row["arrival"],))
+        self._db.execute("DELETE FROM jobs WHERE arrival = ?", (row["arrival"],))
+        log.error(
+            "job_set_aside",
+            job=str(row["id"])[:8],
+            detail="Its row in the queue's database is damaged. Stop the gateway and run `animegan gateway repair`, "
+            "which finds its picture.",
+        )
 
     def _run_step(self, work: Callable[[], T]) -> T:
         if sqlite_file.identity(self._file) != self._identity:

@@ -1,9 +1,10 @@
 """The contract of a store of jobs: ordered, fair between callers, durable. SQLite and Redis implement it.
 
-**Order.** Each caller's n-th waiting job has a turn, and jobs are taken by turn, then by arrival: with the turn of the
-job taken last as `t`, a caller's next job gets the turn `max(t, the caller's last) + 1`. So callers alternate however
-many jobs each has, one caller's jobs start in the order they came, and the place of a job is known when it arrives
-(start-time fair queueing with equal shares: Goyal, Vin and Cheng, SIGCOMM 1996).
+**Order.** Each job has a turn, and jobs are taken by turn, then by arrival: with the turn of the job taken last as `t`,
+a caller's next job gets the turn `max(t, the caller's last) + w`, where `w` is its work, 1 for a picture of up to a
+megapixel (`Ask.turns`). So callers alternate however many jobs each has, small pictures need not wait behind another
+caller's giant, one caller's jobs start in the order they came, and the place of a job is known when it arrives
+(fair queueing by finish times with equal shares: Demers, Keshav and Shenker, SIGCOMM 1989).
 
 **Once.** A job is taken under an attempt number; what the taker reports counts only while that attempt is the job's.
 """

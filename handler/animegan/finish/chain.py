@@ -19,6 +19,7 @@ from animegan.finish.levels import Levels
 from animegan.finish.lines import Lines
 from animegan.finish.paper import Paper
 from animegan.looks import DabsStep, Finish, GradeStep, LevelsStep, LinesStep
+from animegan.resources.interruption import interrupt_if_asked
 
 SMALL_PX = 256  # longest side of the copy on which steps measure
 CALL_BYTES = 14 * 2**20  # what a chain takes beside its rows: the small copy, tables, a piece of `pointwise`
@@ -102,6 +103,7 @@ class Chain:
             top, bottom = max(0, first - halo), min(height, last + halo)
             band = planar(picture[top:bottom])
             for step, seen in zip(self.steps, measures, strict=True):
+                interrupt_if_asked()
                 with record_function(type(step).__name__.lower()):
                     band = step.apply(band, Frame(height, width, top, seen))
             out[first:last] = to_pixels(band[:, first - top : last - top])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,14 +17,15 @@ RESERVE_BYTES = 128 * 2**20  # at least
 def free_bytes(device: torch.device, proc: Path = cgroups.PROC, groups: Path = cgroups.CGROUPS) -> int:
     """Bytes that a picture may take on the device, never below 0.
 
-    On a GPU: what the driver has free and PyTorch's cache holds unused. On a CPU: the host's available memory or what a
-    cgroup above this process leaves, whichever is less; the page cache that the kernel can drop counts as free.
+    On a GPU: what the driver has free and PyTorch's cache holds unused. On a CPU: the host's available memory, what a
+    cgroup above this process leaves, or its own limit on addresses (`ulimit -v`), whichever is least; the page cache
+    that the kernel can drop counts as free.
     """
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return _less_reserve(free, total)
-    return min((_less_reserve(free, limit) for free, limit in _host(proc, groups)), default=2**63)
+    return min((_addresses(proc), *(_less_reserve(free, limit) for free, limit in _host(proc, groups))))
 
 
 def _less_reserve(free: int, limit: int) -> int:
@@ -36,3 +38,12 @@ def _host(proc: Path, groups: Path) -> Iterator[tuple[int, int]]:
     if "MemAvailable:" in host:
         yield host["MemAvailable:"] * 1024, host["MemTotal:"] * 1024
     yield from ((memory.free, memory.limit) for memory in cgroups.memories(proc, groups))
+
+
+def _addresses(proc: Path) -> int:
+    """Return what this process may still map, in bytes; without a reserve, as nobody else takes of it."""
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    sizes = proc / "self" / "statm"
+    if most == resource.RLIM_INFINITY or not sizes.is_file():
+        return 2**63
+    return max(0, most - int(sizes.read_text().split()[0]) * resource.getpagesize())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import re
 import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -133,11 +134,16 @@ def _resident_and_unused() -> int:
     return resident - int(counted.uordblks) - int(counted.hblkhd)
 
 
-_OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "bad_alloc")
+# What PyTorch, CUDA's libraries, the C++ library, oneDNN and Python say. Of a convolution that it does not know, oneDNN
+# says "could not create a primitive descriptor".
+_OUT_OF_MEMORY = re.compile(
+    "can't allocate memory|out of memory|ALLOC_FAILED|bad_alloc|could not create a (primitive|memory object)(?! desc)"
+    "|can't start new thread"
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether the error says that an allocation failed; most libraries below PyTorch have no class for it."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
+        isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)) is not None
     )

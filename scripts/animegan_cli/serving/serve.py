@@ -30,6 +30,7 @@ from animegan_cli.serving.supervisor import Service, Supervisor
 from animegan_cli.serving.torchserve import Address, TorchServeProcess, read_properties
 from animegan_gateway import settings as gateway_settings
 from animegan_gateway.settings import Settings as GatewaySettings
+from animegan_service.protocol import CANCEL_FOLDER
 
 SAMPLE = ROOT / "docs" / "photos" / "mountain_path.jpg"
 TIDY_WITHIN_S = 5.0
@@ -166,6 +167,7 @@ def _prepare(options: argparse.Namespace, instance: Instance, signals: Signals) 
     for name in ("ANIMEGAN_CONFIG", "ANIMEGAN_HOME"):  # the workers have another working directory
         if environment.get(name):
             environment[name] = str(Path(environment[name]).expanduser().resolve())
+    environment.setdefault(CANCEL_FOLDER, str(instance.folder / "cancelled"))
     torchserve = _torchserve(config, properties, instance, signals, environment)
     return Services(
         torchserve,

@@ -13,11 +13,11 @@ from typing import Protocol
 from animegan.errors import AnimeganError, ServiceFailed
 from animegan_cli.serving.signals import Signals
 
-PAUSES_S = (1, 2, 4, 8, 10)  # before each new start in a row; the last one before all further ones
+PAUSES_S = (1, 2, 4, 8, 10)  # from one start to the next, at the least, in a row; the last for all further ones
 TELL_IN_VAIN_EVERY_S = 60.0  # that a service dies again and again
 STEADY_S = 60.0  # once ready for this long, a death is the first of a new row
 TELL_EVERY_S = 10.0
-LOOK_EVERY_S = 2.0
+LOOK_EVERY_S = 0.5
 LOOK_EVERY_WHILE_STARTING_S = 0.3
 
 
@@ -50,6 +50,7 @@ class Service(Protocol):
 @dataclass
 class _Watched:
     service: Service
+    started_at: float = 0.0
     ready_since: float | None = None
     last_ready: float = 0.0  # or started
     deaths: int = 0  # in a row
@@ -106,7 +107,7 @@ class Supervisor:
     def _begin(self, watched: _Watched) -> None:
         watched.start_at = None
         watched.ready_since = None
-        watched.last_ready = time.monotonic()
+        watched.last_ready = watched.started_at = time.monotonic()
         try:
             watched.service.start()
         except (AnimeganError, OSError) as error:  # such as a full disk
@@ -142,9 +143,11 @@ class Supervisor:
         steady = watched.ready_since is not None and time.monotonic() - watched.ready_since >= self._steady_s
         watched.deaths = 1 if steady else watched.deaths + 1
         pause_s = self._pauses_s[min(watched.deaths, len(self._pauses_s)) - 1]
-        watched.start_at = time.monotonic() + pause_s
+        left_s = max(0.0, watched.started_at + pause_s - time.monotonic())
+        watched.start_at = time.monotonic() + left_s
         if watched.deaths <= len(self._pauses_s):
-            self._say(f"{service.name} {trouble}; starting it again in {pause_s:g} s")
+            soon = f"in {left_s:.0f} s" if left_s >= 1 else "at once"
+            self._say(f"{service.name} {trouble}; starting it again {soon}")
         elif time.monotonic() - watched.told_at >= TELL_IN_VAIN_EVERY_S:
             watched.told_at = time.monotonic()
             self._say(

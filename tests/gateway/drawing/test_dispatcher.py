@@ -35,9 +35,15 @@ class Place:
     def __init__(self) -> None:
         self.in_flight, self.alone = 0, False
         self.may_answer = asyncio.Event()
+        self.cancelled: list[str] = []
 
     def release(self) -> None:
         self.in_flight -= 1
+
+    async def cancel(self, attempt: str) -> bool:
+        self.cancelled.append(attempt)
+        self.may_answer.set()
+        return True
 
     async def draw(self, *_: object) -> Outcome:
         await self.may_answer.wait()
@@ -135,3 +141,14 @@ async def test_what_the_gateway_fails_to_write_down_is_drawn_again(tmp_path: Pat
         assert await dispatcher._next()
         await asyncio.wait(dispatcher._tasks)
         assert await state(store, job_id) == (State.FAILED, 1)
+
+
+async def test_a_job_that_is_cancelled_while_it_is_drawn_frees_its_place(tmp_path: Path) -> None:
+    places = Places(1)
+    async with dispatching(tmp_path, places) as (dispatcher, store):
+        job_id = await upload(store, tmp_path)
+        assert await dispatcher._next()
+        assert await store.move(job_id, State.CANCELLED)
+        await asyncio.wait(dispatcher._tasks, timeout=5)
+        assert (places.all[0].cancelled, places.all[0].in_flight) == ([f"{job_id}.1"], 0)
+        assert await state(store, job_id) == (State.CANCELLED, 0)

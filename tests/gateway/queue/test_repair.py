@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import subprocess
@@ -14,10 +15,13 @@ import requests
 
 from animegan.errors import BadSetting
 from animegan_gateway.queue.repair import Patient
+from animegan_gateway.queue.sqlite_store import SqliteStore
 from animegan_gateway.settings import Settings
+from animegan_service.bell import Bell
 from harness.gateways import Gateway, code, running_gateway
 from harness.pictures import encoded, photo
 from harness.servers import wait_until
+from harness.stores import submitted
 
 JOBS = 30
 PICTURE = encoded(photo(64, 48))
@@ -181,3 +185,19 @@ def test_the_commands(gateway: Gateway) -> None:
     assert repaired.returncode == 0, repaired.stderr
     assert "The damaged database is kept as" in repaired.stdout
     assert animegan("check").returncode == 0
+
+
+@pytest.mark.parametrize("ask", [b"{}", b"\xff\xfe", b'{"caller": 3'])
+def test_a_row_that_is_damaged_is_set_aside_and_the_queue_goes_on(folder: Path, ask: bytes) -> None:
+    async def go_on() -> None:
+        store = SqliteStore(folder / "queue.sqlite", Bell())
+        await store.open()
+        damaged, sound = [await submitted(store) for _ in range(2)]
+        store._db.execute("UPDATE jobs SET ask = CAST(? AS TEXT) WHERE id = ?", (ask, damaged))
+        taken = [await store.take("one", idle=True) for _ in range(2)]
+        assert [job and job.id for job in taken] == [None, sound]
+        assert await store.get(damaged) is None
+        assert await store.knows([damaged, sound]) == {damaged, sound}, "their pictures are kept"
+        await store.close()
+
+    asyncio.run(go_on())

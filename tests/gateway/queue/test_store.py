@@ -116,6 +116,22 @@ async def test_a_caller_who_comes_late_is_not_put_before_those_who_wait(store: S
     assert await ids(store) == [ann[2], bob[0], ann[3], bob[1]]
 
 
+async def test_a_giant_that_waits_takes_as_many_turns_as_it_is_worth(store: Store) -> None:
+    running = await submitted(store, "cid")
+    giant = await store.submit(new_id(), ask("ann").model_copy(update={"size": (2048, 1024)}), AMPLE, None)
+    bob = [await submitted(store, "bob") for _ in range(4)]
+    assert await ids(store) == [running, bob[0], giant.id, *bob[1:]]
+
+
+def test_what_is_drawn_sooner_is_less_work() -> None:
+    photo = ask().model_copy(update={"size": (1024, 1024)})
+    fast, bold, fine = (
+        photo.model_copy(update=each) for each in ({"fast": True}, {"detail": "bold"}, {"detail": "fine"})
+    )
+    assert fast.work_px < bold.work_px < photo.work_px == 2**20 < fine.work_px
+    assert [each.turns for each in (fast, bold, photo, fine)] == [1, 1, 1, 3]
+
+
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(callers=st.lists(st.sampled_from("abc"), min_size=1, max_size=12))
 def test_each_callers_jobs_start_in_order_and_no_caller_twice_while_another_waits(

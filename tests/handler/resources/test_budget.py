@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,11 @@ def test_where_nothing_tells_there_is_no_limit(tmp_path: Path) -> None:
 
 def test_this_machine_has_some() -> None:
     assert 0 < free_bytes(CPU) < 2**60
+
+
+def test_a_limit_on_addresses_counts_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = tmp_path / "proc" / "self" / "statm"
+    sizes.parent.mkdir(parents=True)
+    sizes.write_text(f"{64 * MIB // resource.getpagesize()} 1 1 1 0 1 0\n")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (GIB, resource.RLIM_INFINITY))
+    assert machine(tmp_path, {}) == GIB - 64 * MIB

@@ -19,6 +19,7 @@ from animegan.networks.animegan2.layers import LAYERS, Layer
 from animegan.networks.animegan2.layout import Layout, Shape, bands, below, needs_no_window, source_rows
 from animegan.operators import native, plain
 from animegan.operators.native import convolutions
+from animegan.resources.interruption import interrupt_if_asked
 from animegan.styles import Resize
 
 CONVOLUTIONS = {layer.name for layer in LAYERS}  # their weights take the network's dtype, the norms' are fp32
@@ -179,6 +180,7 @@ class _Run:
 
     def _compute(self, layer: Layer, first: int, last: int, out: Tensor | None = None) -> Tensor:
         """Rows [first, last) of the layer's output, before its norm: in `out`, else where the next ones go too."""
+        interrupt_if_asked()
         window = self._window(layer, first, last)
         if out is None and self.weights.writes_out:
             out = self._rows(layer, last - first, self.layout.made_offset)

@@ -13,6 +13,7 @@ from torch.profiler import record_function
 from animegan.networks.redraw.schedule import ENLARGED_ROWS, Work, needs, schedule
 from animegan.networks.redraw.steps import DRAWING, ENLARGED, PHOTO, Map, Program, Step
 from animegan.operators import Convolutions
+from animegan.resources.interruption import interrupt_if_asked
 
 
 class Weights:
@@ -94,6 +95,7 @@ class Run:
     def draw(self) -> None:
         """Make all rows."""
         for work in schedule(self.program, self.height, self.rows, self.weights.form.alignment):
+            interrupt_if_asked()
             with record_function(work.step.name or "copy"):
                 self._work(work)
 

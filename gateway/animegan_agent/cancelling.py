@@ -1,0 +1,32 @@
+"""The names of attempts that nobody waits for any more, as files that the workers look for."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+
+KEPT_S = 3600.0  # longer than any picture takes
+ATTEMPT_FORM = r"^[A-Za-z0-9_-]{22}\.[0-9]{1,9}$"
+
+
+class Cancelling:
+    """`folder` is one that the workers read, too; empty: there is none, and an attempt ends at its deadline."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = Path(folder) if folder else None
+
+    def cancel(self, attempt: str) -> bool:
+        """Have the worker that draws the attempt end it; return whether the workers can be told."""
+        if self._folder is None:
+            return False
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._sweep(self._folder)
+        (self._folder / attempt).touch()
+        return True
+
+    def _sweep(self, folder: Path) -> None:
+        for file in folder.iterdir():
+            with contextlib.suppress(OSError):
+                if time.time() - file.stat().st_mtime > KEPT_S:
+                    file.unlink()

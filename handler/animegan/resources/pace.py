@@ -1,0 +1,92 @@
+"""How long a picture may be drawn: by what the last ones took for the same work. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from animegan.errors import PictureTooSlow
+from animegan.networks.plan import Plan
+from animegan.picture.sizes import Size, fit
+from animegan.resources.interruption import checked
+from animegan.settings import SMALLEST_SIDE_PX
+
+MARGIN = 4.0  # on what is predicted: other work on the same machine, and what a rate of the last pictures misses
+LAST = 16  # runs that the rate is of
+LEAST_WORK_PX = 2**14  # of a run that is measured: what smaller ones take is mostly the same for any size
+
+
+class Pace:
+    """The measured rate of one network and the deadlines that follow from it.
+
+    A picture's work is its network's pixels times the plan's `work`. Its deadline is `MARGIN` times what is predicted,
+    at least `floor_s` and at most `ceiling_s`, which it is too until a picture was measured.
+    """
+
+    def __init__(self, floor_s: float, ceiling_s: float) -> None:
+        self._floor_s = floor_s
+        self._ceiling_s = ceiling_s
+        self._runs: deque[tuple[float, float]] = deque(maxlen=LAST)  # work in px, seconds
+
+    def predicted_s(self, plan: Plan) -> float | None:
+        """Return how long the plan takes; None until a picture was measured."""
+        runs = list(self._runs)
+        work_px = sum(work for work, _ in runs)
+        return _work_px(plan) * sum(seconds for _, seconds in runs) / work_px if work_px else None
+
+    def deadline_s(self, plan: Plan) -> float:
+        """Return how long the plan may take."""
+        predicted_s = self.predicted_s(plan)
+        if predicted_s is None:
+            return self._ceiling_s
+        return min(self._ceiling_s, max(self._floor_s, MARGIN * predicted_s))
+
+    @contextmanager
+    def limited(self, plan: Plan, size: Size) -> Iterator[None]:
+        """Measure the run of a plan, for pictures of that size in px, and end it at its deadline.
+
+        Raise `PictureTooSlow` before it starts where it can't end by the ceiling, or once it has not ended in time.
+        """
+        predicted_s = self.predicted_s(plan)
+        if predicted_s is not None and predicted_s > self._ceiling_s:
+            share = self._ceiling_s / predicted_s
+            raise _too_slow(f"would take about {predicted_s:.0f} s", size, self._ceiling_s, share)
+        deadline_s, start = self.deadline_s(plan), time.monotonic()
+
+        def check() -> None:
+            if time.monotonic() - start > deadline_s:
+                raise _too_slow(f"was not drawn within {deadline_s:.0f} s", size, deadline_s, 0.5)
+
+        try:
+            with checked(check):
+                yield
+        except PictureTooSlow:
+            self._measure(plan, time.monotonic() - start)  # at least
+            raise
+        self._measure(plan, time.monotonic() - start)
+
+    def _measure(self, plan: Plan, seconds: float) -> None:
+        if _work_px(plan) >= LEAST_WORK_PX:
+            self._runs.append((_work_px(plan), seconds))
+
+
+def _work_px(plan: Plan) -> float:
+    return plan.shape.batch * plan.shape.height * plan.shape.width * plan.work
+
+
+def _too_slow(what: str, size: Size, limit_s: float, share: float) -> PictureTooSlow:
+    """Return the error; that share of the work would be done within the limit."""
+    width, height = size
+    side = max(SMALLEST_SIDE_PX, math.floor(max(size) * math.sqrt(share)))
+    fits = min(fit(size, side)) >= SMALLEST_SIDE_PX
+    way_out = f"Set max_side to {side} px or less." if fits else "Send it cropped."
+    return PictureTooSlow(
+        f"The picture is {width}×{height} px and {what}; {limit_s:.0f} s are the limit. {way_out}",
+        width_px=width,
+        height_px=height,
+        limit_s=round(limit_s),
+        fits_side_px=side if fits else 0,
+    )
