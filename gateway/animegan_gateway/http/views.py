@@ -46,6 +46,7 @@ _JOB: dict[str, JsonValue] = {
     "position": 4,
     "ahead": 3,
     "eta_s": 12.5,
+    "progress": None,
     "message": "3 ahead of you, about 10 s",
     "notes": ["fitted the size for you: 1024×683"],
     "style": "cel",
@@ -100,6 +101,9 @@ class JobView(BaseModel):
     position: int | None = Field(description="1: next; null unless it waits.")
     ahead: int | None = Field(description="How many are before it; null unless it waits.")
     eta_s: float | None = Field(description="Seconds until it is done, by the measured rate; null while unknown.")
+    progress: float | None = Field(
+        description="Of a running job: the part of the estimated time that has passed, up to 0.99; null while unknown."
+    )
     message: str = Field(description="Where it stands, for people, in the language of Accept-Language.")
     notes: list[str] = Field(description="What was done to the picture, in the same language.")
     style: str
@@ -165,6 +169,7 @@ def job_view(
         position=place.position,
         ahead=None if place.position is None else place.position - 1,
         eta_s=None if place.eta_s is None else round(place.eta_s, 1),
+        progress=None if place.progress is None else round(place.progress, 3),
         message=message(job, place, presence, language),
         notes=notes(report, language),
         style=job.ask.style,

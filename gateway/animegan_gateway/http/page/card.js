@@ -27,6 +27,17 @@ export function fileNameOf(entry) {
   return `${name}-${entry.job.style}.${ENDINGS[entry.job.result.content_type] ?? "img"}`;
 }
 
+/** A drawing as the viewer shows it. @returns {import("./viewer.js").View} */
+export function viewOf(entry) {
+  const { job, photo } = entry;
+  const name = nameOf(entry);
+  const style = styleOf(job.style)?.title ?? job.style;
+  return {
+    title: `${name}, ${style}`, drawing: at(`v1/jobs/${job.id}/result`), photo: photo?.shown ?? null,
+    alt: t("resultAlt", { name, style }), width: job.size.width, height: job.size.height,
+  };
+}
+
 const styleIdOf = (entry) => entry.job?.style ?? entry.fields.style;
 const problemOf = (entry) => entry.job ? entry.job.error : entry.problem;
 
@@ -45,9 +56,9 @@ export function messageOf(entry) {
 
 /**
  * @param {Entry} entry
- * @param {(entry: Entry) => void} onDismiss
+ * @param {{ onDismiss: (entry: Entry) => void, onLook: (entry: Entry) => void }} acts
  */
-export function cardOf(entry, onDismiss) {
+export function cardOf(entry, { onDismiss, onLook }) {
   const button = (testid, act, className = "") => h("button", { type: "button", className, "data-testid": testid, onclick: () => act(entry) });
   const title = h("h3");
   const style = h("p", { className: "job-style" });
@@ -55,6 +66,7 @@ export function cardOf(entry, onDismiss) {
   const message = h("p", { className: "message", "data-testid": "message" });
   const progress = h("progress", { max: 1 });
   const notes = h("ul", { className: "notes", "data-testid": "notes" });
+  const look = h("button", { type: "button", className: "look", "data-testid": "look", onclick: () => onLook(entry) }, "⤢");
   const download = h("a", { className: "button primary", "data-testid": "download", onclick: take });
   const buttons = {
     retry: button("retry", retry, "primary"),
@@ -82,18 +94,27 @@ export function cardOf(entry, onDismiss) {
     shown = view;
     slider = null;
     const size = job?.size;
-    if (size) picture.style.setProperty("--ratio", String(size.width / size.height));
+    if (size) shape(size.width, size.height);
     if (status === "done") {
       const after = resultImage(job, picture);
       slider = photo?.shown ? compare(photo.shown, after) : null;
-      picture.replaceChildren(slider?.element ?? after);
+      const frame = slider?.element ?? h("div", { className: "compare" }, after);
+      frame.onclick = () => onLook(entry);
+      frame.append(look);
+      picture.replaceChildren(frame);
     } else {
       picture.replaceChildren(...(photo?.shown ? [h("img", { src: photo.shown, alt: "", onload: measure })] : []));
     }
   }
 
-  function measure(event) {
-    if (!entry.job?.size) picture.style.setProperty("--ratio", String(event.target.naturalWidth / event.target.naturalHeight));
+  function measure({ target }) {
+    if (!entry.job?.size) shape(target.naturalWidth, target.naturalHeight);
+  }
+
+  function shape(width, height) {
+    picture.style.setProperty("--ratio", String(width / height));
+    picture.style.setProperty("--own", `${width}px`);
+    element.classList.toggle("tall", width < height);
   }
 
   /** Under the photo's own name, which the server doesn't know. */
@@ -147,6 +168,8 @@ export function cardOf(entry, onDismiss) {
     buttons.cancel.disabled = entry.cancelling;
     buttons.delete.hidden = !(status === "done" || (status === "failed" && job));
     buttons.dismiss.hidden = active || status === "done";
+    look.title = t("look");
+    look.setAttribute("aria-label", `${t("look")}: ${name}`);
     for (const [key, control] of Object.entries({ ...buttons, download })) {
       say(control, t(key));
       control.setAttribute("aria-label", `${t(key)}: ${name}`);

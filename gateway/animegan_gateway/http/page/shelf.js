@@ -1,10 +1,11 @@
 /** All pictures of this tab, the newest first. */
 
 import { announce } from "./announce.js";
-import { cardOf, fileNameOf, messageOf, nameOf } from "./card.js";
+import { cardOf, fileNameOf, messageOf, nameOf, viewOf } from "./card.js";
 import { $, calm, save, say } from "./dom.js";
 import { onLanguage, t } from "./i18n.js";
 import { allEntries, dismiss, fetchDrawing, isFinal, onJobs, statusOf } from "./jobs.js";
+import { openViewer, prepareViewer } from "./viewer.js";
 import { downloadZip } from "./vendor/client-zip.js";
 
 /** @type {Map<import("./jobs.js").Entry, ReturnType<typeof cardOf>>} */
@@ -28,6 +29,7 @@ export function openShelf(ended) {
     if (before && !["waiting", "uploading"].includes(status)) tell(entry, status);
     if (isFinal(entry)) ended();
   });
+  prepareViewer();
   $("download-all").onclick = downloadAll;
   onLanguage(renderAll);
 }
@@ -46,11 +48,16 @@ export function showCard(entry) {
 }
 
 function place(entry) {
-  const card = cardOf(entry, putAway);
+  const card = cardOf(entry, { onDismiss: putAway, onLook: lookAt });
   cards.set(entry, card);
   const next = allEntries().slice(allEntries().indexOf(entry) + 1).find((other) => cards.has(other));
   $("jobs").insertBefore(card.element, next ? cards.get(next).element : null);
   renderHead();
+}
+
+function lookAt(entry) {
+  const done = doneEntries();
+  openViewer(done.map(viewOf), done.indexOf(entry));
 }
 
 function putAway(entry) {
