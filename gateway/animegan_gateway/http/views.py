@@ -14,7 +14,7 @@ from animegan.looks import look_of
 from animegan.picture.sizes import Size
 from animegan.report import Report, notes
 from animegan.settings import Color, Detail, DetailOption, Format
-from animegan.styles import Style
+from animegan.styles import Style, install_command
 from animegan_gateway.http.messages import Language, message
 from animegan_gateway.http.problems import Problem
 from animegan_gateway.queue.board import Place
@@ -87,6 +87,7 @@ _STYLES: dict[str, JsonValue] = {
             "fast": True,
             "details": ["bold", "medium", "fine"],
             "thumbnail": "/v1/styles/cel/thumbnail",
+            "install": None,
         }
     ],
 }
@@ -142,6 +143,7 @@ class StyleView(BaseModel):
     fast: bool = Field(description="It has a small network, for `quality=fast`.")
     details: list[Detail] = Field(description="What `detail` may be beside `auto`; empty: it has no such choice.")
     thumbnail: str | None
+    install: str | None = Field(description="The command with which an operator installs it; null where it is.")
 
 
 class QueueView(BaseModel):
@@ -220,6 +222,7 @@ def styles_view(styles: Mapping[str, Style], default: str, language: Language, b
             fast=style.fast is not None,
             details=_details(style),
             thumbnail=f"{base}/v1/styles/{style.id}/thumbnail" if style.weights else None,
+            install=None if style.weights else install_command(style),
         )
         for style in styles.values()
     ]

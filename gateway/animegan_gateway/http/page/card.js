@@ -1,25 +1,28 @@
 /** One picture on its way, as a sheet of paper on the shelf. */
 
+import { announce } from "./announce.js";
 import { at } from "./api.js";
 import { compare } from "./compare.js";
 import { lost } from "./connection.js";
 import { h, save, say } from "./dom.js";
 import { explain, locale, t } from "./i18n.js";
 import { cancel, fetchDrawing, isFinal, remove, retry, statusOf } from "./jobs.js";
+import { canCopy, canShare, copy, share } from "./share.js";
 import { licenceLink, mark, styleOf } from "./styles.js";
+import { headway, standing } from "./waiting.js";
 
 const LOAD_ATTEMPTS = 5;
+const SAID_MS = 2500;
 const ENDINGS = { "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp" };
 
 /** @typedef {import("./jobs.js").Entry} Entry */
 
 const stem = (/** @type {string} */ name) => name.replace(/\.[^.]{1,5}$/, "") || name;
 
-/** What a picture is called on the page. After a reload only the server knows it, and it knows no names. */
+/** What a picture is called on the page. Where this browser kept nothing only the server knows it, and it knows no names. */
 export function nameOf(entry) {
   if (entry.photo) return stem(entry.photo.name);
-  const moment = new Date(entry.job.accepted_at).toLocaleTimeString(locale(), { hour: "2-digit", minute: "2-digit" });
-  return `${t("drawing")} ${moment}`;
+  return `${t("drawing")} ${clock(entry.job.accepted_at)}`;
 }
 
 export function fileNameOf(entry) {
@@ -47,7 +50,7 @@ export function messageOf(entry) {
   const seconds = Math.ceil((entry.retryAt - Date.now()) / 1000);
   if (entry.note) return entry.note;
   if (entry.cancelling) return t("cancelling");
-  if (job) return job.status === "failed" && job.error ? explain(job.error) : job.message;
+  if (job) return job.status === "failed" && job.error ? explain(job.error) : standing(entry) ?? job.message;
   if (phase === "failed") return explain(problem);
   if (phase === "cancelled") return t("cancelledHere");
   if (phase === "uploading") return entry.progress < 1 ? t("uploading", { percent: Math.round(entry.progress * 100) }) : t("uploaded");
@@ -59,7 +62,7 @@ export function messageOf(entry) {
  * @param {{ onDismiss: (entry: Entry) => void, onLook: (entry: Entry) => void }} acts
  */
 export function cardOf(entry, { onDismiss, onLook }) {
-  const button = (testid, act, className = "") => h("button", { type: "button", className, "data-testid": testid, onclick: () => act(entry) });
+  const button = (testid, act, className = "") => h("button", { type: "button", className, "data-testid": testid, onclick: (event) => act(entry, event.currentTarget) });
   const title = h("h3");
   const style = h("p", { className: "job-style" });
   const picture = h("div", { className: "picture" });
@@ -69,10 +72,13 @@ export function cardOf(entry, { onDismiss, onLook }) {
   const look = h("button", { type: "button", className: "look", "data-testid": "look", onclick: () => onLook(entry) }, "⤢");
   const download = h("a", { className: "button primary", "data-testid": "download", onclick: take });
   const buttons = {
+    share: button("share", sendOn(share)),
+    copy: button("copy", sendOn(copy)),
     retry: button("retry", retry, "primary"),
     cancel: button("cancel", cancel),
     delete: button("delete", remove),
     dismiss: button("dismiss", onDismiss),
+    again: button("again", retry),
   };
   const element = h("article", { className: "job sheet", tabIndex: -1, "data-testid": "job" },
     h("span", { className: "pegs", "aria-hidden": "true" }),
@@ -86,6 +92,19 @@ export function cardOf(entry, { onDismiss, onLook }) {
   /** @type {ReturnType<typeof compare> | null} */
   let slider = null;
   let ticking = 0;
+
+  /** Hands the drawing on; the button says how it went. */
+  function sendOn(way) {
+    return async (_, control) => {
+      const drawing = entry.drawing ??= await fetchDrawing(entry);
+      if (!drawing) return;
+      const said = await way(drawing, fileNameOf(entry));
+      if (!said) return;
+      announce(t(said));
+      control.textContent = t(said);
+      setTimeout(render, SAID_MS);
+    };
+  }
 
   function showPicture(status) {
     const { photo, job } = entry;
@@ -156,14 +175,19 @@ export function cardOf(entry, { onDismiss, onLook }) {
 
     progress.hidden = !active;
     progress.setAttribute("aria-label", name);
-    if (status === "uploading" && entry.progress < 1) progress.value = entry.progress;
+    const part = status === "uploading" && entry.progress < 1 ? entry.progress : (headway(entry)?.percent ?? 0) / 100;
+    if (part) progress.value = part;
     else progress.removeAttribute("value");
 
     download.hidden = status !== "done";
     if (status === "done") {
       download.href = at(`v1/jobs/${job.id}/result`);
     }
-    buttons.retry.hidden = active || !again || !entry.photo;
+    const over = status === "cancelled" || status === "expired";
+    buttons.share.hidden = status !== "done" || !canShare(fileNameOf(entry), job.result.content_type);
+    buttons.copy.hidden = status !== "done" || !canCopy();
+    buttons.retry.hidden = active || over || !again || !entry.photo;
+    buttons.again.hidden = !over || !entry.photo;
     buttons.cancel.hidden = !active;
     buttons.cancel.disabled = entry.cancelling;
     buttons.delete.hidden = !(status === "done" || (status === "failed" && job));
@@ -173,15 +197,20 @@ export function cardOf(entry, { onDismiss, onLook }) {
     for (const [key, control] of Object.entries({ ...buttons, download })) {
       say(control, t(key));
       control.setAttribute("aria-label", `${t(key)}: ${name}`);
+      const why = t(`${key}Why`, { time: job?.expires_at && clock(job.expires_at) });
+      if (why) control.title = why;
     }
 
     clearTimeout(ticking);
-    if (status === "waiting" && entry.retryAt > Date.now()) ticking = setTimeout(render, 1000);
+    const counts = status === "waiting" ? entry.retryAt > Date.now() : job?.eta_s != null && active;
+    if (counts) ticking = setTimeout(render, 1000);
   }
 
   render();
   return { element, render };
 }
+
+const clock = (moment) => new Date(moment).toLocaleTimeString(locale(), { hour: "2-digit", minute: "2-digit" });
 
 function facts(job) {
   const bytes = job.result.bytes;

@@ -23,7 +23,7 @@ export const locale = () => language === "zh" ? "zh-CN" : "en";
 /** @param {string} key @param {object} [values] @returns {string} */
 export function t(key, values) {
   const text = texts[language][key];
-  return typeof text === "function" ? text(values) : text;
+  return typeof text === "function" ? text(values ?? {}) : text;
 }
 
 /** What went wrong, in the page's language where it has words for it. @param {{ code: string, detail: string, kind?: string }} problem */

@@ -3,6 +3,8 @@
  * record until the server deletes its picture. Where a browser keeps nothing, the page remembers until it is closed.
  */
 
+import { newId } from "./ids.js";
+
 const NAME = "animegan";
 const STORES = ["photos", "jobs"];
 const ANSWER_MS = 250;
@@ -11,7 +13,7 @@ const ANSWER_MS = 250;
 
 /** This tab, and after a reload still this tab. */
 export const tab = (() => {
-  const fresh = Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16)).join("");
+  const fresh = newId();
   try {
     const own = sessionStorage.getItem(NAME) ?? fresh;
     sessionStorage.setItem(NAME, own);
@@ -54,10 +56,11 @@ async function within(store, mode, work) {
   }
 }
 
-/** Keeps the record, in place of one of its id. @param {Store} store @param {{ id: string, until: number }} record */
+/** Keeps the record, in place of one of its id. Tells whether that could be. @param {Store} store @param {{ id: string, until: number }} record */
 export async function keep(store, record) {
-  await within(store, "readwrite", (records) => records.put(record));
+  const id = await within(store, "readwrite", (records) => records.put(record));
   channel?.postMessage({ changed: store });
+  return id !== null;
 }
 
 /** @param {Store} store @param {string} id */

@@ -3,9 +3,10 @@ import { call } from "./api.js";
 import { onUnauthorized, steadily } from "./connection.js";
 import { $ } from "./dom.js";
 import { explain, t } from "./i18n.js";
+import { forgetAll } from "./memory.js";
 
-/** @type {{ keys_required: boolean, signed_in: boolean, limits: any, keep_s: number }} */
-export let session;
+/** Empty until the server has answered. @type {{ keys_required: boolean, signed_in: boolean, limits: any, keep_s: number }} */
+export const session = /** @type {any} */ ({});
 
 /** @type {Promise<void> | null} */
 let signingIn = null;
@@ -17,7 +18,7 @@ export async function openSession() {
 }
 
 async function know(request) {
-  session = (await steadily(request)).body;
+  Object.assign(session, (await steadily(request)).body);
   $("sign-out").hidden = !(session.keys_required && session.signed_in);
 }
 
@@ -46,7 +47,7 @@ function ask() {
       button.disabled = true;
       error.textContent = "";
       try {
-        session = (await call("v1/session", { method: "POST", json: { key: $("key").value.trim() } })).body;
+        Object.assign(session, (await call("v1/session", { method: "POST", json: { key: $("key").value.trim() } })).body);
       } catch (problem) {
         error.textContent = problem.status ? explain(problem) : t("away");
         $("key").focus();
@@ -65,10 +66,10 @@ function ask() {
   });
 }
 
-/** Forgets who this is, and what was drawn in this tab. */
+/** Forgets who this is, and all that this browser keeps of photos and drawings. */
 export async function signOut() {
   await steadily(() => call("v1/session", { method: "DELETE" }));
-  sessionStorage.clear();
+  await forgetAll();
   location.reload();
 }
 
