@@ -20,6 +20,8 @@ from starlette.responses import Response
 
 IMPORT = re.compile(r'^import \{([^}]*)\} from "\./([\w-]+)\.js";\n', re.MULTILINE)
 EXPORT = re.compile(r"^export (async function\*?|function\*?|class|const) ([\w$]+)", re.MULTILINE)
+COMMENT = re.compile(r"^ *(?:/\*(?:(?!\*/).)*\*/ *|//[^\n]*)$\n", re.MULTILINE | re.DOTALL)
+INDENT = re.compile(r"^ +|^\n", re.MULTILINE)
 OTHER = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
 GZIP = re.compile(r"gzip(;q=(1(\.0*)?|0\.\d*[1-9]\d*))?")
 LASTING = "public, max-age=31536000, immutable"
@@ -59,14 +61,20 @@ def load(folder: Path) -> dict[str, Asset]:
     assets: dict[str, Asset] = {}
     document = (folder / "index.html").read_text()
     for name, text, media_type in (
-        ("main.js", bundle(folder, "main"), "text/javascript"),
-        ("style.css", (folder / "style.css").read_text(), "text/css"),
+        ("early.js", shortened(bundle(folder, "early")), "text/javascript"),
+        ("main.js", shortened(bundle(folder, "main")), "text/javascript"),
+        ("style.css", shortened((folder / "style.css").read_text()), "text/css"),
     ):
         stem, _, ending = name.partition(".")
         address = f"page/{stem}.{_digest(text.encode())}.{ending}"
         assets[f"/{address}"] = Asset(text.encode(), media_type, LASTING)
         document = document.replace(f'"page/{name}"', f'"{address}"')
     return {"/": Asset(document.encode(), "text/html", FRESH), **assets}
+
+
+def shortened(text: str) -> str:
+    """Return a script or a style sheet without what stands before its lines, and without lines of comment alone."""
+    return INDENT.sub("", COMMENT.sub("", text))
 
 
 def bundle(folder: Path, entry: str) -> str:

@@ -23,7 +23,7 @@ def test_the_document_names_its_files_by_their_content() -> None:
     loaded = assets.load(PAGE)
     document = loaded.pop("/")
     assert document.cache == "no-cache"
-    assert len(loaded) == 2
+    assert len(loaded) == 3
     for address, asset in loaded.items():
         assert f'"{address[1:]}"'.encode() in document.body
         assert "immutable" in asset.cache
@@ -61,6 +61,11 @@ def test_a_module_that_can_not_be_bundled_is_named(tmp_path: Path, modules: dict
         (tmp_path / f"{name}.js").write_text(text)
     with pytest.raises(ValueError, match=said):
         assets.bundle(tmp_path, "main")
+
+
+def test_what_only_people_read_is_left_out() -> None:
+    text = "/** Says it. */\nconst a = 1; // once\n\n  // twice\n  /* more\n  lines */\n  a = \"// no comment\";\n"
+    assert assets.shortened(text) == 'const a = 1; // once\na = "// no comment";\n'
 
 
 def test_each_module_comes_once_and_after_what_it_imports(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import { explain, t } from "./i18n.js";
 import { newId } from "./ids.js";
 import { drop, keep, onOtherTab, otherTabs, recall, tab } from "./memory.js";
 import { forgetKept, keepUntil, onNeed, photoWith, release } from "./photos.js";
-import { session } from "./session.js";
+import { entered, session } from "./session.js";
 
 // A browser opens 6 connections to one host: 2 for uploads, 1 for the event stream, the others for pictures and questions.
 const UPLOADS = 2;
@@ -128,6 +128,7 @@ async function sendIn(entry) {
   uploading += 1;
   change(entry, { phase: "uploading", progress: 0, retryAt: 0, problem: null });
   try {
+    await entered();
     accepted(entry, await attempts(entry));
   } catch (error) {
     refused(entry, error);

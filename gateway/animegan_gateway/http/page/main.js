@@ -42,7 +42,7 @@ onLanguage(() => {
 });
 $("language").onclick = async () => {
   switchLanguage();
-  if (!session.signed_in) return;
+  if (!session.limits) return;
   await loadStyles();
   followStyle();
   renderAll();

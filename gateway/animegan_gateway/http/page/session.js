@@ -11,11 +11,22 @@ export const session = /** @type {any} */ ({});
 /** @type {Promise<void> | null} */
 let signingIn = null;
 
-/** Finds out who this is; asks for the key where one is needed. */
+/** @type {Promise<void>} */
+let entering = Promise.resolve();
+
+/** Finds out who this is; asks for the key where one is needed. Where none is, nothing has to wait for the cookie. */
 export async function openSession() {
   await know(() => call("v1/session"));
-  if (!session.signed_in) await signIn();
+  if (session.signed_in) return;
+  if (session.keys_required) await signIn();
+  else {
+    entering = enter({});
+    entering.catch(() => {}); // whoever waits for it is told
+  }
 }
+
+/** Resolves once this browser has its session: what is sent is then its own. */
+export const entered = () => entering;
 
 async function know(request) {
   Object.assign(session, (await steadily(request)).body);
