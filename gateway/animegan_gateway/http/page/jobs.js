@@ -336,10 +336,11 @@ export function restore() {
 }
 
 async function readKept() {
+  const kept = entries.filter((entry) => entry.kept && !isGone(entry));
   const records = await recall("jobs");
   const others = records.some((record) => !record.job && record.owner !== tab) ? await otherTabs() : new Set();
   turns = Math.max(turns, ...records.map((record) => record.turn + 1));
-  for (const entry of entries.filter((one) => one.kept && !isGone(one) && !records.some(({ id }) => id === one.id))) {
+  for (const entry of kept.filter((one) => !isGone(one) && !records.some(({ id }) => id === one.id))) {
     entries = entries.filter((other) => other !== entry);
     dismissed(entry);
   }

@@ -13,6 +13,7 @@ const HEAD_HEIGHT = 0.35; // people's faces are above the middle
  * @property {string | null} shown address of a version for the screen; null where this browser can't read the file
  * @property {{ width: number, height: number } | null} size upright; null like `shown`
  * @property {string} drawn the options it was last drawn with, as JSON; empty: it was not
+ * @property {boolean} kept there is a record of it in this browser
  * @property {Promise<void>} ready
  */
 
@@ -29,7 +30,7 @@ const decode = (photo) => createImageBitmap(photo.file, { imageOrientation: "fro
 
 /** @param {File} file @param {{ id: string, drawn?: string }} record @returns {Photo} */
 export function photoOf(file, { id, drawn = "" }) {
-  const photo = { id, file, name: file.name, shown: null, size: null, drawn };
+  const photo = { id, file, name: file.name, shown: null, size: null, drawn, kept: false };
   photo.ready = inTurn(() => prepare(photo));
   return photo;
 }

@@ -32,9 +32,9 @@ export const onNeed = (asks) => { needed = asks; };
 const untilOf = () => Date.now() + (session.keep_s ?? 3600) * 1000;
 
 /** @param {Photo} photo @param {number} [until] */
-function remember(photo, until = untilOf()) {
+async function remember(photo, until = untilOf()) {
   const { id, file, name, drawn } = photo;
-  return keep("photos", { id, file, name, drawn, table: photos.includes(photo), at: photos.indexOf(photo), until });
+  photo.kept = await keep("photos", { id, file, name, drawn, table: photos.includes(photo), at: photos.indexOf(photo), until });
 }
 
 /** The options that these were drawn with now, by their photo. @param {[Photo, string][]} pairs */
@@ -157,12 +157,14 @@ function thumb(photo) {
 
 /** Those that were here before a reload, or that another tab has laid down or taken away. */
 export async function recallPhotos() {
+  const fresh = photos.filter((photo) => !photo.kept); // those that no record can name yet
   const records = (await recall("photos")).sort((a, b) => a.at - b.at);
   for (const record of records) {
     const photo = all.get(record.id) ?? enter(new File([record.file], record.name, { type: record.file.type }), record);
-    photo.drawn = record.drawn;
+    Object.assign(photo, { drawn: record.drawn, kept: true });
   }
-  photos = records.filter((record) => record.table).map((record) => all.get(record.id));
+  const recorded = records.filter((record) => record.table).map((record) => all.get(record.id));
+  photos = [...new Set([...recorded, ...photos.filter((photo) => !photo.kept || fresh.includes(photo))])];
   if (!photos.includes(current)) current = photos[0];
   render();
   changed();

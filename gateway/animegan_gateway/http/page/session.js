@@ -39,6 +39,7 @@ const enter = (json) => know(() => call("v1/session", { method: "POST", json }))
 function signIn() {
   signingIn ??= (async () => {
     await know(() => call("v1/session")); // a restart may have changed what is required
+    if (session.signed_in) return; // what was refused had been asked before
     await (session.keys_required ? ask() : enter({}));
   })().finally(() => { signingIn = null; });
   return signingIn;
