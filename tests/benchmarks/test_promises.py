@@ -127,3 +127,12 @@ def test_the_fast_network_takes_the_time_that_is_promised() -> None:
 def test_ink_has_no_chroma_on_photographs() -> None:
     rows = {row["look"]: row for row in stored("style")["looks"]}
     assert rows["ink"]["chroma"] < 0.1 < rows["photo"]["chroma"]
+
+
+def test_a_first_visit_over_a_slow_line_is_short() -> None:
+    found = stored("first_visit")
+    assert (found["latency_ms"], found["kb_per_s"]) == (400, 50)
+    assert {row["visit"] for row in found["visits"]} == {"first", "again"}
+    for row in found["visits"]:
+        assert row["ready_ms"] < 3000, row
+        assert row["kb"] < 200, row
