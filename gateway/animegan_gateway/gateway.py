@@ -93,7 +93,7 @@ async def open_gateway(settings: Settings, drawing: HandlerSettings) -> AsyncIte
         board = Board(backend.store, fleet)
         door = Door(settings, drawing, backend, board, catalogue, bell, metrics, folder)
         dispatcher = Dispatcher(
-            backend.store, backend.blobs, fleet, bell, metrics, spool=folder, retries=settings.retries
+            backend.store, backend.blobs, fleet, bell, metrics, board, spool=folder, retries=settings.retries
         )
         housekeeper = Housekeeper(settings, backend, fleet, metrics, owner=dispatcher.owner)
         callers = Callers(

@@ -142,8 +142,13 @@ def weights_file(style: Style) -> Path:
     """Return the style's weights. Raises `StyleNotInstalled` with the command that installs them."""
     if style.weights:
         return _folder(style, style.weights) / style.weights
-    way = f"animegan fetch {style.id}" if style.checkpoint else f"animegan import FILE --style {style.id}"
+    way = install_command(style)
     raise StyleNotInstalled(f"The style {style.id!r} is not installed here. Install it with: {way}", style=style.id)
+
+
+def install_command(style: Style) -> str:
+    """Return the command that installs the style's weights; of a file to be imported its name is still to be put in."""
+    return f"animegan fetch {style.id}" if style.checkpoint else f"animegan import FILE --style {style.id}"
 
 
 def recipe_file(style: Style) -> Path | None:

@@ -16,6 +16,7 @@ from benchmarks import (
     ablation,
     contenders,
     door,
+    first_visit,
     fresh,
     kills,
     memory,
@@ -150,6 +151,15 @@ def test_the_door_is_compared_with_torchserve_alone(
     for row in found["latency"]:
         assert row["adds_ms"] == pytest.approx(row["door_ms"] - row["direct_ms"])
         assert row["direct_ms"] > 0
+
+
+@pytest.mark.server
+def test_a_first_visit_is_measured(folder: Path) -> None:
+    first_visit.main(["--visits", "1", "--latency-ms", "1", "--kb-per-s", "10000"])
+    first, again = stored(folder, "first_visit")["visits"]
+    assert (first["visit"], again["visit"]) == ("first", "again")
+    assert first["ready_ms"] > 0
+    assert first["kb"] > again["kb"] > 0
 
 
 @pytest.mark.server

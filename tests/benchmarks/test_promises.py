@@ -145,3 +145,12 @@ def test_faces_stay_in_place_and_get_their_eyes() -> None:
             scene = rows[style, width, "scene"]
             assert portrait["drift_percent"] <= min(3, scene["drift_percent"])
             assert portrait["eyes_found"] >= max(0.9, scene["eyes_found"])
+
+
+def test_a_first_visit_over_a_slow_line_is_short() -> None:
+    found = stored("first_visit")
+    assert (found["latency_ms"], found["kb_per_s"]) == (400, 50)
+    assert {row["visit"] for row in found["visits"]} == {"first", "again"}
+    for row in found["visits"]:
+        assert row["ready_ms"] < 3000, row
+        assert row["kb"] < 200, row

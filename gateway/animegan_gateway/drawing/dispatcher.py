@@ -20,6 +20,7 @@ from animegan_gateway.drawing.verdicts import Verdict, give_up, verdict
 from animegan_gateway.errors import StorageFull, StoreUnavailable
 from animegan_gateway.metrics import Metrics
 from animegan_gateway.queue.blobs import Blobs
+from animegan_gateway.queue.board import Board
 from animegan_gateway.queue.jobs import Job, Result, State
 from animegan_gateway.queue.store import Store
 from animegan_service.bell import Bell, wait
@@ -44,6 +45,7 @@ class Dispatcher:
         fleet: Fleet,
         bell: Bell,
         metrics: Metrics,
+        board: Board,
         *,
         spool: Path,
         retries: int,
@@ -53,6 +55,7 @@ class Dispatcher:
         self._fleet = fleet
         self._bell = bell
         self._metrics = metrics
+        self._board = board
         self._spool = spool
         self._retries = retries
         self.owner = secrets.token_hex(8)
@@ -192,6 +195,7 @@ class Dispatcher:
         finally:
             drawn.file.unlink(missing_ok=True)
         headers = {name: value for name, value in drawn.headers.items() if name != REQUEST_ID.lower()}
+        self._board.learn(job.ask, drawn.seconds)
         result = Result(content_type=drawn.content_type, bytes=drawn.bytes, run_s=drawn.seconds, headers=headers)
         if not await self._settle(job, Verdict(State.DONE, {"result": result})):
             await retry_while_away(lambda: self._blobs.delete(job.result_key))  # cancelled, or another's by now

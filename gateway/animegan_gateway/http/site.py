@@ -13,13 +13,14 @@ import fastapi_offline
 from fastapi import APIRouter, Body, FastAPI, Query, Request
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Message
 
 from animegan.errors import BadOption
 from animegan.settings import SMALLEST_SIDE_PX, Format
 from animegan_gateway.errors import RateLimited, StorageFull, StoreUnavailable, Unauthorized
+from animegan_gateway.http import assets
 from animegan_gateway.http.problems import document_errors
 from animegan_gateway.http.routes import Services, ServicesDep
 from animegan_service.errors import BadRequest, Forbidden
@@ -165,13 +166,12 @@ def install(app: FastAPI) -> None:
     app.include_router(bounded)
     mimetypes.add_type("application/manifest+json", ".webmanifest")
     swagger = Path(str(resources.files(fastapi_offline).joinpath("static")))
+    for address, asset in assets.load(PAGE).items():
+        app.add_api_route(address, _asset(asset), include_in_schema=False)
     app.mount("/page", Files(directory=PAGE), name="page")
     app.mount("/swagger", Files(directory=swagger), name="swagger")
-    for path, name, headers in (
-        ("/", "index.html", {}),
-        ("/docs", "docs.html", {"Content-Security-Policy": DOCS_POLICY}),
-    ):
-        app.add_api_route(path, _file(PAGE / name, {**_NO_CACHE, **headers}), include_in_schema=False)
+    docs = assets.Asset((PAGE / "docs.html").read_bytes(), "text/html", assets.FRESH)
+    app.add_api_route("/docs", _asset(docs, {"Content-Security-Policy": DOCS_POLICY}), include_in_schema=False)
 
 
 class Files(StaticFiles):
@@ -179,17 +179,16 @@ class Files(StaticFiles):
 
     def file_response(self, *arguments: object, **named: object) -> Response:
         response = super().file_response(*arguments, **named)  # type: ignore[arg-type]
-        response.headers.update(_NO_CACHE)
+        response.headers["Cache-Control"] = assets.FRESH
         return response
 
 
-_NO_CACHE = {"Cache-Control": "no-cache"}
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
-def _file(file: Path, headers: dict[str, str]) -> Callable[[], Awaitable[Response]]:
-    async def answer() -> Response:
-        return FileResponse(file, headers=headers)
+def _asset(asset: assets.Asset, headers: dict[str, str] | None = None) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        return asset.response(request, headers)
 
     return answer
 

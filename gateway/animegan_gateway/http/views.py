@@ -14,7 +14,7 @@ from animegan.looks import look_of
 from animegan.picture.sizes import Size
 from animegan.report import Report, notes
 from animegan.settings import Color, Detail, DetailOption, Format, Mode, Tone
-from animegan.styles import Style
+from animegan.styles import Style, install_command
 from animegan_gateway.http.messages import Language, message
 from animegan_gateway.http.problems import Problem
 from animegan_gateway.queue.board import Place
@@ -46,6 +46,7 @@ _JOB: dict[str, JsonValue] = {
     "position": 4,
     "ahead": 3,
     "eta_s": 12.5,
+    "progress": None,
     "message": "3 ahead of you, about 10 s",
     "notes": ["fitted the size for you: 1024×683"],
     "style": "cel",
@@ -90,6 +91,7 @@ _STYLES: dict[str, JsonValue] = {
             "fast": True,
             "details": ["bold", "medium", "fine"],
             "thumbnail": "/v1/styles/cel/thumbnail",
+            "install": None,
         }
     ],
 }
@@ -104,6 +106,9 @@ class JobView(BaseModel):
     position: int | None = Field(description="1: next; null unless it waits.")
     ahead: int | None = Field(description="How many are before it; null unless it waits.")
     eta_s: float | None = Field(description="Seconds until it is done, by the measured rate; null while unknown.")
+    progress: float | None = Field(
+        description="Of a running job: the part of the estimated time that has passed, up to 0.99; null while unknown."
+    )
     message: str = Field(description="Where it stands, for people, in the language of Accept-Language.")
     notes: list[str] = Field(description="What was done to the picture, in the same language.")
     style: str
@@ -146,6 +151,7 @@ class StyleView(BaseModel):
     fast: bool = Field(description="It has a small network, for `quality=fast`.")
     details: list[Detail] = Field(description="What `detail` may be beside `auto`; empty: it has no such choice.")
     thumbnail: str | None
+    install: str | None = Field(description="The command with which an operator installs it; null where it is.")
 
 
 class QueueView(BaseModel):
@@ -173,6 +179,7 @@ def job_view(
         position=place.position,
         ahead=None if place.position is None else place.position - 1,
         eta_s=None if place.eta_s is None else round(place.eta_s, 1),
+        progress=None if place.progress is None else round(place.progress, 3),
         message=message(job, place, presence, language),
         notes=notes(report, language),
         style=job.ask.style,
@@ -227,6 +234,7 @@ def styles_view(styles: Mapping[str, Style], default: str, language: Language, b
             fast=style.fast is not None,
             details=_details(style),
             thumbnail=f"{base}/v1/styles/{style.id}/thumbnail" if style.weights else None,
+            install=None if style.weights else install_command(style),
         )
         for style in styles.values()
     ]

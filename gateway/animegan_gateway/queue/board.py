@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from animegan_gateway.queue.jobs import Job, State
+from animegan_gateway.queue.jobs import Ask, Job, State
 from animegan_gateway.queue.store import Line, Run, Store
 from animegan_service.protocol import Presence
 
 FRESH_S = 0.25  # a thousand callers at once cost one query
+RUNS_OF_A_KIND = 8  # pictures drawn alike, of which the estimate is made
+MOST_PROGRESS = 0.99  # of a picture that takes longer than the estimate
 
 
 @dataclass(frozen=True)
 class Place:
-    """`position` 1 is next; None unless the job waits. `eta_s`: seconds until it is done; None if unknown."""
+    """`position` 1 is next; None unless the job waits. `eta_s`: seconds until it is done; None if unknown.
+
+    `progress` is the part of a running job's estimated time that has passed, from 0 to `MOST_PROGRESS`.
+    """
 
     position: int | None
     eta_s: float | None
+    progress: float | None = None
 
 
 class Capacity(Protocol):
@@ -36,8 +43,9 @@ class Capacity(Protocol):
 class Board:
     """A snapshot of the queue, no older than `FRESH_S`, shared by all callers.
 
-    The estimate assumes a time proportional to the pixels, at the rate of the last pictures, and running pictures to be
-    half done.
+    The estimate assumes a time proportional to the pixels. A running job's counts from its start, at the rate of the
+    last pictures that were drawn alike, where this gateway saw any. A waiting job's is at the rate of all of the last
+    pictures, and assumes running ones to be half done.
     """
 
     def __init__(self, store: Store, capacity: Capacity) -> None:
@@ -48,12 +56,13 @@ class Board:
         self._line = Line()
         self._places: dict[str, tuple[int, int]] = {}  # position, and pixels up to and including the job's
         self._seconds_per_px: float | None = None
+        self._alike: defaultdict[tuple[str, ...], deque[Run]] = defaultdict(lambda: deque(maxlen=RUNS_OF_A_KIND))
 
     async def place(self, job: Job) -> Place:
         """Return where the job stands now."""
         if job.state is State.RUNNING:
             await self._look()
-            return Place(None, self._seconds(job.ask.work_px / 2))
+            return self._running(job)
         if job.state is not State.QUEUED:
             return Place(None, None)
         await self._look(for_job=job.id)
@@ -82,6 +91,18 @@ class Board:
         seconds = self._seconds(mean_px)
         return 10.0 if seconds is None else seconds / max(caller_share, 0.001)  # before the first measurement
 
+    def learn(self, ask: Ask, seconds: float) -> None:
+        """Take in how long a picture took, for the estimates of those that are drawn alike."""
+        self._alike[_kind(ask)].append(Run(ask.work_px, seconds))
+
+    def _running(self, job: Job) -> Place:
+        rate = _rate(self._alike.get(_kind(job.ask), ())) or self._seconds_per_px
+        if rate is None or job.started_at is None:
+            return Place(None, None)
+        estimate_s, elapsed_s = job.ask.work_px * rate, max(0.0, time.time() - job.started_at)
+        progress = min(elapsed_s / estimate_s, MOST_PROGRESS) if estimate_s else MOST_PROGRESS
+        return Place(None, max(0.0, estimate_s - elapsed_s), progress)
+
     def _jobs(self) -> int:
         return len(self._line.waiting) + len(self._line.running)
 
@@ -107,6 +128,11 @@ class Board:
             for position, waiting in enumerate(line.waiting, 1):
                 sum_px += waiting.work_px
                 self._places[waiting.id] = (position, sum_px)
+
+
+def _kind(ask: Ask) -> tuple[str, ...]:
+    """Return what, beside its pixels, decides how long a picture takes."""
+    return ask.style, str(ask.fast), ask.detail
 
 
 def _rate(runs: Sequence[Run]) -> float | None:

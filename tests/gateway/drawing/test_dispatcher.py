@@ -15,6 +15,7 @@ from animegan_gateway.drawing.dispatcher import Dispatcher
 from animegan_gateway.drawing.fleet import Fleet
 from animegan_gateway.drawing.torchserve import Outcome, Refused
 from animegan_gateway.metrics import Metrics
+from animegan_gateway.queue.board import Board
 from animegan_gateway.queue.file_blobs import FileBlobs
 from animegan_gateway.queue.jobs import Job, State
 from animegan_gateway.queue.sqlite_store import SqliteStore
@@ -85,7 +86,7 @@ async def dispatching(folder: Path, places: Places) -> AsyncIterator[tuple[Dispa
     await blobs.open("queue", has_pictures=False)
     await store.recover()
     fleet = cast(Fleet, places)
-    dispatcher = Dispatcher(store, blobs, fleet, Bell(), Metrics(folder), spool=folder, retries=2)
+    dispatcher = Dispatcher(store, blobs, fleet, Bell(), Metrics(folder), Board(store, fleet), spool=folder, retries=2)
     try:
         yield dispatcher, store
     finally:

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Route, expect
 
 from animegan_gateway.http.access.keys import Keys
 from animegan_gateway.http.styles.thumbnails import SIDE_PX
 from harness.browsers import opened_page
 from harness.gateways import Gateway, before, running_gateway
+from harness.pages import accessible, draw, drawn
 from harness.pictures import encoded, photo
 from harness.servers import QUICK, ROOT, Server, running_server, wait_until
 
@@ -45,21 +45,6 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     for index, file in enumerate(files):
         file.write_bytes(encoded(photo(320, 240, seed=index), "PNG" if file.suffix == ".png" else "JPEG"))
     return files
-
-
-def draw(page: Page, *files: Path) -> None:
-    page.get_by_test_id("file").set_input_files([*files])
-    page.get_by_test_id("draw").click()
-
-
-def drawn(page: Page, count: int = 1) -> None:
-    expect(page.locator("[data-testid=job][data-status=done]")).to_have_count(count)
-
-
-def accessible(page: Page) -> None:
-    page.wait_for_timeout(700)  # a colour in the middle of its transition is no one's contrast
-    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
-    assert [(each["id"], [node["target"] for node in each["nodes"]]) for each in found] == []
 
 
 def test_it_is_small_and_speaks_to_this_server_alone(gateway: Gateway) -> None:
@@ -179,10 +164,18 @@ def test_it_goes_on_by_itself_when_the_gateway_was_restarted(
 
 
 def test_what_is_no_picture_is_explained_in_the_pages_language(gateway: Gateway, tmp_path: Path) -> None:
-    (tmp_path / "note.jpg").write_text("this is no picture")
-    for language, said in (("en-US", "This is text"), ("zh-CN", "这是文本，不是图片")):
+    note, cut = tmp_path / "note.jpg", tmp_path / "cut.jpg"
+    note.write_text("this is no picture")
+    cut.write_bytes(b"\xff\xd8\xff\xe0" + bytes(100))
+    for language, left_out, said in (
+        ("en-US", "note.jpg was left out: it is a text file.", "damaged"),
+        ("zh-CN", "没有放入 note.jpg：这是文本文件。", "图片损坏或不完整"),
+    ):
         with opened_page(gateway.url, language=language) as page:
-            draw(page, tmp_path / "note.jpg")
+            page.get_by_test_id("file").set_input_files([note])
+            expect(page.get_by_test_id("not-taken")).to_have_text(left_out)
+            expect(page.get_by_test_id("draw")).to_be_disabled()  # it is not counted
+            draw(page, cut)
             expect(page.get_by_test_id("job")).to_have_attribute("data-status", "failed")
             expect(page.get_by_test_id("job")).to_contain_text(said)
             accessible(page)
@@ -235,6 +228,7 @@ def test_a_style_that_is_not_for_commerce_says_so_wherever_it_is_shown(tmp_path:
         draw(page, photos[0])
         drawn(page)
         expect(page.get_by_test_id("job")).to_contain_text("Non-commercial")
+        page.get_by_test_id("anew").click()
         page.get_by_test_id("style-cel").check()
         draw(page, photos[1])
         drawn(page, 2)
@@ -304,7 +298,7 @@ def test_the_photo_is_tried_by_the_small_network_once_nobody_waits(gateway: Gate
         for style in ("cel", "ink", "gouache", "classic"):
             expect(page.locator(f"label:has(#style-{style}) img")).to_have_attribute("src", re.compile("^blob:"))
         assert [int(number) for number in tries] == [2, 3, 4, 5]  # none after the answer that somebody waits
-        expect(page.get_by_text("Tried on your photo.")).to_be_visible()
+        expect(page.get_by_text("Tried on a part of your photo")).to_be_visible()
         assert said == []
         jobs = page.evaluate("performance.getEntriesByType('resource').filter(e => e.responseStatus >= 400).length")
     assert jobs == 0

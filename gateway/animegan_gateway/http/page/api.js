@@ -1,4 +1,5 @@
-import { locale, t } from "./i18n.js";
+import { t } from "./i18n.js";
+import { locale } from "./language.js";
 
 const SILENCE_MS = 45_000; // three heartbeats of the event stream
 
@@ -38,10 +39,18 @@ function failure(status, type, text, retryAfter) {
   return new Problem({ detail: t("unknownError", { status }), status, code: "", retryable: status >= 500 }, retryAfter);
 }
 
+/** What was asked before this script was here, see `early.js`. Each answer is good for once. */
+function askedEarly(path, method) {
+  if (method !== "GET") return undefined;
+  const answer = globalThis.asked?.get(path);
+  globalThis.asked?.delete(path);
+  return answer;
+}
+
 async function send(path, options) {
   let response;
   try {
-    response = await fetch(at(path), options);
+    response = await (askedEarly(path, options.method) ?? fetch(at(path), options));
   } catch (error) {
     throw error.name === "AbortError" ? error : new Away(error.message);
   }

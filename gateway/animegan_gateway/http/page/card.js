@@ -1,30 +1,45 @@
 /** One picture on its way, as a sheet of paper on the shelf. */
 
+import { announce } from "./announce.js";
 import { at } from "./api.js";
 import { compare } from "./compare.js";
 import { lost } from "./connection.js";
 import { h, save, say } from "./dom.js";
-import { explain, locale, t } from "./i18n.js";
+import { explain, t } from "./i18n.js";
+import { locale } from "./language.js";
 import { cancel, fetchDrawing, isFinal, remove, retry, statusOf } from "./jobs.js";
+import { canCopy, canShare, copy, share } from "./share.js";
 import { licenceLink, mark, styleOf } from "./styles.js";
+import { headway, standing } from "./waiting.js";
 
 const LOAD_ATTEMPTS = 5;
+const SAID_MS = 2500;
 const ENDINGS = { "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp" };
 
 /** @typedef {import("./jobs.js").Entry} Entry */
 
 const stem = (/** @type {string} */ name) => name.replace(/\.[^.]{1,5}$/, "") || name;
 
-/** What a picture is called on the page. After a reload only the server knows it, and it knows no names. */
+/** What a picture is called on the page. Where this browser kept nothing only the server knows it, and it knows no names. */
 export function nameOf(entry) {
   if (entry.photo) return stem(entry.photo.name);
-  const moment = new Date(entry.job.accepted_at).toLocaleTimeString(locale(), { hour: "2-digit", minute: "2-digit" });
-  return `${t("drawing")} ${moment}`;
+  return `${t("drawing")} ${clock(entry.job.accepted_at)}`;
 }
 
 export function fileNameOf(entry) {
   const name = entry.photo ? stem(entry.photo.name) : `anime-${entry.job.id.slice(0, 6)}`;
   return `${name}-${entry.job.style}.${ENDINGS[entry.job.result.content_type] ?? "img"}`;
+}
+
+/** A drawing as the viewer shows it. @returns {import("./viewer.js").View} */
+export function viewOf(entry) {
+  const { job, photo } = entry;
+  const name = nameOf(entry);
+  const style = styleOf(job.style)?.title ?? job.style;
+  return {
+    title: `${name}, ${style}`, drawing: at(`v1/jobs/${job.id}/result`), photo: photo?.shown ?? null,
+    alt: t("resultAlt", { name, style }), width: job.size.width, height: job.size.height,
+  };
 }
 
 const styleIdOf = (entry) => entry.job?.style ?? entry.fields.style;
@@ -36,7 +51,7 @@ export function messageOf(entry) {
   const seconds = Math.ceil((entry.retryAt - Date.now()) / 1000);
   if (entry.note) return entry.note;
   if (entry.cancelling) return t("cancelling");
-  if (job) return job.status === "failed" && job.error ? explain(job.error) : job.message;
+  if (job) return job.status === "failed" && job.error ? explain(job.error) : standing(entry) ?? job.message;
   if (phase === "failed") return explain(problem);
   if (phase === "cancelled") return t("cancelledHere");
   if (phase === "uploading") return entry.progress < 1 ? t("uploading", { percent: Math.round(entry.progress * 100) }) : t("uploaded");
@@ -45,22 +60,26 @@ export function messageOf(entry) {
 
 /**
  * @param {Entry} entry
- * @param {(entry: Entry) => void} onDismiss
+ * @param {{ onDismiss: (entry: Entry) => void, onLook: (entry: Entry) => void }} acts
  */
-export function cardOf(entry, onDismiss) {
-  const button = (testid, act, className = "") => h("button", { type: "button", className, "data-testid": testid, onclick: () => act(entry) });
+export function cardOf(entry, { onDismiss, onLook }) {
+  const button = (testid, act, className = "") => h("button", { type: "button", className, "data-testid": testid, onclick: (event) => act(entry, event.currentTarget) });
   const title = h("h3");
   const style = h("p", { className: "job-style" });
   const picture = h("div", { className: "picture" });
   const message = h("p", { className: "message", "data-testid": "message" });
   const progress = h("progress", { max: 1 });
   const notes = h("ul", { className: "notes", "data-testid": "notes" });
+  const look = h("button", { type: "button", className: "look", "data-testid": "look", onclick: () => onLook(entry) }, "⤢");
   const download = h("a", { className: "button primary", "data-testid": "download", onclick: take });
   const buttons = {
+    share: button("share", sendOn(share)),
+    copy: button("copy", sendOn(copy)),
     retry: button("retry", retry, "primary"),
     cancel: button("cancel", cancel),
     delete: button("delete", remove),
     dismiss: button("dismiss", onDismiss),
+    again: button("again", retry),
   };
   const element = h("article", { className: "job sheet", tabIndex: -1, "data-testid": "job" },
     h("span", { className: "pegs", "aria-hidden": "true" }),
@@ -75,6 +94,19 @@ export function cardOf(entry, onDismiss) {
   let slider = null;
   let ticking = 0;
 
+  /** Hands the drawing on; the button says how it went. */
+  function sendOn(way) {
+    return async (_, control) => {
+      const drawing = entry.drawing ??= await fetchDrawing(entry);
+      if (!drawing) return;
+      const said = await way(drawing, fileNameOf(entry));
+      if (!said) return;
+      announce(t(said));
+      control.textContent = t(said);
+      setTimeout(render, SAID_MS);
+    };
+  }
+
   function showPicture(status) {
     const { photo, job } = entry;
     const view = `${status === "done" ? job.id : isFinal(entry) ? "small" : "photo"} ${photo?.shown ?? ""} ${job?.size?.width}`;
@@ -82,18 +114,27 @@ export function cardOf(entry, onDismiss) {
     shown = view;
     slider = null;
     const size = job?.size;
-    if (size) picture.style.setProperty("--ratio", String(size.width / size.height));
+    if (size) shape(size.width, size.height);
     if (status === "done") {
       const after = resultImage(job, picture);
       slider = photo?.shown ? compare(photo.shown, after) : null;
-      picture.replaceChildren(slider?.element ?? after);
+      const frame = slider?.element ?? h("div", { className: "compare" }, after);
+      frame.onclick = () => onLook(entry);
+      frame.append(look);
+      picture.replaceChildren(frame);
     } else {
       picture.replaceChildren(...(photo?.shown ? [h("img", { src: photo.shown, alt: "", onload: measure })] : []));
     }
   }
 
-  function measure(event) {
-    if (!entry.job?.size) picture.style.setProperty("--ratio", String(event.target.naturalWidth / event.target.naturalHeight));
+  function measure({ target }) {
+    if (!entry.job?.size) shape(target.naturalWidth, target.naturalHeight);
+  }
+
+  function shape(width, height) {
+    picture.style.setProperty("--ratio", String(width / height));
+    picture.style.setProperty("--own", `${width}px`);
+    element.classList.toggle("tall", width < height);
   }
 
   /** Under the photo's own name, which the server doesn't know. */
@@ -135,30 +176,42 @@ export function cardOf(entry, onDismiss) {
 
     progress.hidden = !active;
     progress.setAttribute("aria-label", name);
-    if (status === "uploading" && entry.progress < 1) progress.value = entry.progress;
+    const part = status === "uploading" && entry.progress < 1 ? entry.progress : (headway(entry)?.percent ?? 0) / 100;
+    if (part) progress.value = part;
     else progress.removeAttribute("value");
 
     download.hidden = status !== "done";
     if (status === "done") {
       download.href = at(`v1/jobs/${job.id}/result`);
     }
-    buttons.retry.hidden = active || !again || !entry.photo;
+    const over = status === "cancelled" || status === "expired";
+    buttons.share.hidden = status !== "done" || !canShare(fileNameOf(entry), job.result.content_type);
+    buttons.copy.hidden = status !== "done" || !canCopy();
+    buttons.retry.hidden = active || over || !again || !entry.photo;
+    buttons.again.hidden = !over || !entry.photo;
     buttons.cancel.hidden = !active;
     buttons.cancel.disabled = entry.cancelling;
     buttons.delete.hidden = !(status === "done" || (status === "failed" && job));
     buttons.dismiss.hidden = active || status === "done";
+    look.title = t("look");
+    look.setAttribute("aria-label", `${t("look")}: ${name}`);
     for (const [key, control] of Object.entries({ ...buttons, download })) {
       say(control, t(key));
       control.setAttribute("aria-label", `${t(key)}: ${name}`);
+      const why = t(`${key}Why`, { time: job?.expires_at && clock(job.expires_at) });
+      if (why) control.title = why;
     }
 
     clearTimeout(ticking);
-    if (status === "waiting" && entry.retryAt > Date.now()) ticking = setTimeout(render, 1000);
+    const counts = status === "waiting" ? entry.retryAt > Date.now() : job?.eta_s != null && active;
+    if (counts) ticking = setTimeout(render, 1000);
   }
 
   render();
   return { element, render };
 }
+
+const clock = (moment) => new Date(moment).toLocaleTimeString(locale(), { hour: "2-digit", minute: "2-digit" });
 
 function facts(job) {
   const bytes = job.result.bytes;

@@ -4,7 +4,8 @@ import { t } from "./i18n.js";
 const START = 50;
 
 /**
- * The photo left of a line, its drawing right of it; the line is a range input over the whole picture.
+ * The photo left of a line, its drawing right of it. Only the line is dragged: the pictures themselves stay free to be
+ * opened, or saved by a long press.
  * @param {string} before
  * @param {HTMLImageElement} after
  */
@@ -12,9 +13,10 @@ export function compare(before, after) {
   const input = h("input", {
     type: "range", min: "0", max: "100", step: "1", value: String(START), className: "compare-input", "data-testid": "compare",
   });
+  const handle = h("span", { className: "handle", "aria-hidden": "true" });
   const tags = [h("span", { className: "tag left", "aria-hidden": "true" }), h("span", { className: "tag right", "aria-hidden": "true" })];
   const photo = h("img", { className: "before", src: before, alt: "" });
-  const element = h("div", { className: "compare reveal" }, after, photo, input, h("span", { className: "handle", "aria-hidden": "true" }), ...tags);
+  const element = h("div", { className: "compare reveal" }, after, photo, input, handle, ...tags);
 
   const follow = () => {
     element.style.setProperty("--at", `${input.value}%`);
@@ -24,23 +26,19 @@ export function compare(before, after) {
     element.classList.remove("reveal");
     follow();
   };
-
-  // A range input lets fingers only drag its thumb (iOS); here the whole picture is the handle.
-  const point = (event) => {
-    const box = input.getBoundingClientRect();
-    input.value = String(Math.round((event.clientX - box.left) / box.width * 100));
-    input.oninput();
-  };
-  input.onpointerdown = (event) => {
+  handle.onpointerdown = (event) => {
     if (event.button) return;
     event.preventDefault();
     input.focus({ focusVisible: false });
-    input.setPointerCapture(event.pointerId);
-    point(event);
+    handle.setPointerCapture(event.pointerId);
   };
-  input.onpointermove = (event) => {
-    if (input.hasPointerCapture(event.pointerId)) point(event);
+  handle.onpointermove = (event) => {
+    if (!handle.hasPointerCapture(event.pointerId)) return;
+    const box = element.getBoundingClientRect();
+    input.value = String(Math.round((event.clientX - box.left) / box.width * 100));
+    input.oninput();
   };
+  handle.onclick = (event) => event.stopPropagation(); // the end of a drag opens nothing
 
   return {
     element,

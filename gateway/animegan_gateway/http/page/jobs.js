@@ -1,12 +1,14 @@
-/** Every picture on its way: sent, followed, kept in this tab's history by its number. */
+/** Every picture on its way: sent, followed, and kept for a reload and for other tabs. */
 
 import { Away, call, events, Problem, result, upload } from "./api.js";
 import { overcome, steadily } from "./connection.js";
 import { sleep } from "./dom.js";
 import { explain, t } from "./i18n.js";
-import { session } from "./session.js";
+import { newId } from "./ids.js";
+import { drop, keep, onOtherTab, otherTabs, recall, tab } from "./memory.js";
+import { forgetKept, keepUntil, onNeed, photoWith, release } from "./photos.js";
+import { entered, session } from "./session.js";
 
-const STORED = "animegan.jobs";
 // A browser opens 6 connections to one host: 2 for uploads, 1 for the event stream, the others for pictures and questions.
 const UPLOADS = 2;
 const UPLOAD_ATTEMPTS = 5;
@@ -18,8 +20,13 @@ const FINAL = new Set(["done", "failed", "cancelled", "expired"]);
 
 /**
  * @typedef {object} Entry
- * @property {import("./photos.js").Photo} [photo] gone after a reload
+ * @property {string} id
+ * @property {import("./photo.js").Photo} [photo] missing where this browser keeps nothing and the page was reloaded
  * @property {Record<string, string>} [fields]
+ * @property {string} sheet what it is compared with, in other styles, has the same one; empty: it stands alone
+ * @property {string} owner the tab that sends it
+ * @property {boolean} kept there is a record of it in this browser
+ * @property {number} batch when it was asked for, in ms since 1970
  * @property {number} turn the order of sending
  * @property {string} key makes sure that an upload that is repeated is one job only
  * @property {any} job the server's word; null while it is not accepted
@@ -29,6 +36,7 @@ const FINAL = new Set(["done", "failed", "cancelled", "expired"]);
  * @property {any} problem
  * @property {string} note overrides the server's message
  * @property {string | null} etag
+ * @property {number} heardAt when the server's word came, in ms since 1970
  * @property {number} asked when it was last asked for
  * @property {(() => void) | null} abort
  * @property {boolean} cancelling
@@ -49,48 +57,61 @@ export const allEntries = () => entries;
 export const statusOf = (/** @type {Entry} */ entry) => entry.job?.status ?? entry.phase;
 export const isFinal = (/** @type {Entry} */ entry) => FINAL.has(statusOf(entry));
 export const onJobs = (listener) => { changed = listener; };
+onNeed((photo) => entries.some((entry) => entry.photo === photo));
 
 /** @returns {Entry} */
-const entryOf = (known) => ({
-  job: null, phase: "waiting", progress: 0, retryAt: 0, problem: null, note: "", etag: null, asked: 0, abort: null, cancelling: false,
-  key: newKey(), turn: turns++, ...known,
+const entryOf = (record) => ({
+  job: null, phase: "waiting", progress: 0, retryAt: 0, problem: null, note: "", etag: null, heardAt: 0, asked: 0, abort: null,
+  cancelling: false, kept: false, sheet: "", owner: tab, id: newId(), key: newId(), turn: turns++, ...record,
 });
-
-// not crypto.randomUUID, which plain http on a local network lacks
-const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 function change(entry, values) {
   const before = statusOf(entry);
-  Object.assign(entry, values);
+  const id = entry.job?.id;
+  Object.assign(entry, values, values.job && { heardAt: Date.now() });
   if (!entries.includes(entry)) return;
-  if (values.job) remember();
+  if (statusOf(entry) !== before || entry.job?.id !== id) remember(entry);
   changed(entry, before);
 }
 
-function remember() {
-  const ids = entries.filter((entry) => entry.job && entry.job.status !== "expired").map((entry) => entry.job.id);
-  try {
-    sessionStorage.setItem(STORED, JSON.stringify(ids));
-  } catch {
-    // then the history ends with this page
+async function remember(entry) {
+  const { id, key, photo, fields, sheet, batch, turn, job, owner } = entry;
+  if (statusOf(entry) === "expired") {
+    drop("jobs", id);
+    if (photo && !entries.some((other) => other.photo === photo && statusOf(other) !== "expired")) forgetKept(photo);
+    return;
   }
+  const until = job?.expires_at ? Date.parse(job.expires_at) : Date.now() + session.keep_s * 1000;
+  entry.kept = await keep("jobs", { id, key, photo: photo?.id, fields, sheet, batch, turn, owner, job: job?.id, until });
+  if (photo && isFinal(entry)) keepUntil(photo, until);
 }
 
 // Sending
 
-/** @param {import("./photos.js").Photo[]} photos @param {Record<string, string>} fields */
-export function drawAll(photos, fields) {
-  const added = photos.map((photo) => entryOf({ photo, fields }));
+/** @param {{ photo: import("./photo.js").Photo, fields: Record<string, string>, sheet?: string }[]} asks */
+export function drawAll(asks) {
+  const batch = Date.now();
+  const added = asks.map((ask) => entryOf({ ...ask, batch }));
   entries = [...added, ...entries];
-  for (const entry of added) changed(entry, "");
+  for (const entry of added) {
+    remember(entry);
+    changed(entry, "");
+    showPhoto(entry);
+  }
   pump();
   return added;
+}
+
+/** Its card once more, when the photo is decoded. */
+async function showPhoto(entry) {
+  await entry.photo?.ready;
+  change(entry, {});
 }
 
 function pump() {
   const pause = pausedUntil - Date.now();
   if (pause > 0) return void setTimeout(pump, pause);
-  const waiting = entries.filter((entry) => statusOf(entry) === "waiting").sort((a, b) => a.turn - b.turn);
+  const waiting = entries.filter((entry) => statusOf(entry) === "waiting" && entry.owner === tab).sort((a, b) => a.turn - b.turn);
   for (const entry of waiting) {
     if (uploading >= UPLOADS) return;
     sendIn(entry);
@@ -107,6 +128,7 @@ async function sendIn(entry) {
   uploading += 1;
   change(entry, { phase: "uploading", progress: 0, retryAt: 0, problem: null });
   try {
+    await entered();
     accepted(entry, await attempts(entry));
   } catch (error) {
     refused(entry, error);
@@ -288,40 +310,67 @@ async function end(entry, note = "") {
 /** @param {Entry} entry */
 export function retry(entry) {
   // where there was a job, its key would only bring that one back
-  change(entry, { phase: "waiting", progress: 0, problem: null, note: "", turn: turns++, key: entry.job ? newKey() : entry.key, job: null, cancelling: false });
+  change(entry, { phase: "waiting", progress: 0, problem: null, note: "", turn: turns++, key: entry.job ? newId() : entry.key, job: null, cancelling: false, owner: tab });
   pump();
 }
 
 /** @param {Entry} entry */
 export function dismiss(entry) {
   entries = entries.filter((other) => other !== entry);
-  remember();
+  drop("jobs", entry.id);
+  release(entry.photo);
 }
 
-// The history
+// What this browser kept
 
-/** Asks again for what this tab had drawn before it was reloaded. */
-export async function restore() {
-  let ids = [];
-  try {
-    ids = JSON.parse(sessionStorage.getItem(STORED) ?? "[]");
-  } catch {
-    // no history, then
+/** @type {(entry: Entry) => void} */
+let dismissed = () => {};
+export const onDismissed = (listener) => { dismissed = listener; };
+
+let reading = Promise.resolve();
+
+/** Asks again for what was sent before a reload, or in another tab. */
+export function restore() {
+  reading = reading.then(readKept).catch(() => {});
+  return reading;
+}
+
+async function readKept() {
+  const kept = entries.filter((entry) => entry.kept && !isGone(entry));
+  const records = await recall("jobs");
+  const others = records.some((record) => !record.job && record.owner !== tab) ? await otherTabs() : new Set();
+  turns = Math.max(turns, ...records.map((record) => record.turn + 1));
+  for (const entry of kept.filter((one) => !isGone(one) && !records.some(({ id }) => id === one.id))) {
+    entries = entries.filter((other) => other !== entry);
+    dismissed(entry);
   }
-  for (const id of ids) {
-    try {
-      const { body, etag } = await steadily(() => call(`v1/jobs/${id}`));
-      if (body.status === "expired") continue;
-      const entry = entryOf({ job: body, etag });
-      entries = [...entries, entry];
-      changed(entry, "");
-    } catch {
-      // expired meanwhile
+  for (const { photo, job: id, until, ...record } of records) {
+    const here = entries.find((entry) => entry.id === record.id);
+    if (here?.job || (here && !id)) continue;
+    if (!id && record.owner !== tab && !others.has(record.owner)) record.owner = tab; // that tab is closed
+    const entry = here ?? entryOf({ ...record, kept: true, photo: photoWith(photo) });
+    if (!id && !entry.photo) continue; // nothing to send
+    if (id) {
+      try {
+        const { body, etag } = await steadily(() => call(`v1/jobs/${id}`));
+        if (body.status === "expired") throw new Error(body.status);
+        Object.assign(entry, { job: body, etag, heardAt: Date.now() });
+      } catch {
+        drop("jobs", record.id); // expired meanwhile
+        continue;
+      }
     }
+    if (!here) entries = [...entries, entry].sort((a, b) => b.batch - a.batch || a.turn - b.turn);
+    changed(entry, "");
+    if (!here) showPhoto(entry);
   }
-  remember();
+  pump();
   follow();
 }
+
+const isGone = (entry) => statusOf(entry) === "expired";
+
+onOtherTab("jobs", restore);
 
 /** The server's words in the language that was switched to. */
 export async function retranslate() {

@@ -1,64 +1,86 @@
 import { $, say } from "./dom.js";
 import { offerCamera } from "./camera.js";
+import { draw, drawInAllStyles, renderDraw } from "./draw.js";
+import { openExample, renderExample } from "./example.js";
 import { onLanguage, switchLanguage, t, translatePage } from "./i18n.js";
-import { allEntries, drawAll, isFinal, restore, retranslate } from "./jobs.js";
-import { chosenOptions, fitOptions, openOptions } from "./options.js";
-import { markDrawn, onPhotos, openTable, photosOnTable, takeIn } from "./photos.js";
+import { allEntries, isFinal, restore, retranslate } from "./jobs.js";
+import { chosenOptions, chosenSide, fitOptions, onOptions, openOptions } from "./options.js";
+import { onPhotos, openTable, photosOnTable, recallPhotos, takeIn } from "./photos.js";
 import { openSession, session, signOut } from "./session.js";
 import { openShelf, renderAll, showCard } from "./shelf.js";
-import { loadStyles, selectedStyle, stopTrying, styleOf, tryStyles } from "./styles.js";
+import { renderSize } from "./size.js";
+import { loadStyles, selectedStyle, showStrength, stopTrying, styleOf, tryStyles } from "./styles.js";
 
-function renderDraw() {
-  const { photos, drawn } = photosOnTable();
-  const n = photos.length;
-  $("draw").disabled = !n || !selectedStyle();
-  say($("draw"), n ? t(drawn ? "drawAgain" : "draw", { n }) : t("drawNothing"));
-  $("panel").classList.toggle("ready", n > 0);
+function tryOn() {
+  const { current: photo } = photosOnTable();
+  const subject = photo ? { photo, side: chosenSide(), detail: $("detail").value } : null;
+  tryStyles(subject, !allEntries().every(isFinal));
 }
 
-const tryOn = () => tryStyles(photosOnTable().current, !allEntries().every(isFinal));
+function render() {
+  renderDraw();
+  renderSize();
+  renderExample(allEntries().length > 0);
+  showStrength(chosenOptions().strength);
+}
 
-function draw(event) {
-  event.preventDefault();
-  const { photos } = photosOnTable();
+function ask(way) {
   stopTrying();
-  const [first] = drawAll(photos, { style: selectedStyle(), ...chosenOptions() });
-  markDrawn();
-  showCard(first);
+  showCard(way());
+  render();
 }
 
-const followStyle = () => fitOptions(styleOf(selectedStyle()));
+const followStyle = () => {
+  fitOptions(styleOf(selectedStyle()));
+  render();
+};
 
 onLanguage(() => {
   translatePage();
   say($("language"), t("otherLanguage"));
   $("language").lang = t("otherLanguage") === "English" ? "en" : "zh-CN";
-  renderDraw();
 });
 $("language").onclick = async () => {
   switchLanguage();
-  if (!session?.signed_in) return;
+  if (!session.limits) return;
   await loadStyles();
   followStyle();
   renderAll();
   await retranslate();
 };
 $("sign-out").onclick = signOut;
+$("studio").hidden = false;
+openTable(); // photos can be chosen before the server has said anything
 
-await openSession();
-openTable();
-openShelf(tryOn);
-openOptions(session.limits);
-offerCamera(takeIn);
-onPhotos(() => {
-  renderDraw();
+const [styles] = await Promise.allSettled([loadStyles(), openSession()]);
+if (styles.status === "rejected") await loadStyles();
+openShelf(() => {
+  render();
   tryOn();
 });
-onLanguage(() => say($("kept"), t("kept", { seconds: session.keep_s })));
-$("panel").onsubmit = draw;
+openOptions(session.limits);
+openExample();
+offerCamera(takeIn);
+onPhotos(() => {
+  render();
+  tryOn();
+});
+onOptions(() => {
+  render();
+  tryOn();
+});
+onLanguage(() => {
+  say($("kept"), t("kept", { seconds: session.keep_s }));
+  render();
+});
+$("panel").onsubmit = (event) => {
+  event.preventDefault();
+  ask(draw);
+};
+$("all-styles").onclick = () => ask(drawInAllStyles);
 $("styles").addEventListener("change", followStyle);
-await loadStyles();
 followStyle();
-renderDraw();
-$("studio").hidden = false;
+tryOn();
+document.body.dataset.ready = "yes";
+await recallPhotos();
 await restore();

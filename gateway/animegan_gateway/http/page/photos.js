@@ -1,58 +1,81 @@
-/** The photos on the table: taken in, shown, taken away. */
+/** The photos on the table: taken in, shown, taken away, kept for a reload and for other tabs. */
 
 import { announce } from "./announce.js";
 import { $, h, say } from "./dom.js";
 import { onLanguage, t } from "./i18n.js";
+import { newId } from "./ids.js";
+import { kindOf } from "./kinds.js";
+import { drop, keep, onOtherTab, recall } from "./memory.js";
+import { photoOf } from "./photo.js";
+import { session } from "./session.js";
 
-const SHOWN_PX = 1600;
-const TRIED_PX = 320; // smaller, the strokes are too broad to tell the styles apart
-
-/**
- * @typedef {object} Photo
- * @property {File} file
- * @property {string} name
- * @property {string | null} shown address of a version for the screen; null where this browser can't read the file
- * @property {Blob | null} small what the styles are tried on
- * @property {Promise<void>} ready
- */
+/** @typedef {import("./photo.js").Photo} Photo */
 
 /** @type {Photo[]} */
 let photos = [];
 /** @type {Photo | undefined} */
 let current;
-let drawn = false;
-
+/** @type {Map<string, Photo>} all that are on the table or belong to a job */
+const all = new Map();
 /** @type {() => void} */
 let changed = () => {};
-
-// One after the other: a phone can't hold several decoded photos.
-let decoding = Promise.resolve();
+/** @type {(photo: Photo) => boolean} */
+let needed = () => false;
 
 export const onPhotos = (listener) => { changed = listener; };
-export const photosOnTable = () => ({ photos, current, drawn });
+export const photosOnTable = () => ({ photos, current });
+export const photoWith = (/** @type {string} */ id) => all.get(id);
 
-/** From now on they stay for another try, and the next ones replace them. */
-export function markDrawn() {
-  drawn = true;
+/** @param {(photo: Photo) => boolean} asks whether a job still shows it */
+export const onNeed = (asks) => { needed = asks; };
+
+const untilOf = () => Date.now() + (session.keep_s ?? 3600) * 1000;
+
+/** @param {Photo} photo @param {number} [until] */
+async function remember(photo, until = untilOf()) {
+  const { id, file, name, drawn } = photo;
+  photo.kept = await keep("photos", { id, file, name, drawn, table: photos.includes(photo), at: photos.indexOf(photo), until });
+}
+
+/** The options that these were drawn with now, by their photo. @param {[Photo, string][]} pairs */
+export function markDrawn(pairs) {
+  for (const [photo, options] of pairs) {
+    photo.drawn = options;
+    remember(photo);
+  }
+  render();
   changed();
 }
 
+/** A photo is kept as long as what was drawn of it. @param {Photo} photo @param {number} until */
+export const keepUntil = (photo, until) => remember(photo, Math.max(until, Date.now()));
+
+/** Nothing of it stays in this browser beyond this page, unless it is on the table. @param {Photo} photo */
+export function forgetKept(photo) {
+  if (!photos.includes(photo)) drop("photos", photo.id);
+}
+
 /** @param {Iterable<File>} files */
-export function takeIn(files) {
-  const added = [...files].map(photoOf);
+export async function takeIn(files) {
+  const kinds = await Promise.all([...files].map(async (file) => ({ file, kind: await kindOf(file).catch(() => "picture") })));
+  const others = kinds.filter(({ kind }) => kind !== "picture");
+  const notice = $("not-taken");
+  notice.replaceChildren(...others.map(({ file, kind }) => h("li", {}, t("notPicture", { name: file.name, kind: t("kindNames")[kind] }))));
+  notice.hidden = !others.length;
+  if (others.length) announce(notice.textContent);
+  const added = kinds.filter(({ kind }) => kind === "picture").map(({ file }) => enter(file, { id: newId() }));
   if (!added.length) return;
-  photos = drawn ? added : [...photos, ...added];
-  drawn = false;
+  photos = [...photos, ...added];
   current = added[0];
+  for (const photo of added) remember(photo);
   announce(t("added", { n: photos.length }));
   render();
   changed();
 }
 
-/** @returns {Photo} */
-function photoOf(file) {
-  const photo = { file, name: file.name, shown: null, small: null };
-  decoding = photo.ready = decoding.then(() => prepare(photo));
+function enter(file, record) {
+  const photo = photoOf(file, record);
+  all.set(photo.id, photo);
   photo.ready.then(() => {
     render();
     changed();
@@ -60,39 +83,41 @@ function photoOf(file) {
   return photo;
 }
 
-async function prepare(photo) {
-  let picture;
-  try {
-    picture = await createImageBitmap(photo.file, { imageOrientation: "from-image" });
-    photo.shown = URL.createObjectURL(await scaled(picture, SHOWN_PX));
-    photo.small = await scaled(picture, TRIED_PX);
-  } catch {
-    // not readable here (TIFF, HEIC): the server has the last word
-  } finally {
-    picture?.close();
-  }
+function leave(photo) {
+  if (needed(photo)) remember(photo);
+  else forget(photo);
 }
 
-function scaled(picture, side) {
-  const scale = Math.min(1, side / Math.max(picture.width, picture.height));
-  const width = Math.max(1, Math.round(picture.width * scale));
-  const height = Math.max(1, Math.round(picture.height * scale));
-  const canvas = h("canvas", { width, height });
-  const context = canvas.getContext("2d");
-  context.imageSmoothingQuality = "high";
-  context.fillStyle = "#fff"; // the server draws what is transparent on white, too
-  context.fillRect(0, 0, width, height);
-  context.drawImage(picture, 0, 0, width, height);
-  return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.9));
+function forget(photo) {
+  all.delete(photo.id);
+  drop("photos", photo.id);
+  if (photo.shown) URL.revokeObjectURL(photo.shown);
+}
+
+/** After a job went: its photo goes, too, where nothing else has it. @param {Photo | undefined} photo */
+export function release(photo) {
+  if (photo && !photos.includes(photo) && !needed(photo)) forget(photo);
 }
 
 function takeAway(photo) {
   const index = photos.indexOf(photo);
   photos = photos.filter((other) => other !== photo);
   if (current === photo) current = photos[Math.min(index, photos.length - 1)];
+  leave(photo);
   render();
   changed();
   ($("strip").children[Math.min(index, photos.length - 1)]?.querySelector("button") ?? $("file")).focus();
+}
+
+function startAnew() {
+  const before = photos;
+  photos = [];
+  current = undefined;
+  before.forEach(leave);
+  $("not-taken").hidden = true;
+  render();
+  changed();
+  $("file").focus();
 }
 
 function render() {
@@ -107,7 +132,8 @@ function render() {
   $("unseen").hidden = !current || Boolean(current.shown);
   if (current) say($("unseen"), t("unseen", { name: current.name }));
   $("file-label").classList.toggle("primary", !photos.length);
-  say($("file-label"), t(photos.length && !drawn ? "chooseMore" : "choose"));
+  say($("file-label"), t(photos.length ? "chooseMore" : "choose"));
+  $("anew").hidden = !photos.length;
   const strip = $("strip");
   strip.hidden = !photos.length;
   strip.replaceChildren(...photos.map(thumb));
@@ -126,16 +152,31 @@ function thumb(photo) {
   const away = h("button", {
     type: "button", className: "away", "aria-label": t("takeAway", { name: photo.name }), onclick: () => takeAway(photo),
   }, "×");
-  return h("li", {}, show, away);
+  return h("li", photo.drawn ? { className: "drawn" } : {}, show, away);
+}
+
+/** Those that were here before a reload, or that another tab has laid down or taken away. */
+export async function recallPhotos() {
+  const fresh = photos.filter((photo) => !photo.kept); // those that no record can name yet
+  const records = (await recall("photos")).sort((a, b) => a.at - b.at);
+  for (const record of records) {
+    const photo = all.get(record.id) ?? enter(new File([record.file], record.name, { type: record.file.type }), record);
+    Object.assign(photo, { drawn: record.drawn, kept: true });
+  }
+  const recorded = records.filter((record) => record.table).map((record) => all.get(record.id));
+  photos = [...new Set([...recorded, ...photos.filter((photo) => !photo.kept || fresh.includes(photo))])];
+  if (!photos.includes(current)) current = photos[0];
+  render();
+  changed();
 }
 
 /** Dropped anywhere, pasted anywhere, or chosen. */
 export function openTable() {
-  const drop = $("drop");
+  const sheet = $("drop");
   let depth = 0; // dragenter and dragleave come for every child
   const over = (more) => {
     depth = Math.max(0, depth + more);
-    drop.classList.toggle("over", depth > 0);
+    sheet.classList.toggle("over", depth > 0);
   };
   document.addEventListener("dragenter", () => over(1));
   document.addEventListener("dragleave", () => over(-1));
@@ -149,12 +190,15 @@ export function openTable() {
     takeIn([...event.clipboardData.files].map((file) => new File([file], `${t("pastedPhoto")}-${file.name}`, { type: file.type })));
   });
   for (const input of [$("file"), $("shoot")]) {
-    input.addEventListener("change", () => {
-      takeIn(input.files);
+    input.addEventListener("change", async () => {
+      const files = [...input.files];
       input.value = ""; // the same photo may be chosen again
+      await takeIn(files);
     });
   }
   // the whole sheet is one big button for the pointer; the keyboard has the real one
-  drop.querySelector(".frame").addEventListener("click", () => $("file").click());
+  sheet.querySelector(".frame").addEventListener("click", () => $("file").click());
+  $("anew").onclick = startAnew;
+  onOtherTab("photos", recallPhotos);
   onLanguage(render);
 }

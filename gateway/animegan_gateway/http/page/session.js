@@ -3,21 +3,33 @@ import { call } from "./api.js";
 import { onUnauthorized, steadily } from "./connection.js";
 import { $ } from "./dom.js";
 import { explain, t } from "./i18n.js";
+import { forgetAll } from "./memory.js";
 
-/** @type {{ keys_required: boolean, signed_in: boolean, limits: any, keep_s: number }} */
-export let session;
+/** Empty until the server has answered. @type {{ keys_required: boolean, signed_in: boolean, limits: any, keep_s: number }} */
+export const session = /** @type {any} */ ({});
 
 /** @type {Promise<void> | null} */
 let signingIn = null;
 
-/** Finds out who this is; asks for the key where one is needed. */
+/** @type {Promise<void>} */
+let entering = Promise.resolve();
+
+/** Finds out who this is; asks for the key where one is needed. Where none is, nothing has to wait for the cookie. */
 export async function openSession() {
   await know(() => call("v1/session"));
-  if (!session.signed_in) await signIn();
+  if (session.signed_in) return;
+  if (session.keys_required) await signIn();
+  else {
+    entering = enter({});
+    entering.catch(() => {}); // whoever waits for it is told
+  }
 }
 
+/** Resolves once this browser has its session: what is sent is then its own. */
+export const entered = () => entering;
+
 async function know(request) {
-  session = (await steadily(request)).body;
+  Object.assign(session, (await steadily(request)).body);
   $("sign-out").hidden = !(session.keys_required && session.signed_in);
 }
 
@@ -27,6 +39,7 @@ const enter = (json) => know(() => call("v1/session", { method: "POST", json }))
 function signIn() {
   signingIn ??= (async () => {
     await know(() => call("v1/session")); // a restart may have changed what is required
+    if (session.signed_in) return; // what was refused had been asked before
     await (session.keys_required ? ask() : enter({}));
   })().finally(() => { signingIn = null; });
   return signingIn;
@@ -46,7 +59,7 @@ function ask() {
       button.disabled = true;
       error.textContent = "";
       try {
-        session = (await call("v1/session", { method: "POST", json: { key: $("key").value.trim() } })).body;
+        Object.assign(session, (await call("v1/session", { method: "POST", json: { key: $("key").value.trim() } })).body);
       } catch (problem) {
         error.textContent = problem.status ? explain(problem) : t("away");
         $("key").focus();
@@ -65,10 +78,10 @@ function ask() {
   });
 }
 
-/** Forgets who this is, and what was drawn in this tab. */
+/** Forgets who this is, and all that this browser keeps of photos and drawings. */
 export async function signOut() {
   await steadily(() => call("v1/session", { method: "DELETE" }));
-  sessionStorage.clear();
+  await forgetAll();
   location.reload();
 }
 

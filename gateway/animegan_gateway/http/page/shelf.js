@@ -1,11 +1,13 @@
-/** All pictures of this tab, the newest first. */
+/** All pictures that were asked for, the newest first. */
 
 import { announce } from "./announce.js";
-import { cardOf, fileNameOf, messageOf, nameOf } from "./card.js";
+import { cardOf, fileNameOf, messageOf, nameOf, viewOf } from "./card.js";
 import { $, calm, save, say } from "./dom.js";
 import { onLanguage, t } from "./i18n.js";
-import { allEntries, dismiss, fetchDrawing, isFinal, onJobs, statusOf } from "./jobs.js";
-import { downloadZip } from "./vendor/client-zip.js";
+import { allEntries, dismiss, fetchDrawing, isFinal, onDismissed, onJobs, statusOf } from "./jobs.js";
+import { renderSheets } from "./sheets.js";
+import { followTab, openTab } from "./tab.js";
+import { openViewer, prepareViewer } from "./viewer.js";
 
 /** @type {Map<import("./jobs.js").Entry, ReturnType<typeof cardOf>>} */
 const cards = new Map();
@@ -25,9 +27,13 @@ export function openShelf(ended) {
     const status = statusOf(entry);
     if (status === before) return;
     renderHead();
+    followTab();
     if (before && !["waiting", "uploading"].includes(status)) tell(entry, status);
     if (isFinal(entry)) ended();
   });
+  onDismissed(takeOff);
+  prepareViewer();
+  openTab();
   $("download-all").onclick = downloadAll;
   onLanguage(renderAll);
 }
@@ -46,21 +52,31 @@ export function showCard(entry) {
 }
 
 function place(entry) {
-  const card = cardOf(entry, putAway);
+  const card = cardOf(entry, { onDismiss: putAway, onLook: lookAt });
   cards.set(entry, card);
   const next = allEntries().slice(allEntries().indexOf(entry) + 1).find((other) => cards.has(other));
   $("jobs").insertBefore(card.element, next ? cards.get(next).element : null);
   renderHead();
 }
 
+function lookAt(entry) {
+  const done = doneEntries();
+  openViewer(done.map(viewOf), done.indexOf(entry));
+}
+
 function putAway(entry) {
   const { element } = cards.get(entry);
   const neighbour = element.nextElementSibling ?? element.previousElementSibling;
   dismiss(entry);
-  cards.delete(entry);
-  element.remove();
-  renderHead();
+  takeOff(entry);
   (neighbour ?? $("file")).focus();
+}
+
+function takeOff(entry) {
+  cards.get(entry)?.element.remove();
+  cards.delete(entry);
+  renderHead();
+  followTab();
 }
 
 function tell(entry, status) {
@@ -73,6 +89,7 @@ function renderHead() {
   $("shelf").hidden = !cards.size;
   $("download-all").hidden = n < 2;
   if (!packing) say($("download-all"), t("downloadAll", { n }));
+  renderSheets();
 }
 
 async function downloadAll() {
@@ -80,6 +97,7 @@ async function downloadAll() {
   packing = button.disabled = true;
   let text = "";
   try {
+    const { downloadZip } = await import("./vendor/client-zip.js");
     save(await downloadZip(files(doneEntries(), (values) => say(button, t("zipping", values)))).blob(), "anime.zip");
   } catch {
     text = t("zipFailed");
