@@ -24,7 +24,7 @@ from animegan.errors import (
     BadWeights,
     InternalError,
 )
-from animegan.options import IGNORED, MOST_CHARACTERS, REQUEST_ID
+from animegan.options import ATTEMPT, IGNORED, MOST_CHARACTERS, REQUEST_ID
 from animegan.pipeline import Item, Pipeline
 from animegan.resources import hardware, memory
 
@@ -44,8 +44,7 @@ METRICS = {
     "animegan_peak_memory_bytes": MetricTypes.GAUGE,
 }
 REQUEST_ID_FORM = re.compile(r"[\w.-]{1,64}", re.ASCII)
-ATTEMPT = "X-Animegan-Attempt"  # of a gateway's: the name of a file in `CANCEL_FOLDER` once its job is cancelled
-ATTEMPT_FORM = re.compile(r"[\w-]{22}\.[0-9]{1,9}", re.ASCII)
+ATTEMPT_FORM = re.compile(r"[\w-]{22}\.[0-9]{1,9}", re.ASCII)  # a file in `CANCEL_FOLDER` once the job is cancelled
 CANCEL_FOLDER = "ANIMEGAN_CANCEL_FOLDER"  # which the agent beside TorchServe writes to
 TRACE_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 

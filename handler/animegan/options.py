@@ -18,6 +18,7 @@ MOST_CHARACTERS = 100  # of an option: an answer quotes it
 PICTURE_NAMES = ("image", "file", "data", "photo", "picture", "img", "body")  # each also in the plural, and with []
 HEADER_PREFIX = "x-animegan-"
 REQUEST_ID = "X-Animegan-Request-Id"
+ATTEMPT = "X-Animegan-Attempt"  # of a gateway's job, by which it can be cancelled
 IGNORED = "X-Animegan-Ignored"  # in an answer: the names of the fields that were left out
 
 _OTHER_WORDS = {
@@ -113,12 +114,12 @@ def option_headers() -> list[str]:
 def options_in_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Return the options among a request's headers: X-Animegan-Style and so on, in upper or lower case.
 
-    Raise `BadOption` for another header of that prefix, except the request's id.
+    Raise `BadOption` for another header of that prefix, except the request's id and the attempt.
     """
     options: dict[str, str] = {}
     for header, value in headers:
         name = header.lower()
-        if not name.startswith(HEADER_PREFIX) or name == REQUEST_ID.lower():
+        if not name.startswith(HEADER_PREFIX) or name in (REQUEST_ID.lower(), ATTEMPT.lower()):
             continue
         option = name.removeprefix(HEADER_PREFIX).replace("-", "_")
         if option not in NAMES:
