@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from animegan.options import ATTEMPT as ATTEMPT  # headers of a request to TorchServe, which overwrites X-Request-Id
-from animegan.options import REQUEST_ID as REQUEST_ID
-
 MODEL = "animegan"  # TorchServe's name of the archive
 CANCEL_FOLDER = "ANIMEGAN_CANCEL_FOLDER"  # where the agent leaves a file for each attempt that nobody waits for
 TRACE_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")

@@ -17,7 +17,7 @@ ORIGINAL: Literal["original"] = "original"  # as `max_side`
 MOST_CHARACTERS = 100  # of an option: an answer quotes it
 PICTURE_NAMES = ("image", "file", "data", "photo", "picture", "img", "body")  # each also in the plural, and with []
 HEADER_PREFIX = "x-animegan-"
-REQUEST_ID = "X-Animegan-Request-Id"
+REQUEST_ID = "X-Animegan-Request-Id"  # TorchServe overwrites X-Request-Id
 ATTEMPT = "X-Animegan-Attempt"  # of a gateway's job, by which it can be cancelled
 IGNORED = "X-Animegan-Ignored"  # in an answer: the names of the fields that were left out
 

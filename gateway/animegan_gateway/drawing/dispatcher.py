@@ -13,6 +13,7 @@ from typing import TypeVar
 import structlog
 
 from animegan.errors import AnimeganError, InternalError
+from animegan.options import REQUEST_ID
 from animegan_gateway import tracing
 from animegan_gateway.drawing.fleet import Fleet
 from animegan_gateway.drawing.torchserve import Drawn, Lost, Outcome, Refused, TorchServe
@@ -25,7 +26,6 @@ from animegan_gateway.queue.jobs import Job, Result, State
 from animegan_gateway.queue.store import Store
 from animegan_service.bell import Bell, wait
 from animegan_service.cancellation import cancel
-from animegan_service.protocol import REQUEST_ID
 
 T = TypeVar("T")
 

@@ -16,12 +16,12 @@ import httpx2
 import structlog
 
 from animegan.errors import CONTENT_TYPE
-from animegan.options import FAST, ORIGINAL
+from animegan.options import ATTEMPT, FAST, ORIGINAL, REQUEST_ID
 from animegan_gateway import tracing
 from animegan_gateway.queue.jobs import Ask
 from animegan_service.bell import wait
 from animegan_service.cancellation import cancel
-from animegan_service.protocol import ATTEMPT, MODEL, REQUEST_ID, Presence
+from animegan_service.protocol import MODEL, Presence
 
 LOOK_EVERY_S = 5.0  # where there is no agent
 LOOK_EVERY_WHILE_AWAY_S = 0.5

@@ -11,10 +11,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from animegan.options import REQUEST_ID
 from animegan_gateway.errors import WrongHost
 from animegan_service.errors import BadRequest
 from animegan_service.problems import problem_response
-from animegan_service.protocol import REQUEST_ID
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
