@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from animegan.picture.sizes import fit
+from animegan.settings import MAX_SIDE_PX
 from harness.browsers import opened_page
 from harness.gateways import Gateway, running_gateway
 from harness.pages import accessible, draw, drawn
@@ -235,3 +237,16 @@ def test_on_a_phone_a_drawing_is_shared_copied_and_never_covered(gateway: Gatewa
         assert names
         assert bar
         assert names["y"] + names["height"] <= bar["y"]
+
+
+@pytest.mark.parametrize("size", [(2400, 300), (301, 1999), (1500, 750)])
+def test_the_size_is_told_as_the_server_will_fit_it(idle: Gateway, tmp_path: Path, size: tuple[int, int]) -> None:
+    file = tmp_path / "long.jpg"
+    file.write_bytes(encoded(photo(*size)))
+    width, height = fit(size, MAX_SIDE_PX, MAX_SIDE_PX**2)
+    with opened_page(idle.url) as page:
+        page.get_by_test_id("file").set_input_files([file])
+        expect(page.get_by_test_id("size")).to_contain_text(f"{width} × {height} px.")
+        with page.expect_response(lambda response: response.url.endswith("/v1/jobs") and response.ok) as sent:
+            page.get_by_test_id("draw").click()
+        assert sent.value.json()["size"] == {"width": width, "height": height}

@@ -29,7 +29,7 @@ function plan() {
 
 function changesOf(photo) {
   const [before, now] = [JSON.parse(photo.drawn), fieldsNow()];
-  return Object.keys(now).filter((name) => now[name] !== before[name])
+  return Object.keys(now).filter((name) => name !== "max_pixels" && now[name] !== before[name])
     .map((name) => name === "style" ? styleOf(now.style)?.title ?? now.style : nameOption(name, now[name]));
 }
 

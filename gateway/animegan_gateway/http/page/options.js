@@ -87,9 +87,10 @@ const isFast = () => $("fast").checked && !$("fast").disabled;
 
 export const chosenSide = () => Number($("max-side").value);
 
-/** As form fields of a job. */
+/** As form fields of a job. A panorama has as many pixels as a square of that side, instead of that side. */
 export const chosenOptions = () => ({
   max_side: $("max-side").value,
+  max_pixels: String(chosenSide() ** 2),
   format: $("format").value,
   quality: isFast() ? "fast" : $("quality").value,
   ...(!$("detail").disabled && { detail: $("detail").value }),

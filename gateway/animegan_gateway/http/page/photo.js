@@ -3,6 +3,7 @@
 import { h } from "./dom.js";
 
 const SHOWN_PX = 1600;
+const LONG = 2; // times as long as wide: beyond it a limit on the longest side would leave a ribbon
 const HEAD_HEIGHT = 0.35; // people's faces are above the middle
 
 /**
@@ -48,9 +49,16 @@ async function prepare(photo) {
   }
 }
 
-/** The size with its longer side at most `side` px, as the server fits it. */
+/** The size with its longer side at most `side` px, of a panorama with the pixels of such a square: as the server fits it. */
 export function fit({ width, height }, side) {
   const longest = Math.max(width, height);
+  const shortest = Math.min(width, height);
+  if (longest > LONG * shortest) {
+    if (longest * shortest <= side ** 2) return { width, height };
+    const longer = Math.floor(Math.sqrt(side ** 2 * longest / shortest));
+    const shorter = Math.max(1, Math.min(Math.floor((2 * shortest * longer + longest) / (2 * longest)), Math.floor(side ** 2 / longer)));
+    return width === longest ? { width: longer, height: shorter } : { width: shorter, height: longer };
+  }
   if (longest <= side) return { width, height };
   const scaled = (length) => Math.max(1, Math.floor((2 * length * side + longest) / (2 * longest)));
   return { width: scaled(width), height: scaled(height) };
