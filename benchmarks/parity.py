@@ -54,3 +54,7 @@ def _pixels(file: Path) -> torch.Tensor:
     with Image.open(file) as image:
         image.thumbnail((SIDE_PX, SIDE_PX))
         return torch.from_numpy(np.array(image.convert("RGB")))[None]
+
+
+if __name__ == "__main__":
+    main()

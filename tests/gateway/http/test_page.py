@@ -6,6 +6,7 @@ import io
 import itertools
 import os
 import re
+from collections import Counter
 import subprocess
 import sys
 import zipfile
@@ -49,7 +50,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def test_it_is_small_and_speaks_to_this_server_alone(gateway: Gateway) -> None:
     sizes: dict[str, int] = {}
+    asked: Counter[str] = Counter()
     with opened_page("about:blank") as page:
+        page.on("request", lambda r: asked.update([f"{r.method} {r.url.removeprefix(gateway.url)}"]))
         page.on("requestfinished", lambda r: sizes.update({r.url: r.sizes()["responseBodySize"]}))
         page.goto(gateway.url, wait_until="networkidle")
         expect(page.get_by_test_id("style-cel")).to_be_checked()
@@ -57,6 +60,7 @@ def test_it_is_small_and_speaks_to_this_server_alone(gateway: Gateway) -> None:
     assert f"{gateway.url}/" in own
     assert all(url.startswith(gateway.url) for url in sizes)
     assert 10_000 < sum(own.values()) < MOST_BYTES
+    assert (asked["GET /v1/session"], asked["GET /v1/styles"]) == (1, 1)
 
 
 @pytest.mark.parametrize(

@@ -40,10 +40,12 @@ function failure(status, type, text, retryAfter) {
 }
 
 /** What was asked before this script was here, see `early.js`. Each answer is good for once. */
+globalThis.asked ??= new Map();
+
 function askedEarly(path, method) {
   if (method !== "GET") return undefined;
-  const answer = globalThis.asked?.get(path);
-  globalThis.asked?.delete(path);
+  const answer = globalThis.asked.get(path);
+  globalThis.asked.delete(path);
   return answer;
 }
 
