@@ -6,10 +6,10 @@ import io
 import itertools
 import os
 import re
-from collections import Counter
 import subprocess
 import sys
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
