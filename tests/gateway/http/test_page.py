@@ -340,5 +340,6 @@ def test_a_photo_is_taken_and_one_is_pasted(gateway: Gateway, photos: list[Path]
         )
         page.get_by_role("button", name="Take a photo").click()
         page.get_by_role("button", name="Take it").click()  # the browser's own test picture
+        expect(page.get_by_test_id("draw")).to_have_text("Draw 2 pictures")
         page.get_by_test_id("draw").click()
         drawn(page, 2)
