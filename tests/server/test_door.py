@@ -55,7 +55,7 @@ def test_the_command_draws_through_either_api(server: Server, tmp_path: Path, ap
     done = run_command(*words, "--server", getattr(server, api), environment={**os.environ, **ENVIRONMENT})
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("fitted the size for you: 32×24") == 3
-    assert sorted(file.name for file in (tmp_path / "drawn").iterdir()) == ["0.jpg", "1.jpg", "2.jpg"]
+    assert sorted(file.name for file in (tmp_path / "drawn").glob("[!.]*")) == ["0.jpg", "1.jpg", "2.jpg"]
 
 
 def test_the_gateway_is_started_again_with_what_it_had(mortal: Server) -> None:

@@ -132,19 +132,21 @@ async def submit(
     return _with_ignored(await _accepted_response(services, accepted.job, language), accepted)
 
 
-@router.put("/stylize/{name:path}", include_in_schema=False)  # where `curl -T photo.jpg …/v1/stylize/` sends it
-@router.put("/stylize", include_in_schema=False)
-@router.post(
-    "/stylize",
-    responses={
+_STYLIZE: dict[str, Any] = {
+    "responses": {
         200: PICTURE,
         202: {"model": views.JobView, "description": "It takes longer than this waits: ask for the job."},
         **document_errors(*SUBMIT_ERRORS, *DRAWING_ERRORS),
     },
-    response_class=Response,
-    openapi_extra=FORM,
-    summary="Send a photo and wait for the picture",
-)
+    "response_class": Response,
+    "openapi_extra": FORM,
+    "summary": "Send a photo and wait for the picture",
+}
+
+
+@router.put("/stylize/{name:path}", include_in_schema=False)  # where `curl -T photo.jpg …/v1/stylize/` sends it
+@router.put("/stylize", **_STYLIZE)
+@router.post("/stylize", **_STYLIZE)
 async def stylize(
     request: Request,
     services: ServicesDep,

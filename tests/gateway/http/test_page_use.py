@@ -229,6 +229,7 @@ def test_on_a_phone_a_drawing_is_shared_copied_and_never_covered(gateway: Gatewa
         box = right.bounding_box()
         assert box
         at = {"x": box["x"] + box["width"] * 0.8, "y": box["y"] + box["height"] / 2}
+        page.evaluate("Promise.all(document.getAnimations().map((each) => each.finished)).then(() => null)")
         hit = page.evaluate("({x, y}) => document.elementFromPoint(x, y).className", at)
         assert hit == "after"  # a long press is on the drawing itself
         page.locator("#styles").scroll_into_view_if_needed()
