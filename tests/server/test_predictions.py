@@ -135,7 +135,7 @@ BAD: dict[str, tuple[Callable[[], bytes], dict[str, str], int, str]] = {
     "over the handler's limit": (lambda: encoded(photo(32, 32)) + bytes(33 * MIB), {}, 413, "too_large"),
     "1×1": (lambda: encoded(photo(1, 1)), {}, 422, "picture_too_small"),
     "15 px wide": (lambda: encoded(photo(15, 200)), {}, 422, "picture_too_small"),
-    "4000×20": (lambda: encoded(photo(4000, 20)), {}, 422, "picture_too_small"),
+    "4000×20": (lambda: encoded(photo(4000, 20)), {"max_side": "1024"}, 422, "picture_too_small"),
     "unknown style": (lambda: encoded(photo(32, 32)), {"style": "monet"}, 404, "unknown_style"),
     "style to install": (lambda: encoded(photo(32, 32)), {"style": "hayao"}, 404, "style_not_installed"),
     "max_side=-1": (lambda: encoded(photo(32, 32)), {"max_side": "-1"}, 422, "bad_option"),
