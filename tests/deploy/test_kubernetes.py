@@ -30,6 +30,7 @@ from animegan_gateway.queue.jobs import State
 from animegan_gateway.queue.redis_store import RedisStore
 from animegan_gateway.settings import Settings as GatewaySettings
 from animegan_service.bell import Bell
+from animegan_service.protocol import CANCEL_FOLDER
 from docs.pages import code, tables
 from harness import networks
 from harness.containers import built_image, missing, podman
@@ -400,7 +401,7 @@ def test_settings_are_known_and_no_defaults(name: str, monkeypatch: pytest.Monke
         "ANIMEGAN_GATEWAY_": GatewaySettings,
         "ANIMEGAN_AGENT_": AgentSettings,
     }
-    hosts = {"ANIMEGAN_INFERENCE_HOST", "ANIMEGAN_METRICS_HOST"}
+    others = {"ANIMEGAN_INFERENCE_HOST", "ANIMEGAN_METRICS_HOST", CANCEL_FOLDER}
     for path, each in containers(made(name)):
         given = variables(each)
         for prefix, settings in prefixes.items():
@@ -411,7 +412,7 @@ def test_settings_are_known_and_no_defaults(name: str, monkeypatch: pytest.Monke
             for field in fields:
                 assert getattr(loaded, field) != default(settings, field), f"{path}: {field}"
         rest = {key for key in given if key.startswith("ANIMEGAN_") and not key.startswith(tuple(prefixes))}
-        assert rest <= hosts, path
+        assert rest <= others, path
 
 
 def test_the_gateway_reads_keys_where_they_are_mounted() -> None:

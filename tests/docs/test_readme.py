@@ -135,6 +135,9 @@ def test_the_pictures_are_made_by_these_lines() -> None:
             made.add(ROOT / parsed.out)
         if "tools.screenshot" in line:
             made.add(screenshot.PICTURE)
+    for line in commands("scripts/benchmark", "CONTRIBUTING.md"):
+        if "--sheet" in line:
+            made.add(ROOT / line.split()[-1])
     assert made == set((ROOT / "docs" / "pictures").iterdir())
 
 

@@ -91,7 +91,7 @@ _STYLES: dict[str, JsonValue] = {
             "fast": True,
             "details": ["bold", "medium", "fine"],
             "thumbnail": "/v1/styles/cel/thumbnail",
-            "install": None,
+            "install": "",
         }
     ],
 }
@@ -151,7 +151,7 @@ class StyleView(BaseModel):
     fast: bool = Field(description="It has a small network, for `quality=fast`.")
     details: list[Detail] = Field(description="What `detail` may be beside `auto`; empty: it has no such choice.")
     thumbnail: str | None
-    install: str | None = Field(description="The command with which an operator installs it; null where it is.")
+    install: str = Field(description="The command with which an operator installs it; empty where it is.")
 
 
 class QueueView(BaseModel):
@@ -234,7 +234,7 @@ def styles_view(styles: Mapping[str, Style], default: str, language: Language, b
             fast=style.fast is not None,
             details=_details(style),
             thumbnail=f"{base}/v1/styles/{style.id}/thumbnail" if style.weights else None,
-            install=None if style.weights else install_command(style),
+            install="" if style.weights else install_command(style),
         )
         for style in styles.values()
     ]
