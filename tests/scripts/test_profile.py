@@ -30,7 +30,7 @@ from harness.weight_files import bundled
 pytestmark = pytest.mark.slow
 
 BLOCKS = ["block_a", "block_b", "block_c", "block_d", "block_e", "out_layer"]
-ROWS = ["decode", "plan", "transfer", *BLOCKS, "encode", "total"]
+ROWS = ["decode", "faces", "plan", "transfer", *BLOCKS, "blend", "encode", "total"]
 CEL = ["first", "copy", "body", "cb", "u1", "u2", "hr", "last"]  # of the network
 FINISH = ["scale", "measure", "lines", "grade"]
 
@@ -118,7 +118,7 @@ def test_a_look_has_rows_for_its_network_and_its_steps(
 ) -> None:
     made = profile(file, *options)
     table = rows(made)
-    assert list(table) == ["decode", "plan", "transfer", *network, *FINISH, "encode", "total"]
+    assert list(table) == ["decode", "faces", "plan", "transfer", *network, *FINISH, "encode", "total"]
     assert all(table[name][0] > 0 for name in (*network, *FINISH))
     assert sum(table[name][0] for name in table if name != "total") <= table["total"][0] + 0.05 * len(table)
     predicted = float(made.stdout.partition("Plan: whole, ")[2].split()[0])
