@@ -151,7 +151,9 @@ def _ncnn_net(module: Any, converter: str, network: str, x: Tensor) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         torch.jit.trace(define_network(_family(network), weights_of(network)), x).save(f"{folder}/net.pt")  # type: ignore[no-untyped-call]
         shape = f"inputshape=[{','.join(map(str, x.shape))}]"
-        subprocess.run([converter, "net.pt", shape, "fp16=0"], cwd=folder, check=True, capture_output=True, timeout=600)
+        command = [converter, "net.pt", shape, "fp16=0"]
+        if subprocess.run(command, cwd=folder, check=False, capture_output=True, timeout=600).returncode:
+            raise NotMeasured(f"pnnx does not convert the network at {x.shape[3]}x{x.shape[2]}")
         net = module.Net()
         net.opt.num_threads = cpu_count()
         net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
