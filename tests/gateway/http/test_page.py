@@ -23,8 +23,7 @@ from animegan_gateway.http.access.keys import Keys
 from animegan_gateway.http.styles.thumbnails import SIDE_PX
 from harness.browsers import opened_page
 from harness.gateways import Gateway, before, running_gateway
-from harness.pages import accessible, draw, drawn
-from harness.pictures import encoded, photo
+from harness.pages import accessible, draw, drawn, photo_files
 from harness.servers import QUICK, ROOT, Server, running_server, wait_until
 
 pytestmark = pytest.mark.server
@@ -41,11 +40,7 @@ def gateway(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("photos")
-    files = [folder / "hill.jpg", folder / "sea.png", folder / "wood.jpg"]
-    for index, file in enumerate(files):
-        file.write_bytes(encoded(photo(320, 240, seed=index), "PNG" if file.suffix == ".png" else "JPEG"))
-    return files
+    return photo_files(tmp_path_factory.mktemp("photos"), "hill.jpg", "sea.png", "wood.jpg")
 
 
 def test_it_is_small_and_speaks_to_this_server_alone(gateway: Gateway) -> None:

@@ -14,7 +14,7 @@ from animegan.picture.sizes import fit
 from animegan.settings import MAX_SIDE_PX
 from harness.browsers import opened_page
 from harness.gateways import Gateway, running_gateway
-from harness.pages import accessible, draw, drawn
+from harness.pages import accessible, draw, drawn, photo_files
 from harness.pictures import encoded, photo
 from harness.servers import Server
 
@@ -43,11 +43,7 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("photos")
-    files = [folder / "hill.jpg", folder / "sea.jpg", folder / "wood.jpg"]
-    for seed, file in enumerate(files):
-        file.write_bytes(encoded(photo(*SIDE_PX, seed=seed)))
-    return files
+    return photo_files(tmp_path_factory.mktemp("photos"), "hill.jpg", "sea.jpg", "wood.jpg")
 
 
 def scale(page: Page) -> float:
