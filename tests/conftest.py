@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,12 @@ from harness.servers import QUICK, Server, running_server
 os.environ.update({**OPENMP, **os.environ})
 
 pytest_plugins = ["harness.expected_skips", "harness.groups"]
+
+
+def pytest_runtest_setup() -> None:
+    """Seed PyTorch, where it is loaded: a test's numbers depend on no test before it."""
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

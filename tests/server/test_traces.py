@@ -64,7 +64,8 @@ def test_one_job_is_one_trace_through_both_processes(traced: Server, received: C
     assert not any(span.failed for span in spans.values())
     assert request.start_ns < queue.start_ns < queue.end_ns < attempt.start_ns
     assert attempt.start_ns < stylize.start_ns < stylize.end_ns < attempt.end_ns
-    assert attempt.end_ns - CLOCKS_NS < keep.start_ns < keep.end_ns < request.end_ns
+    # The caller has its answer once the result is stored; what else belongs to keeping it may end a little later.
+    assert attempt.end_ns - CLOCKS_NS < keep.start_ns < min(keep.end_ns, request.end_ns)
 
     job = answer.headers["X-Animegan-Job"]
     own = {"animegan.job": job[:8], "animegan.request_id": "asked-for"}

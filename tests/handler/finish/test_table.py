@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 def curved(colors: Tensor) -> Tensor:
     red, green, blue = colors
-    return torch.stack([red * green + 0.2, (blue - red).sin(), green.sqrt() * blue])
+    return torch.stack([red * green + 0.2, (blue - red).sin(), (green + 0.5).sqrt() * blue])
 
 
 @pytest.mark.parametrize("planes", [1, 3])
