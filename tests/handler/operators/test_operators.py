@@ -9,8 +9,7 @@ import importlib.util
 import io
 import platform
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -41,25 +40,6 @@ class Form:
     device: str = "cpu"
 
 
-@contextmanager
-def interpreter() -> Iterator[None]:
-    """Where there is no GPU, Triton's interpreter in its place.
-
-    It is asked for before Triton is first imported, as Triton's own functions are then made for the one or the other;
-    and only in this module, as the processes that other tests start would inherit it.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        if not torch.cuda.is_available():
-            patch.setenv("TRITON_INTERPRET", "1")
-        yield
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _interpreted() -> Iterator[None]:
-    with interpreter():
-        yield
-
-
 def _forms() -> dict[str, Form]:
     def form(of: object, device: str, prefix: str = "") -> Form:
         moments, norm, upsample = (getattr(of, prefix + name) for name in ("moments", "norm_act_pad", "upsample_pad"))
@@ -68,8 +48,7 @@ def _forms() -> dict[str, Form]:
     gpu = "cuda" if torch.cuda.is_available() else "cpu"
     found = {"plain": form(plain, "cpu", "plain_"), "registered": form(torch.ops.animegan, "cpu")}
     if importlib.util.find_spec("triton"):
-        with interpreter():
-            found["triton"] = form(import_module("animegan.operators.kernels"), gpu)
+        found["triton"] = form(import_module("animegan.operators.kernels"), gpu)
     if gpu == "cuda":
         found |= {"plain-cuda": form(plain, gpu, "plain_"), "registered-cuda": form(torch.ops.animegan, gpu)}
     return found | {f"native-{name}": form(native.load(name), "cpu") for name in native.forms()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -28,16 +27,8 @@ pytestmark = pytest.mark.skipif(not importlib.util.find_spec("triton"), reason="
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _interpreted() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        if DEVICE.type == "cpu":
-            patch.setenv("TRITON_INTERPRET", "1")
-        yield
-
-
 @pytest.fixture(scope="module")
-def triton(_interpreted: None) -> ModuleType:
+def triton() -> ModuleType:
     return importlib.import_module("animegan.operators.triton_convolutions")
 
 
