@@ -18,16 +18,17 @@ from torch.nn import functional as F
 
 from animegan.errors import InternalError
 from animegan.operators import native
-from animegan.operators.native.convolutions import SIDES, Convolutions
+from animegan.operators.native.convolutions import FEWEST_FILTERED, FILTERED_SIDES, Convolutions, Kind, kind_of
 
 ROOT = Path(__file__).resolve().parents[3]
 FORMS = native.forms()
 LAYERS = [  # of RRDBNet, SRVGGNetCompact and AnimeGANv2's generator: channels in and out, side
     *((channels, 32, 3) for channels in (64, 96, 128, 160)),
     *((3, 64, 3), (192, 64, 3), (64, 64, 3), (64, 64, 2), (64, 3, 3), (64, 48, 3)),
-    *((128, 64, 3), (256, 128, 3), (64, 32, 7)),
+    *((128, 64, 3), (256, 128, 3), (64, 32, 7), (3, 32, 7), (256, 512, 1), (512, 256, 1), (32, 3, 1)),
 ]
-PRECISION = {2: 4, 3: 4, 7: 100}  # times the error of stock PyTorch in fp32, at most, by the filters' side
+SIDES = (1, *FILTERED_SIDES)
+PRECISION = {1: 2, 2: 4, 3: 4, 7: 100}  # times the error of stock PyTorch in fp32, at most, by the filters' side
 GUARD = 1234.5
 
 every_form = pytest.mark.parametrize("form", FORMS)
@@ -45,9 +46,10 @@ def some(channels: int, height: int, width: int, seed: int = 0) -> Tensor:
     return (noise + 0.3).permute(2, 0, 1)
 
 
-def filters(channels: int, channels_in: int, side: int) -> Tensor:
-    noise = torch.randn(channels, channels_in, side, side, generator=torch.Generator().manual_seed(channels_in))
-    return noise.div(side * channels_in**0.5)
+def filters(channels: int, channels_in: int, side: int, groups: int = 1) -> Tensor:
+    shape = (channels, channels_in // groups, side, side)
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(channels_in))
+    return noise.div(side * shape[1] ** 0.5)
 
 
 def reference(
@@ -56,6 +58,8 @@ def reference(
     size: tuple[int, int],
     *,
     before: tuple[int, int],
+    stride: int = 1,
+    groups: int = 1,
     bias: Tensor | None = None,
     slope: float | Tensor = 1.0,
     alpha: float = 1.0,
@@ -67,9 +71,14 @@ def reference(
 ) -> Tensor:
     """What stock PyTorch makes of it, (channels, *size), in `dtype`."""
     (above, left), side = before, weight.shape[2]
-    below, right = size[0] + side - 1 - above - x.shape[1], size[1] + side - 1 - left - x.shape[2]
-    padded = F.pad(x[None].to(dtype), (left, right, above, below))  # negative: what is not read
-    out = F.conv2d(padded, weight.to(dtype), None if bias is None else bias.to(dtype))[0]
+    below, right = (
+        (length - 1) * stride + side - first - there
+        for length, first, there in zip(size, before, x.shape[1:], strict=True)
+    )
+    padded = F.pad(x[None].to(dtype), [max(length, 0) for length in (left, right, above, below)])
+    padded = padded[:, :, max(-above, 0) :, max(-left, 0) :]  # negative: what is not read
+    padded = padded[:, :, : padded.shape[2] + min(below, 0), : padded.shape[3] + min(right, 0)]
+    out = F.conv2d(padded, weight.to(dtype), None if bias is None else bias.to(dtype), stride, groups=groups)[0]
     slopes = slope.to(dtype) if isinstance(slope, Tensor) else torch.full((len(out),), slope, dtype=dtype)
     out = alpha * F.prelu(out[None], slopes)[0]
     for added, share in ((residual, beta), (residual2, gamma)):
@@ -106,6 +115,46 @@ def test_a_layer_is_as_precise_as_in_pytorch(
     assert float((out - expected).abs().max()) <= 12 * allowed
 
 
+@every_form
+@pytest.mark.parametrize(
+    ("channels_in", "channels", "stride", "groups", "kind"),
+    [(32, 64, 2, 1, Kind.DIRECT), (64, 128, 2, 1, Kind.DIRECT), (512, 512, 1, 512, Kind.DEPTHWISE)],
+)
+def test_a_layer_with_a_stride_or_of_each_channel_is_as_precise(
+    form: str, channels_in: int, channels: int, stride: int, groups: int, kind: Kind
+) -> None:
+    x, weight, bias = some(channels_in, 41, 53), filters(channels, channels_in, 3, groups), some(channels, 1, 1)
+    made, size = convolutions(form), (40 // stride, 52 // stride)
+    rest: dict[str, Any] = {"before": (0, 1), "bias": bias.flatten()}
+    packed, out = made.pack(weight, stride, groups), empty(channels, *size)
+    assert packed.kind is kind
+    made.conv(x, packed, out, **rest)
+    expected = reference(x, weight, size, **rest, stride=stride, groups=groups)
+    stock = reference(x, weight, size, **rest, stride=stride, groups=groups, dtype=torch.float32)
+    assert error(out, expected) <= PRECISION[1] * error(stock, expected)
+
+
+@every_form
+@pytest.mark.parametrize(
+    ("channels_in", "channels", "side", "stride", "groups"),
+    [(64, 32, 3, 1, 1), (3, 32, 7, 1, 1), (96, 40, 1, 1, 1), (32, 64, 3, 2, 1), (72, 72, 3, 1, 72)],
+)
+def test_the_moments_are_those_of_what_was_written(
+    form: str, channels_in: int, channels: int, side: int, stride: int, groups: int
+) -> None:
+    made, x = convolutions(form), some(channels_in, 75, 141) + 1000
+    packed = made.pack(filters(channels, channels_in, side, groups), stride, groups)
+    out = empty(channels, 70 // stride, 131 // stride)
+    moments = made.conv(x, packed, out, before=(0, 0), moments=True)
+    assert moments is not None
+    values = out.double()
+    expected = torch.stack([values.mean(), values.var(unbiased=False)])[None]
+    torch.testing.assert_close(moments, expected, rtol=1e-6, atol=0)
+    view = empty(channels + 8, 70 // stride, 131 // stride)[:channels]
+    with pytest.raises(InternalError, match="side by side"):
+        made.conv(x, packed, view, before=(0, 0), moments=True)
+
+
 class Case:
     """A convolution of a view in a larger buffer, amid values that are not numbers."""
 
@@ -113,8 +162,12 @@ class Case:
         def draw(least: int, most: int) -> int:
             return data.draw(st.integers(least, most))
 
-        self.side = data.draw(st.sampled_from(SIDES))
+        self.side, stride = data.draw(st.sampled_from(SIDES)), draw(1, 2)
         self.channels_in, self.channels = draw(1, 40), draw(1, 40)
+        groups = self.channels_in if data.draw(st.booleans()) else 1
+        if groups > 1:
+            self.channels = groups
+        self.packing: dict[str, Any] = {"stride": stride, "groups": groups}
         self.rows, self.columns = draw(1, 14), draw(1, 14)
         self.before = draw(-1, 2), draw(-1, 2)
         size = draw(1, 14), draw(1, 14)
@@ -124,7 +177,7 @@ class Case:
         self.frame = torch.full((size[0] * steps[0] + 2, size[1] * steps[1] + 2, self.channels + 9), GUARD)
         self.out = self.frame.permute(2, 0, 1)[5 : 5 + self.channels, 1:-1, 1:-1][:, :: steps[0], :: steps[1]]
         self.size = size
-        self.weight = filters(self.channels, self.channels_in, self.side)
+        self.weight = filters(self.channels, self.channels_in, self.side, groups)
         self.rest: dict[str, Any] = {"before": self.before}
         if data.draw(st.booleans()):
             self.rest["bias"] = some(self.channels, 1, 1, seed=3).flatten()
@@ -147,8 +200,8 @@ class Case:
 @given(data=st.data())
 def test_any_view_is_read_and_written_and_nothing_else(form: str, data: st.DataObject) -> None:
     case, made = Case(data), convolutions(form)
-    made.conv(case.x, made.pack(case.weight), case.out, **case.rest)
-    expected = reference(case.x, case.weight, case.size, **case.rest)
+    made.conv(case.x, made.pack(case.weight, **case.packing), case.out, **case.rest)
+    expected = reference(case.x, case.weight, case.size, **case.rest, **case.packing)
     torch.testing.assert_close(case.out.double(), expected, rtol=0, atol=5e-6 * PRECISION[case.side])
     case.out.fill_(GUARD)
     assert bool((case.frame == GUARD).all())
@@ -179,11 +232,13 @@ def test_it_may_write_beside_what_it_reads(form: str) -> None:
 
 
 @every_form
-@pytest.mark.parametrize(("side", "channels"), [(3, 32), (2, 64), (3, 3), (7, 32)])
+@pytest.mark.parametrize(
+    ("side", "channels", "groups"), [(3, 32, 1), (2, 64, 1), (3, 3, 1), (7, 32, 1), (1, 40, 1), (3, 64, 64)]
+)
 @pytest.mark.parametrize("width", [5, 130])
-def test_chunks_of_rows_are_the_whole_to_the_bit(form: str, side: int, channels: int, width: int) -> None:
+def test_chunks_of_rows_are_the_whole_to_the_bit(form: str, side: int, channels: int, groups: int, width: int) -> None:
     height, made = 23, convolutions(form)
-    x, packed = some(64, height, width), made.pack(filters(channels, 64, side))
+    x, packed = some(64, height, width), made.pack(filters(channels, 64, side, groups), 1, groups)
     whole = empty(channels, height, width)
     made.conv(x, packed, whole, before=(side // 2, 1), slope=0.2)
     for rows in (made.align, 2 * made.align, 5 * made.align):
@@ -194,6 +249,12 @@ def test_chunks_of_rows_are_the_whole_to_the_bit(form: str, side: int, channels:
             before = (side // 2 - first + top, 1)
             made.conv(x[:, top:bottom], packed, out[:, first:last], before=before, slope=0.2)
         assert torch.equal(out, whole)
+
+
+def test_filtering_is_for_stride_1_and_enough_channels() -> None:
+    assert kind_of(FEWEST_FILTERED, 3) is Kind.FILTERING
+    assert kind_of(FEWEST_FILTERED - 1, 3) is kind_of(64, 1) is kind_of(64, 3, stride=2) is Kind.DIRECT
+    assert kind_of(64, 3, groups=2) is None
 
 
 @every_form
@@ -263,9 +324,9 @@ def test_what_it_does_not_take_is_an_error_of_ours(form: str) -> None:
     made, x, out = convolutions(form), some(8, 6, 6), empty(4, 6, 6)
     weight = filters(4, 8, 3)
     packed = made.pack(weight)
-    for refused in (filters(4, 8, 4), weight.double(), weight[:, :, :2]):
+    for refused, groups in ((weight.double(), 1), (weight[:, :, :2], 1), (weight, 2), (filters(16, 8, 3, 8), 8)):
         with pytest.raises(InternalError, match="filters"):
-            made.pack(refused)
+            made.pack(refused, 1, groups)
     bad: list[tuple[Tensor, Tensor, dict[str, Any]]] = [
         (x.double(), out, {}),
         (x[:7], out, {}),
@@ -281,6 +342,7 @@ def test_what_it_does_not_take_is_an_error_of_ours(form: str) -> None:
         made.conv(x, packed, out, before=(1, 1), bias=torch.zeros(3))
     with pytest.raises(InternalError, match="parameters"):
         made.conv(x, packed, out, before=(1, 1), slope=torch.zeros(8)[::2])
-    wide = made.pack(torch.zeros(4, 2000, 3, 3))
-    with pytest.raises(InternalError, match="2000 channels"):
-        made.conv(some(2000, 4, 4), wide, out, before=(1, 1))
+    for channels_in, stride in ((2000, 1), (9000, 2)):
+        wide = made.pack(torch.zeros(4, channels_in, 3, 3), stride)
+        with pytest.raises(InternalError, match=f"{channels_in} channels"):
+            made.conv(some(channels_in, 4, 4), wide, empty(4, 4, 4), before=(1, 1))

@@ -18,13 +18,14 @@ from animegan.networks.animegan2.generator import RESIZE
 from animegan.networks.animegan2.layers import LAYERS, Layer
 from animegan.networks.animegan2.layout import Layout, Shape, bands, below, needs_no_window, source_rows
 from animegan.operators import native, plain
-from animegan.operators.native import convolutions
+from animegan.operators.native.convolutions import Kind, kind_of
 from animegan.resources.interruption import interrupt_if_asked
 from animegan.styles import Resize
 
 CONVOLUTIONS = {layer.name for layer in LAYERS}  # their weights take the network's dtype, the norms' are fp32
 
-Conv = Callable[[Tensor, Tensor | None], Tensor]
+# Window, target if there is one, and whether moments are wanted, to the output and its moments where it takes them.
+Conv = Callable[[Tensor, Tensor | None, bool], tuple[Tensor, Tensor | None]]
 
 
 class Weights:
@@ -48,9 +49,14 @@ class Weights:
         ones, zeros = (torch.full((256,), value, device=self.device) for value in (1.0, 0.0))
         self.identity = torch.tensor([[0, 1 - plain.EPS]], dtype=torch.float64, device=self.device), ones, zeros
 
-    def conv(self, layer: Layer, window: Tensor, out: Tensor | None) -> Tensor:
-        """The layer's convolution of a window that is padded already; into `out` if there is one."""
-        return self._convs[layer.name](window, out)
+    def conv(
+        self, layer: Layer, window: Tensor, out: Tensor | None, *, moments: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the layer's convolution of a window that is padded already, in `out` if there is one.
+
+        With it what `moments` asks for, mean and variance of the output, where the convolution takes them on its way.
+        """
+        return self._convs[layer.name](window, out, moments)
 
     def norm(self, layer: Layer) -> tuple[Tensor, Tensor]:
         """Scale and shift of the norm behind the layer, fp32."""
@@ -65,7 +71,7 @@ def _onednn_takes(device: torch.device, dtype: torch.dtype) -> bool:
     window, weight = torch.ones(1, 8, 3, 3, dtype=dtype), torch.ones(8, 8, 1, 1, dtype=dtype)
     out = torch.empty_like(window)
     try:  # these operators are PyTorch's own business, and may go
-        _packed_conv(weight, None, 1, 1)(window, out)
+        _packed_conv(weight, None, 1, 1)(window, out, False)
     except (AttributeError, RuntimeError):
         return False
     return bool((out == 8).all())
@@ -78,30 +84,29 @@ def _conv(tensors: Mapping[str, Tensor], layer: Layer, dtype: torch.dtype, *, on
     if onednn:
         return _compiled_conv(layer, weight, bias) or _packed_conv(weight, bias, layer.stride, layer.groups)
 
-    def stock(window: Tensor, out: Tensor | None) -> Tensor:
+    def stock(window: Tensor, out: Tensor | None, moments: bool) -> tuple[Tensor, None]:  # noqa: ARG001
         made = F.conv2d(window, weight, bias, layer.stride, groups=layer.groups)
-        return made if out is None else out.copy_(made)
+        return made if out is None else out.copy_(made), None
 
     return stock
 
 
 def is_filtered(layer: Layer) -> bool:
     """Return whether the layer's convolution is one that minimal filtering makes of fewer multiplications."""
-    return layer.stride == layer.groups == 1 and layer.kernel in convolutions.SIDES and layer.source != "pixels"
+    return kind_of(layer.channels_in, layer.kernel, layer.stride, layer.groups) is Kind.FILTERING
 
 
 def _compiled_conv(layer: Layer, weight: Tensor, bias: Tensor | None) -> Conv | None:
-    """Return the convolution in fewer multiplications, where there are such and it is compiled for this CPU."""
+    """Return the convolution that is compiled for this CPU, if it is."""
     compiled = native.best()
-    if compiled is None or not is_filtered(layer) or weight.dtype != torch.float32:
+    if compiled is None or weight.dtype != torch.float32:
         return None
     convolve = compiled.convolutions.conv
-    packed = compiled.convolutions.pack(weight)
+    packed = compiled.convolutions.pack(weight, layer.stride, layer.groups)
 
-    def compiled_conv(window: Tensor, out: Tensor | None) -> Tensor:
+    def compiled_conv(window: Tensor, out: Tensor | None, moments: bool) -> tuple[Tensor, Tensor | None]:
         assert out is not None
-        convolve(window[0], packed, out[0], before=(0, 0), bias=bias)
-        return out
+        return out, convolve(window[0], packed, out[0], before=(0, 0), bias=bias, moments=moments)
 
     return compiled_conv
 
@@ -112,13 +117,13 @@ def _packed_conv(weight: Tensor, bias: Tensor | None, step: int, groups: int) ->
     usual = [1, weight.shape[1] * groups, 32 * step + weight.shape[2], 512 * step + weight.shape[3]]
     packed = torch.ops.mkldnn._reorder_convolution_weight(weight, none, stride, one, groups, usual)
 
-    def packed_conv(window: Tensor, out: Tensor | None) -> Tensor:
+    def packed_conv(window: Tensor, out: Tensor | None, moments: bool) -> tuple[Tensor, None]:  # noqa: ARG001
         # Of its forms, the one that adds to its output is the one that writes where it is told.
         assert out is not None
         made: Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(
             out.zero_(), window, packed, bias, none, stride, one, groups, "add", 1.0, None, [], None
         )
-        return made
+        return made, None
 
     return packed_conv
 
@@ -173,18 +178,24 @@ class _Run:
         """The layer's statistics over all of it; its values into `target` if there is one."""
         parts, counts = [], []
         for first, last in bands(layer.size(self.height), rows):
-            made = self._compute(layer, first, last, None if target is None else target[:, :, first:last])
-            parts.append(self.form.moments(made))
+            out = None if target is None else target[:, :, first:last]
+            made, moments = self._compute(layer, first, last, out, moments=True)
+            parts.append(self.form.moments(made) if moments is None else moments)
             counts.append(last - first)
         self.moments[layer.name] = plain.merge_moments(parts, counts)
 
-    def _compute(self, layer: Layer, first: int, last: int, out: Tensor | None = None) -> Tensor:
-        """Rows [first, last) of the layer's output, before its norm: in `out`, else where the next ones go too."""
+    def _compute(
+        self, layer: Layer, first: int, last: int, out: Tensor | None = None, *, moments: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Rows [first, last) of the layer's output, before its norm: in `out`, else where the next ones go too.
+
+        And their moments, see `Weights.conv`.
+        """
         interrupt_if_asked()
         window = self._window(layer, first, last)
         if out is None and self.weights.writes_out:
             out = self._rows(layer, last - first, self.layout.made_offset)
-        return self.weights.conv(layer, window, out)
+        return self.weights.conv(layer, window, out, moments=moments)
 
     def _window(self, layer: Layer, first: int, last: int) -> Tensor:
         """What the convolution reads for rows [first, last) of its output: (1, C, rows, columns), padded."""
@@ -203,7 +214,7 @@ class _Run:
         start, made = 0, self.maps.get(source.name)
         if made is None:
             start, stop = source_rows(layer, first, last, self.shape)
-            made = self._compute(source, start, stop)
+            made, _ = self._compute(source, start, stop)
         known = (made, self.moments[source.name], *self.weights.norm(source), source.slope)
         if layer.source == "upsample":
             size = (start, height, layer.size(self.height), layer.size(self.width))
@@ -226,7 +237,7 @@ class _Run:
 
     def _finish(self, layer: Layer, rows: int) -> None:
         for first, last in bands(self.height, rows):
-            made = self._compute(layer, first, last)[0].permute(1, 2, 0)
+            made = self._compute(layer, first, last)[0][0].permute(1, 2, 0)
             self.out[first:last] = to_pixels(torch.tanh(made.to(torch.float32)))
 
 

@@ -86,7 +86,7 @@ class Whole:
                     residual = window
                 elif layer.source == "upsample":
                     residual = None
-                x = self._weights.conv(layer, window, None)
+                x, _ = self._weights.conv(layer, window, None)
                 del window
                 moments = self._form.moments(x)
         with record_function(LAST.name):

@@ -1,10 +1,14 @@
-"""Convolutions of stride 1 in fp32 on the CPU, of side 2, 3 or 7, by Winograd's minimal filtering: `convolution.h`."""
+"""Convolutions in fp32 on the CPU.
+
+By Winograd's minimal filtering (`filtering.h`), as they are defined (`direct.h`), or a channel alone (`depthwise.h`).
+"""
 
 from __future__ import annotations
 
 import ctypes
 import threading
-from ctypes import c_float, c_int, c_int64, c_void_p
+from ctypes import POINTER, Structure, byref, c_float, c_int64, c_void_p
+from enum import IntEnum
 from typing import NamedTuple
 
 import torch
@@ -12,36 +16,77 @@ from torch import Tensor
 
 from animegan.errors import InternalError
 
-SIDES = (2, 3, 7)  # of the filters
+FILTERED_SIDES = (2, 3, 7)
+FEWEST_FILTERED = 16  # channels in: with fewer, the transforms cost more than the multiplications that they save
 
-_PIXELS = [c_void_p, *[c_int64] * 2]  # with the strides of rows and columns
-_FILTERS = [*[c_int64] * 3]  # side, channels in, channels
+
+class Kind(IntEnum):
+    """How a convolution is computed."""
+
+    FILTERING = 0
+    DIRECT = 1
+    DEPTHWISE = 2
+
+
+class _Filters(Structure):
+    _fields_ = (
+        *((name, c_int64) for name in ("kind", "side", "stride", "channels_in", "channels")),
+        ("packed", c_void_p),
+    )
+
+
+class _Pixels(Structure):
+    _fields_ = (("data", c_void_p), ("row", c_int64), ("pixel", c_int64))
+
+
+class _Source(Structure):
+    _fields_ = (("x", _Pixels), *((name, c_int64) for name in ("rows", "columns", "above", "left")))
+
+
+class _Target(Structure):
+    _fields_ = (("out", _Pixels), ("rows", c_int64), ("columns", c_int64))
+
+
+class _Finish(Structure):
+    _fields_ = (
+        *((name, c_void_p) for name in ("bias", "slopes")),
+        *((name, _Pixels) for name in ("residual", "residual2")),
+        *((name, c_float) for name in ("slope", "alpha", "beta", "gamma")),
+    )
+
+
+class _Convolution(Structure):
+    _fields_ = (("filters", _Filters), ("source", _Source), ("target", _Target), ("finish", _Finish))
+
+
 FUNCTIONS = {  # arguments, then what is returned
-    "animegan_packed_floats": ([*_FILTERS], c_int64),
-    "animegan_pack": ([*_FILTERS, *[c_void_p] * 2], c_int),
+    "animegan_packed_floats": ([POINTER(_Filters)], c_int64),
+    "animegan_pack": ([POINTER(_Filters), *[c_void_p] * 2], None),
     "animegan_scratch_bytes": ([], c_int64),
-    "animegan_conv": (
-        [
-            *(*_FILTERS, c_void_p),
-            *(*_PIXELS, *[c_int64] * 4),  # x, its rows and columns, before
-            *(*_PIXELS, *[c_int64] * 2),  # out, its rows and columns
-            *(c_void_p, c_void_p, *_PIXELS, *_PIXELS, *[c_float] * 4),  # what follows the convolution
-            *(c_void_p, c_int64),  # scratch, threads
-        ],
-        c_int,
-    ),
+    "animegan_conv_blocks": ([POINTER(_Convolution)], c_int64),
+    "animegan_conv": ([POINTER(_Convolution), *[c_void_p] * 3, c_int64], None),
 }
 
 _held = threading.local()
 
 
+def kind_of(channels_in: int, side: int, stride: int = 1, groups: int = 1) -> Kind | None:
+    """Return how a convolution of `channels_in` channels is computed; None for groups of several channels."""
+    if groups > 1:
+        return Kind.DEPTHWISE if groups == channels_in else None
+    filtered = stride == 1 and side in FILTERED_SIDES and channels_in >= FEWEST_FILTERED
+    return Kind.FILTERING if filtered else Kind.DIRECT
+
+
 class Packed(NamedTuple):
-    """A convolution's filters as the library reads them: those transformed, (channels in, channels, side)."""
+    """A convolution's filters as the library reads them."""
 
     weight: Tensor
+    kind: Kind
+    side: int
+    stride: int
     channels_in: int
     channels: int
-    side: int
 
 
 class Convolutions:
@@ -56,18 +101,25 @@ class Convolutions:
         self._library = library
         self._scratch_bytes: int = library.animegan_scratch_bytes()
 
-    def pack(self, weight: Tensor) -> Packed:
-        """Pack filters (channels, channels in, side, side), fp32, of a side among `SIDES`; else `InternalError`."""
-        channels, channels_in, side, across = weight.shape
-        if side not in SIDES or side != across or weight.dtype != torch.float32 or weight.device.type != "cpu":
+    def pack(self, weight: Tensor, stride: int = 1, groups: int = 1) -> Packed:
+        """Pack filters (channels, channels in / groups, side, side), fp32, on the CPU.
+
+        Raise `InternalError` for others, and for groups of several channels.
+        """
+        channels, of_a_group, side, across = weight.shape
+        channels_in = of_a_group * groups
+        kind = kind_of(channels_in, side, stride, groups)
+        depthwise = groups > 1 and (channels != groups or of_a_group != 1)
+        if kind is None or depthwise or side != across or weight.dtype != torch.float32 or weight.device.type != "cpu":
             raise InternalError(
-                f"The compiled convolutions take fp32 filters of sides {SIDES} on the CPU, not {weight.dtype}"
-                f" {tuple(weight.shape)} on {weight.device}."
+                f"The compiled convolutions take square fp32 filters on the CPU, in one group or one a channel, not"
+                f" {weight.dtype} {tuple(weight.shape)} in {groups} groups on {weight.device}."
             )
-        packed = torch.zeros(self._library.animegan_packed_floats(side, channels_in, channels))
-        given = weight.contiguous()
-        self._library.animegan_pack(side, channels_in, channels, given.data_ptr(), packed.data_ptr())
-        return Packed(packed, channels_in, channels, side)
+        filters = _Filters(kind, side, stride, channels_in, channels, None)
+        packed = torch.zeros(self._library.animegan_packed_floats(byref(filters)))
+        plain = weight.contiguous()
+        self._library.animegan_pack(byref(filters), plain.data_ptr(), packed.data_ptr())
+        return Packed(packed, kind, side, stride, channels_in, channels)
 
     def conv(
         self,
@@ -83,8 +135,11 @@ class Convolutions:
         beta: float = 1.0,
         residual2: Tensor | None = None,
         gamma: float = 1.0,
-    ) -> None:
-        """Convolve as `plain_convolutions.conv`, in fp32.
+        moments: bool = False,
+    ) -> Tensor | None:
+        """Convolve as `plain_convolutions.conv`, in fp32, with the stride that the filters were packed for.
+
+        With `moments`, return mean and variance of what is written, (1, 2) float64; its pixels must lie side by side.
 
         Raise `InternalError` for maps and parameters of other shapes, dtypes or strides. Where values are not finite in
         PyTorch, they are not finite here, and nor may be others of the same 4×4 outputs.
@@ -92,18 +147,29 @@ class Convolutions:
         slopes = slope if isinstance(slope, Tensor) else None
         _, height, width = out.shape
         like = (packed.channels, height, width)
-        maps = (
-            *_pixels(x, (packed.channels_in, *x.shape[1:])), *x.shape[1:], *before, *_pixels(out, like), height, width,
+        convolution = _Convolution(
+            _Filters(*packed[1:], packed.weight.data_ptr()),
+            _Source(_pixels(x, (packed.channels_in, *x.shape[1:])), *x.shape[1:], *before),
+            _Target(_pixels(out, like), height, width),
+            _Finish(
+                _parameter(bias, packed.channels), _parameter(slopes, packed.channels),
+                _pixels(residual, like), _pixels(residual2, like),
+                1.0 if slopes is not None else slope, alpha, beta, gamma,
+            ),
         )  # fmt: skip
-        threads = torch.get_num_threads()
-        refused = self._library.animegan_conv(
-            packed.side, packed.channels_in, packed.channels, packed.weight.data_ptr(), *maps,
-            _parameter(bias, packed.channels), _parameter(slopes, packed.channels),
-            *_pixels(residual, like), *_pixels(residual2, like),
-            1.0 if slopes is not None else slope, alpha, beta, gamma, self._scratch(threads).data_ptr(), threads,
-        )  # fmt: skip
-        if refused:
+        blocks = self._library.animegan_conv_blocks(byref(convolution))
+        if not blocks:
             raise InternalError(f"The compiled convolutions do not take {packed.channels_in} channels at a time.")
+        if moments and out.stride(2) != packed.channels:
+            raise InternalError("Moments are taken of pixels that lie side by side.")
+        threads = torch.get_num_threads()
+        scratch, parts, total = self._scratch(threads), None, None
+        if moments:
+            parts, total = (torch.empty(count, dtype=torch.float64) for count in ((blocks, 3), (1, 2)))
+        self._library.animegan_conv(
+            byref(convolution), scratch.data_ptr(), *(x if x is None else x.data_ptr() for x in (parts, total)), threads
+        )
+        return total
 
     def scratch_bytes(self, threads: int) -> int:
         """Return the memory that every thread of Python which calls `conv` holds, for so many threads of PyTorch's."""
@@ -117,16 +183,16 @@ class Convolutions:
         return scratch
 
 
-def _pixels(x: Tensor | None, shape: tuple[int, ...]) -> tuple[int | None, int, int]:
+def _pixels(x: Tensor | None, shape: tuple[int, ...]) -> _Pixels:
     if x is None:
-        return (None, 0, 0)
+        return _Pixels()
     down, across = x.stride()[1:]
     if x.dtype != torch.float32 or x.device.type != "cpu" or x.shape != shape or (x.stride(0) != 1 and shape[0] > 1):
         raise InternalError(
             f"The compiled convolutions take fp32 maps {shape} with channels last, on the CPU, not {x.dtype}"
             f" {tuple(x.shape)} with strides {x.stride()} on {x.device}."
         )
-    return (x.data_ptr(), down, across)
+    return _Pixels(x.data_ptr(), down, across)
 
 
 def _parameter(x: Tensor | None, channels: int) -> int | None:

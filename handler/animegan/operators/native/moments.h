@@ -59,18 +59,21 @@ Part row_moments(const T* x, int64_t count) {
   return row;
 }
 
+// out: mean and variance of all parts together.
+inline void merge_parts(const Part* parts, int64_t count, double* out) {
+  Part all{0, 0, 0};
+  for (int64_t k = 0; k < count; ++k) all = merged(all, parts[k]);
+  out[0] = all.mean;
+  out[1] = all.squares / all.count;
+}
+
 template <class T>
 int moments(const Band& band, const Map<const T>& x, Part* parts, double* out, int64_t threads) {
   const int64_t length = band.columns * band.channels, units = band.pictures * band.rows;
   each_unit(units, units * length, threads, [&](int64_t unit, int64_t) {
     parts[unit] = row_moments(x.at(unit / band.rows, unit % band.rows), length);
   });
-  for (int64_t n = 0; n < band.pictures; ++n) {
-    Part all{0, 0, 0};
-    for (int64_t r = 0; r < band.rows; ++r) all = merged(all, parts[n * band.rows + r]);
-    out[2 * n] = all.mean;
-    out[2 * n + 1] = all.squares / all.count;
-  }
+  for (int64_t n = 0; n < band.pictures; ++n) merge_parts(parts + n * band.rows, band.rows, out + 2 * n);
   return 0;
 }
 

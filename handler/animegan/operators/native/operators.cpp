@@ -4,7 +4,9 @@
 // pictures and rows; its pixels lie side by side. So a band of a larger map, being a part of its memory, is a map too.
 // Every function returns 0, or 1 with nothing written: the window needs rows or columns that are not there.
 
-#include "convolution.h"
+#include "depthwise.h"
+#include "direct.h"
+#include "filtering.h"
 #include "maps.h"
 #include "moments.h"
 #include "norm.h"
@@ -80,38 +82,57 @@ EXPORT int animegan_upsample_pad(int64_t bf16, const void* x, int64_t pictures, 
   return bf16 ? run(Bf16{}) : run(float{});
 }
 
-// Calls body with the form of the convolutions with filters of that side: 2, 3 or 7.
+// How a convolution is computed: `Filters.kind`.
+enum Kind : int64_t { FILTERING, DIRECT, DEPTHWISE };
+
+// Calls body with the form of filtering for filters of that side: 2, 3 or 7.
 template <class Body>
 inline auto with_form(int64_t side, const Body& body) {
   return side == 2 ? body(Winograd2{}) : side == 3 ? body(Winograd3{}) : body(Winograd7{});
 }
 
-// Filters are (channels, channels in, side, side); below, they are packed, of animegan_packed_floats.
-EXPORT int64_t animegan_packed_floats(int64_t side, int64_t channels_in, int64_t channels) {
-  return with_form(side, [&](auto form) { return packed_floats<decltype(form)>(channels_in, channels); });
+// Of animegan_pack's `packed`.
+EXPORT int64_t animegan_packed_floats(const Filters* filters) {
+  const int64_t taps = filters->side * filters->side, padded = padded_columns(filters->channels);
+  if (filters->kind == DEPTHWISE) return taps * filters->channels;
+  if (filters->kind == DIRECT) return taps * filters->channels_in * padded;
+  return with_form(filters->side, [&](auto form) {
+    return decltype(form)::POINTS * decltype(form)::POINTS * filters->channels_in * padded;
+  });
 }
 
 // packed: zeros.
-EXPORT int animegan_pack(int64_t side, int64_t channels_in, int64_t channels, const float* weight, float* packed) {
-  return with_form(side, [&](auto form) { return pack<decltype(form)>(channels_in, channels, weight, packed), 0; });
+EXPORT void animegan_pack(const Filters* filters, const float* weight, float* packed) {
+  if (filters->kind == DEPTHWISE) return pack_depthwise(*filters, weight, packed);
+  if (filters->kind == DIRECT) return pack_direct(*filters, weight, packed);
+  with_form(filters->side, [&](auto form) {
+    pack_filtering<decltype(form)>(filters->channels_in, filters->channels, weight, packed);
+  });
 }
 
 EXPORT int64_t animegan_scratch_bytes() { return SCRATCH_BYTES; }
 
-// Maps are fp32, given as (x, row stride, pixel stride). bias, slopes and the residuals may be null. scratch: its bytes
-// for each of the threads, 64-byte aligned.
-EXPORT int animegan_conv(int64_t side, int64_t channels_in, int64_t channels, const float* packed, const float* x,
-                         int64_t row, int64_t pixel, int64_t rows, int64_t columns, int64_t above, int64_t left, float* out,
-                         int64_t out_row, int64_t out_pixel, int64_t out_rows, int64_t out_columns, const float* bias,
-                         const float* slopes, const float* residual, int64_t residual_row, int64_t residual_pixel,
-                         const float* residual2, int64_t residual2_row, int64_t residual2_pixel, float slope, float alpha,
-                         float beta, float gamma, float* scratch, int64_t threads) {
-  const Source source{{x, row, pixel}, rows, columns, above, left};
-  const Filters filters{channels_in, channels, packed};
-  const Target target{{out, out_row, out_pixel}, out_rows, out_columns, (out_columns + TILE - 1) / TILE};
-  const Finish finish{bias, slopes, slope, alpha, beta, gamma,
-                      {residual, residual_row, residual_pixel}, {residual2, residual2_row, residual2_pixel}};
-  return with_form(side, [&](auto form) { return convolve<decltype(form)>(source, filters, target, finish, scratch, threads); });
+// The blocks that a convolution's outputs are computed in, of each of which the moments are taken: 0 if none fits.
+EXPORT int64_t animegan_conv_blocks(const Convolution* convolution) {
+  const Filters& filters = convolution->filters;
+  if (filters.kind == DEPTHWISE) return Tiles(*convolution).count;
+  if (filters.kind == DIRECT) return direct_blocks(filters, convolution->target).count;
+  return with_form(filters.side, [&](auto form) {
+    return filtering_blocks<decltype(form)>(filters, convolution->target).count;
+  });
+}
+
+// scratch: its bytes for each of the threads, 64-byte aligned. parts: room for 3 doubles a block, or null; if it is not, out
+// takes the outputs' mean and variance, and their pixels lie side by side.
+EXPORT void animegan_conv(const Convolution* convolution, float* scratch, Part* parts, double* out, int64_t threads) {
+  if (convolution->filters.kind == DEPTHWISE)
+    convolve_depthwise(*convolution, parts, threads);
+  else if (convolution->filters.kind == DIRECT)
+    convolve_direct(*convolution, scratch, parts, threads);
+  else
+    with_form(convolution->filters.side,
+              [&](auto form) { convolve_filtering<decltype(form)>(*convolution, scratch, parts, threads); });
+  if (parts) merge_parts(parts, animegan_conv_blocks(convolution), out);
 }
 
 // values: (side, side, side, 4), 16-byte aligned. from: three planes; out: up to four.
