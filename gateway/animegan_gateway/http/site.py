@@ -21,7 +21,7 @@ from animegan.errors import BadOption
 from animegan.settings import SMALLEST_SIDE_PX, Format
 from animegan_gateway.errors import RateLimited, StorageFull, StoreUnavailable, Unauthorized
 from animegan_gateway.http import assets
-from animegan_gateway.http.problems import document_errors
+from animegan_gateway.http.answers.problems import document_errors
 from animegan_gateway.http.routes import Services, ServicesDep
 from animegan_service.errors import BadRequest, Forbidden
 

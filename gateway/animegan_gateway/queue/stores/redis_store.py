@@ -39,7 +39,7 @@ from redis.exceptions import (
 from animegan.errors import BadSetting
 from animegan_gateway.errors import StorageFull, StoreUnavailable
 from animegan_gateway.queue.jobs import MOST_PAUSE_S, Ask, Job, Result, State, before
-from animegan_gateway.queue.store import RUNS, Bounds, Full, Line, Mismatch, Run, Tally, Waiting
+from animegan_gateway.queue.stores.store import RUNS, Bounds, Full, Line, Mismatch, Run, Tally, Waiting
 from animegan_service.bell import Bell
 from animegan_service.cancellation import cancel
 

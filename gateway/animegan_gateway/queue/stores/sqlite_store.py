@@ -22,9 +22,9 @@ import structlog
 
 from animegan.errors import BadSetting
 from animegan_gateway.errors import StoreUnavailable
-from animegan_gateway.queue import sqlite_file
 from animegan_gateway.queue.jobs import HELD, MOST_PAUSE_S, Ask, Job, Result, State, before
-from animegan_gateway.queue.store import RUNS, Bounds, Full, Line, Mismatch, Run, Tally, Waiting
+from animegan_gateway.queue.stores import sqlite_file
+from animegan_gateway.queue.stores.store import RUNS, Bounds, Full, Line, Mismatch, Run, Tally, Waiting
 from animegan_service.bell import Bell
 
 P = ParamSpec("P")

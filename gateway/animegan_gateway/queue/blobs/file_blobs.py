@@ -16,7 +16,7 @@ import structlog
 
 from animegan.errors import BadSetting
 from animegan_gateway.errors import StorageFull, StoreUnavailable
-from animegan_gateway.queue.blobs import CHUNK_BYTES, KEY, OURS, PROBE, Knows, delete_orphans, parts
+from animegan_gateway.queue.blobs.blobs import CHUNK_BYTES, KEY, OURS, PROBE, Knows, delete_orphans, parts
 
 MARK = ".queue"  # the file that holds the id of the queue whose pictures these are
 PROBE_BYTES = 64 * 1024  # of a small photo
