@@ -170,7 +170,7 @@ def install(app: FastAPI) -> None:
         app.add_api_route(address, _asset(asset), include_in_schema=False)
     app.mount("/page", Files(directory=PAGE), name="page")
     app.mount("/swagger", Files(directory=swagger), name="swagger")
-    docs = assets.Asset((PAGE / "docs.html").read_bytes(), "text/html", assets.FRESH)
+    docs = assets.Asset((PAGE / "docs" / "docs.html").read_bytes(), "text/html", assets.FRESH)
     app.add_api_route("/docs", _asset(docs, {"Content-Security-Policy": DOCS_POLICY}), include_in_schema=False)
 
 

@@ -1,6 +1,6 @@
 /** How far a job is by now: the server's last word, and the time since. */
 
-import { t } from "./i18n.js";
+import { t } from "../base/i18n.js";
 
 const COARSE_FROM_S = 10; // from here on the estimate is no more precise than this
 

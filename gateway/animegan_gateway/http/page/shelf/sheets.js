@@ -1,11 +1,11 @@
 /** One photo in several styles on one sheet, to be compared, and saved as one picture. */
 
-import { at } from "./api.js";
+import { at } from "../server/api.js";
 import { nameOf, messageOf, viewOf } from "./card.js";
-import { $, h, save, say } from "./dom.js";
-import { t } from "./i18n.js";
-import { allEntries, fetchDrawing, isFinal, statusOf } from "./jobs.js";
-import { styleOf } from "./styles.js";
+import { $, h, save, say } from "../base/dom.js";
+import { t } from "../base/i18n.js";
+import { allEntries, fetchDrawing, isFinal, statusOf } from "../jobs/jobs.js";
+import { styleOf } from "../styles/styles.js";
 import { openViewer } from "./viewer.js";
 
 const CELL_PX = 720;

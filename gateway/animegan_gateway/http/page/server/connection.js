@@ -1,7 +1,7 @@
-import { announce } from "./announce.js";
+import { announce } from "../base/announce.js";
 import { at, Away, Problem } from "./api.js";
-import { $, sleep } from "./dom.js";
-import { onLanguage, t } from "./i18n.js";
+import { $, sleep } from "../base/dom.js";
+import { onLanguage, t } from "../base/i18n.js";
 
 const SOONEST_MS = 1000;
 const LATEST_MS = 10_000;

@@ -1,6 +1,6 @@
 /** A drawing on its way to other apps: the phone's own sheet for sharing, or the clipboard. */
 
-import { h } from "./dom.js";
+import { h } from "../base/dom.js";
 
 const fileOf = (drawing, name) => new File([drawing], name, { type: drawing.type });
 

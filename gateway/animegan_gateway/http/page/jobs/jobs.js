@@ -1,13 +1,13 @@
 /** Every picture on its way: sent, followed, and kept for a reload and for other tabs. */
 
-import { Away, call, events, Problem, result, upload } from "./api.js";
-import { overcome, steadily } from "./connection.js";
-import { sleep } from "./dom.js";
-import { explain, t } from "./i18n.js";
-import { newId } from "./ids.js";
-import { drop, keep, onOtherTab, otherTabs, recall, tab } from "./memory.js";
-import { forgetKept, keepUntil, onNeed, photoWith, release } from "./photos.js";
-import { entered, session } from "./session.js";
+import { Away, call, events, Problem, result, upload } from "../server/api.js";
+import { overcome, steadily } from "../server/connection.js";
+import { sleep } from "../base/dom.js";
+import { explain, t } from "../base/i18n.js";
+import { newId } from "../base/ids.js";
+import { drop, keep, onOtherTab, otherTabs, recall, tab } from "../base/memory.js";
+import { forgetKept, keepUntil, onNeed, photoWith, release } from "../photos/photos.js";
+import { entered, session } from "../server/session.js";
 
 // A browser opens 6 connections to one host: 2 for uploads, 1 for the event stream, the others for pictures and questions.
 const UPLOADS = 2;
@@ -21,7 +21,7 @@ const FINAL = new Set(["done", "failed", "cancelled", "expired"]);
 /**
  * @typedef {object} Entry
  * @property {string} id
- * @property {import("./photo.js").Photo} [photo] missing where this browser keeps nothing and the page was reloaded
+ * @property {import("../photos/photo.js").Photo} [photo] missing where this browser keeps nothing and the page was reloaded
  * @property {Record<string, string>} [fields]
  * @property {string} sheet what it is compared with, in other styles, has the same one; empty: it stands alone
  * @property {string} owner the tab that sends it
@@ -88,7 +88,7 @@ async function remember(entry) {
 
 // Sending
 
-/** @param {{ photo: import("./photo.js").Photo, fields: Record<string, string>, sheet?: string }[]} asks */
+/** @param {{ photo: import("../photos/photo.js").Photo, fields: Record<string, string>, sheet?: string }[]} asks */
 export function drawAll(asks) {
   const batch = Date.now();
   const added = asks.map((ask) => entryOf({ ...ask, batch }));

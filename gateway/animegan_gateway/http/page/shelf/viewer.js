@@ -1,7 +1,7 @@
 /** The drawings at full screen: zoomed, moved, leafed through, each in step with its photo. */
 
-import { $, say } from "./dom.js";
-import { onLanguage, t } from "./i18n.js";
+import { $, say } from "../base/dom.js";
+import { onLanguage, t } from "../base/i18n.js";
 
 const MOST_SCALE = 8;
 const STEP = 1.25;

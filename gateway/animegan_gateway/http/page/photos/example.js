@@ -1,13 +1,13 @@
 /** What a first visit shows: the server's sample photo and its drawing, to be compared and tried. */
 
-import { at } from "./api.js";
-import { compare } from "./compare.js";
-import { $, h, say } from "./dom.js";
-import { onLanguage, t } from "./i18n.js";
+import { at } from "../server/api.js";
+import { compare } from "../shelf/compare.js";
+import { $, h, say } from "../base/dom.js";
+import { onLanguage, t } from "../base/i18n.js";
 import { photosOnTable, takeIn } from "./photos.js";
-import { selectedStyle, sampleOf } from "./styles.js";
+import { selectedStyle, sampleOf } from "../styles/styles.js";
 
-const SAMPLE = "page/sample.jpg";
+const SAMPLE = "page/images/sample.jpg";
 const NAME = "aizkorri.jpg";
 
 let shown = "";

@@ -1,5 +1,5 @@
-import { t } from "./i18n.js";
-import { locale } from "./language.js";
+import { t } from "../base/i18n.js";
+import { locale } from "../base/language.js";
 
 const SILENCE_MS = 45_000; // three heartbeats of the event stream
 

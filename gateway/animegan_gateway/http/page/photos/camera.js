@@ -1,5 +1,5 @@
-import { $, h } from "./dom.js";
-import { t } from "./i18n.js";
+import { $, h } from "../base/dom.js";
+import { t } from "../base/i18n.js";
 
 /**
  * Phones have a camera of their own behind a file input; elsewhere a small dialog, where there is a camera.

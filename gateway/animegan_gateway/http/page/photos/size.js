@@ -1,8 +1,8 @@
 /** How large the photo on the table will be drawn, said before it is. */
 
-import { $, say } from "./dom.js";
-import { t } from "./i18n.js";
-import { chosenSide } from "./options.js";
+import { $, say } from "../base/dom.js";
+import { t } from "../base/i18n.js";
+import { chosenSide } from "../styles/options.js";
 import { fit } from "./photo.js";
 import { photosOnTable } from "./photos.js";
 

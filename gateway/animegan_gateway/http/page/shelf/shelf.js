@@ -1,15 +1,15 @@
 /** All pictures that were asked for, the newest first. */
 
-import { announce } from "./announce.js";
+import { announce } from "../base/announce.js";
 import { cardOf, fileNameOf, messageOf, nameOf, viewOf } from "./card.js";
-import { $, calm, save, say } from "./dom.js";
-import { onLanguage, t } from "./i18n.js";
-import { allEntries, dismiss, fetchDrawing, isFinal, onDismissed, onJobs, statusOf } from "./jobs.js";
+import { $, calm, save, say } from "../base/dom.js";
+import { onLanguage, t } from "../base/i18n.js";
+import { allEntries, dismiss, fetchDrawing, isFinal, onDismissed, onJobs, statusOf } from "../jobs/jobs.js";
 import { renderSheets } from "./sheets.js";
-import { followTab, openTab } from "./tab.js";
+import { followTab, openTab } from "../jobs/tab.js";
 import { openViewer, prepareViewer } from "./viewer.js";
 
-/** @type {Map<import("./jobs.js").Entry, ReturnType<typeof cardOf>>} */
+/** @type {Map<import("../jobs/jobs.js").Entry, ReturnType<typeof cardOf>>} */
 const cards = new Map();
 let packing = false;
 
@@ -97,7 +97,7 @@ async function downloadAll() {
   packing = button.disabled = true;
   let text = "";
   try {
-    const { downloadZip } = await import("./vendor/client-zip.js");
+    const { downloadZip } = await import("../vendor/client-zip.js");
     save(await downloadZip(files(doneEntries(), (values) => say(button, t("zipping", values)))).blob(), "anime.zip");
   } catch {
     text = t("zipFailed");

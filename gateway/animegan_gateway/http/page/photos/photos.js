@@ -1,13 +1,13 @@
 /** The photos on the table: taken in, shown, taken away, kept for a reload and for other tabs. */
 
-import { announce } from "./announce.js";
-import { $, h, say } from "./dom.js";
-import { onLanguage, t } from "./i18n.js";
-import { newId } from "./ids.js";
+import { announce } from "../base/announce.js";
+import { $, h, say } from "../base/dom.js";
+import { onLanguage, t } from "../base/i18n.js";
+import { newId } from "../base/ids.js";
 import { kindOf } from "./kinds.js";
-import { drop, keep, onOtherTab, recall } from "./memory.js";
+import { drop, keep, onOtherTab, recall } from "../base/memory.js";
 import { photoOf } from "./photo.js";
-import { session } from "./session.js";
+import { session } from "../server/session.js";
 
 /** @typedef {import("./photo.js").Photo} Photo */
 

@@ -1,5 +1,5 @@
-import { $, h, say } from "./dom.js";
-import { onLanguage, t } from "./i18n.js";
+import { $, h, say } from "../base/dom.js";
+import { onLanguage, t } from "../base/i18n.js";
 
 const SIDES_PX = [512, 768, 1024, 1536, 2048, 3072, 4096, 8192];
 const FORMATS = ["auto", "jpeg", "png", "webp"];

@@ -1,22 +1,22 @@
 /** One picture on its way, as a sheet of paper on the shelf. */
 
-import { announce } from "./announce.js";
-import { at } from "./api.js";
+import { announce } from "../base/announce.js";
+import { at } from "../server/api.js";
 import { compare } from "./compare.js";
-import { lost } from "./connection.js";
-import { h, save, say } from "./dom.js";
-import { explain, t } from "./i18n.js";
-import { locale } from "./language.js";
-import { cancel, fetchDrawing, isFinal, remove, retry, statusOf } from "./jobs.js";
+import { lost } from "../server/connection.js";
+import { h, save, say } from "../base/dom.js";
+import { explain, t } from "../base/i18n.js";
+import { locale } from "../base/language.js";
+import { cancel, fetchDrawing, isFinal, remove, retry, statusOf } from "../jobs/jobs.js";
 import { canCopy, canShare, copy, share } from "./share.js";
-import { licenceLink, mark, styleOf } from "./styles.js";
-import { headway, standing } from "./waiting.js";
+import { licenceLink, mark, styleOf } from "../styles/styles.js";
+import { headway, standing } from "../jobs/waiting.js";
 
 const LOAD_ATTEMPTS = 5;
 const SAID_MS = 2500;
 const ENDINGS = { "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp" };
 
-/** @typedef {import("./jobs.js").Entry} Entry */
+/** @typedef {import("../jobs/jobs.js").Entry} Entry */
 
 const stem = (/** @type {string} */ name) => name.replace(/\.[^.]{1,5}$/, "") || name;
 

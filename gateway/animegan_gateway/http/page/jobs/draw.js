@@ -1,18 +1,18 @@
 /** The button that draws: which photos it takes, and what it says of them. */
 
-import { $, say } from "./dom.js";
-import { t } from "./i18n.js";
-import { newId } from "./ids.js";
+import { $, say } from "../base/dom.js";
+import { t } from "../base/i18n.js";
+import { newId } from "../base/ids.js";
 import { drawAll } from "./jobs.js";
-import { chosenOptions, nameOption } from "./options.js";
-import { markDrawn, photosOnTable } from "./photos.js";
-import { installedStyles, selectedStyle, styleOf } from "./styles.js";
+import { chosenOptions, nameOption } from "../styles/options.js";
+import { markDrawn, photosOnTable } from "../photos/photos.js";
+import { installedStyles, selectedStyle, styleOf } from "../styles/styles.js";
 
 const fieldsNow = (style = selectedStyle()) => ({ style, ...chosenOptions() });
 
 /**
  * What a click would draw: the photos that were not drawn like this yet; where all were, all of them once more.
- * @returns {{ photos: import("./photo.js").Photo[], text: string, hint: string }}
+ * @returns {{ photos: import("../photos/photo.js").Photo[], text: string, hint: string }}
  */
 function plan() {
   const { photos } = photosOnTable();

@@ -1,7 +1,7 @@
 /** What the browser's tab tells of the pictures on their way, and a notification of their end to those who want one. */
 
-import { $, say } from "./dom.js";
-import { onLanguage, t } from "./i18n.js";
+import { $, say } from "../base/dom.js";
+import { onLanguage, t } from "../base/i18n.js";
 import { allEntries, isFinal } from "./jobs.js";
 import { headway } from "./waiting.js";
 

@@ -1,9 +1,9 @@
-import { announce } from "./announce.js";
+import { announce } from "../base/announce.js";
 import { call } from "./api.js";
 import { onUnauthorized, steadily } from "./connection.js";
-import { $ } from "./dom.js";
-import { explain, t } from "./i18n.js";
-import { forgetAll } from "./memory.js";
+import { $ } from "../base/dom.js";
+import { explain, t } from "../base/i18n.js";
+import { forgetAll } from "../base/memory.js";
 
 /** Empty until the server has answered. @type {{ keys_required: boolean, signed_in: boolean, limits: any, keep_s: number }} */
 export const session = /** @type {any} */ ({});

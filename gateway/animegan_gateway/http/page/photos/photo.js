@@ -1,6 +1,6 @@
 /** A photo as this browser sees it: decoded for the screen, and parts of it for trying styles. */
 
-import { h } from "./dom.js";
+import { h } from "../base/dom.js";
 
 const SHOWN_PX = 1600;
 const LONG = 2; // times as long as wide: beyond it a limit on the longest side would leave a ribbon

@@ -1,10 +1,10 @@
 /** The styles to choose from, each shown by a picture; by a part of the user's own photo once there is one. */
 
-import { at, call, Problem, stylize } from "./api.js";
-import { steadily } from "./connection.js";
-import { $, h, say, sleep } from "./dom.js";
-import { t } from "./i18n.js";
-import { crop } from "./photo.js";
+import { at, call, Problem, stylize } from "../server/api.js";
+import { steadily } from "../server/connection.js";
+import { $, h, say, sleep } from "../base/dom.js";
+import { t } from "../base/i18n.js";
+import { crop } from "../photos/photo.js";
 
 const MOST_TRIED = 6;
 const TRIED_PX = { width: 320, height: 240 }; // a part of the drawing, as large as a tile on a fine screen
@@ -14,7 +14,7 @@ const MOST_QUIET_MS = 60_000;
 const THUMBNAIL_RETRY_MS = [2000, 3000, 5000, 8000, 15_000, 30_000]; // then as the last
 const STORED = "animegan.style";
 
-/** @typedef {{ photo: import("./photo.js").Photo, side: number, detail: string }} Subject what the styles are tried on */
+/** @typedef {{ photo: import("../photos/photo.js").Photo, side: number, detail: string }} Subject what the styles are tried on */
 
 /** @type {any[]} */
 let styles = [];
