@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from benchmarks import result
+from benchmarks.common import result
 
 PICTURES = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 ARTICLE, OURS, OTHER = "#8a8f98", "#2f6fb0", "#c2571a"

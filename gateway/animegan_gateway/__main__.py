@@ -14,9 +14,9 @@ from animegan import settings as handler_settings
 from animegan.errors import AnimeganError
 from animegan_gateway import settings, tracing
 from animegan_gateway.gateway import open_gateway
-from animegan_gateway.http.http_protocol import limited_protocol, most_connections
-from animegan_gateway.http.middleware import RequestMiddleware
-from animegan_gateway.http.sockets import listen
+from animegan_gateway.http.transport.http_protocol import limited_protocol, most_connections
+from animegan_gateway.http.transport.middleware import RequestMiddleware
+from animegan_gateway.http.transport.sockets import listen
 from animegan_gateway.http.uploads.pace import Pace
 from animegan_gateway.settings import Settings
 from animegan_service import logs

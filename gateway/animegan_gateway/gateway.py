@@ -23,16 +23,17 @@ from animegan_gateway.drawing.dispatcher import Dispatcher, retry_while_away
 from animegan_gateway.drawing.fleet import Fleet
 from animegan_gateway.drawing.torchserve import TorchServe
 from animegan_gateway.errors import WrongHost
-from animegan_gateway.http import problems, routes, site
+from animegan_gateway.http import routes, site
 from animegan_gateway.http.access.callers import Callers
 from animegan_gateway.http.access.keys import Keys
+from animegan_gateway.http.answers import problems
 from animegan_gateway.http.door import Door
 from animegan_gateway.http.openapi import App
 from animegan_gateway.http.styles.catalogue import Catalogue
 from animegan_gateway.http.styles.thumbnails import Thumbnails
 from animegan_gateway.metrics import Metrics
-from animegan_gateway.queue import spool
 from animegan_gateway.queue.backend import Backend, open_backend
+from animegan_gateway.queue.blobs import spool
 from animegan_gateway.queue.board import Board
 from animegan_gateway.queue.housekeeping import Housekeeper
 from animegan_gateway.settings import Settings

@@ -15,7 +15,7 @@ from animegan_gateway import errors
 from animegan_gateway.drawing.torchserve import Drawn, Outcome
 from animegan_gateway.queue.board import Capacity
 from animegan_gateway.queue.jobs import ENDED, Job, State
-from animegan_gateway.queue.store import Tally
+from animegan_gateway.queue.stores.store import Tally
 from animegan_service.protocol import Presence
 
 WAIT_BUCKETS_S = (0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)

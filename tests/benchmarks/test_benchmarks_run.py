@@ -12,21 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import (
-    ablation,
-    contenders,
-    door,
-    first_visit,
-    fresh,
-    kills,
-    memory,
-    monitoring,
-    peers,
-    plots,
-    result,
-    seams,
-    two_gigabytes,
-)
+from benchmarks import plots
+from benchmarks.common import contenders, fresh, result
+from benchmarks.endurance import kills, two_gigabytes
+from benchmarks.engine import ablation, memory, peers, seams
+from benchmarks.service import door, first_visit, monitoring
 from harness import MIB
 from harness.servers import Server
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.colour import delta_e2000
+from benchmarks.pictures.colour import delta_e2000
 
 PAIRS = [  # Sharma, Wu and Dalal, 2005, table 1
     ((50.0, 2.6772, -79.7751), (50.0, 0.0, -82.7485), 2.0425),

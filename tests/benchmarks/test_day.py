@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import day, plots, result
-from benchmarks.autoscaler import Autoscaler, Direction, Rules
-from benchmarks.day import BUSY, SEED, Pictures, Simulation
+from benchmarks import plots
+from benchmarks.common import result
+from benchmarks.service import day
+from benchmarks.service.autoscaler import Autoscaler, Direction, Rules
+from benchmarks.service.day import BUSY, SEED, Pictures, Simulation
 from docs.pages import prose, tables
 
 AT_ONCE = Direction(0, (("Percent", 100, 15), ("Pods", 4, 15)))

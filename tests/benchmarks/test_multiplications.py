@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from animegan.networks.families import define_network
 from animegan.networks.redraw.steps import REDRAW, REDRAW_VIDEO
-from benchmarks.contenders import weights_of
-from benchmarks.multiplications import MILLION, SIDE_PX, animegan2, redraw
+from benchmarks.common.contenders import weights_of
+from benchmarks.engine.multiplications import MILLION, SIDE_PX, animegan2, redraw
 
 ROWS = {
     "animegan2": [*animegan2()],

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from animegan.looks import bundled_looks
-from benchmarks import result
+from benchmarks.common import result
 
 GROWS_MIB = {"worker": 48, "java": 48, "gateway": 16, "agent": 8}  # at most, from after the warm-up to the end
 SOAK_S = 1800

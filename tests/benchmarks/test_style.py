@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from animegan import looks
-from benchmarks import result, style
+from benchmarks.common import result
+from benchmarks.pictures import style
 
 PHOTO = Path(__file__).resolve().parents[2] / "docs" / "photos" / "palace.jpg"
 

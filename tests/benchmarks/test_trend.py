@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.trend import trend
+from benchmarks.endurance.trend import trend
 
 MINUTES = np.arange(1200) / 60
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import animegan
-from benchmarks import container as benchmark
-from benchmarks import result
+from benchmarks.common import result
+from benchmarks.endurance import container as benchmark
 from harness.containers import ROOT, Container, built_image, missing, podman, run_once, started_container, volume
 from harness.servers import wait_until
 

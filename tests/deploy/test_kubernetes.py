@@ -27,7 +27,7 @@ from animegan_agent.settings import Settings as AgentSettings
 from animegan_cli.serving.torchserve import address, read_properties
 from animegan_gateway.__main__ import LAST_ANSWERS_S
 from animegan_gateway.queue.jobs import State
-from animegan_gateway.queue.redis_store import RedisStore
+from animegan_gateway.queue.stores.redis_store import RedisStore
 from animegan_gateway.settings import Settings as GatewaySettings
 from animegan_service.bell import Bell
 from animegan_service.protocol import CANCEL_FOLDER

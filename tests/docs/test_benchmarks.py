@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from benchmarks import faults, plots, report
-from benchmarks.result import FOLDER
+from benchmarks import plots, report
+from benchmarks.common.result import FOLDER
+from benchmarks.endurance import faults
 
 
 def test_the_page_is_generated() -> None:

@@ -31,7 +31,8 @@ from animegan_cli.weights.export import export
 from animegan_gateway.http import routes
 from animegan_gateway.http.uploads.form import IMAGE
 from animegan_gateway.settings import Settings as GatewaySettings
-from benchmarks import plots, seams
+from benchmarks import plots
+from benchmarks.engine import seams
 from docs.pages import CODE, LINK, PAGES, ROOT, SPAN, code, commands, prose, table, tables, text
 from harness.pictures import encoded, photo
 from harness.servers import Server

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import requests
 
-from animegan_gateway.http.http_protocol import FILES_PER_CONNECTION, most_connections
+from animegan_gateway.http.transport.http_protocol import FILES_PER_CONNECTION, most_connections
 from harness.gateways import Gateway, code, running_gateway
 from harness.pictures import encoded, photo
 from harness.servers import wait_until

@@ -27,7 +27,7 @@ from animegan.resources.memory import Cleaner, usage
 from animegan.settings import Settings
 from animegan.styles import Resize, get_style, verify
 from animegan.stylizer import Stylizer
-from benchmarks.reference import generate, psnr
+from benchmarks.common.reference import generate, psnr
 from harness.pictures import encoded, photo
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU is here")

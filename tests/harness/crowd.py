@@ -24,7 +24,7 @@ import psutil
 import requests
 from PIL import Image
 
-from animegan_gateway.queue import redis_store
+from animegan_gateway.queue.stores import redis_store
 from harness.gateways import ENDED, Gateway
 from harness.pictures import encoded, photo
 from harness.servers import Server, alive, wait_until

@@ -23,9 +23,9 @@ import redis
 
 from animegan_cli.serving.ports import free_port
 from animegan_gateway.queue.jobs import Ask, new_id
-from animegan_gateway.queue.redis_store import RedisStore
-from animegan_gateway.queue.sqlite_store import SqliteStore
-from animegan_gateway.queue.store import Bounds, Store
+from animegan_gateway.queue.stores.redis_store import RedisStore
+from animegan_gateway.queue.stores.sqlite_store import SqliteStore
+from animegan_gateway.queue.stores.store import Bounds, Store
 from animegan_service.bell import Bell
 from harness.servers import wait_until
 

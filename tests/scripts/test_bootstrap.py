@@ -333,3 +333,6 @@ def test_a_benchmark_that_is_none_is_named() -> None:
         done = subprocess.run([ROOT / "scripts" / "benchmark", name], capture_output=True, text=True, check=False)
         assert done.returncode == 2
         assert f'There is no benchmark "{name}". Usage: scripts/benchmark NAME' in done.stderr
+        names = done.stderr.split("one of: ")[1].split()
+    assert len(names) == len(set(names)), "a name is that of one benchmark, whatever room it is in"
+    assert {file.stem for file in (ROOT / "benchmarks" / "results").glob("*.json")} <= set(names)

@@ -22,7 +22,7 @@ from animegan.styles import Resize
 from animegan_cli.weights import readers
 from animegan_cli.weights.graph import tensorflow_names
 from animegan_cli.weights.onnx_models import onnx_model
-from benchmarks.reference import psnr
+from benchmarks.common.reference import psnr
 from harness import weight_files as files
 from harness.pictures import photo_tensor
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.faults import told, told_of_overload
+from benchmarks.endurance.faults import told, told_of_overload
 from harness.faults import QUEUE_JOBS, Fault, House, all_of_them, running_house, suffer
 from harness.overload import overload
 

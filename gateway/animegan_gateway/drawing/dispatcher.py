@@ -20,10 +20,10 @@ from animegan_gateway.drawing.torchserve import Drawn, Lost, Outcome, Refused, T
 from animegan_gateway.drawing.verdicts import Verdict, give_up, verdict
 from animegan_gateway.errors import StorageFull, StoreUnavailable
 from animegan_gateway.metrics import Metrics
-from animegan_gateway.queue.blobs import Blobs
+from animegan_gateway.queue.blobs.blobs import Blobs
 from animegan_gateway.queue.board import Board
 from animegan_gateway.queue.jobs import Job, Result, State
-from animegan_gateway.queue.store import Store
+from animegan_gateway.queue.stores.store import Store
 from animegan_service.bell import Bell, wait
 from animegan_service.cancellation import cancel
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-IMPORT = re.compile(r'^import \{([^}]*)\} from "\./([\w-]+)\.js";\n', re.MULTILINE)
+IMPORT = re.compile(r'^import \{([^}]*)\} from "(\.\.?/[\w./-]+)\.js";\n', re.MULTILINE)
+LATER_IMPORT = re.compile(r'\bimport\("(\.\.?/[\w./-]+)"\)')
 EXPORT = re.compile(r"^export (async function\*?|function\*?|class|const) ([\w$]+)", re.MULTILINE)
 COMMENT = re.compile(r"^ *(?:/\*(?:(?!\*/).)*\*/ *|//[^\n]*)$\n", re.MULTILINE | re.DOTALL)
 INDENT = re.compile(r"^ +|^\n", re.MULTILINE)
@@ -80,8 +82,9 @@ def shortened(text: str) -> str:
 def bundle(folder: Path, entry: str) -> str:
     """Return a module and all it imports as one script, each module in a function of its own.
 
-    It understands what the page's modules use: named imports of neighbours, and exports of functions, classes and
-    constants where they are declared. Raise `ValueError` for anything else, and for modules that import each other.
+    It understands what the page's modules use: named imports by relative paths, imports when they are needed of files
+    that stay files, and exports of functions, classes and constants where they are declared. Raise `ValueError` for
+    anything else, and for modules that import each other.
     """
     parts: dict[str, str] = {}
     open_: list[str] = []
@@ -93,8 +96,8 @@ def bundle(folder: Path, entry: str) -> str:
             raise ValueError(f"Modules of the page import each other: {' -> '.join([*open_, name])}.")
         open_.append(name)
         source = (folder / f"{name}.js").read_text()
-        for _, needed in IMPORT.findall(source):
-            add(needed)
+        for _, path in IMPORT.findall(source):
+            add(_beside(name, path))
         open_.pop()
         parts[name] = _wrapped(name, source, whole=name == entry)
 
@@ -105,17 +108,23 @@ def bundle(folder: Path, entry: str) -> str:
 def _wrapped(name: str, source: str, *, whole: bool) -> str:
     """Return a module as a function that returns its exports; the `whole` one, which may wait, as it is."""
     exports = [match[1] for match in EXPORT.findall(source)]
-    text = IMPORT.sub(lambda found: f"const {{{found[1]}}} = {_variable(found[2])};\n", source)
+    text = IMPORT.sub(lambda match: f"const {{{match[1]}}} = {_variable(_beside(name, match[2]))};\n", source)
+    text = LATER_IMPORT.sub(lambda match: f'import("./{_beside(name, match[1])}")', text)
     text = EXPORT.sub(r"\1 \2", text)
-    if found := OTHER.search(text):
-        raise ValueError(f"{name}.js has a line that the bundle does not understand: {found[0]}")
+    if line := OTHER.search(text):
+        raise ValueError(f"{name}.js has a line that the bundle does not understand: {line[0]}")
     if whole:
         return text
     return f"const {_variable(name)} = (() => {{\n{text}return {{ {', '.join(exports)} }};\n}})();\n"
 
 
+def _beside(module: str, path: str) -> str:
+    """Return the path, which a module gives relative to itself, from the page's folder on."""
+    return posixpath.normpath(posixpath.join(posixpath.dirname(module), path))
+
+
 def _variable(module: str) -> str:
-    return f"${module.replace('-', '_')}"
+    return "$" + re.sub(r"[/-]", "_", module)
 
 
 def _digest(body: bytes) -> str:

@@ -27,7 +27,7 @@ from animegan_gateway.errors import (
     StorageFull,
 )
 from animegan_gateway.http.access.callers import Caller
-from animegan_gateway.http.file_names import file_stem
+from animegan_gateway.http.answers.file_names import file_stem
 from animegan_gateway.http.styles.catalogue import Catalogue
 from animegan_gateway.http.uploads.pace import Pace
 from animegan_gateway.http.uploads.picture_file import Upload, judge, temporary_file
@@ -36,7 +36,7 @@ from animegan_gateway.metrics import Metrics
 from animegan_gateway.queue.backend import Backend
 from animegan_gateway.queue.board import Board, Place
 from animegan_gateway.queue.jobs import HELD, Ask, Job, State, new_id, upload_key
-from animegan_gateway.queue.store import Bounds, Full, Mismatch
+from animegan_gateway.queue.stores.store import Bounds, Full, Mismatch
 from animegan_gateway.settings import Settings
 from animegan_service.bell import Bell, wait
 

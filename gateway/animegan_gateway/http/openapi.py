@@ -37,7 +37,7 @@ from animegan_gateway.errors import (
     UploadTimeout,
     WorkerKilled,
 )
-from animegan_gateway.http.json_picture import JSON, PictureView
+from animegan_gateway.http.answers.json_picture import JSON, PictureView
 from animegan_gateway.http.uploads.form import IMAGE
 from animegan_gateway.queue.jobs import State
 from animegan_service.errors import BadRequest, Forbidden

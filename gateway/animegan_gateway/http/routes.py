@@ -30,12 +30,13 @@ from animegan.errors import (
 from animegan.options import IGNORED, MOST_CHARACTERS, prefers_json
 from animegan_gateway.drawing.fleet import Fleet
 from animegan_gateway.errors import JobCancelled, JobExpired, NotReady, RangeNotSatisfiable, StoreUnavailable
-from animegan_gateway.http import ranges, views
 from animegan_gateway.http.access.callers import Caller, Callers
+from animegan_gateway.http.answers import ranges, views
+from animegan_gateway.http.answers.file_names import content_disposition
+from animegan_gateway.http.answers.json_picture import json_picture
+from animegan_gateway.http.answers.messages import Language, preferred_language
+from animegan_gateway.http.answers.problems import document_errors
 from animegan_gateway.http.door import Accepted, Door
-from animegan_gateway.http.file_names import content_disposition
-from animegan_gateway.http.json_picture import json_picture
-from animegan_gateway.http.messages import Language, preferred_language
 from animegan_gateway.http.openapi import (
     DRAWING_ERRORS,
     EVENT,
@@ -47,7 +48,6 @@ from animegan_gateway.http.openapi import (
     REQUEST_ERRORS,
     SUBMIT_ERRORS,
 )
-from animegan_gateway.http.problems import document_errors
 from animegan_gateway.http.styles.catalogue import Catalogue
 from animegan_gateway.http.styles.thumbnails import Thumbnails
 from animegan_gateway.metrics import Metrics

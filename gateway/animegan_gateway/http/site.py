@@ -21,7 +21,7 @@ from animegan.errors import BadOption
 from animegan.settings import SMALLEST_SIDE_PX, Format
 from animegan_gateway.errors import RateLimited, StorageFull, StoreUnavailable, Unauthorized
 from animegan_gateway.http import assets
-from animegan_gateway.http.problems import document_errors
+from animegan_gateway.http.answers.problems import document_errors
 from animegan_gateway.http.routes import Services, ServicesDep
 from animegan_service.errors import BadRequest, Forbidden
 
@@ -170,7 +170,7 @@ def install(app: FastAPI) -> None:
         app.add_api_route(address, _asset(asset), include_in_schema=False)
     app.mount("/page", Files(directory=PAGE), name="page")
     app.mount("/swagger", Files(directory=swagger), name="swagger")
-    docs = assets.Asset((PAGE / "docs.html").read_bytes(), "text/html", assets.FRESH)
+    docs = assets.Asset((PAGE / "docs" / "docs.html").read_bytes(), "text/html", assets.FRESH)
     app.add_api_route("/docs", _asset(docs, {"Content-Security-Policy": DOCS_POLICY}), include_in_schema=False)
 
 

@@ -10,14 +10,14 @@ from functools import cached_property
 
 import structlog
 
-from animegan_gateway.queue.blobs import Blobs, ObjectBlobs, RedisBlobs
-from animegan_gateway.queue.file_blobs import FileBlobs
+from animegan_gateway.queue.blobs.blobs import Blobs, ObjectBlobs, RedisBlobs
+from animegan_gateway.queue.blobs.file_blobs import FileBlobs
 from animegan_gateway.queue.jobs import HELD, Job, State
 from animegan_gateway.queue.probe import Probe
 from animegan_gateway.queue.rates import Rates
-from animegan_gateway.queue.redis_store import RedisStore
-from animegan_gateway.queue.sqlite_store import SqliteStore
-from animegan_gateway.queue.store import Store
+from animegan_gateway.queue.stores.redis_store import RedisStore
+from animegan_gateway.queue.stores.sqlite_store import SqliteStore
+from animegan_gateway.queue.stores.store import Store
 from animegan_gateway.settings import Settings
 from animegan_service.bell import Bell
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from animegan_gateway.queue.jobs import Ask, Job, State
-from animegan_gateway.queue.store import Line, Run, Store
+from animegan_gateway.queue.stores.store import Line, Run, Store
 from animegan_service.protocol import Presence
 
 FRESH_S = 0.25  # a thousand callers at once cost one query

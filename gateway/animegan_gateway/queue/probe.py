@@ -8,8 +8,8 @@ import time
 import structlog
 
 from animegan_gateway.errors import StorageFull, StoreUnavailable
-from animegan_gateway.queue.blobs import Blobs
-from animegan_gateway.queue.store import Store
+from animegan_gateway.queue.blobs.blobs import Blobs
+from animegan_gateway.queue.stores.store import Store
 
 FRESH_S = 5.0
 FRESH_WHILE_FAILING_S = 0.5

@@ -14,11 +14,11 @@ from pathlib import Path
 from animegan.errors import AnimeganError, BadSetting
 from animegan.picture.headers import inspect
 from animegan.picture.sizes import Limits
-from animegan_gateway.queue import sqlite_file
 from animegan_gateway.queue.backend import queue_id
-from animegan_gateway.queue.file_blobs import MARK, FileBlobs
+from animegan_gateway.queue.blobs.file_blobs import MARK, FileBlobs
 from animegan_gateway.queue.jobs import HELD
-from animegan_gateway.queue.sqlite_store import migrate, read_job
+from animegan_gateway.queue.stores import sqlite_file
+from animegan_gateway.queue.stores.sqlite_store import migrate, read_job
 from animegan_gateway.settings import Settings
 
 UNREADABLE_IN_A_ROW = 10_000  # rows, after which there are no further ones

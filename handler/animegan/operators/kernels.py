@@ -28,7 +28,7 @@ class Launch(NamedTuple):
     rows: int = 1
 
 
-# What `benchmarks.gpu_tuning` sweeps: its `best` has the same names.
+# What `benchmarks.gpu.gpu_tuning` sweeps: its `best` has the same names.
 LAUNCHES = {
     "moments": Launch(),
     "norm_act_pad": Launch(),

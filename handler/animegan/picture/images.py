@@ -32,7 +32,7 @@ if "HEIF" in HEADERS:
 
     pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 
-# Bytes that a pixel takes while it is decoded, at the most: `benchmarks/decoding.py` measures them.
+# Bytes that a pixel takes while it is decoded, at the most: `benchmarks/pictures/decoding.py` measures them.
 DECODED_BYTES = {
     "JPEG": 6,
     "PNG": 8,

@@ -15,10 +15,10 @@ from animegan_gateway.drawing.dispatcher import Dispatcher
 from animegan_gateway.drawing.fleet import Fleet
 from animegan_gateway.drawing.torchserve import Outcome, Refused
 from animegan_gateway.metrics import Metrics
+from animegan_gateway.queue.blobs.file_blobs import FileBlobs
 from animegan_gateway.queue.board import Board
-from animegan_gateway.queue.file_blobs import FileBlobs
 from animegan_gateway.queue.jobs import Job, State
-from animegan_gateway.queue.sqlite_store import SqliteStore
+from animegan_gateway.queue.stores.sqlite_store import SqliteStore
 from animegan_service.bell import Bell
 from harness.stores import submitted
 

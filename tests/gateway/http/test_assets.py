@@ -75,3 +75,16 @@ def test_each_module_comes_once_and_after_what_it_imports(tmp_path: Path) -> Non
     script = assets.bundle(tmp_path, "main")
     assert script.count("function a()") == 1
     assert script.index("const $a =") < script.index("const $b =") < script.index("console.log")
+
+
+def test_modules_in_folders_import_by_relative_paths(tmp_path: Path) -> None:
+    for name, text in {
+        "main": 'import { b } from "./rooms/b.js";\nb();\n',
+        "rooms/b": 'import { a } from "../a.js";\nexport const b = async () => a(await import("../vendor/zip.js"));\n',
+        "a": "export const a = 1;\n",
+    }.items():
+        (tmp_path / f"{name}.js").parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.js").write_text(text)
+    script = assets.bundle(tmp_path, "main")
+    assert script.index("const $a =") < script.index("const $rooms_b =")
+    assert 'import("./vendor/zip.js")' in script, "the bundle lies beside the folder"

@@ -16,8 +16,8 @@ import requests
 from PIL import Image
 
 from animegan.report import Report
+from animegan_gateway.http.answers.views import JobView
 from animegan_gateway.http.styles.thumbnails import SIDE_PX
-from animegan_gateway.http.views import JobView
 from harness.gateways import Gateway, code, running_gateway
 from harness.picture_files import heic
 from harness.pictures import encoded, photo

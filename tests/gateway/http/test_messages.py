@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from animegan_gateway.http.messages import message, preferred_language
+from animegan_gateway.http.answers.messages import message, preferred_language
 from animegan_gateway.queue.board import Place
 from animegan_gateway.queue.jobs import Job, State
 from animegan_service.protocol import Presence

@@ -99,7 +99,7 @@ def test_the_wait_is_counted_down_and_told_in_the_tab(idle: Gateway, photos: lis
         expect(page.get_by_test_id("notify")).to_be_visible()
         said = page.evaluate(
             """async () => {
-                const { headway, standing } = await import("./page/waiting.js");
+                const { headway, standing } = await import("./page/jobs/waiting.js");
                 const job = (eta_s, progress) => ({status: "running", eta_s, progress});
                 const now = Date.now();
                 return [

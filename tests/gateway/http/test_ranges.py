@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from animegan_gateway.errors import RangeNotSatisfiable
-from animegan_gateway.http.ranges import parse
+from animegan_gateway.http.answers.ranges import parse
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import requests
 
 from animegan.errors import AnimeganError
 from animegan_gateway import errors
-from animegan_gateway.http.views import JobView, StylesView
+from animegan_gateway.http.answers.views import JobView, StylesView
 from animegan_service import errors as service_errors
 from harness.gateways import Gateway, running_gateway
 from harness.servers import Server

@@ -13,7 +13,7 @@ import requests
 
 from animegan_gateway.http.access.attempts import WRONG_KEYS_PER_MINUTE
 from animegan_gateway.http.access.keys import Keys
-from animegan_gateway.http.middleware import HEADERS
+from animegan_gateway.http.transport.middleware import HEADERS
 from harness.gateways import Gateway, code, running_gateway
 from harness.pictures import encoded, photo
 

@@ -17,8 +17,8 @@ import pytest
 
 from animegan.errors import BadSetting
 from animegan_gateway.errors import StorageFull, StoreUnavailable
-from animegan_gateway.queue import file_blobs
-from animegan_gateway.queue.blobs import (
+from animegan_gateway.queue.blobs import file_blobs
+from animegan_gateway.queue.blobs.blobs import (
     CHUNK_BYTES,
     OBJECT_BYTES,
     SWEEP_KEYS,
@@ -26,7 +26,7 @@ from animegan_gateway.queue.blobs import (
     ObjectBlobs,
     RedisBlobs,
 )
-from animegan_gateway.queue.file_blobs import MARK, FileBlobs
+from animegan_gateway.queue.blobs.file_blobs import MARK, FileBlobs
 from animegan_gateway.queue.jobs import new_id
 from harness.stores import RedisServer, S3Server, redis_server, s3_server
 

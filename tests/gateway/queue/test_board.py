@@ -12,7 +12,7 @@ import pytest
 
 from animegan_gateway.queue.board import MOST_PROGRESS, Board
 from animegan_gateway.queue.jobs import Job, State, new_id
-from animegan_gateway.queue.sqlite_store import SqliteStore
+from animegan_gateway.queue.stores.sqlite_store import SqliteStore
 from animegan_service.bell import Bell
 from animegan_service.protocol import Presence
 from harness.stores import ask

@@ -17,8 +17,8 @@ import requests
 
 from animegan_gateway.drawing.verdicts import MOST_LOST
 from animegan_gateway.queue.jobs import State
-from animegan_gateway.queue.redis_store import RedisStore
-from animegan_gateway.queue.sqlite_store import SqliteStore
+from animegan_gateway.queue.stores.redis_store import RedisStore
+from animegan_gateway.queue.stores.sqlite_store import SqliteStore
 from animegan_service.bell import Bell
 from harness.crowd import Audit, Crowd, GatewayVictim, JavaVictim, Mute, RedisVictim, Victim, WorkerVictim, held
 from harness.faulty_handler import ALWAYS, ENDS_ITS_WORKER, HANDLER, no_memory

@@ -11,10 +11,10 @@ import requests
 
 from animegan_gateway.errors import StorageFull, StoreUnavailable
 from animegan_gateway.queue import probe
-from animegan_gateway.queue.blobs import PROBE
-from animegan_gateway.queue.file_blobs import MARK, FileBlobs
+from animegan_gateway.queue.blobs.blobs import PROBE
+from animegan_gateway.queue.blobs.file_blobs import MARK, FileBlobs
 from animegan_gateway.queue.probe import Probe
-from animegan_gateway.queue.sqlite_store import SqliteStore
+from animegan_gateway.queue.stores.sqlite_store import SqliteStore
 from animegan_service.bell import Bell
 from harness.gateways import Gateway, code, running_gateway
 from harness.pictures import encoded, photo

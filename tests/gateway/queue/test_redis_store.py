@@ -12,11 +12,11 @@ import pytest
 
 from animegan.errors import BadSetting
 from animegan_gateway.errors import StorageFull, StoreUnavailable
-from animegan_gateway.queue import redis_store
-from animegan_gateway.queue.blobs import UNCLAIMED_S, RedisBlobs
+from animegan_gateway.queue.blobs.blobs import UNCLAIMED_S, RedisBlobs
 from animegan_gateway.queue.jobs import Result, State
-from animegan_gateway.queue.redis_store import RedisStore
-from animegan_gateway.queue.store import Store
+from animegan_gateway.queue.stores import redis_store
+from animegan_gateway.queue.stores.redis_store import RedisStore
+from animegan_gateway.queue.stores.store import Store
 from animegan_service.bell import Bell, wait
 from harness.clocks import wall_clock
 from harness.stores import AMPLE, Place, RedisServer, ask, redis_server, submitted

@@ -15,7 +15,7 @@ import requests
 
 from animegan.errors import BadSetting
 from animegan_gateway.queue.repair import Patient
-from animegan_gateway.queue.sqlite_store import SqliteStore
+from animegan_gateway.queue.stores.sqlite_store import SqliteStore
 from animegan_gateway.settings import Settings
 from animegan_service.bell import Bell
 from harness.gateways import Gateway, code, running_gateway

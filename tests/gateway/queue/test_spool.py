@@ -6,7 +6,7 @@ import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from animegan_gateway.queue import spool
+from animegan_gateway.queue.blobs import spool
 
 
 def test_it_is_the_owners_alone_and_gone_afterwards(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What each store promises (`animegan_gateway.queue.store`), SQLite and Redis alike."""
+"""What each store promises (`animegan_gateway.queue.stores.store`), SQLite and Redis alike."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from hypothesis.stateful import (
 )
 
 from animegan.errors import BadSetting
-from animegan_gateway.queue import redis_store, sqlite_store
 from animegan_gateway.queue.jobs import ENDED, HELD, MOST_PAUSE_S, TRANSITIONS, Job, Result, State, new_id
-from animegan_gateway.queue.store import RUNS, Bounds, Full, Line, Mismatch, Run, Store, Waiting
+from animegan_gateway.queue.stores import redis_store, sqlite_store
+from animegan_gateway.queue.stores.store import RUNS, Bounds, Full, Line, Mismatch, Run, Store, Waiting
 from animegan_service.bell import Bell, wait
 from harness.stores import AMPLE, KINDS, Place, RedisServer, ask, redis_server, submitted
 

@@ -15,7 +15,7 @@ from animegan.networks.animegan2.generator import Generator, build, check_weight
 from animegan.networks.weights import load_weights
 from animegan.resources.hardware import DTYPES
 from animegan.styles import Resize, get_style, verify
-from benchmarks.reference import generate, psnr
+from benchmarks.common.reference import generate, psnr
 from harness.pictures import photo_tensor
 
 

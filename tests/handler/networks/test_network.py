@@ -24,7 +24,7 @@ from animegan.networks.weights import load_weights
 from animegan.operators import Form, plain
 from animegan.resources.hardware import DTYPES
 from animegan.styles import Resize, get_style, verify
-from benchmarks.reference import generate, psnr
+from benchmarks.common.reference import generate, psnr
 from harness.pictures import photo, photo_tensor
 
 LEAST_DB = {"fp32": 80, "fp16": 65, "bf16": 50}

@@ -22,7 +22,7 @@ from animegan.networks.weights import load_weights
 from animegan.operators import Form, plain
 from animegan.resources.hardware import DTYPES, cpu_convolves_bf16, pick_precision
 from animegan.styles import Resize, get_style, verify
-from benchmarks import fresh
+from benchmarks.common import fresh
 from harness import MIB
 from harness.peaks import drawing_peak
 

@@ -18,7 +18,7 @@ from animegan.networks.redraw.plan import BAND_ROWS
 from animegan.networks.redraw.schedule import _needs, needs
 from animegan.networks.weights import load_weights
 from animegan.styles import bundled_dir
-from benchmarks import reference
+from benchmarks.common import reference
 from harness.peaks import drawing_peak
 from harness.pictures import photo
 

@@ -19,7 +19,7 @@ from animegan.networks.animegan2.whole import Whole
 from animegan.networks.redraw import steps, stream
 from animegan.operators import Convolutions
 from animegan.styles import get_style, verify
-from benchmarks.reference import generate, psnr, redraw, redraw_video
+from benchmarks.common.reference import generate, psnr, redraw, redraw_video
 from harness.pictures import photo
 
 pytestmark = pytest.mark.skipif(not importlib.util.find_spec("triton"), reason="Triton is not installed")

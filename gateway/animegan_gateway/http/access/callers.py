@@ -16,7 +16,7 @@ from starlette.responses import Response
 from animegan_gateway.errors import Unauthorized
 from animegan_gateway.http.access.attempts import Attempts
 from animegan_gateway.http.access.keys import Key, Keys
-from animegan_gateway.queue.store import Store
+from animegan_gateway.queue.stores.store import Store
 from animegan_service.errors import Forbidden
 
 COOKIE = "animegan_session"

@@ -1,6 +1,6 @@
 /** The first questions of every visit, asked while the page's own script is still on its way: `api.js` takes the answers. */
 
-import { locale } from "./language.js";
+import { locale } from "./base/language.js";
 
 const ask = (path) => fetch(new URL(path, document.baseURI), { headers: { "Accept-Language": locale() }, cache: "no-store" });
 

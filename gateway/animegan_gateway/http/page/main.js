@@ -1,15 +1,15 @@
-import { $, say } from "./dom.js";
-import { offerCamera } from "./camera.js";
-import { draw, drawInAllStyles, renderDraw } from "./draw.js";
-import { openExample, renderExample } from "./example.js";
-import { onLanguage, switchLanguage, t, translatePage } from "./i18n.js";
-import { allEntries, isFinal, restore, retranslate } from "./jobs.js";
-import { chosenOptions, chosenSide, fitOptions, onOptions, openOptions } from "./options.js";
-import { onPhotos, openTable, photosOnTable, recallPhotos, takeIn } from "./photos.js";
-import { openSession, session, signOut } from "./session.js";
-import { openShelf, renderAll, showCard } from "./shelf.js";
-import { renderSize } from "./size.js";
-import { loadStyles, selectedStyle, showStrength, stopTrying, styleOf, tryStyles } from "./styles.js";
+import { $, say } from "./base/dom.js";
+import { offerCamera } from "./photos/camera.js";
+import { draw, drawInAllStyles, renderDraw } from "./jobs/draw.js";
+import { openExample, renderExample } from "./photos/example.js";
+import { onLanguage, switchLanguage, t, translatePage } from "./base/i18n.js";
+import { allEntries, isFinal, restore, retranslate } from "./jobs/jobs.js";
+import { chosenOptions, chosenSide, fitOptions, onOptions, openOptions } from "./styles/options.js";
+import { onPhotos, openTable, photosOnTable, recallPhotos, takeIn } from "./photos/photos.js";
+import { openSession, session, signOut } from "./server/session.js";
+import { openShelf, renderAll, showCard } from "./shelf/shelf.js";
+import { renderSize } from "./photos/size.js";
+import { loadStyles, selectedStyle, showStrength, stopTrying, styleOf, tryStyles } from "./styles/styles.js";
 
 function tryOn() {
   const { current: photo } = photosOnTable();

@@ -36,7 +36,7 @@ class Thumbnails:
         self._spool = spool
         self._pictures: dict[tuple[str, str | None], bytes] = {}
         self._tasks: dict[tuple[str, str | None], asyncio.Task[None]] = {}
-        self._photo = resources.files("animegan_gateway.http").joinpath("page/sample.jpg").read_bytes()
+        self._photo = resources.files("animegan_gateway.http").joinpath("page/images/sample.jpg").read_bytes()
 
     async def get(self, style_id: str) -> bytes | None:
         """Return a JPEG of at most `SIDE_PX`; None where drawing takes longer than `DRAWN_WITHIN_S`.

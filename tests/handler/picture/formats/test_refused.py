@@ -87,6 +87,6 @@ def test_what_cannot_be_told_names_what_is_read(data: bytes) -> None:
 
 
 def test_the_page_has_chinese_words_for_every_kind() -> None:
-    page = (HANDLER.parent / "gateway" / "animegan_gateway" / "http" / "page" / "texts.js").read_text()
+    page = (HANDLER.parent / "gateway" / "animegan_gateway" / "http" / "page" / "base" / "texts.js").read_text()
     for name in (*(kind.id for kind in KINDS), "heif", "bmp", "ico", "jpeg2000"):
         assert re.search(rf'^\s+(?:"{name}"|{name}): "[^"]*[\u4e00-\u9fff]', page, re.MULTILINE), name

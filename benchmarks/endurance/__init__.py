@@ -1,0 +1,1 @@
+"""Long runs, faults and little memory: is anything lost, and does anything grow?"""

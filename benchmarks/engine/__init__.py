@@ -1,0 +1,1 @@
+"""The engine alone: time, memory, exactness, and the same network run in other ways."""

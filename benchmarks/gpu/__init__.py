@@ -1,0 +1,1 @@
+"""The phases of `scripts/gpu`, and the page of their results."""

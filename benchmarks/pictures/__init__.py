@@ -1,0 +1,1 @@
+"""Pictures: reading files, colour, and what the looks do to photographs."""

@@ -1,0 +1,95 @@
+"""Memory of decoding each kind of picture file, foretold and measured.
+
+`scripts/benchmark decoding`. Pictures of 12 megapixels (HEIC: 3) are decoded and fitted to 1024 px, each in a process
+of its own; the peak is the kernel's, above what the process had before.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from PIL import Image
+
+from animegan.picture import images
+from benchmarks.common.result import store, table
+from harness.picture_files import heic
+from harness.pictures import encoded, photo
+
+LIMITS = images.Limits(1 << 30, 10**9)
+SIZE, HEIC_SIZE = (4000, 3000), (2000, 1500)
+STATUS = Path("/proc/self/status")
+
+
+def main() -> None:
+    rows, figures = [], {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, data in sources().items():
+            file = Path(folder) / "picture"
+            file.write_bytes(data)
+            header = images.inspect(data, LIMITS)
+            pixels = header.size[0] * header.size[1]
+            foretold = images.DECODED_BYTES[header.format] + header.held_bytes / pixels
+            command = [sys.executable, "-m", "benchmarks.pictures.decoding", str(file)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            measured = int(done.stdout) / pixels
+            rows.append((name, foretold, measured))
+            figures[name] = {"foretold_bytes_a_pixel": foretold, "measured_bytes_a_pixel": measured}
+    table(("kind", "foretold, bytes a pixel", "measured"), rows)
+    store("decoding", {"kinds": figures})
+
+
+def sources() -> Mapping[str, bytes]:
+    """Large files of each kind."""
+    image = photo(96, 64).resize(SIZE)
+    clear, grey, small = image.convert("RGBA"), image.convert("L"), image.resize(HEIC_SIZE)
+    return {
+        "JPEG": encoded(image, "JPEG"),
+        "JPEG, progressive": encoded(image, "JPEG", progressive=True, subsampling=0),
+        "JPEG, progressive CMYK": encoded(image.convert("CMYK"), "JPEG", progressive=True),
+        "PNG": encoded(image, "PNG", compress_level=1),
+        "PNG, alpha": encoded(clear, "PNG", compress_level=1),
+        "PNG, palette": encoded(image.quantize(), "PNG"),
+        "WebP": encoded(image, "WEBP", method=0),
+        "WebP, lossless with alpha": encoded(clear, "WEBP", lossless=True, method=0, quality=0),
+        "GIF": encoded(image.quantize(), "GIF"),
+        "BMP": encoded(image, "BMP"),
+        "TIFF, LZW": encoded(image, "TIFF", compression="tiff_lzw"),
+        "TIFF, CMYK": encoded(image.convert("CMYK"), "TIFF", compression="tiff_deflate"),
+        "TIFF, float": encoded(grey.convert("F"), "TIFF"),
+        "HEIC": heic(small, quality=30),
+        "HEIC, alpha, 4:4:4": heic(small.convert("RGBA"), quality=30, chroma="444"),
+        "AVIF": encoded(image, "AVIF", speed=10),
+        "AVIF, alpha, 4:4:4": encoded(clear, "AVIF", speed=10, subsampling="4:4:4"),
+        "JPEG 2000": encoded(image, "JPEG2000"),
+        "JPEG 2000, alpha": encoded(clear, "JPEG2000"),
+        "PPM": encoded(image, "PPM"),
+    }
+
+
+def measure(file: Path) -> int:
+    """Bytes that decoding the file takes at its peak, above what the process has."""
+    small = encoded(Image.new("RGBA", (64, 64)), "PNG")
+    images.decode(small, max_side=64, limits=LIMITS)
+    data = file.read_bytes()
+    before = _kibibytes("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    images.decode(data, max_side=1024, limits=LIMITS)
+    return 1024 * (_kibibytes("VmHWM") - before)
+
+
+def _kibibytes(name: str) -> int:
+    found = re.search(rf"{name}:\s+(\d+)", STATUS.read_text())
+    assert found
+    return int(found[1])
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        print(measure(Path(sys.argv[1])))
+    else:
+        main()

@@ -1,0 +1,1 @@
+"""The running service: latency, throughput, waits, the page, the dashboard."""

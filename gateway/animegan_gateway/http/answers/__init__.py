@@ -1,0 +1,1 @@
+"""Answers: jobs, styles and errors as callers see them, in two languages."""

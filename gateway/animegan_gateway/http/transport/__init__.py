@@ -1,0 +1,1 @@
+"""Below the routes: sockets, limits of HTTP's protocol, what surrounds every request."""

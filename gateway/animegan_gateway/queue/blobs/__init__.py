@@ -1,0 +1,1 @@
+"""Stores of pictures, and the folder of pictures in transit."""

@@ -1,0 +1,1 @@
+"""Stores of jobs: one contract, SQLite for one gateway, Redis for several."""
