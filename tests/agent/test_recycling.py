@@ -20,12 +20,12 @@ import requests
 from animegan_cli.serving.ports import free_port
 from harness.gateways import Gateway, running_gateway
 from harness.pictures import encoded, photo
-from harness.servers import Server, running_server, wait_until
+from harness.servers import QUICK, Server, running_server, wait_until
 
 pytestmark = pytest.mark.server
 
 PICTURE = encoded(photo(128, 96))
-LARGE = encoded(photo(1024, 1024))  # takes some seconds
+LARGE = encoded(photo(640, 640))  # takes some seconds
 
 
 def workers(server: Server, *words: str) -> subprocess.CompletedProcess[str]:
@@ -71,26 +71,26 @@ def all_were_drawn_at_once(gateway: Gateway, ended: list[dict[str, Any]]) -> Non
     assert {attempts(gateway, outcome) for outcome in ("worker_ended", "lost", "not_taken")} == {0.0}
 
 
-def test_workers_are_replaced_and_scaled_while_pictures_are_drawn(server: Server, tmp_path: Path) -> None:
-    (before,) = server.worker_pids()
-    with running_gateway(tmp_path, server) as gateway:
+def test_workers_are_replaced_and_scaled_while_pictures_are_drawn(mortal: Server, tmp_path: Path) -> None:
+    (before,) = mortal.worker_pids()
+    with running_gateway(tmp_path, mortal) as gateway:
         with under_load(gateway) as ended:
             wait_until(lambda: ended, "the first picture")
             for words in (["recycle"], ["scale", "2"], ["scale", "1"]):
-                done = workers(server, *words)
+                done = workers(mortal, *words)
                 assert done.returncode == 0, done.stderr
                 assert f"{2 if words == ['scale', '2'] else done.stdout.count(' ready ')} workers wanted" in done.stdout
         all_were_drawn_at_once(gateway, ended)
-    (after,) = server.worker_pids()
+    (after,) = mortal.worker_pids()
     assert after != before
 
 
 def test_a_rule_replaces_them_where_there_is_no_room_for_two(tmp_path: Path) -> None:
     metrics = free_port()
-    agent = {"METRICS_PORT": str(metrics), "RECYCLE_OVERLAP": "never", "RECYCLE_AFTER_REQUESTS": "15"}
+    agent = {"METRICS_PORT": str(metrics), "RECYCLE_OVERLAP": "never", "RECYCLE_AFTER_REQUESTS": "10"}
     with (
         running_server(
-            "--no-gateway", environment={f"ANIMEGAN_AGENT_{name}": value for name, value in agent.items()}
+            "--no-gateway", environment={**QUICK, **{f"ANIMEGAN_AGENT_{name}": value for name, value in agent.items()}}
         ) as server,
         running_gateway(tmp_path, server) as gateway,
     ):
@@ -103,9 +103,9 @@ def test_a_rule_replaces_them_where_there_is_no_room_for_two(tmp_path: Path) -> 
 
         done = 'animegan_agent_recycles_total{reason="requests",result="done"}'
         with under_load(gateway) as ended:
-            wait_until(lambda: counted(done) >= 2, "two replacements")
+            wait_until(lambda: counted(done) >= 1, "a replacement")
         all_were_drawn_at_once(gateway, ended)
-        assert len(ended) >= 30
+        assert len(ended) >= 10
         assert counted("animegan_agent_worker_restarts_total") == 0
 
 
@@ -116,18 +116,18 @@ def in_the_background(call: Callable[[], requests.Response]) -> tuple[threading.
     return thread, answers
 
 
-def test_who_asks_torchserve_itself_is_waited_for(server: Server) -> None:
+def test_who_asks_torchserve_itself_is_waited_for(mortal: Server) -> None:
     def draw() -> requests.Response:
-        return requests.post(f"{server.inference}/predictions/animegan", data={}, files={"data": LARGE}, timeout=120)
+        return requests.post(f"{mortal.inference}/predictions/animegan", data={}, files={"data": LARGE}, timeout=120)
 
-    (before,) = server.worker_pids()
+    (before,) = mortal.worker_pids()
     thread, answers = in_the_background(draw)
-    wait_until(lambda: busy(server), "the worker to draw")
-    done = workers(server, "recycle")
+    wait_until(lambda: busy(mortal), "the worker to draw")
+    done = workers(mortal, "recycle")
     thread.join()
     assert [answer.status_code for answer in answers] == [200]
     assert done.returncode == 0, done.stderr
-    assert server.worker_pids() != [before]
+    assert mortal.worker_pids() != [before]
 
 
 def busy(server: Server) -> bool:
@@ -135,25 +135,25 @@ def busy(server: Server) -> bool:
     return bool(process.cpu_percent(0.2) > 50)
 
 
-def test_jobs_wait_while_it_is_drained(server: Server, tmp_path: Path) -> None:
-    with running_gateway(tmp_path, server) as gateway:
+def test_jobs_wait_while_it_is_drained(mortal: Server, tmp_path: Path) -> None:
+    with running_gateway(tmp_path, mortal) as gateway:
         large = gateway.submit(LARGE).json()
         gateway.until(large["id"], "running")
-        done = workers(server, "drain")
+        done = workers(mortal, "drain")
         try:
             assert "drained" in done.stdout
             assert gateway.job(large["id"])["status"] == "done"  # what was being drawn
             waits = gateway.submit(PICTURE).json()
-            assert requests.get(f"{server.agent}/readyz", timeout=10).status_code == 503
-            assert workers(server, "list").stdout.count("drained") == 1
+            assert requests.get(f"{mortal.agent}/readyz", timeout=10).status_code == 503
+            assert workers(mortal, "list").stdout.count("drained") == 1
             assert gateway.job(waits["id"])["status"] == "queued"
         finally:
-            assert "open" in workers(server, "resume").stdout
+            assert "open" in workers(mortal, "resume").stdout
         assert gateway.ended(waits["id"])["status"] == "done"
 
 
-def test_what_can_not_be_done_is_said(server: Server) -> None:
-    done = workers(server, "scale", "0")
+def test_what_can_not_be_done_is_said(mortal: Server) -> None:
+    done = workers(mortal, "scale", "0")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "animegan: workers=0: use a number from 1 to 64.\n"
 

@@ -10,6 +10,9 @@ import pytest
 
 from animegan.looks import bundled_looks
 from benchmarks.common import result
+from benchmarks.endurance import faults
+from harness.faults import all_of_them
+from harness.stores import KINDS
 
 GROWS_MIB = {"worker": 48, "java": 48, "gateway": 16, "agent": 8}  # at most, from after the warm-up to the end
 SOAK_S = 1800
@@ -49,18 +52,28 @@ def test_half_an_hour_leaves_nothing_behind() -> None:
 
 def test_kills_lose_no_job() -> None:
     kills = stored("kills")
-    assert {row["store"] for row in kills["jobs"]} == {"sqlite", "redis"}
+    assert {row["store"] for row in kills["jobs"]} == {*KINDS}
     for row in kills["jobs"]:
         assert row["kills"] >= 20
         assert row["done"] > 0
         assert (row["lost"], row["duplicates"]) == (0, 0)
-    assert {row["victim"] for row in kills["kills"]} == {"gateway", "worker", "TorchServe", "Redis"}
+    victims = {(row["store"], row["victim"]) for row in kills["kills"]}
+    assert victims == {*itertools.product(KINDS, ("gateway", "worker", "TorchServe")), ("redis", "Redis")}
 
 
 def test_no_fault_loses_a_job() -> None:
-    rows = stored("faults")["faults"]
-    assert len(rows) == 10
+    *rows, overload = stored("faults")["faults"]
+    by_name = {fault.name: fault for fault in all_of_them(faults.REDIS_S)}
+    assert [row["fault"] for row in rows] == [*by_name]
     for row in rows:
+        fault = by_name[row["fault"]]
+        assert row["how"] == fault.what
+        seen = {answer.rpartition(" ×")[0] for answer in row["callers_saw"].split(", ")} - {"", "nothing"}
+        assert seen == fault.answers, row
+    assert overload["fault"].startswith(f"{faults.TIMES:g} times as many pictures")
+    assert "429 queue_full" in overload["callers_saw"]
+    assert "Retry-After" in overload["callers_saw"]
+    for row in (*rows, overload):
         assert row["done"] == row["accepted"] > 0, row
         assert (row["lost"], row["duplicates"]) == (0, 0), row
 

@@ -13,13 +13,13 @@ import requests
 from animegan_cli.serving.ports import free_port
 from harness.gateways import Gateway, code, running_gateway
 from harness.pictures import encoded, photo
-from harness.servers import Server, running_server, wait_until
+from harness.servers import QUICK, Server, running_server, wait_until
 from harness.stores import redis_server
 
 pytestmark = pytest.mark.server
 
 PICTURE = encoded(photo(64, 48))
-LARGE = encoded(photo(1024, 1024))  # takes some seconds
+LARGE = encoded(photo(640, 640))  # takes some seconds
 
 
 def ready(gateway: Gateway) -> tuple[int, dict[str, str]]:
@@ -40,7 +40,7 @@ def test_jobs_wait_while_torchserve_is_away_and_while_it_has_no_worker(tmp_path:
         jobs = [gateway.submit(PICTURE).json() for _ in range(3)]
         assert ready(gateway) == (200, {"status": "ready", "torchserve": "away"})
         ports = (f"--inference-port={inference}", f"--agent-port={agent}")
-        with running_server(*ports) as server:
+        with running_server(*ports, environment=QUICK) as server:
             assert [gateway.ended(job["id"])["status"] for job in jobs] == ["done"] * 3
             assert ready(gateway) == (200, {"status": "ready", "torchserve": "ready"})
             scale(server, 0)

@@ -213,7 +213,12 @@ def how_it_ended(gateway: Gateway, order: Order) -> str:
 def held(gateway: Gateway, *states: str) -> int:
     """Jobs in the store in these states, or in any; looked at each second, for the first time soon after the start."""
     states = states or ("queued", "running", *ENDED, "expired")
-    wait_until(lambda: "animegan_gateway_jobs{" in requests.get(gateway.metrics_url, timeout=10).text, "a first look")
+
+    def looked() -> bool:
+        text = requests.get(gateway.metrics_url, timeout=10).text
+        return all(f'animegan_gateway_jobs{{state="{state}"}}' in text for state in states)
+
+    wait_until(looked, "a first look")
     return int(sum(gateway.metric("animegan_gateway_jobs", state=state) for state in states))
 
 

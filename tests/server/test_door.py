@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
-import requests
 from PIL import Image
 
 from animegan_client import Client, ServerError
 from animegan_gateway.http.access.keys import Keys
 from harness.commands import run_command
+from harness.gateways import running_gateway
 from harness.pictures import encoded, photo
 from harness.servers import QUICK, Server, alive, ends_everything, running_server, started_server, wait_until
 
@@ -72,17 +72,12 @@ def test_the_gateway_is_started_again_with_what_it_had(mortal: Server) -> None:
 
 
 def test_photos_that_wait_are_drawn_after_the_next_start(tmp_path: Path) -> None:
-    home = {**QUICK, "ANIMEGAN_HOME": str(tmp_path)}
-    with running_server(environment=home) as first, Client(first.page) as client:
-        # No worker for a moment: what is accepted has to wait.
-        scaled = requests.put(
-            f"{first.management}/models/animegan?min_worker=0&max_worker=0&synchronous=true", timeout=60
-        )
-        assert scaled.ok
+    with running_gateway(tmp_path / "gateway", None) as alone, Client(alone.url) as client:
         jobs = [client.submit(encoded(photo(64, 64, seed=index))) for index in range(3)]
-        ends_everything(first, signal.SIGTERM)
-    with running_server(environment=home) as second, Client(second.page) as client:
-        assert [client.wait(client.job(job.id)).status for job in jobs] == ["done"] * 3
+    with running_server(environment={**QUICK, "ANIMEGAN_HOME": str(tmp_path)}) as server:
+        with Client(server.page) as client:
+            assert [client.wait(client.job(job.id)).status for job in jobs] == ["done"] * 3
+        ends_everything(server, signal.SIGTERM)
 
 
 def test_one_folder_has_one_gateway(mortal: Server) -> None:

@@ -79,16 +79,6 @@ def test_a_port_in_use_is_named_before_anything_starts(server: Server) -> None:
     assert "Java" not in said
 
 
-def test_it_serves_again_after_java_is_killed(mortal: Server, picture: Path) -> None:
-    java = mortal.java()
-    assert java
-    java.kill()
-    wait_until(lambda: not alive(java), "Java's end")
-    wait_until(mortal.ready, "a worker that is ready again")
-    assert stylised(mortal, picture)
-    assert mortal.java() != java
-
-
 def test_it_serves_again_after_the_launcher_is_killed(mortal: Server, picture: Path) -> None:
     launcher, java = mortal.launcher(), mortal.java()
     assert launcher

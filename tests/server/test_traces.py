@@ -14,7 +14,7 @@ from harness.gateways import code
 from harness.pictures import encoded, photo
 from harness.servers import QUICK, ROOT, Server, running_server, wait_until
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.xdist_group("mortal")]  # one of them needs that server too
 
 TRACE = "1" * 32
 HANDLER = ("stylize", "decode", "faces", "run", "encode")

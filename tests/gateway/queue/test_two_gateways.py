@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from animegan_gateway.http.access.keys import Keys
-from harness.crowd import Audit, Crowd, GatewayVictim, RedisVictim, Victim, moment
+from harness.crowd import Audit, Crowd, GatewayVictim, RedisVictim, Victim, held, moment
 from harness.gateways import Gateway, running_gateway
 from harness.pictures import encoded, photo
 from harness.servers import QUICK, Server, running_server, wait_until
@@ -28,7 +28,7 @@ LEASE_S = 2
 # Each gateway notes when it asked Redis for a job; two that ask together may get theirs in the other order.
 TAKING_S = 0.1
 
-SMALL, MIDDLE, LARGE = (encoded(photo(side, side)) for side in (64, 256, 768))
+SMALL, MIDDLE, LARGE = (encoded(photo(side, side)) for side in (64, 128, 512))
 
 
 @pytest.fixture(scope="module")
@@ -37,23 +37,53 @@ def servers(mortal: Server) -> Iterator[list[Server]]:
         yield [mortal, second]
 
 
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    with redis_server(tmp_path / "redis") as running:
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One for all; each pair has a database of its own, by its number."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as running:
         yield running
 
 
 @contextmanager
-def pair(redis: RedisServer, torchserves: Sequence[Server | None], **settings: object) -> Iterator[list[Gateway]]:
-    """A gateway before each of them."""
+def pair(
+    redis: RedisServer, database: int, torchserves: Sequence[Server | None], **settings: object
+) -> Iterator[list[Gateway]]:
+    """A gateway before each of them, on that database."""
     with ExitStack() as stack:
         gateways = []
         for number, torchserve in enumerate(torchserves):
-            folder = redis.folder / f"gateway{number}"
+            folder = redis.folder / f"gateway{database}.{number}"
             folder.mkdir()
-            shared = {"store": redis.url, "lease_s": LEASE_S, "rate_per_minute": 0, **settings}
+            store = redis.url.removesuffix("/0") + f"/{database}"
+            shared = {"store": store, "lease_s": LEASE_S, "rate_per_minute": 0, **settings}
             gateways.append(stack.enter_context(running_gateway(folder, torchserve, **shared)))
         yield gateways
+
+
+@pytest.fixture(scope="module")
+def idle(redis: RedisServer) -> Iterator[list[Gateway]]:
+    """Two at which pictures wait."""
+    with pair(redis, 1, [None, None]) as gateways:
+        yield gateways
+
+
+@pytest.fixture(scope="module")
+def one_draws(redis: RedisServer, servers: list[Server]) -> Iterator[list[Gateway]]:
+    """Two of which the second draws."""
+    with pair(redis, 2, [None, servers[1]]) as gateways:
+        yield gateways
+
+
+@pytest.fixture(scope="module")
+def both_draw(redis: RedisServer, servers: list[Server]) -> Iterator[list[Gateway]]:
+    """Who kills one starts it again."""
+    with pair(redis, 3, servers) as gateways:
+        yield gateways
+
+
+def attempts(gateway: Gateway) -> float:
+    """How many pictures it has drawn, since its start."""
+    return gateway.metric("animegan_gateway_attempts_total", outcome="drawn")
 
 
 @contextmanager
@@ -82,8 +112,9 @@ def test_two_serve_side_by_side(servers: list[Server]) -> None:
     assert len({url for each in servers for url in (each.inference, each.management, each.metrics)}) == 6
 
 
-def test_both_show_one_line_in_which_callers_alternate(redis: RedisServer) -> None:
-    with pair(redis, [None, None]) as (one, two), caller(one) as ann, caller(two) as bob:
+def test_both_show_one_line_in_which_callers_alternate(idle: list[Gateway]) -> None:
+    one, two = idle
+    with caller(one) as ann, caller(two) as bob:
         anns = [submitted(gateway, ann) for gateway in (one, two, one)]
         bobs = [submitted(gateway, bob) for gateway in (one, two)]
         line = [anns[0], bobs[0], anns[1], bobs[1], anns[2]]
@@ -98,8 +129,9 @@ def test_both_show_one_line_in_which_callers_alternate(redis: RedisServer) -> No
         wait_until(lambda: one.job(bobs[0])["position"] == 1, "the next one's turn")
 
 
-def test_one_idempotency_key_is_one_job_at_both(redis: RedisServer) -> None:
-    with pair(redis, [None, None]) as (one, two), caller(one) as ann, ThreadPoolExecutor(8) as pool:
+def test_one_idempotency_key_is_one_job_at_both(idle: list[Gateway]) -> None:
+    one, two = idle
+    with caller(one) as ann, ThreadPoolExecutor(8) as pool:
         headers = {"Idempotency-Key": "the same"}
         found = pool.map(lambda gateway: submitted(gateway, ann, headers=headers), [one, two] * 8)
         assert len({*found}) == 1
@@ -110,7 +142,7 @@ def test_one_idempotency_key_is_one_job_at_both(redis: RedisServer) -> None:
 def test_a_key_and_its_session_are_valid_at_both(redis: RedisServer, tmp_path: Path) -> None:
     keys = Keys(tmp_path / "shared")
     anns, bobs = ({"Authorization": f"Bearer {keys.add(name)}"} for name in ("ann", "bob"))
-    with pair(redis, [None, None], keys="required", data=tmp_path / "shared") as (one, two):
+    with pair(redis, 4, [None, None], keys="required", data=tmp_path / "shared") as (one, two):
         job_id = submitted(one, headers=anns)
 
         def status(gateway: Gateway, headers: dict[str, str]) -> int:
@@ -128,35 +160,36 @@ def test_a_key_and_its_session_are_valid_at_both(redis: RedisServer, tmp_path: P
         assert [status(gateway, anns) for gateway in (one, two)] == [401, 401]
 
 
-def test_the_events_of_a_job_that_the_other_draws_arrive(redis: RedisServer, servers: list[Server]) -> None:
-    with pair(redis, [None, servers[1]]) as (one, two):
-        before = submitted(one, picture=MIDDLE)
-        job_id = submitted(one, picture=MIDDLE)
-        names, jobs = [], []
-        with requests.get(f"{one.url}/v1/jobs/{job_id}/events", stream=True, timeout=60) as stream:
-            for line in stream.iter_lines(decode_unicode=True):
-                if line.startswith("event: "):
-                    names.append(line.removeprefix("event: "))
-                elif line.startswith("data: "):
-                    jobs.append(json.loads(line.removeprefix("data: ")))
-        assert list(dict.fromkeys(names)) == ["position", "running", "done"]
-        assert jobs[-1]["id"] == job_id
-        results = [requests.get(f"{gateway.url}{jobs[-1]['links']['result']}", timeout=30) for gateway in (one, two)]
-        assert results[0].ok
-        assert results[0].content == results[1].content
-        assert two.metric("animegan_gateway_attempts_total", outcome="drawn") == 2
-        assert one.job(before)["status"] == "done"
+def test_the_events_of_a_job_that_the_other_draws_arrive(one_draws: list[Gateway]) -> None:
+    one, two = one_draws
+    drawn = attempts(two)
+    before = submitted(one, picture=LARGE)
+    job_id = submitted(one)
+    names, jobs = [], []
+    with requests.get(f"{one.url}/v1/jobs/{job_id}/events", stream=True, timeout=60) as stream:
+        for line in stream.iter_lines(decode_unicode=True):
+            if line.startswith("event: "):
+                names.append(line.removeprefix("event: "))
+            elif line.startswith("data: "):
+                jobs.append(json.loads(line.removeprefix("data: ")))
+    assert list(dict.fromkeys(names)) == ["position", "running", "done"]
+    assert jobs[-1]["id"] == job_id
+    results = [requests.get(f"{gateway.url}{jobs[-1]['links']['result']}", timeout=30) for gateway in (one, two)]
+    assert results[0].ok
+    assert results[0].content == results[1].content
+    assert attempts(two) == drawn + 2
+    assert one.job(before)["status"] == "done"
 
 
-def test_a_wait_at_one_ends_when_the_other_has_drawn(redis: RedisServer, servers: list[Server]) -> None:
-    with pair(redis, [None, servers[1]]) as (one, _):
-        answer = requests.post(f"{one.url}/v1/stylize", files={"image": SMALL}, timeout=60)
-        assert answer.ok, answer.text
-        assert answer.headers["content-type"] == "image/jpeg"
+def test_a_wait_at_one_ends_when_the_other_has_drawn(one_draws: list[Gateway]) -> None:
+    answer = requests.post(f"{one_draws[0].url}/v1/stylize", files={"image": SMALL}, timeout=60)
+    assert answer.ok, answer.text
+    assert answer.headers["content-type"] == "image/jpeg"
 
 
-def test_they_are_fair_between_callers_together(redis: RedisServer, servers: list[Server]) -> None:
-    with pair(redis, servers) as (one, two), caller(one) as ann, caller(two) as bob:
+def test_they_are_fair_between_callers_together(both_draw: list[Gateway]) -> None:
+    one, two = both_draw
+    with caller(one) as ann, caller(two) as bob:
         anns = [submitted(gateway, ann, MIDDLE) for gateway in [one, two] * 6]
         bobs = [submitted(gateway, bob, MIDDLE) for gateway in [two, one] * 2]
         starts = {job_id: moment(one.ended(job_id)["started_at"]) for job_id in [*anns, *bobs]}
@@ -165,36 +198,39 @@ def test_they_are_fair_between_callers_together(redis: RedisServer, servers: lis
             assert all(later > sooner - TAKING_S for sooner, later in pairwise(times))
         order = sorted(starts, key=lambda job_id: starts[job_id])
         assert order.index(bobs[-1]) < order.index(anns[-3]), "who came later with few waits for who has many"
-        drawn = [gateway.metric("animegan_gateway_attempts_total", outcome="drawn") for gateway in (one, two)]
+        drawn = [attempts(gateway) for gateway in (one, two)]
         assert min(drawn) > 0, "one of them did not draw"
         assert sum(drawn) == 16
 
 
-def test_a_job_of_one_that_is_killed_is_drawn_by_the_other(redis: RedisServer, servers: list[Server]) -> None:
-    with pair(redis, servers) as (one, two):
-        job_ids = [submitted(two, picture=LARGE) for _ in range(2)]
-        wait_until(lambda: running(one, *job_ids), "a picture at each")
-        two.kill()
+def test_a_job_of_one_that_is_killed_is_drawn_by_the_other(both_draw: list[Gateway]) -> None:
+    one, two = both_draw
+    drawn = attempts(one)
+    job_ids = [submitted(two, picture=LARGE) for _ in range(2)]
+    wait_until(lambda: running(one, *job_ids), "a picture at each")
+    two.kill()
+    try:
         for job_id in job_ids:
             job = one.ended(job_id)
             assert job["status"] == "done"
             result = requests.get(f"{one.url}{job['links']['result']}", timeout=30)
             assert len(result.content) == job["result"]["bytes"]
-        assert one.metric("animegan_gateway_attempts_total", outcome="drawn") == 2
+        assert attempts(one) == drawn + 2
+    finally:
+        two.start()
 
 
 @pytest.mark.parametrize("name", ["gateway", "redis"])
-def test_nothing_is_lost_under_load(name: str, redis: RedisServer, servers: list[Server]) -> None:
-    with pair(redis, servers) as (one, two):
-        victim: Victim = GatewayVictim(two) if name == "gateway" else RedisVictim(redis)
-        crowd = Crowd([one, two])
-        with crowd.sending():
-            for _ in range(2):
-                time.sleep(1)
-                victim.kill()
-                killed_at = time.time()
-                if name == "gateway":
-                    crowd.moved_at(since=killed_at)  # without it
-                victim.restore()
-                crowd.moved_at(since=killed_at)
-        assert crowd.audit() == Audit(Counter(done=len(crowd.orders)))
+def test_nothing_is_lost_under_load(name: str, redis: RedisServer, both_draw: list[Gateway]) -> None:
+    one, two = both_draw
+    victim: Victim = GatewayVictim(two) if name == "gateway" else RedisVictim(redis)
+    held_before, crowd = held(one), Crowd(both_draw)
+    with crowd.sending():
+        time.sleep(1)
+        victim.kill()
+        killed_at = time.time()
+        if name == "gateway":
+            crowd.moved_at(since=killed_at)  # without it
+        victim.restore()
+        crowd.moved_at(since=killed_at)
+    assert crowd.audit(held_before) == Audit(Counter(done=len(crowd.orders)))
