@@ -295,10 +295,12 @@ class Stylizer:
         """
         details = details or self._drawing.details(self.wish.detail)
         fastest = next(self._drawing.plans((width, height), batch, details, faces=faces))
-        if not self.memory_mb and fastest.peak_bytes > self.budget_bytes():
+        free = self.budget_bytes()
+        if not self.memory_mb and fastest.peak_bytes > free:
             self._release()  # what is held and unused is no reason to go slow, or to refuse
+            free = self.budget_bytes()
         plans = self._drawing.plans((width, height), batch, details, faces=faces)
-        return choose(plans, self.budget_bytes(), lambda h, w: self._drawing.plans((w, h), 1, details))
+        return choose(plans, free, lambda h, w: self._drawing.plans((w, h), 1, details))
 
     def batch_size(self, height: int, width: int) -> int:
         """Return how many pictures of that size, in px, to draw as one batch now: at least 1."""

@@ -31,7 +31,6 @@ class Memory:
 def memories(proc: Path = PROC, cgroups: Path = CGROUPS) -> Iterator[Memory]:
     """The cgroups that limit this process's memory, the innermost first."""
     for folder in _folders("memory", proc, cgroups):
-        cached = facts(folder / "memory.stat")
         for limit_file, used_file, cache in (
             ("memory.max", "memory.current", "inactive_file"),
             ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -42,7 +41,8 @@ def memories(proc: Path = PROC, cgroups: Path = CGROUPS) -> Iterator[Memory]:
             except (OSError, ValueError):  # no such file, or "max": no limit
                 continue
             if limit < _V1_UNLIMITED:
-                yield Memory(limit, used - cached.get(cache, 0))
+                # Read where there is a limit alone: the kernel takes milliseconds to sum it up.
+                yield Memory(limit, used - facts(folder / "memory.stat").get(cache, 0))
 
 
 def memory(proc: Path = PROC, cgroups: Path = CGROUPS) -> Memory | None:
