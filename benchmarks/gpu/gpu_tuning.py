@@ -6,6 +6,7 @@ network's layers at 1024²; its tile is chosen first, then its warps, then its r
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from unittest import mock
 
@@ -16,6 +17,7 @@ from animegan.networks.animegan2.layers import LAYERS
 from animegan.networks.animegan2.layout import Shape, below
 from animegan.networks.animegan2.plan import banded, whole
 from animegan.operators import kernels, plain
+from animegan.operators.passes import Norm, Upsampling, Window
 from benchmarks.common.contenders import Ours, photo
 from benchmarks.common.fresh import MIB, Watch
 from benchmarks.gpu import gpu
@@ -45,15 +47,17 @@ def operator_calls(where: torch.device, side: int) -> dict[str, list[Call]]:
         source = below(layer)
         shape = (1, source.channels, source.size(side), source.size(side))
         x = torch.randn(shape, device=where).half().contiguous(memory_format=torch.channels_last)
-        norm = (plain.plain_moments(x), *(torch.randn(source.channels, device=where) for _ in range(2)), source.slope)
+        weight, bias = torch.randn(2, source.channels, device=where)
+        norm = Norm(plain.plain_moments(x), weight, bias, source.slope)
         span = layer.reads(0, layer.size(side))
-        calls["moments"].append(lambda x=x: kernels.moments(x))  # type: ignore[misc]
+        calls["moments"].append(functools.partial(kernels.moments, x))
+        window = Window(0, source.size(side), *span, *span)
         if layer.source == "upsample":
-            window = (False, 0, source.size(side), layer.size(side), layer.size(side), *span, *span)
-            calls["upsample_pad"].append(lambda a=(x, *norm, *window): kernels.upsample_pad(*a))  # type: ignore[misc]
+            upsampling = Upsampling(layer.size(side), layer.size(side), asymmetric=False)
+            calls["upsample_pad"].append(functools.partial(kernels.upsample_pad, x, norm, upsampling, window))
         else:
-            window = (x if source.residual else None, 0, source.size(side), *span, *span)  # type: ignore[assignment]
-            calls["norm_act_pad"].append(lambda a=(x, *norm, *window): kernels.norm_act_pad(*a))  # type: ignore[misc]
+            residual = x if source.residual else None
+            calls["norm_act_pad"].append(functools.partial(kernels.norm_act_pad, x, norm, residual, window))
     return calls
 
 

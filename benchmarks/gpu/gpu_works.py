@@ -28,6 +28,7 @@ from animegan.networks.animegan2.layout import Shape, below, source_rows
 from animegan.networks.animegan2.network import Network
 from animegan.networks.plan import Mode
 from animegan.operators import kernels, plain
+from animegan.operators.passes import Norm, Upsampling, Window
 from animegan.picture.transfer import download
 from animegan.resources import memory
 from animegan.stylizer import Stylizer
@@ -152,15 +153,14 @@ def _error_of_window(x: Tensor, layer: Layer, size: Size, first: int, last: int)
     band, moments = x[:, :, start:stop], plain.plain_moments(x)
     weight, bias = (torch.randn(source.channels, device=x.device) for _ in range(2))
     edges = (*layer.reads(first, last), *layer.reads(0, layer.size(width)))
-    window: tuple[int, ...] = (start, source.size(height), *edges)
-    arguments: list[object] = [band, moments, weight, bias, source.slope]
+    arguments: list[object] = [band, Norm(moments, weight, bias, source.slope)]
     if layer.source == "upsample":
-        window = (False, start, source.size(height), layer.size(height), layer.size(width), *edges)
+        arguments.append(Upsampling(layer.size(height), layer.size(width), asymmetric=False))
         forms: list[Callable[..., Tensor]] = [kernels.upsample_pad, plain.plain_upsample_pad]
     else:
         arguments.append(band if source.residual else None)
         forms = [kernels.norm_act_pad, plain.plain_norm_act_pad]
-    ours, expected = (form(*arguments, *window).float() for form in forms)
+    ours, expected = (form(*arguments, Window(start, source.size(height), *edges)).float() for form in forms)
     error = (ours - expected).abs()
     bound = torch.finfo(x.dtype).eps * expected.abs() + 16 * torch.finfo(torch.float32).eps * expected.abs().max()
     return {"error": error.max().item(), "bound": bound.max().item(), "ok": bool((error <= bound).all())}

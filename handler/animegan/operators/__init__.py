@@ -4,9 +4,8 @@
 memory where stock PyTorch makes four. Each has three forms that are held to the same reference: plain PyTorch (`plain`,
 anywhere), compiled C++ (`native`, on a CPU) and Triton (`kernels`, on a GPU).
 
-Maps are (N, C, H, W), channels-last. A *window* is what is wanted of a map: rows [top, bottom) and columns
-[left, right) of it, which may reach beyond its edges, where it is reflected. A band of a map, not all of it, may be
-given: `first_row` is the band's first row in the map, `height` the rows of the map.
+Maps are (N, C, H, W), channels-last. A *window* is what is wanted of a map (`passes.Window`); it may reach beyond the
+map's edges, where it is reflected. A band of a map, not all of it, may be given.
 """
 
 from __future__ import annotations
@@ -22,12 +21,13 @@ from torch import Tensor
 from torch.library import Library
 
 from animegan.operators import native, plain, plain_convolutions
+from animegan.operators.passes import Norm, Upsampling, Window
 
 logger = logging.getLogger(__name__)
 
 
 class Form(NamedTuple):
-    """The operators in one form: as those of `torch.ops.animegan`, the last two with a tensor `out` to write into."""
+    """The operators in one form: see `plain`. The last two write into a tensor `out` where one is given."""
 
     moments: Callable[..., Tensor]
     norm_act_pad: Callable[..., Tensor]
@@ -89,23 +89,32 @@ def _triton(device: torch.device) -> Form | None:
     return Form(kernels.moments, kernels.norm_act_pad, kernels.upsample_pad)
 
 
-def _late(name: str) -> Callable[..., Tensor]:
-    def run(x: Tensor, *arguments: object) -> Tensor:
-        made: Tensor = getattr(form(x.device), name)(x, *arguments)
-        return made
-
-    return run
+def _moments(x: Tensor) -> Tensor:
+    return form(x.device).moments(x)
 
 
-_SCHEMAS = {
-    "moments": "(Tensor x) -> Tensor",
-    "norm_act_pad": "(Tensor x, Tensor moments, Tensor weight, Tensor bias, float slope, Tensor? residual,"
-    " int first_row, int height, int top, int bottom, int left, int right) -> Tensor",
-    "upsample_pad": "(Tensor x, Tensor moments, Tensor weight, Tensor bias, float slope, bool asymmetric,"
-    " int first_row, int height, int out_height, int out_width, int top, int bottom, int left, int right) -> Tensor",
+def _norm_act_pad(
+    x: Tensor, moments: Tensor, weight: Tensor, bias: Tensor, slope: float, residual: Tensor | None, window: list[int]
+) -> Tensor:
+    return form(x.device).norm_act_pad(x, Norm(moments, weight, bias, slope), residual, Window(*window))
+
+
+def _upsample_pad(
+    x: Tensor, moments: Tensor, weight: Tensor, bias: Tensor, slope: float, upsampling: list[int], window: list[int]
+) -> Tensor:
+    height, width, asymmetric = upsampling
+    norm = Norm(moments, weight, bias, slope)
+    return form(x.device).upsample_pad(x, norm, Upsampling(height, width, bool(asymmetric)), Window(*window))
+
+
+_NORM = "Tensor moments, Tensor weight, Tensor bias, float slope"  # and lists in the order of `passes`
+_OPERATORS = {
+    "moments(Tensor x) -> Tensor": _moments,
+    f"norm_act_pad(Tensor x, {_NORM}, Tensor? residual, int[] window) -> Tensor": _norm_act_pad,
+    f"upsample_pad(Tensor x, {_NORM}, int[] upsampling, int[] window) -> Tensor": _upsample_pad,
 }
 _library = Library("animegan", "DEF")  # type: ignore[no-untyped-call]  # the operators live as long as it
-for _name, _schema in _SCHEMAS.items():
-    _library.define(_name + _schema)  # type: ignore[no-untyped-call]
+for _schema, _operator in _OPERATORS.items():
+    _library.define(_schema)  # type: ignore[no-untyped-call]
     for _key in ("CPU", "CUDA"):
-        _library.impl(_name, _late(_name), _key)  # type: ignore[no-untyped-call]
+        _library.impl(_schema.partition("(")[0], _operator, _key)  # type: ignore[no-untyped-call]

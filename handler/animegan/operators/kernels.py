@@ -17,6 +17,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from animegan.operators.passes import Norm, Upsampling, Window
 from animegan.operators.plain import EPS, window_like
 
 
@@ -67,55 +68,40 @@ def moments(x: Tensor) -> Tensor:
 
 
 def norm_act_pad(
-    x: Tensor,
-    moments: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    slope: float,
-    residual: Tensor | None,
-    *window: int,
-    out: Tensor | None = None,
+    x: Tensor, norm: Norm, residual: Tensor | None, window: Window, *, out: Tensor | None = None
 ) -> Tensor:
     """See `plain.plain_norm_act_pad`. One program a tile of the window, which it reads before it writes."""
-    first_row, height, top, bottom, left, right = window
+    rows, columns = window.size
     launch = LAUNCHES["norm_act_pad"]
     x, residual = _channels_last(x), None if residual is None else _channels_last(residual)
-    out = window_like(x, bottom - top, right - left) if out is None else out
+    out = window_like(x, rows, columns) if out is None else out
     pixels, lanes = _tile(x.shape[1], launch)
-    blocks = triton.cdiv(right - left, pixels)
+    blocks = triton.cdiv(columns, pixels)
     with torch.cuda.device_of(x):
-        _norm_act_pad[(blocks * (bottom - top), x.shape[0])](
-            x, *_strides(x), moments, weight, bias, slope,
+        _norm_act_pad[(blocks * rows, x.shape[0])](
+            x, *_strides(x), *norm,
             residual, *_strides(x if residual is None else residual),
             out, *_strides(out), x.shape[1],
-            first_row, height, x.shape[3], top, left, right - left, blocks,
+            window.first_row, window.height, x.shape[3], window.top, window.left, columns, blocks,
             pixels, lanes, num_warps=launch.warps,
         )  # fmt: skip
     return out
 
 
-def upsample_pad(
-    x: Tensor,
-    moments: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    slope: float,
-    asymmetric: bool,
-    *window: int,
-    out: Tensor | None = None,
-) -> Tensor:
+def upsample_pad(x: Tensor, norm: Norm, upsampling: Upsampling, window: Window, *, out: Tensor | None = None) -> Tensor:
     """See `plain.plain_upsample_pad`. One program some rows of tiles of the window."""
-    first_row, height, out_height, out_width, top, bottom, left, right = window
+    rows, columns = window.size
     x, launch = _channels_last(x), LAUNCHES["upsample_pad"]
-    out = window_like(x, bottom - top, right - left) if out is None else out
+    out = window_like(x, rows, columns) if out is None else out
     pixels, lanes = _tile(x.shape[1], launch)
-    blocks = triton.cdiv(right - left, pixels)
+    blocks = triton.cdiv(columns, pixels)
     with torch.cuda.device_of(x):
-        _upsample_pad[(blocks * triton.cdiv(bottom - top, launch.rows), x.shape[0])](
-            x, *_strides(x), moments, weight, bias, slope,
+        _upsample_pad[(blocks * triton.cdiv(rows, launch.rows), x.shape[0])](
+            x, *_strides(x), *norm,
             out, *_strides(out), x.shape[1],
-            first_row, height, x.shape[3], out_height, out_width, top, bottom, left, right, blocks,
-            asymmetric, launch.rows, pixels, lanes, num_warps=launch.warps,
+            window.first_row, window.height, x.shape[3], upsampling.height, upsampling.width,
+            window.top, window.bottom, window.left, window.right, blocks,
+            upsampling.asymmetric, launch.rows, pixels, lanes, num_warps=launch.warps,
         )  # fmt: skip
     return out
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from animegan.operators.passes import Norm, Upsampling, Window
+
 EPS = 1e-5  # of every norm, as published
 
 _CHUNK = 1 << 15  # elements that are widened to fp32 at once: what they take goes into no plan
@@ -48,26 +50,15 @@ def affine(moments: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tenso
 
 
 def plain_norm_act_pad(
-    x: Tensor,
-    moments: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    slope: float,
-    residual: Tensor | None,
-    *window: int,
-    out: Tensor | None = None,
+    x: Tensor, norm: Norm, residual: Tensor | None, window: Window, *, out: Tensor | None = None
 ) -> Tensor:
-    """The window of `leaky_relu(norm(x)) + residual`, in x's dtype. `slope` 1 leaves the LeakyReLU out.
-
-    `window`: first_row, height, top, bottom, left, right (see `operators`).
-    """
-    first_row, height, top, bottom, left, right = window
-    rows = reflected(top, bottom, height, x.device) - first_row
-    columns = reflected(left, right, x.shape[3], x.device)
-    scale, shift = affine(moments, weight, bias)
-    out = window_like(x, bottom - top, right - left) if out is None else out
+    """The window of `leaky_relu(norm(x)) + residual`, in x's dtype."""
+    rows = reflected(window.top, window.bottom, window.height, x.device) - window.first_row
+    columns = reflected(window.left, window.right, x.shape[3], x.device)
+    scale, shift = affine(norm.moments, norm.weight, norm.bias)
+    out = window_like(x, *window.size) if out is None else out
     for target, source in _chunks(out, rows):
-        wide = _activated(x[:, :, source][:, :, :, columns], scale, shift, slope)
+        wide = _activated(x[:, :, source][:, :, :, columns], scale, shift, norm.slope)
         if residual is not None:
             wide += residual[:, :, source][:, :, :, columns]
         target.copy_(wide)
@@ -75,30 +66,23 @@ def plain_norm_act_pad(
 
 
 def plain_upsample_pad(
-    x: Tensor,
-    moments: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    slope: float,
-    asymmetric: bool,
-    *window: int,
-    out: Tensor | None = None,
+    x: Tensor, norm: Norm, upsampling: Upsampling, window: Window, *, out: Tensor | None = None
 ) -> Tensor:
-    """The window of `leaky_relu(norm(x))` scaled to (out_height, out_width): bilinear, the corners aligned.
+    """The window of `leaky_relu(norm(x))` scaled up.
 
-    `asymmetric`: not so, but source = target × size in / size out, as TensorFlow 1 resizes.
-    `window`: first_row, height, out_height, out_width, top, bottom, left, right (see `operators`).
+    Where it is asymmetric, source = target × size in / size out.
     """
-    first_row, height, out_height, out_width, top, bottom, left, right = window
-    upper, lower, down = _between(reflected(top, bottom, out_height, x.device), height, out_height, asymmetric)
-    columns = reflected(left, right, out_width, x.device)
-    before, after, across = _between(columns, x.shape[3], out_width, asymmetric)
-    scale, shift = affine(moments, weight, bias)
-    out = window_like(x, bottom - top, right - left) if out is None else out
+    height, width, asymmetric = upsampling
+    rows = reflected(window.top, window.bottom, height, x.device)
+    upper, lower, down = _between(rows, window.height, height, asymmetric)
+    columns = reflected(window.left, window.right, width, x.device)
+    before, after, across = _between(columns, x.shape[3], width, asymmetric)
+    scale, shift = affine(norm.moments, norm.weight, norm.bias)
+    out = window_like(x, *window.size) if out is None else out
     across = across.view(1, 1, 1, -1)
-    for target, index in _chunks(out, torch.arange(bottom - top, device=x.device)):
-        above = _activated(x[:, :, upper[index] - first_row], scale, shift, slope)
-        below = _activated(x[:, :, lower[index] - first_row], scale, shift, slope)
+    for target, index in _chunks(out, torch.arange(len(rows), device=x.device)):
+        above = _activated(x[:, :, upper[index] - window.first_row], scale, shift, norm.slope)
+        below = _activated(x[:, :, lower[index] - window.first_row], scale, shift, norm.slope)
         mixed = torch.lerp(above, below, down[index].view(1, 1, -1, 1))
         target.copy_(torch.lerp(mixed[:, :, :, before], mixed[:, :, :, after], across))
     return out

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from animegan.errors import InternalError
 from animegan.operators import native, plain
+from animegan.operators.passes import Norm, Upsampling, Window
 
 ROOT = Path(__file__).resolve().parents[3]
 every_form = pytest.mark.parametrize("form", native.forms())
@@ -28,8 +29,9 @@ def some(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     return noise.to(dtype).contiguous(memory_format=torch.channels_last)
 
 
-def norm_of(x: Tensor) -> tuple[Tensor, Tensor, Tensor, float]:
-    return plain.plain_moments(x), some(1, x.shape[1], 1, 1).flatten(), some(1, x.shape[1], 1, 1).flatten(), 0.2
+def norm_of(x: Tensor) -> Norm:
+    weight = some(1, x.shape[1], 1, 1).flatten()
+    return Norm(plain.plain_moments(x), weight, weight.clone(), 0.2)
 
 
 @pytest.fixture
@@ -107,15 +109,11 @@ def test_what_it_does_not_take_the_plain_form_does(form: str, kind: str) -> None
         x = x.contiguous()
     else:
         x = x[:, :, :, ::2]
-    fast, norm, edges = native.load(form), norm_of(x), (-1, 7, -2, 3)
+    fast, norm, window = native.load(form), norm_of(x), Window(0, 6, -1, 7, -2, 3)
     assert torch.equal(fast.moments(x), plain.plain_moments(x))
-    assert torch.equal(
-        fast.norm_act_pad(x, *norm, None, 0, 6, *edges), plain.plain_norm_act_pad(x, *norm, None, 0, 6, *edges)
-    )
-    assert torch.equal(
-        fast.upsample_pad(x, *norm, True, 0, 6, 12, 20, *edges),
-        plain.plain_upsample_pad(x, *norm, True, 0, 6, 12, 20, *edges),
-    )
+    assert torch.equal(fast.norm_act_pad(x, norm, None, window), plain.plain_norm_act_pad(x, norm, None, window))
+    twice = Upsampling(12, 20, asymmetric=True)
+    assert torch.equal(fast.upsample_pad(x, norm, twice, window), plain.plain_upsample_pad(x, norm, twice, window))
 
 
 @every_form
@@ -123,21 +121,23 @@ def test_rows_that_the_band_does_not_hold_are_not_read(form: str) -> None:
     x = some(1, 16, 4, 8)
     fast, norm = native.load(form), norm_of(x)
     with pytest.raises(IndexError):
-        fast.norm_act_pad(x, *norm, None, 2, 9, 2, 8, 0, 8)
+        fast.norm_act_pad(x, norm, None, Window(2, 9, 2, 8, 0, 8))
     with pytest.raises(IndexError):
-        fast.norm_act_pad(x, *norm, None, 0, 4, 0, 4, 0, 24)
+        fast.norm_act_pad(x, norm, None, Window(0, 4, 0, 4, 0, 24))
     with pytest.raises(IndexError):
-        fast.upsample_pad(x, *norm, False, 2, 9, 18, 16, 4, 16, 0, 16)
+        fast.upsample_pad(x, norm, Upsampling(18, 16, asymmetric=False), Window(2, 9, 4, 16, 0, 16))
 
 
 @every_form
 def test_parameters_of_another_map_are_not_read(form: str) -> None:
     x = some(1, 16, 4, 8)
-    moments, weight, bias, slope = norm_of(x)
+    norm = norm_of(x)
     with pytest.raises(RuntimeError):
-        native.load(form).norm_act_pad(x, moments, weight[:7], bias, slope, None, 0, 4, 0, 4, 0, 8)
+        native.load(form).norm_act_pad(x, norm._replace(weight=norm.weight[:7]), None, Window(0, 4, 0, 4, 0, 8))
     with pytest.raises(RuntimeError):
-        native.load(form).upsample_pad(x, moments, weight, bias[:7], slope, False, 0, 4, 8, 16, 0, 8, 0, 16)
+        native.load(form).upsample_pad(
+            x, norm._replace(bias=norm.bias[:7]), Upsampling(8, 16, asymmetric=False), Window(0, 4, 0, 8, 0, 16)
+        )
 
 
 # ---- Where it writes -------------------------------------------------------------------------------------------------
@@ -150,10 +150,10 @@ def test_it_writes_where_it_is_told(form: str, dtype: torch.dtype) -> None:
     fast, norm = native.load(form), norm_of(x)
 
     def window(out: Tensor | None = None) -> Tensor:
-        return fast.norm_act_pad(x, *norm, x, 0, 6, -1, 6, -1, 11, out=out)
+        return fast.norm_act_pad(x, norm, x, Window(0, 6, -1, 6, -1, 11), out=out)
 
     def upsampled(out: Tensor | None = None) -> Tensor:
-        return fast.upsample_pad(x, *norm, False, 0, 6, 12, 20, -1, 12, 0, 21, out=out)
+        return fast.upsample_pad(x, norm, Upsampling(12, 20, asymmetric=False), Window(0, 6, -1, 12, 0, 21), out=out)
 
     for height, width, call in ((7, 12, window), (13, 21, upsampled)):
         buffer = torch.zeros(2, height + 3, width + 2, 48, dtype=dtype).permute(0, 3, 1, 2)
@@ -167,11 +167,11 @@ def test_it_writes_where_it_is_told(form: str, dtype: torch.dtype) -> None:
 @every_form
 def test_it_may_write_over_what_it_reads(form: str) -> None:
     x, residual = some(1, 40, 9, 30, dtype=torch.bfloat16), some(1, 40, 9, 30, dtype=torch.bfloat16) * 2
-    fast, norm, same = native.load(form), norm_of(x), (0, 9, 0, 9, 0, 30)
-    expected = fast.norm_act_pad(x, *norm, residual, *same)
+    fast, norm, same = native.load(form), norm_of(x), Window(0, 9, 0, 9, 0, 30)
+    expected = fast.norm_act_pad(x, norm, residual, same)
     for over in ("residual", "x"):
         copies: dict[str, Any] = {"x": x.clone(), "residual": residual.clone()}
-        fast.norm_act_pad(copies["x"], *norm, copies["residual"], *same, out=copies[over])
+        fast.norm_act_pad(copies["x"], norm, copies["residual"], same, out=copies[over])
         assert torch.equal(copies[over], expected)
 
 
@@ -181,11 +181,11 @@ def test_what_is_too_large_for_the_caches_is_written_alike(form: str, dtype: tor
     """Such stores go past the caches; a buffer that begins elsewhere than on a cache line does not get them."""
     x = some(1, 64, 66, 520, dtype=dtype)
     fast, norm = native.load(form), norm_of(x)
-    edges = (0, 66, 132, 1040, 0, 132, -1, 1041)
+    twice, window = Upsampling(132, 1040, asymmetric=True), Window(0, 66, 0, 132, -1, 1041)
     room = torch.empty(132 * 1042 * 64 + 1, dtype=dtype)[1:].view(1, 132, 1042, 64).permute(0, 3, 1, 2)
-    whole = fast.upsample_pad(x, *norm, True, *edges)
-    assert torch.equal(whole, fast.upsample_pad(x, *norm, True, *edges, out=room))
-    bands = [fast.upsample_pad(x, *norm, True, *edges[:4], top, top + 12, -1, 1041) for top in range(0, 132, 12)]
+    whole = fast.upsample_pad(x, norm, twice, window)
+    assert torch.equal(whole, fast.upsample_pad(x, norm, twice, window, out=room))
+    bands = [fast.upsample_pad(x, norm, twice, window._replace(top=top, bottom=top + 12)) for top in range(0, 132, 12)]
     assert torch.equal(whole, torch.cat(bands, dim=2))
 
 
@@ -230,11 +230,10 @@ def test_calls_from_many_threads_do_not_meet(form: str) -> None:
 
     def passes(x: Tensor) -> Tensor:
         height, width = x.shape[2:]
-        norm = (fast.moments(x), *norm_of(x)[1:])
-        x = fast.norm_act_pad(x, *norm, x, 0, height, 0, height, 0, width)
-        return fast.upsample_pad(
-            x, *norm, False, 0, height, 2 * height, 2 * width, -1, 2 * height + 1, -1, 2 * width + 1
-        )
+        norm = norm_of(x)._replace(moments=fast.moments(x))
+        x = fast.norm_act_pad(x, norm, x, Window(0, height, 0, height, 0, width))
+        twice = Upsampling(2 * height, 2 * width, asymmetric=False)
+        return fast.upsample_pad(x, norm, twice, Window(0, height, -1, 2 * height + 1, -1, 2 * width + 1))
 
     expected = [passes(x) for x in maps]
     with ThreadPoolExecutor(8) as pool:

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 import animegan.operators  # noqa: F401 - registers torch.ops.animegan
 from animegan.operators import native, plain
+from animegan.operators.passes import Norm, Upsampling, Window
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 FP32 = torch.finfo(torch.float32).eps
@@ -40,17 +41,32 @@ class Form:
     device: str = "cpu"
 
 
+def _registered(device: str) -> Form:
+    """The operators as a script calls them: values as lists."""
+    operators = torch.ops.animegan
+
+    def norm_act_pad(x: Tensor, norm: Norm, residual: Tensor | None, window: Window) -> Tensor:
+        made: Tensor = operators.norm_act_pad(x, *norm, residual, list(window))
+        return made
+
+    def upsample_pad(x: Tensor, norm: Norm, upsampling: Upsampling, window: Window) -> Tensor:
+        made: Tensor = operators.upsample_pad(x, *norm, list(map(int, upsampling)), list(window))
+        return made
+
+    return Form(operators.moments, norm_act_pad, upsample_pad, device)
+
+
 def _forms() -> dict[str, Form]:
     def form(of: object, device: str, prefix: str = "") -> Form:
         moments, norm, upsample = (getattr(of, prefix + name) for name in ("moments", "norm_act_pad", "upsample_pad"))
         return Form(moments, norm, upsample, device)
 
     gpu = "cuda" if torch.cuda.is_available() else "cpu"
-    found = {"plain": form(plain, "cpu", "plain_"), "registered": form(torch.ops.animegan, "cpu")}
+    found = {"plain": form(plain, "cpu", "plain_"), "registered": _registered("cpu")}
     if importlib.util.find_spec("triton"):
         found["triton"] = form(import_module("animegan.operators.kernels"), gpu)
     if gpu == "cuda":
-        found |= {"plain-cuda": form(plain, gpu, "plain_"), "registered-cuda": form(torch.ops.animegan, gpu)}
+        found |= {"plain-cuda": form(plain, gpu, "plain_"), "registered-cuda": _registered(gpu)}
     return found | {f"native-{name}": form(native.load(name), "cpu") for name in native.forms()}
 
 
@@ -105,8 +121,8 @@ class Case:
         return slice(self.draw(0, first), self.draw(last + 1, self.height))
 
     @property
-    def moments(self) -> Tensor:
-        return moments_of(self.x)
+    def norm(self) -> Norm:
+        return Norm(moments_of(self.x), self.weight, self.bias, self.slope)
 
     @property
     def activated(self) -> Tensor:
@@ -117,7 +133,7 @@ class Case:
     @property
     def largest(self) -> float:
         """What no term of the arithmetic exceeds."""
-        mean, variance = self.moments.unbind(dim=1)
+        mean, variance = self.norm.moments.unbind(dim=1)
         scale = self.weight.abs().max() * torch.rsqrt(variance.min() + 1e-5)
         values = (self.x.double().abs().max() + mean.abs().max()) * scale + self.bias.abs().max()
         return float(values) + (0 if self.residual is None else float(self.residual.abs().max()))
@@ -171,10 +187,8 @@ def test_norm_act_pad(form: Form, data: st.DataObject) -> None:
     read = mirrored(rows, case.height)
     band = case.band(min(read), max(read))
     residual = None if case.residual is None else case.residual[:, :, band]
-    out = form.norm_act_pad(
-        case.x[:, :, band], case.moments, case.weight, case.bias, case.slope, residual,
-        band.start, case.height, *rows, *columns,
-    )  # fmt: skip
+    window = Window(band.start, case.height, *rows, *columns)
+    out = form.norm_act_pad(case.x[:, :, band], case.norm, residual, window)
     expected = case.activated if case.residual is None else case.activated + case.residual
     agree(out, cut(expected, rows, columns), case)
 
@@ -190,10 +204,8 @@ def test_upsample_pad(form: Form, data: st.DataObject) -> None:
     span, steps = (case.height, height) if asymmetric else (case.height - 1, max(height - 1, 1))
     read = [row * span // steps for row in mirrored(rows, height)]
     band = case.band(min(read), min(max(read) + 1, case.height - 1))
-    out = form.upsample_pad(
-        case.x[:, :, band], case.moments, case.weight, case.bias, case.slope, asymmetric,
-        band.start, case.height, height, width, *rows, *columns,
-    )  # fmt: skip
+    window = Window(band.start, case.height, *rows, *columns)
+    out = form.upsample_pad(case.x[:, :, band], case.norm, Upsampling(height, width, asymmetric), window)
     agree(out, cut(scaled_up(case.activated, height, width, asymmetric), rows, columns), case)
 
 
@@ -214,12 +226,12 @@ def scaled_up(whole: Tensor, height: int, width: int, asymmetric: bool) -> Tenso
 def test_norm_act_pad_over_its_residual(form: Form, data: st.DataObject) -> None:
     case = Case(data, form.device)
     residual, first = case.map(0, 1), case.draw(0, case.height - 1)
-    before, norm = residual.clone(), (case.moments, case.weight, case.bias, case.slope)
-    edges = (0, case.height, first, case.draw(first + 1, case.height), 0, case.width)
-    over = slice(first, edges[3])
+    before, norm = residual.clone(), case.norm
+    window = Window(0, case.height, first, case.draw(first + 1, case.height), 0, case.width)
+    over = slice(first, window.bottom)
     out = residual[:, :, over]
-    expected = form.norm_act_pad(case.x, *norm, residual, *edges)
-    assert form.norm_act_pad(case.x, *norm, residual, *edges, out=out).data_ptr() == out.data_ptr()
+    expected = form.norm_act_pad(case.x, norm, residual, window)
+    assert form.norm_act_pad(case.x, norm, residual, window, out=out).data_ptr() == out.data_ptr()
     assert torch.equal(out, expected)
     before[:, :, over] = expected
     assert torch.equal(residual, before)
@@ -231,14 +243,14 @@ def test_norm_act_pad_over_its_residual(form: Form, data: st.DataObject) -> None
 def test_upsample_pad_into_part_of_a_map(form: Form, data: st.DataObject) -> None:
     case = Case(data, form.device)
     whole = case.map(0, 1)
-    before, given = whole.clone(), (case.x, case.moments, case.weight, case.bias, case.slope)
+    before = whole.clone()
     first, left = case.draw(0, case.height - 1), case.draw(0, case.width - 1)
     rows, columns = slice(first, case.draw(first + 1, case.height)), slice(left, case.draw(left + 1, case.width))
-    size = (case.height, case.height, case.width)
-    edges = (data.draw(st.booleans()), 0, *size, rows.start, rows.stop, columns.start, columns.stop)
+    same = Upsampling(case.height, case.width, data.draw(st.booleans()))
+    window = Window(0, case.height, rows.start, rows.stop, columns.start, columns.stop)
     out = whole[:, :, rows, columns]
-    expected = form.upsample_pad(*given, *edges)
-    assert form.upsample_pad(*given, *edges, out=out).data_ptr() == out.data_ptr()
+    expected = form.upsample_pad(case.x, case.norm, same, window)
+    assert form.upsample_pad(case.x, case.norm, same, window, out=out).data_ptr() == out.data_ptr()
     before[:, :, rows, columns] = expected
     assert torch.equal(whole, before)
 
@@ -289,12 +301,13 @@ def test_offsets_beyond_32_bits(form: Form) -> None:
     x = buffer.as_strided((1, channels, 3, width), (1, 1, apart, channels)).copy_(torch.randn(1, channels, 3, width))
     close = x.contiguous(memory_format=torch.channels_last)
     weight, bias = torch.randn(2, channels, device=form.device)
-    norm, edges = (moments_of(close), weight, bias, 0.2), (-1, 4, -1, width + 1)
+    norm, window = Norm(moments_of(close), weight, bias, 0.2), Window(0, 3, -1, 4, -1, width + 1)
+    twice = Upsampling(6, 2 * width, asymmetric=False)
     assert torch.equal(form.moments(x), form.moments(close))
-    out = form.norm_act_pad(x, *norm, x, 0, 3, *edges)
-    assert torch.equal(out, form.norm_act_pad(close, *norm, close, 0, 3, *edges))
-    out = form.upsample_pad(x, *norm, False, 0, 3, 6, 2 * width, *edges)
-    assert torch.equal(out, form.upsample_pad(close, *norm, False, 0, 3, 6, 2 * width, *edges))
+    out = form.norm_act_pad(x, norm, x, window)
+    assert torch.equal(out, form.norm_act_pad(close, norm, close, window))
+    out = form.upsample_pad(x, norm, twice, window)
+    assert torch.equal(out, form.upsample_pad(close, norm, twice, window))
 
 
 class Passes(nn.Module):
@@ -303,10 +316,10 @@ class Passes(nn.Module):
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         height, width = x.shape[2:]
         moments = torch.ops.animegan.moments(x)
-        x = torch.ops.animegan.norm_act_pad(x, moments, weight, bias, 0.2, x, 0, height, -1, height + 1, 0, width)
-        size = (height + 2, 2 * height, 2 * width)
-        edges = (-1, 2 * height + 1, -1, 2 * width + 1)
-        up: Tensor = torch.ops.animegan.upsample_pad(x, moments, weight, bias, 0.2, True, 0, *size, *edges)
+        norm = moments, weight, bias, 0.2
+        x = torch.ops.animegan.norm_act_pad(x, *norm, x, [0, height, -1, height + 1, 0, width])
+        window = [0, height + 2, -1, 2 * height + 1, -1, 2 * width + 1]
+        up: Tensor = torch.ops.animegan.upsample_pad(x, *norm, [2 * height, 2 * width, 1], window)
         return up
 
 

@@ -19,6 +19,7 @@ from animegan.networks.animegan2.layers import LAYERS, Layer
 from animegan.networks.animegan2.layout import Layout, Shape, bands, below, needs_no_window, source_rows
 from animegan.operators import native, plain
 from animegan.operators.native.convolutions import Kind, kind_of
+from animegan.operators.passes import Norm, Upsampling, Window
 from animegan.resources.interruption import interrupt_if_asked
 from animegan.styles import Resize
 
@@ -47,7 +48,8 @@ class Weights:
             if layer.norm
         }
         ones, zeros = (torch.full((256,), value, device=self.device) for value in (1.0, 0.0))
-        self.identity = torch.tensor([[0, 1 - plain.EPS]], dtype=torch.float64, device=self.device), ones, zeros
+        unit = torch.tensor([[0, 1 - plain.EPS]], dtype=torch.float64, device=self.device)
+        self.identity = Norm(unit, ones, zeros, 1.0)
 
     def conv(
         self, layer: Layer, window: Tensor, out: Tensor | None, *, moments: bool = False
@@ -209,26 +211,28 @@ class _Run:
         source = below(layer)
         height = source.size(self.height)
         if source.closes:
-            edges = (0, height, top, bottom, left, right)
-            return self.form.norm_act_pad(self.settled, *self.weights.identity, 1.0, None, *edges, out=out)
+            wanted = Window(0, height, top, bottom, left, right)
+            return self.form.norm_act_pad(self.settled, self.weights.identity, None, wanted, out=out)
         start, made = 0, self.maps.get(source.name)
         if made is None:
             start, stop = source_rows(layer, first, last, self.shape)
             made, _ = self._compute(source, start, stop)
-        known = (made, self.moments[source.name], *self.weights.norm(source), source.slope)
+        norm, wanted = self._norm(source), Window(start, height, top, bottom, left, right)
         if layer.source == "upsample":
-            size = (start, height, layer.size(self.height), layer.size(self.width))
-            return self.form.upsample_pad(*known, self.weights.asymmetric, *size, top, bottom, left, right, out=out)
-        return self.form.norm_act_pad(*known, None, start, height, top, bottom, left, right, out=out)
+            upsampling = Upsampling(layer.size(self.height), layer.size(self.width), self.weights.asymmetric)
+            return self.form.upsample_pad(made, norm, upsampling, wanted, out=out)
+        return self.form.norm_act_pad(made, norm, None, wanted, out=out)
+
+    def _norm(self, layer: Layer) -> Norm:
+        return Norm(self.moments[layer.name], *self.weights.norm(layer), layer.slope)
 
     def _settle(self, layer: Layer, rows: int) -> None:
         """What a block ends with, normalised and with its residual, over the residual."""
         made, height = self.maps[layer.name], layer.size(self.height)
-        known = (made, self.moments[layer.name], *self.weights.norm(layer), layer.slope)
-        residual = self.settled if layer.residual else None
+        norm, residual = self._norm(layer), self.settled if layer.residual else None
         for first, last in bands(height, rows):
-            edges = (0, height, first, last, 0, made.shape[3])
-            self.form.norm_act_pad(*known, residual, *edges, out=self.settled[:, :, first:last])
+            wanted = Window(0, height, first, last, 0, made.shape[3])
+            self.form.norm_act_pad(made, norm, residual, wanted, out=self.settled[:, :, first:last])
 
     def _pixels(self, top: int, bottom: int, left: int, right: int) -> Tensor:
         rows = plain.reflected(top, bottom, self.height, self.picture.device)

@@ -28,7 +28,7 @@ def norm_act_pad(
     moments = torch.ops.animegan.moments(x)
     height, width = x.size(2), x.size(3)
     padded: Tensor = torch.ops.animegan.norm_act_pad(
-        x, moments, weight, bias, slope, residual, 0, height, -before, height + after, -before, width + after
+        x, moments, weight, bias, slope, residual, [0, height, -before, height + after, -before, width + after]
     )
     return padded
 
@@ -56,8 +56,9 @@ def upsample_conv(
     for first in range(0, height, rows):
         last = min(first + rows, height)
         window = torch.ops.animegan.upsample_pad(
-            x, moments, weight, bias, slope, asymmetric, 0, below, height, width, first - 1, last + 1, -1, width + 1
-        )
+            x, moments, weight, bias, slope, [height, width, int(asymmetric)],
+            [0, below, first - 1, last + 1, -1, width + 1],
+        )  # fmt: skip
         made = F.conv2d(window, conv)
         if rows >= height:
             return made

@@ -17,6 +17,7 @@ from torch.profiler import record_function
 from animegan import operators
 from animegan.networks.animegan2.bands import Weights
 from animegan.networks.animegan2.layers import LAYERS, Layer
+from animegan.operators.passes import Norm, Upsampling, Window
 
 logger = logging.getLogger(__name__)
 
@@ -60,27 +61,23 @@ class Whole:
             moments = self._triton.first(picture.contiguous(), self._first, x[0])
         residual: Tensor | None = None
         for below, layer in pairwise(LAYERS[:-1]):
-            norm = (moments, *self._weights.norm(below), below.slope)
-            rows = (0, x.shape[2])
+            norm, height_below = Norm(moments, *self._weights.norm(below), below.slope), x.shape[2]
             with record_function(layer.name):
                 if layer is WIDE:
-                    self._form.norm_act_pad(x, *norm, None, *rows, *rows, 0, width, out=x)
+                    self._form.norm_act_pad(x, norm, None, Window(0, height, 0, height, 0, width), out=x)
                     made = self._map(layer, height, width)
                     before = (layer.before, layer.before)
                     total = self._triton.conv(x[0], self._wide, made[0], before=before, mirror=True, moments=True)
                     assert total is not None
                     x, moments = made, total
                     continue
-                top, bottom = layer.reads(0, layer.size(height))
-                left, right = layer.reads(0, layer.size(width))
+                size = layer.size(height), layer.size(width)
+                wanted = Window(0, height_below, *layer.reads(0, size[0]), *layer.reads(0, size[1]))
                 if layer.source == "upsample":
-                    size = (layer.size(height), layer.size(width))
-                    window = self._form.upsample_pad(
-                        x, *norm, self._weights.asymmetric, *rows, *size, top, bottom, left, right
-                    )
+                    upsampling = Upsampling(*size, self._weights.asymmetric)
+                    window = self._form.upsample_pad(x, norm, upsampling, wanted)
                 else:
-                    added = residual if below.residual else None
-                    window = self._form.norm_act_pad(x, *norm, added, *rows, top, bottom, left, right)
+                    window = self._form.norm_act_pad(x, norm, residual if below.residual else None, wanted)
                 del x  # the memory is the convolution's
                 if below.closes:
                     residual = window

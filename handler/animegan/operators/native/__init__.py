@@ -9,7 +9,8 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import logging
-from ctypes import c_float, c_int, c_int64, c_void_p
+from collections.abc import Callable
+from ctypes import POINTER, Structure, c_float, c_int, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from torch import Tensor
 from animegan.errors import InternalError
 from animegan.operators.native import convolutions
 from animegan.operators.native.convolutions import Convolutions
+from animegan.operators.passes import Norm, Upsampling, Window
 from animegan.operators.plain import plain_moments, plain_norm_act_pad, plain_upsample_pad, window_like
 
 FOLDER = Path(__file__).resolve().parent
@@ -29,13 +31,34 @@ FORMS = {  # fastest first; what /proc/cpuinfo lists of a CPU that can run it
 }
 
 _DTYPES = {torch.float32: 0, torch.bfloat16: 1}
-_MAP = [c_int64, c_void_p, *[c_int64] * 6]
-_LIKE_IT = [c_void_p, *[c_int64] * 2]
-_NORM = [*[c_void_p] * 4, c_float]
+
+
+class _Map(Structure):
+    _fields_ = (
+        *(("bf16", c_int64), ("data", c_void_p)),
+        *((name, c_int64) for name in ("pictures", "channels", "rows", "columns", "picture", "row")),
+    )
+
+
+class _Norm(Structure):
+    _fields_ = (*((name, c_void_p) for name in ("moments", "weight", "bias", "table")), ("slope", c_float))
+
+
+class _Window(Structure):
+    _fields_ = tuple((name, c_int64) for name in Window._fields)
+
+
+class _Upsampling(Structure):
+    _fields_ = tuple((name, c_int64) for name in Upsampling._fields)
+
+
 _FUNCTIONS = {  # arguments, of which the last is the number of threads; then what is returned
-    "animegan_moments": ([*_MAP, *[c_void_p] * 2, c_int64], c_int),
-    "animegan_norm_act_pad": ([*_MAP, *_LIKE_IT, *_LIKE_IT, *_NORM, *[c_int64] * 6, c_int64], c_int),
-    "animegan_upsample_pad": ([*_MAP, *_LIKE_IT, *_NORM, *[c_int64] * 9, c_int64], c_int),
+    "animegan_moments": ([POINTER(_Map), *[c_void_p] * 2, c_int64], None),
+    "animegan_norm_act_pad": ([*[POINTER(_Map)] * 3, POINTER(_Norm), POINTER(_Window), c_int64], c_int),
+    "animegan_upsample_pad": (
+        [*[POINTER(_Map)] * 2, POINTER(_Norm), POINTER(_Upsampling), POINTER(_Window), c_int64],
+        c_int,
+    ),
     "animegan_read_table": ([c_void_p, c_int64, *[c_void_p, c_int64, c_int64] * 2, c_int64], None),
     **convolutions.FUNCTIONS,
 }
@@ -60,42 +83,30 @@ class Native:
             return plain_moments(x)
         out = torch.empty(x.shape[0], 2, dtype=torch.float64)
         parts = torch.empty(x.shape[0], x.shape[2], 3, dtype=torch.float64)
-        self._library.animegan_moments(*_map(x), parts.data_ptr(), out.data_ptr(), torch.get_num_threads())
+        self._library.animegan_moments(_map(x), parts.data_ptr(), out.data_ptr(), torch.get_num_threads())
         return out
 
     def norm_act_pad(
-        self,
-        x: Tensor,
-        moments: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        slope: float,
-        residual: Tensor | None,
-        *window: int,
-        out: Tensor | None = None,
+        self, x: Tensor, norm: Norm, residual: Tensor | None, window: Window, *, out: Tensor | None = None
     ) -> Tensor:
         """As `plain.plain_norm_act_pad`."""
-        norm = (moments, weight, bias)
-        made = None
-        if residual is None or _takes(residual, like=x):
-            made = self._run("animegan_norm_act_pad", x, _like_it(residual), norm, slope, window, out)
-        return plain_norm_act_pad(x, *norm, slope, residual, *window, out=out) if made is None else made
+        target = self._target(x, norm, window, out)
+        if target is not None and (residual is None or _takes(residual, like=x)):
+            added = None if residual is None else _map(residual)
+            if self._run(self._library.animegan_norm_act_pad, norm, _map(x), added, _map(target), window=window):
+                return target
+        return plain_norm_act_pad(x, norm, residual, window, out=out)
 
     def upsample_pad(
-        self,
-        x: Tensor,
-        moments: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        slope: float,
-        asymmetric: bool,
-        *window: int,
-        out: Tensor | None = None,
+        self, x: Tensor, norm: Norm, upsampling: Upsampling, window: Window, *, out: Tensor | None = None
     ) -> Tensor:
         """As `plain.plain_upsample_pad`."""
-        norm = (moments, weight, bias)
-        made = self._run("animegan_upsample_pad", x, (), norm, slope, (asymmetric, *window), out)
-        return plain_upsample_pad(x, *norm, slope, asymmetric, *window, out=out) if made is None else made
+        target = self._target(x, norm, window, out)
+        if target is not None:
+            more = _Upsampling(*upsampling)
+            if self._run(self._library.animegan_upsample_pad, norm, _map(x), _map(target), window=window, more=more):
+                return target
+        return plain_upsample_pad(x, norm, upsampling, window, out=out)
 
     def read_table(self, values: Tensor, planes: int, picture: Tensor) -> Tensor:
         """Return what a table says of each colour of (3, H, W), fp32 in 0..1: (planes, H, W).
@@ -114,27 +125,27 @@ class Native:
         )  # fmt: skip
         return out
 
+    def _target(self, x: Tensor, norm: Norm, window: Window, out: Tensor | None) -> Tensor | None:
+        """Return what to write into: `out` if it is there; None where the library does not take x, the norm or it."""
+        if not (_takes(x) and _is_norm_of(x, norm)):
+            return None
+        target = window_like(x, *window.size) if out is None else out
+        return target if _takes(target, like=x, size=window.size) else None
+
     def _run(
         self,
-        function: str,
-        x: Tensor,
-        residual: tuple[int | None, ...],
-        norm: tuple[Tensor, Tensor, Tensor],
-        slope: float,
-        window: tuple[int, ...],
-        out: Tensor | None,
-    ) -> Tensor | None:
-        """The window, in `out` if there is one; None for what the library does not take."""
-        top, bottom, left, right = window[-4:]
-        size = (bottom - top, right - left)
-        if not (_takes(x) and _is_norm_of(x, *norm)):
-            return None
-        target = window_like(x, *size) if out is None else out
-        if not _takes(target, like=x, size=size):
-            return None
-        read = _norm(*norm)  # held until the library is done with it
-        arguments = (*_map(x), *residual, *_like_it(target), *map(Tensor.data_ptr, read), slope, *window)
-        return None if getattr(self._library, function)(*arguments, torch.get_num_threads()) else target
+        function: Callable[..., int],
+        norm: Norm,
+        *maps: _Map | None,
+        window: Window,
+        more: _Upsampling | None = None,
+    ) -> bool:
+        """Return whether the function wrote the window: it does not where it lacks rows or columns."""
+        parts = [part.to("cpu", torch.float64).contiguous() for part in norm[:3]]
+        table = torch.empty(2, norm.moments.shape[0], norm.weight.shape[0])
+        read = _Norm(*(part.data_ptr() for part in (*parts, table)), norm.slope)
+        values = (read, *([] if more is None else [more]), _Window(*window))
+        return not function(*maps, *values, torch.get_num_threads())
 
 
 def forms() -> list[str]:
@@ -204,21 +215,10 @@ def _takes(x: Tensor, like: Tensor | None = None, size: tuple[int, int] | None =
     )
 
 
-def _is_norm_of(x: Tensor, moments: Tensor, weight: Tensor, bias: Tensor) -> bool:
+def _is_norm_of(x: Tensor, norm: Norm) -> bool:
     channels = x.shape[1:2]
-    return moments.shape == (x.shape[0], 2) and weight.shape == channels and bias.shape == channels
+    return norm.moments.shape == (x.shape[0], 2) and norm.weight.shape == channels and norm.bias.shape == channels
 
 
-def _norm(moments: Tensor, weight: Tensor, bias: Tensor) -> list[Tensor]:
-    """What the compiled form reads of the norm, and room for its scales and shifts."""
-    parts = [part.to("cpu", torch.float64).contiguous() for part in (moments, weight, bias)]
-    return [*parts, torch.empty(2, moments.shape[0], weight.shape[0])]
-
-
-def _map(x: Tensor) -> tuple[int, ...]:
-    return (_DTYPES[x.dtype], x.data_ptr(), *x.shape, x.stride(0), x.stride(2))
-
-
-def _like_it(x: Tensor | None) -> tuple[int | None, int, int]:
-    """A map whose dtype and shape are known from another."""
-    return (None, 0, 0) if x is None else (x.data_ptr(), x.stride(0), x.stride(2))
+def _map(x: Tensor) -> _Map:
+    return _Map(_DTYPES[x.dtype], x.data_ptr(), *x.shape, x.stride(0), x.stride(2))

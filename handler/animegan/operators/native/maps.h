@@ -40,8 +40,9 @@ struct Map {
   T* at(int64_t n, int64_t r) const { return data + n * picture + r * row; }
 };
 
+// Rows and columns that are wanted of a map of so many rows, of which a band is there from its first row on.
 struct Window {
-  int64_t top, bottom, left, right;
+  int64_t first_row, height, top, bottom, left, right;
   int64_t rows() const { return bottom - top; }
   int64_t columns() const { return right - left; }
 };

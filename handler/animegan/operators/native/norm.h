@@ -10,7 +10,7 @@ namespace {
 
 struct Norm {
   const double *moments, *weight, *bias;
-  float* table;  // (2, pictures, channels): scales, then shifts
+  float* table;  // room for (2, pictures, channels): scales, then shifts
   float slope;
 };
 

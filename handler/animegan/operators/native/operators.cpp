@@ -2,7 +2,6 @@
 //
 // One source, built once for each vector width, linked to nothing. A map is given with the strides (in elements) of its
 // pictures and rows; its pixels lie side by side. So a band of a larger map, being a part of its memory, is a map too.
-// Every function returns 0, or 1 with nothing written: the window needs rows or columns that are not there.
 
 #include "depthwise.h"
 #include "direct.h"
@@ -20,14 +19,26 @@
 
 namespace {
 
-template <class T>
-Map<const T> map(const void* data, int64_t picture, int64_t row) {
-  return {static_cast<const T*>(data), picture, row};
-}
+// A map as it is passed: of bf16, or of fp32.
+struct AnyMap {
+  int64_t bf16;
+  void* data;
+  int64_t pictures, channels, rows, columns, picture, row;
+
+  template <class T>
+  Map<T> of() const { return {static_cast<T*>(data), picture, row}; }
+  Band band(int64_t first_row, int64_t height) const { return {pictures, channels, rows, columns, first_row, height}; }
+};
 
 template <class T>
-Map<T> map(void* data, int64_t picture, int64_t row) {
-  return {static_cast<T*>(data), picture, row};
+Map<T> map_or_none(const AnyMap* map) {
+  return map ? map->of<T>() : Map<T>{};
+}
+
+// Calls body with an element of the map's type.
+template <class Body>
+auto with_element(const AnyMap& map, const Body& body) {
+  return map.bf16 ? body(Bf16{}) : body(float{});
 }
 
 }  // namespace
@@ -35,51 +46,31 @@ Map<T> map(void* data, int64_t picture, int64_t row) {
 // The source and the recipe that this library was built from.
 EXPORT const char animegan_build[] = ANIMEGAN_BUILD;
 
-// A map is given as (bf16, x, pictures, channels, rows, columns, picture stride, row stride); it is fp32 if bf16 is 0.
-
 // parts: room for 3 doubles a row of each picture. out: mean and variance, (pictures, 2).
-EXPORT int animegan_moments(int64_t bf16, const void* x, int64_t pictures, int64_t channels, int64_t rows,
-                            int64_t columns, int64_t picture, int64_t row, void* parts, double* out, int64_t threads) {
-  const Band band{pictures, channels, rows, columns, 0, rows};
-  auto run = [&](auto element) {
-    using T = decltype(element);
-    return moments(band, map<T>(x, picture, row), static_cast<Part*>(parts), out, threads);
-  };
-  return bf16 ? run(Bf16{}) : run(float{});
+EXPORT void animegan_moments(const AnyMap* x, void* parts, double* out, int64_t threads) {
+  with_element(*x, [&](auto element) {
+    return moments(x->band(0, x->rows), x->of<const decltype(element)>(), static_cast<Part*>(parts), out, threads);
+  });
 }
 
-// table: room for 2 floats a channel of each picture. residual may be null.
-EXPORT int animegan_norm_act_pad(int64_t bf16, const void* x, int64_t pictures, int64_t channels, int64_t rows,
-                                 int64_t columns, int64_t picture, int64_t row, const void* residual,
-                                 int64_t residual_picture, int64_t residual_row, void* out, int64_t out_picture,
-                                 int64_t out_row, const double* moments, const double* weight, const double* bias,
-                                 float* table, float slope, int64_t first_row, int64_t height, int64_t top,
-                                 int64_t bottom, int64_t left, int64_t right, int64_t threads) {
-  const Band band{pictures, channels, rows, columns, first_row, height};
-  auto run = [&](auto element) {
+// residual may be null. The functions below return 0, or 1 with nothing written: the window needs rows or columns that are
+// not there.
+EXPORT int animegan_norm_act_pad(const AnyMap* x, const AnyMap* residual, const AnyMap* out, const Norm* norm,
+                                 const Window* window, int64_t threads) {
+  return with_element(*x, [&](auto element) {
     using T = decltype(element);
-    return norm_act_pad(band, map<T>(x, picture, row), map<T>(residual, residual_picture, residual_row),
-                        map<T>(out, out_picture, out_row), {moments, weight, bias, table, slope},
-                        {top, bottom, left, right}, threads);
-  };
-  return bf16 ? run(Bf16{}) : run(float{});
+    return norm_act_pad(x->band(window->first_row, window->height), x->of<const T>(), map_or_none<const T>(residual),
+                        out->of<T>(), *norm, *window, threads);
+  });
 }
 
-// table: as above.
-EXPORT int animegan_upsample_pad(int64_t bf16, const void* x, int64_t pictures, int64_t channels, int64_t rows,
-                                 int64_t columns, int64_t picture, int64_t row, void* out, int64_t out_picture,
-                                 int64_t out_row, const double* moments, const double* weight, const double* bias,
-                                 float* table, float slope, int64_t asymmetric, int64_t first_row, int64_t height,
-                                 int64_t out_height, int64_t out_width, int64_t top, int64_t bottom, int64_t left,
-                                 int64_t right, int64_t threads) {
-  const Band band{pictures, channels, rows, columns, first_row, height};
-  auto run = [&](auto element) {
+EXPORT int animegan_upsample_pad(const AnyMap* x, const AnyMap* out, const Norm* norm, const Upsampling* upsampling,
+                                 const Window* window, int64_t threads) {
+  return with_element(*x, [&](auto element) {
     using T = decltype(element);
-    return upsample_pad(band, map<T>(x, picture, row), map<T>(out, out_picture, out_row),
-                        {moments, weight, bias, table, slope}, asymmetric != 0, {top, bottom, left, right}, out_height,
-                        out_width, threads);
-  };
-  return bf16 ? run(Bf16{}) : run(float{});
+    return upsample_pad(x->band(window->first_row, window->height), x->of<const T>(), out->of<T>(), *norm, *upsampling,
+                        *window, threads);
+  });
 }
 
 // How a convolution is computed: `Filters.kind`.

@@ -9,6 +9,10 @@ namespace {
 // A thread walks down a block of columns whose two activated source rows, in fp32, fit into the first-level cache.
 constexpr int64_t BLOCK_CHANNELS = 128, BLOCK_FLOATS = 4096, BLOCK_COLUMNS = 512;
 
+struct Upsampling {
+  int64_t height, width, asymmetric;
+};
+
 struct Place {
   int32_t first, second;  // where in a row of the block
   float share;
@@ -22,12 +26,11 @@ struct Block {
 };
 
 // The block of up to BLOCK_COLUMNS columns of the window that begins at a column of it.
-void place_block(Block& block, int64_t column, int64_t right, int64_t width, int64_t out_width,
-                 bool asymmetric) {
+void place_block(Block& block, int64_t column, int64_t right, int64_t width, const Upsampling& upsampling) {
   Between found[BLOCK_COLUMNS];
   block.left = width, block.right = 0, block.count = 0;
   for (; column < right && block.count < BLOCK_COLUMNS; ++column) {
-    const Between place = between(reflected(column, out_width), width, out_width, asymmetric);
+    const Between place = between(reflected(column, upsampling.width), width, upsampling.width, upsampling.asymmetric);
     const int64_t leftmost = smaller(block.left, place.first), beyond = larger(block.right, place.second + 1);
     if (block.count > 0 && (beyond - leftmost) * block.channels > BLOCK_FLOATS) break;
     block.left = leftmost, block.right = beyond;
@@ -41,8 +44,8 @@ void place_block(Block& block, int64_t column, int64_t right, int64_t width, int
 // A block's columns of rows [first, last) of the window. x: of one picture; out: from the block's first column on.
 template <bool STREAM, class T>
 void upsample_block(const Band& band, const Map<const T>& x, const Map<T>& out, const float* scales,
-                    const float* shifts, float slope, bool asymmetric, const Window& window, int64_t out_height,
-                    int64_t first, int64_t last, const Block& block) {
+                    const float* shifts, float slope, const Upsampling& upsampling, const Window& window, int64_t first,
+                    int64_t last, const Block& block) {
   alignas(64) float buffers[2][BLOCK_FLOATS];
   float *upper = buffers[0], *lower = buffers[1];
   int64_t upper_row = -1, lower_row = -1;
@@ -58,7 +61,8 @@ void upsample_block(const Band& band, const Map<const T>& x, const Map<T>& out, 
   };
 
   for (int64_t y = first; y < last; ++y) {
-    const Between down = between(reflected(window.top + y, out_height), band.height, out_height, asymmetric);
+    const int64_t row = reflected(window.top + y, upsampling.height);
+    const Between down = between(row, band.height, upsampling.height, upsampling.asymmetric);
     if (down.first != upper_row && (down.first == lower_row || down.second == upper_row)) {
       float* const other = upper;
       upper = lower, lower = other;
@@ -99,8 +103,8 @@ void upsample_block(const Band& band, const Map<const T>& x, const Map<T>& out, 
 }
 
 template <bool STREAM, class T>
-void upsample_pad(const Band& band, const Map<const T>& x, const Map<T>& out, const Norm& norm, bool asymmetric, const Window& window,
-                  int64_t out_height, int64_t out_width, int64_t threads) {
+void upsample_pad(const Band& band, const Map<const T>& x, const Map<T>& out, const Norm& norm, const Upsampling& upsampling,
+                  const Window& window, int64_t threads) {
   const int64_t rows = window.rows(), columns = window.columns(), channels = band.channels;
   const int64_t share = rows / (4 * larger(threads, 1)), step = larger(smaller(share, 64), 8);
   const int64_t chunks = (rows + step - 1) / step;
@@ -112,28 +116,28 @@ void upsample_pad(const Band& band, const Map<const T>& x, const Map<T>& out, co
       const float* scales = norm.table + n * channels + c;
       const float* shifts = scales + band.pictures * channels;
       for (int64_t column = window.left; column < window.right; column += block.count) {
-        place_block(block, column, window.right, band.columns, out_width, asymmetric);
+        place_block(block, column, window.right, band.columns, upsampling);
         const Map<const T> from{x.at(n, 0) + c, 0, x.row};
         const Map<T> to{out.at(n, 0) + (column - window.left) * channels + c, 0, out.row};
-        upsample_block<STREAM>(band, from, to, scales, shifts, norm.slope, asymmetric, window, out_height, first, last, block);
+        upsample_block<STREAM>(band, from, to, scales, shifts, norm.slope, upsampling, window, first, last, block);
       }
     }
   });
 }
 
 template <class T>
-int upsample_pad(const Band& band, const Map<const T>& x, const Map<T>& out, const Norm& norm, bool asymmetric, const Window& window,
-                 int64_t out_height, int64_t out_width, int64_t threads) {
-  const bool there = reaches(window.top, window.bottom, out_height, [&](int64_t index) {
-    const Between place = between(index, band.height, out_height, asymmetric);
+int upsample_pad(const Band& band, const Map<const T>& x, const Map<T>& out, const Norm& norm, const Upsampling& upsampling,
+                 const Window& window, int64_t threads) {
+  const bool there = reaches(window.top, window.bottom, upsampling.height, [&](int64_t index) {
+    const Between place = between(index, band.height, upsampling.height, upsampling.asymmetric);
     return band.holds(place.first) && band.holds(place.second);
   });
-  if (!there || !reaches(window.left, window.right, out_width, anywhere)) return 1;
+  if (!there || !reaches(window.left, window.right, upsampling.width, anywhere)) return 1;
   fill_table(band, norm);
   if (streams(band, window, out))
-    upsample_pad<true>(band, x, out, norm, asymmetric, window, out_height, out_width, threads);
+    upsample_pad<true>(band, x, out, norm, upsampling, window, threads);
   else
-    upsample_pad<false>(band, x, out, norm, asymmetric, window, out_height, out_width, threads);
+    upsample_pad<false>(band, x, out, norm, upsampling, window, threads);
   return 0;
 }
 
