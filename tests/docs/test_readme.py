@@ -23,7 +23,7 @@ from animegan.errors import AnimeganError, BadOption
 from animegan.options import Wish
 from animegan.report import FLAWS, Report
 from animegan.settings import SMALLEST_SIDE_PX, Color, DetailOption, Format, Mode, Settings, Tone
-from animegan_cli import contact_sheet
+from animegan_cli.commands import contact_sheet
 from animegan_cli.main import app
 from animegan_cli.serving.torchserve import MODEL, address, read_properties
 from animegan_cli.stylize.tasks import SUFFIXES
@@ -130,7 +130,7 @@ def test_the_pictures_are_made_by_these_lines() -> None:
     for line in (
         line for first in (".venv/bin/python", "PYTHONPATH=tests") for line in commands(first, "CONTRIBUTING.md")
     ):
-        if "animegan_cli.contact_sheet" in line:
+        if "animegan_cli.commands.contact_sheet" in line:
             parsed = contact_sheet._parse(shlex.split(line)[3:])
             assert all((ROOT / file).is_file() for file in parsed.photos)
             made.add(ROOT / parsed.out)

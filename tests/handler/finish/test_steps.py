@@ -8,12 +8,13 @@ import torch
 from numpy.typing import NDArray
 
 from animegan import looks
-from animegan.finish import dabs, filters, flow, oklab, paper
+from animegan.finish import filters, flow, oklab
 from animegan.finish.frame import Frame
-from animegan.finish.grade import Grade, curve, graded
-from animegan.finish.levels import Levels
-from animegan.finish.lines import Lines
-from animegan.finish.paper import Paper
+from animegan.finish.steps import dabs, paper
+from animegan.finish.steps.grade import Grade, curve, graded
+from animegan.finish.steps.levels import Levels
+from animegan.finish.steps.lines import Lines
+from animegan.finish.steps.paper import Paper
 from animegan.finish.table import Table
 from animegan.looks import Bend, GradeStep, LevelsStep, LinesStep, PaperStep
 

@@ -142,7 +142,7 @@ def sheet(name: str, photos: Sequence[Path], out: Path) -> Path:
     from PIL import Image  # noqa: PLC0415
 
     from animegan.picture import images  # noqa: PLC0415
-    from animegan_cli import contact_sheet  # noqa: PLC0415 - torch is not needed before
+    from animegan_cli.commands import contact_sheet  # noqa: PLC0415 - torch is not needed before
 
     with ExitStack() as stack:
         try:
