@@ -28,7 +28,8 @@ from animegan_cli.main import app
 from animegan_cli.serving.torchserve import MODEL, address, read_properties
 from animegan_cli.stylize.tasks import SUFFIXES
 from animegan_cli.weights.export import export
-from animegan_gateway.http import routes
+from animegan_gateway.http.routes.jobs import router as job_routes
+from animegan_gateway.http.routes.styles import router as style_routes
 from animegan_gateway.http.uploads.form import IMAGE
 from animegan_gateway.settings import Settings as GatewaySettings
 from benchmarks import plots
@@ -105,7 +106,7 @@ def test_curl_asks_for_what_is_there(line: str) -> None:
         path = urlsplit(address_).path
         assert any(
             isinstance(route, APIRoute) and method in (route.methods or ()) and route.path_regex.match(path)
-            for route in routes.router.routes
+            for route in (*job_routes.routes, *style_routes.routes)
         )
         assert fields.pop(IMAGE, "@").startswith("@")
         assert set(fields) <= set(options.NAMES)
