@@ -36,8 +36,8 @@ class Spans:
     """One worker's. A thread of its own sends; neither a slow collector nor one that is away holds up a picture."""
 
     def __init__(self) -> None:
-        asked = OTELResourceDetector().detect().attributes
-        resource = Resource.create({SERVICE_NAME: SERVICE, SERVICE_VERSION: __version__, **asked})
+        attributes = OTELResourceDetector().detect().attributes
+        resource = Resource.create({SERVICE_NAME: SERVICE, SERVICE_VERSION: __version__, **attributes})
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         delay_ms = None if os.environ.get(OTEL_BSP_SCHEDULE_DELAY) else FLUSH_EVERY_MS
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(), schedule_delay_millis=delay_ms))

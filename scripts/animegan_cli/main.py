@@ -211,9 +211,9 @@ def list_styles(
         return
     from animegan_cli.weights.install import state  # noqa: PLC0415
 
-    known = {style: state(style) for style in all_styles().values()}
+    states = {style: state(style) for style in all_styles().values()}
     if as_json:
-        entries = [style.model_dump(mode="json") | {"state": where} for style, where in known.items()]
+        entries = [style.model_dump(mode="json") | {"state": where} for style, where in states.items()]
         print(json.dumps(entries, indent=2))
         return
     from rich.table import Table  # noqa: PLC0415
@@ -221,7 +221,7 @@ def list_styles(
     table = Table(box=None, pad_edge=False, caption="NC: for non-commercial use only", caption_justify="left")
     for heading in ("ID", "TITLE", "SUITS", "LICENCE", "NC", "STATE"):
         table.add_column(heading, no_wrap=heading in ("ID", "NC", "STATE"), overflow="fold")
-    for style, where in known.items():
+    for style, where in states.items():
         noncommercial = "NC" if style.noncommercial else ""
         table.add_row(style.id, _title(style), ", ".join(style.suits), style.license, noncommercial, where)
     screen().print(table)

@@ -67,7 +67,7 @@ class Colour:
             light = light * np.power(light @ np.array(HLG_LUMA), HLG_GAMMA - 1)[..., None]
             light *= PEAK_NITS / WHITE_NITS
         if self.dynamic != "standard":
-            light = _tone_mapped(light @ _between(chromaticities, PRIMARIES[9]).T)
+            light = _map_tones(light @ _between(chromaticities, PRIMARIES[9]).T)
             chromaticities = PRIMARIES[9]
         codes = 255 * _srgb_codes(np.clip(light @ _between(chromaticities, SRGB).T, 0, 1))
         return Image.fromarray((codes + 0.5).astype(np.uint8))
@@ -119,7 +119,7 @@ def in_heif(data: bytes) -> Colour | None:
     return by_numbers(primaries, 13 if transfer in CAMERA_TRANSFERS else transfer)
 
 
-def _tone_mapped(light: Floats) -> Floats:
+def _map_tones(light: Floats) -> Floats:
     """Light, in which 1 is the reference white, as shares of a display's."""
     peak = PEAK_NITS / WHITE_NITS
     largest = light.max(axis=-1)

@@ -100,13 +100,13 @@ class Cleaner:
         """Give back what is held and unused (see `release`)."""
         release(self.device)
         self._floor_bytes = _resident_and_unused()
-        self._device_floor_bytes = _cached(self.device)
+        self._device_floor_bytes = _cache_bytes(self.device)
 
     def idle_bytes(self) -> int:
         """Bytes that are held and unused, on the device or on the host, whichever are more."""
         return max(
             _resident_and_unused() - self._floor_bytes,
-            _cached(self.device) - self._device_floor_bytes,
+            _cache_bytes(self.device) - self._device_floor_bytes,
         )
 
     def clean_up(self) -> bool:
@@ -117,7 +117,7 @@ class Cleaner:
         return due
 
 
-def _cached(device: torch.device) -> int:
+def _cache_bytes(device: torch.device) -> int:
     """Bytes that PyTorch holds unused on a GPU; some of them it can't give back, as CUDA graphs keep them."""
     if device.type != "cuda":
         return 0

@@ -96,11 +96,11 @@ class _Levels:
 
     def peak(self, ranges: list[tuple[int, int]], base: int = 0) -> int:
         """The highest above `base` in any of the ranges; 0 at least."""
-        found = (
+        peaks = (
             max(self.values[max(0, bisect_right(self.times, start) - 1) : bisect_left(self.times, end)], default=0)
             for start, end in ranges
         )
-        return max(0, max(found, default=0) - base)
+        return max(0, max(peaks, default=0) - base)
 
 
 def profile(
@@ -187,7 +187,7 @@ def _phases(
 ) -> list[Phase]:
     kind = DeviceType.CUDA if device.type == "cuda" else DeviceType.CPU
     on_host, on_device = _ranges(timed, DeviceType.CPU), _ranges(timed, kind)
-    allocated, seen = _allocated(timed, kind), _ranges(watched, DeviceType.CPU)
+    allocated, seen = _allocations(timed, kind), _ranges(watched, DeviceType.CPU)
     return [
         Phase(
             name=name,
@@ -209,14 +209,14 @@ def _names(ranges: _Ranges) -> list[str]:
 
 
 def _ranges(profiler: torch.profiler.profile, kind: DeviceType) -> _Ranges:
-    found: _Ranges = defaultdict(list)
+    ranges: _Ranges = defaultdict(list)
     for event in _events(profiler):
         if event.is_user_annotation() and event.device_type() == kind:
-            found[event.name().partition(".")[0]].append((event.start_ns(), event.start_ns() + event.duration_ns()))
-    return found
+            ranges[event.name().partition(".")[0]].append((event.start_ns(), event.start_ns() + event.duration_ns()))
+    return ranges
 
 
-def _allocated(profiler: torch.profiler.profile, kind: DeviceType) -> _Levels:
+def _allocations(profiler: torch.profiler.profile, kind: DeviceType) -> _Levels:
     """What PyTorch has allocated since the profiler began."""
     levels, level = _Levels(), 0
     levels.add(0, 0)
@@ -303,14 +303,14 @@ def _optional(file: Path | None) -> contextlib.AbstractContextManager[Path | Non
 
 def table(result: Profile) -> Table:
     """The phases, one a line: milliseconds, and MiB."""
-    made = Table(box=None, pad_edge=False)
-    made.add_column("PHASE")
+    rows = Table(box=None, pad_edge=False)
+    rows.add_column("PHASE")
     for heading in ("MS", "PYTHON MIB", "RSS MIB", "DEVICE MIB"):
-        made.add_column(heading, justify="right", no_wrap=True)
+        rows.add_column(heading, justify="right", no_wrap=True)
     for phase in result.phases:
         sizes = (phase.python_bytes, phase.resident_bytes, phase.device_bytes)
-        made.add_row(phase.name, f"{1000 * phase.seconds:.1f}", *(f"{size / 2**20:.1f}" for size in sizes))
-    return made
+        rows.add_row(phase.name, f"{1000 * phase.seconds:.1f}", *(f"{size / 2**20:.1f}" for size in sizes))
+    return rows
 
 
 def summary(result: Profile) -> str:

@@ -172,8 +172,8 @@ def _install(style: Style, contents: Contents) -> Style:
 
     data = save(contents.tensors)
     name = f"{style.id}.safetensors"
-    found = {"weights": name, "sha256": hashlib.sha256(data).hexdigest(), "resize": contents.resize or style.resize}
-    installed = style.model_copy(update=found)
+    update = {"weights": name, "sha256": hashlib.sha256(data).hexdigest(), "resize": contents.resize or style.resize}
+    installed = style.model_copy(update=update)
     weights, entry = installed_dir() / name, installed_dir() / f"{style.id}.json"
     try:
         moves = [_beside(weights, data), _beside(entry, installed.model_dump_json(indent=2).encode())]
