@@ -70,7 +70,7 @@ class Answer:
 
 
 class Form(ABC):
-    """How a request's answer is written."""
+    """The form of a request's answer."""
 
     @abstractmethod
     def answer(self, drawings: Sequence[Drawing]) -> Answer: ...

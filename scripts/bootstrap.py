@@ -55,7 +55,7 @@ sys.exit(main())
 
 
 class SetupError(Exception):
-    """What the user is told, instead of a trace."""
+    """An error that the user reads as one line, without a traceback."""
 
 
 class PipFailed(SetupError):
@@ -135,7 +135,7 @@ def set_up(locks: list[str]) -> None:
 
 
 def works() -> bool:
-    """Whether `.venv` has a Python that runs, and pip."""
+    """Return whether `.venv` has a Python that runs, and pip."""
     return (
         PYTHON.exists()
         and subprocess.run([PYTHON, "-c", "import pip"], capture_output=True, check=False).returncode == 0

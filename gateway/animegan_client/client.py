@@ -30,7 +30,7 @@ S = TypeVar("S", bound=Source)
 
 
 class Options(TypedDict, total=False):
-    """How to draw; what is left out or None, the server decides.
+    """The options of a drawing; the server decides those that are left out or None.
 
     `style` is a style's id, `max_side` the limit on the longest side in px or "original", `max_pixels` that on the
     pixels in place of it (with both: of a photo more than twice as long as it is wide), `format` one of auto, jpeg, png

@@ -90,7 +90,7 @@ def bundled_dir() -> Path:
 
 
 def home() -> Path:
-    """Where the user's styles live: `ANIMEGAN_HOME`, else the platform's data directory."""
+    """Return the folder of the user's data: `ANIMEGAN_HOME`, else the platform's data directory."""
     moved = os.environ.get("ANIMEGAN_HOME")
     return Path(moved).expanduser() if moved else platformdirs.user_data_path("animegan")
 

@@ -24,7 +24,7 @@ MASK = (0.68, 1.03)  # radii, in sides of the face, within which its crop counts
 
 @dataclass(frozen=True)
 class Room:
-    """What a network takes of a face, in px: a crop of `crop_px`, in which the face is `face_px` across."""
+    """The sizes that a network takes of a face, in px: a crop of `crop_px`, in which the face is `face_px` across."""
 
     crop_px: int
     face_px: int

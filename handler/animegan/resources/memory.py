@@ -66,7 +66,7 @@ class Usage:
 
 
 def usage(device: torch.device) -> Mapping[str, Usage]:
-    """What is resident on the `host`, and what PyTorch has reserved on the `device` where that is a GPU."""
+    """Return the bytes resident on the `host`, and those that PyTorch has reserved on a `device` that is a GPU."""
     reserved = Usage(0, 0)
     if device.type == "cuda":
         reserved = Usage(torch.cuda.memory_reserved(device), torch.cuda.max_memory_reserved(device))
@@ -143,7 +143,7 @@ _OUT_OF_MEMORY = re.compile(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the error says that an allocation failed; most libraries below PyTorch have no class for it."""
+    """Return whether the error says that an allocation failed; most libraries below PyTorch have no class for it."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
         isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)) is not None
     )

@@ -33,7 +33,7 @@ _TOOLS = ("torch", "torch-model-archiver")  # their versions shape the bytes
 
 
 def is_stale(archive: Path = ARCHIVE) -> bool:
-    """Whether the archive is missing, unreadable, or was made from other sources."""
+    """Return whether the archive is missing, unreadable, or made from other sources."""
     try:
         with zipfile.ZipFile(archive) as packed:
             return packed.comment.decode() != _digest()

@@ -83,13 +83,13 @@ def find_compiler() -> list[str] | None:
 
 
 def _version(compiler: list[str]) -> str | None:
-    """What the compiler says of itself and its target; None if it does not run."""
+    """Return the compiler's version and target; None if it does not run."""
     outputs = [_run([*compiler, option], Path.cwd()) for option in ("--version", "-dumpmachine")]
     return "\n".join(output.stdout for output in outputs) if not any(output.returncode for output in outputs) else None
 
 
 def _built(library: Path, command: list[str], version: str, source: str, say: Callable[[str], None]) -> bool:
-    """Whether the library is there and of this source, after compiling it unless it is up to date. Raises `OSError`."""
+    """Compile the library unless it is up to date. Return whether it is there and of this source. Raises `OSError`."""
     recipe = hashlib.sha256("\n".join([version, *command[1:]]).encode()).hexdigest()
     mark = f"{source}.{recipe}"
     if _carries(library, mark):

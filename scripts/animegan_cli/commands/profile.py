@@ -54,7 +54,7 @@ _Ranges = Mapping[str, list[tuple[int, int]]]  # of each phase, in ns
 
 @dataclass(frozen=True)
 class Phase:
-    """What a phase took: its time, and the most memory, in bytes, that there was in it above what the run began with.
+    """The cost of a phase: its time, and the most memory, in bytes, that there was in it above what the run began with.
 
     `python`: as `tracemalloc` counts it. `resident`: the process's. `device`: PyTorch's allocations on the device.
     """
@@ -217,7 +217,7 @@ def _ranges(profiler: torch.profiler.profile, kind: DeviceType) -> _Ranges:
 
 
 def _allocations(profiler: torch.profiler.profile, kind: DeviceType) -> _Levels:
-    """What PyTorch has allocated since the profiler began."""
+    """Return PyTorch's allocated bytes over time, from the profiler's start."""
     levels, level = _Levels(), 0
     levels.add(0, 0)
     counted = [event for event in _events(profiler) if event.name() == "[memory]" and event.device_type() == kind]
@@ -268,7 +268,7 @@ class _Watch:
 
 
 def _resident() -> tuple[bool, Callable[[], int]]:
-    """What tells the most resident bytes since it was last asked, and whether it does (else: those that are now)."""
+    """Return whether the most resident bytes since the last call can be read, and what reads them (else: those now)."""
     try:
         _CLEAR_PEAK.write_text("5")
     except OSError:  # not Linux, or not allowed
@@ -314,7 +314,7 @@ def table(result: Profile) -> Table:
 
 
 def summary(result: Profile) -> str:
-    """What was drawn, and how."""
+    """Return a sentence on what was drawn, and how."""
     report, plan = result.report, result.plan
     width, height = report.size
     threads = f" with {result.threads} thread{'s' * (result.threads > 1)}" if result.device.type == "cpu" else ""
@@ -327,13 +327,13 @@ def summary(result: Profile) -> str:
 
 
 def own_time(result: Profile) -> str:
-    """What profiling itself took: a single picture takes the table's total."""
+    """Return a sentence on the time of profiling itself: a single picture takes the table's total."""
     parts = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result.own_seconds.items())
     return f"Profiling took {sum(result.own_seconds.values()):.1f} s: {parts}."
 
 
 def legend(result: Profile) -> str:
-    """What the table's columns mean."""
+    """Return what the table's columns mean."""
     kept = "" if result.exact else f", looked at every {1000 * _LOOK_EVERY_S:.0f} ms"
     timed = "" if result.device.type == "cpu" else " Transfer and blocks are timed on the device."
     return (

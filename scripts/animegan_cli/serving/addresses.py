@@ -20,7 +20,7 @@ EVERYWHERE = "0.0.0.0"  # noqa: S104 - what it means, not where to listen
 
 @dataclass(frozen=True)
 class Place:
-    """Where something listens, and the words with which another port is asked for."""
+    """An address to listen at, and the option that asks for another port."""
 
     address: Address
     way_out: str

@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def check() -> str:
-    """What is ready. Raises `ServiceFailed`, or `psutil.Error` where a process ends meanwhile."""
+    """Return what is ready. Raises `ServiceFailed`, or `psutil.Error` where a process ends meanwhile."""
     running = {module: process for process in psutil.process_iter() if (module := _module(process))}
     wanted = _required(running)
     if wanted not in running:

@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @dataclass(frozen=True)
 class Instance:
-    """What one run calls its own: a folder under the temporary directory, and the mark of its processes."""
+    """A run's folder under the temporary directory, and the mark of its processes."""
 
     folder: Path
     mark: str
@@ -71,7 +71,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class Services:
-    """What is started, in this order."""
+    """The parts to start, in this order."""
 
     torchserve: TorchServeProcess
     agent: Module | None

@@ -47,7 +47,7 @@ WORKER_LINE = re.compile(r"([\d:]{8}) \w+ +W-\S+-std(?:out|err): (.*)")
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server listens."""
+    """The address at which a server listens."""
 
     host: str
     port: int
@@ -209,7 +209,7 @@ class TorchServeProcess:
             self._reader.join(timeout=GRACE_S)
 
     def last_words(self) -> str:
-        """What the last traceback of a worker ends with, else the last lines that were printed."""
+        """Return the end of a worker's last traceback, else the last lines that were printed."""
         lines = [match[2] for line in self._lines if (match := WORKER_LINE.match(line))]
         starts = [at for at, line in enumerate(lines) if line.startswith("Traceback ")]
         error = [line for line in lines[starts[-1] + 1 :] if not line.startswith(" ")] if starts else []

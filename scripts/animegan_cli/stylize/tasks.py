@@ -54,7 +54,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be drawn; `journal` is that of the output folder, None where one photo goes to one file.
+    """The pictures to draw; `journal` is that of the output folder, None where one photo goes to one file.
 
     `left_out`: files that are no photos, with the reason.
     """

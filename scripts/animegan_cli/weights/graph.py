@@ -70,7 +70,7 @@ class Graph:
                 self._layers[-1].shifts.append(np.negative(constant) if minus else constant)
 
     def tensors(self) -> dict[str, Array]:
-        """What was collected, by the generator's names; a missing tensor is left out, a wrong shape left as it is.
+        """Return the tensors by the generator's names; a missing one is left out, a wrong shape left as it is.
 
         Raises `BadWeights` where the number of convolutions or of the constants between two of them is another.
         """

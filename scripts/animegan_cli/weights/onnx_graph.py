@@ -58,13 +58,13 @@ def _array(tensor: onnx.TensorProto) -> Array:
 
 
 def _by_name(constants: dict[str, Array]) -> dict[str, Array] | None:
-    """Where the exporter kept the PyTorch names, all of them."""
+    """Return the tensors of a file whose exporter kept all PyTorch names."""
     shapes = tensor_shapes()
     return {name: constants[name] for name in shapes} if shapes.keys() <= constants.keys() else None
 
 
 def _by_tensorflow_name(constants: dict[str, Array]) -> dict[str, Array] | None:
-    """Where the converter kept TensorFlow's variables, all of them; their convolutions are HWIO."""
+    """Return the tensors of a file whose converter kept all of TensorFlow's variables; their convolutions are HWIO."""
     variables = {
         _DECORATION.sub("", name.rpartition("G_MODEL/")[2]): array
         for name, array in constants.items()

@@ -62,7 +62,7 @@ def read_tflite(data: bytes) -> tuple[dict[str, Array], Resize | None]:
 
 
 def _mode(operator: tflite.Operator) -> str:
-    """How a bilinear resize samples, in ONNX's words."""
+    """Return how a bilinear resize samples, in ONNX's words."""
     options, table = tflite.ResizeBilinearOptions(), operator.BuiltinOptions()
     if table is None:  # every option has its default, which is no
         return "asymmetric"

@@ -251,7 +251,7 @@ async def remove(services: ServicesDep, caller: CallerDep, language: LanguageDep
     summary="How busy it is",
 )
 async def queue(services: ServicesDep, _: CallerDep) -> Response:
-    """How many pictures wait and run: what can wait, as a preview, need not be refused."""
+    """Return how many pictures wait and run, so that a client can hold back what can wait, as a preview."""
     waiting, running = await services.door.tally()
     view = views.QueueView(waiting=waiting, running=running)
     return JSONResponse(view.model_dump(), headers={"Cache-Control": "no-store"})

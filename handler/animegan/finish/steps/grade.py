@@ -80,7 +80,7 @@ def _pair(numbers: GradeStep, axis: int) -> tuple[float, float]:
 
 
 def _near(bend: Bend, a: Tensor, b: Tensor, chroma: Tensor) -> Tensor:
-    """How near the hue is to the bend's centre, 1 there: von Mises' bell, a Gaussian on the circle."""
+    """Return how near the hue is to the bend's centre, 1 there: von Mises' bell, a Gaussian on the circle."""
     angle, width = math.radians(bend.hue_deg), math.radians(bend.width_deg)
     cosine = (a * math.cos(angle)).add_(b, alpha=math.sin(angle)).div_(chroma)
     return cosine.sub_(1).div_(width**2).exp_()
