@@ -31,7 +31,7 @@ def _section(file: Path) -> str:
     result = json.loads(file.read_text())
     machine, measured = result.pop("machine"), result.pop("measured")
     result.pop("series", None)  # what is drawn in docs/pictures/
-    module = next(FOLDER.parent.glob(f"*/{file.stem}.py")).read_text()
+    module = next(FOLDER.parent.rglob(f"{file.stem}.py")).read_text()
     words = module.removeprefix('"""').partition('"""')[0].strip()
     where = ", ".join(f"{name} {value}" for name, value in machine.items() if value is not None)
     rows = {name: result.pop(name) for name in list(result) if _is_table(result[name])}

@@ -70,7 +70,7 @@ class Answer:
 
 
 class Form(ABC):
-    """How a request's answer is written."""
+    """The form of a request's answer."""
 
     @abstractmethod
     def answer(self, drawings: Sequence[Drawing]) -> Answer: ...
@@ -270,7 +270,7 @@ def _from_v2(body: Mapping[str, Any], binary: bytes, version: str) -> Request:
         name, parameters = str(tensor.get("name", "")), tensor.get("parameters") or {}
         if size := parameters.get("binary_data_size"):
             packed, binary = binary[: int(size)], binary[int(size) :]
-            elements = [*_unpacked(name, packed)]
+            elements = [*_unpack(name, packed)]
         else:
             elements = tensor.get("data") or []
         if name.lower() in NAMES:
@@ -304,7 +304,7 @@ def _few(values: Any, name: str) -> Sequence[Any]:
     return values
 
 
-def _unpacked(name: str, packed: bytes) -> Iterator[bytes]:
+def _unpack(name: str, packed: bytes) -> Iterator[bytes]:
     """Yield the elements of a BYTES tensor: each behind its length, little-endian in four bytes."""
     at = 0
     while at < len(packed):

@@ -59,7 +59,7 @@ class AnimeganHandler:
     def initialize(self, context: Any) -> None:
         """Load every style that is on this machine. Raises `BadSetting`, which ends the worker and is in the log."""
         forms.keep_repeated_fields()
-        self.metrics = {name: _declared(context.metrics, name) for name in METRICS}
+        self.metrics = {name: _metric(context.metrics, name) for name in METRICS}
         self.spans = _spans()
         configured = settings.load()
         torch.set_num_threads(configured.cpu_threads or hardware.cpu_count())
@@ -102,7 +102,7 @@ class AnimeganHandler:
             return forms.Ask(headers, items=[Item(error=forms.refuse(fields, error))])
         items = [self.pipeline.decode(photo.data, photo.options) for photo in request.photos]
         for item in items:
-            item.abandoned = _cancelled(headers)
+            item.abandoned = _cancellation_of(headers)
         return forms.Ask(headers, request.form, items, request.ignored)
 
     def _answer(self, index: int, ask: forms.Ask, context: Any) -> bytes:
@@ -157,7 +157,7 @@ def _spans() -> Spans | None:
     return Spans()
 
 
-def _declared(metrics: Any, name: str) -> Any:
+def _metric(metrics: Any, name: str) -> Any:
     """The metric as `config/metrics.yaml` declares it. Raises `BadSetting` now: later it would fail a batch."""
     try:
         return metrics.get_metric(name, METRICS[name])
@@ -171,7 +171,7 @@ def _request_id(headers: Mapping[str, Any]) -> str | None:
     return _header(headers, REQUEST_ID, REQUEST_ID_FORM)
 
 
-def _cancelled(headers: Mapping[str, Any]) -> Callable[[], bool]:
+def _cancellation_of(headers: Mapping[str, Any]) -> Callable[[], bool]:
     """Return what tells whether the job of this request was cancelled."""
     folder, attempt = os.environ.get(CANCEL_FOLDER), _header(headers, ATTEMPT, ATTEMPT_FORM)
     return Path(folder, attempt).exists if folder and attempt else lambda: False

@@ -36,8 +36,8 @@ class Spans:
     """One worker's. A thread of its own sends; neither a slow collector nor one that is away holds up a picture."""
 
     def __init__(self) -> None:
-        asked = OTELResourceDetector().detect().attributes
-        resource = Resource.create({SERVICE_NAME: SERVICE, SERVICE_VERSION: __version__, **asked})
+        attributes = OTELResourceDetector().detect().attributes
+        resource = Resource.create({SERVICE_NAME: SERVICE, SERVICE_VERSION: __version__, **attributes})
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         delay_ms = None if os.environ.get(OTEL_BSP_SCHEDULE_DELAY) else FLUSH_EVERY_MS
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(), schedule_delay_millis=delay_ms))
@@ -62,7 +62,7 @@ class Spans:
             span.end(ended_ns)
 
     def words(self, headers: Mapping[str, Any]) -> str:
-        """What a line of log tells of the caller's trace, if that is recorded."""
+        """Return the fields of a log line that name the caller's trace, if that is recorded."""
         context = trace.get_current_span(_caller(headers)).get_span_context()
         return f" trace_id={trace.format_trace_id(context.trace_id)}" if context.trace_flags.sampled else ""
 
@@ -73,7 +73,7 @@ def _caller(headers: Mapping[str, Any]) -> Context:
 
 
 def _about(item: Item) -> dict[str, str | int | bool]:
-    """What was asked for that exists, and what was done."""
+    """Return a span's attributes: the options that exist, and what was done."""
     about: dict[str, str | int | bool] = {}
     if item.options and item.picture:
         (original_width, original_height), (width, height) = item.picture.original_size, item.picture.rgb.size

@@ -55,7 +55,7 @@ sys.exit(main())
 
 
 class SetupError(Exception):
-    """What the user is told, instead of a trace."""
+    """An error that the user reads as one line, without a traceback."""
 
 
 class PipFailed(SetupError):
@@ -65,8 +65,8 @@ class PipFailed(SetupError):
 def main(arguments: list[str]) -> None:
     """Install what is missing; replace this process by `-m MODULE` where `--exec` is given. Raises `SetupError`."""
     if sys.version_info[:2] not in PYTHONS:
-        known = ", ".join(f"{major}.{minor}" for major, minor in PYTHONS)
-        raise SetupError(f"{sys.executable} is Python {platform.python_version()}. Use one of {known}.")
+        versions = ", ".join(f"{major}.{minor}" for major, minor in PYTHONS)
+        raise SetupError(f"{sys.executable} is Python {platform.python_version()}. Use one of {versions}.")
     cut = arguments.index("--exec") if "--exec" in arguments else len(arguments)
     locks = [runtime(), *arguments[:cut]]
     if not all(map(installed, locks)):
@@ -79,11 +79,11 @@ def main(arguments: list[str]) -> None:
 
 def runtime() -> str:
     """The runtime's lock for this machine, cpu or cuda."""
-    asked = os.environ.get("ANIMEGAN_LOCK")
-    if asked:
-        if asked not in RUNTIMES:
-            raise SetupError(f"ANIMEGAN_LOCK={asked!r} is not a lock. Use cpu or cuda, or leave it out.")
-        return asked
+    lock = os.environ.get("ANIMEGAN_LOCK")
+    if lock:
+        if lock not in RUNTIMES:
+            raise SetupError(f"ANIMEGAN_LOCK={lock!r} is not a lock. Use cpu or cuda, or leave it out.")
+        return lock
     if Path("/dev/nvidia0").exists():
         return "cuda"
     tool = shutil.which("nvidia-smi")
@@ -135,7 +135,7 @@ def set_up(locks: list[str]) -> None:
 
 
 def works() -> bool:
-    """Whether `.venv` has a Python that runs, and pip."""
+    """Return whether `.venv` has a Python that runs, and pip."""
     return (
         PYTHON.exists()
         and subprocess.run([PYTHON, "-c", "import pip"], capture_output=True, check=False).returncode == 0

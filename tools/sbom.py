@@ -36,37 +36,40 @@ def main(arguments: list[str]) -> None:
 
 def bill() -> dict[str, Any]:
     """The bill, validated. Raises `SystemExit` where a package of the lock is missing or of another version."""
-    made = packages(locked())
-    torchserve = next(each for each in made["components"] if each["name"] == "torchserve")
+    document = packages(locked())
+    torchserve = next(each for each in document["components"] if each["name"] == "torchserve")
     jar = java_archive(torchserve["version"])
     torchserve["components"] = [jar]
     # The archive does not tell the versions of all that was merged into it: docs/operations/supply-chain.md.
-    made["compositions"] = [{"aggregate": "incomplete", "assemblies": [jar["bom-ref"]]}]
-    if fault := JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(made)):
+    document["compositions"] = [{"aggregate": "incomplete", "assemblies": [jar["bom-ref"]]}]
+    if fault := JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(document)):
         raise SystemExit(f"Not a CycloneDX bill: {fault}")
-    return made
+    return document
 
 
 def packages(pins: dict[str, str]) -> dict[str, Any]:
     """The bill of these packages as they are installed. Raises `SystemExit` where that differs."""
     options = ("--output-reproducible", "--no-validate", "--pyproject", ROOT / "pyproject.toml")
     command = (sys.executable, "-m", "cyclonedx_py", "environment", *options, sys.executable)
-    made: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
-    kept = [each for each in made["components"] if canonicalize_name(each["name"]) in pins]
-    found: dict[str, str] = {canonicalize_name(each["name"]): each["version"] for each in kept}
-    differ = [f"{name} {pin} (installed: {found.get(name)})" for name, pin in pins.items() if found.get(name) != pin]
+    document: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    components = [each for each in document["components"] if canonicalize_name(each["name"]) in pins]
+    versions: dict[str, str] = {canonicalize_name(each["name"]): each["version"] for each in components}
+    differ = [
+        f"{name} {pin} (installed: {versions.get(name)})" for name, pin in pins.items() if versions.get(name) != pin
+    ]
     if differ:
         raise SystemExit(f"Installed is not what is locked: {', '.join(differ)}. Run scripts/bootstrap.sh dev first.")
-    for each in kept:
+    for each in components:
         each.pop("externalReferences", None)  # links to its pages; its package URL says what it is
-    root = made["metadata"]["component"] | {"version": __version__}
-    known = {each["bom-ref"] for each in (root, *kept)}
+    root = document["metadata"]["component"] | {"version": __version__}
+    references = {each["bom-ref"] for each in (root, *components)}
     needs = [
-        each | {"dependsOn": [other for other in each.get("dependsOn", ()) if other in known]}
-        for each in made["dependencies"]
-        if each["ref"] in known
+        each | {"dependsOn": [other for other in each.get("dependsOn", ()) if other in references]}
+        for each in document["dependencies"]
+        if each["ref"] in references
     ]
-    return made | {"metadata": made["metadata"] | {"component": root}, "components": kept, "dependencies": needs}
+    metadata = document["metadata"] | {"component": root}
+    return document | {"metadata": metadata, "components": components, "dependencies": needs}
 
 
 def locked() -> dict[str, str]:
@@ -89,7 +92,7 @@ def java_archive(version: str) -> dict[str, Any]:
         raise SystemExit("TorchServe is not installed.")
     file = Path(ts.submodule_search_locations[0]) / "frontend" / "model-server.jar"
     with zipfile.ZipFile(file) as archive:
-        told = archive.read(NETTY).decode()
+        versions = archive.read(NETTY).decode()
     return {
         "type": "library",
         "bom-ref": "model-server.jar",
@@ -105,7 +108,7 @@ def java_archive(version: str) -> dict[str, Any]:
                 "version": number,
                 "purl": f"pkg:maven/io.netty/{name}@{number}",
             }
-            for name, number in sorted(set(re.findall(r"^(netty[\w-]*)\.version=(\S+)$", told, re.MULTILINE)))
+            for name, number in sorted(set(re.findall(r"^(netty[\w-]*)\.version=(\S+)$", versions, re.MULTILINE)))
         ],
     }
 

@@ -68,7 +68,7 @@ class Job:
 
     @property
     def ended(self) -> bool:
-        """Whether it will not change any more, except that a picture expires."""
+        """Return whether it will not change any more, except that a picture expires."""
         return self.status not in ("queued", "running")
 
 

@@ -30,7 +30,7 @@ S = TypeVar("S", bound=Source)
 
 
 class Options(TypedDict, total=False):
-    """How to draw; what is left out or None, the server decides.
+    """The options of a drawing; the server decides those that are left out or None.
 
     `style` is a style's id, `max_side` the limit on the longest side in px or "original", `max_pixels` that on the
     pixels in place of it (with both: of a photo more than twice as long as it is wide), `format` one of auto, jpeg, png
@@ -175,18 +175,18 @@ class Client:
         """
         left_s = math.inf if timeout is None else timeout
         deadline, long_poll_s = time.monotonic() + left_s, 0  # the first answer comes at once
-        known: Job | None = None
+        previous: Job | None = None
         headers: dict[str, str] = {}
         while True:
             params = {"wait": long_poll_s} if long_poll_s else {}
             answer = self._transport.request("GET", _path(job), params=params, headers=headers, patience_s=left_s)
             if answer.status_code != 304:
                 state = read(JOB, answer)
-                if on_change and state != known:
+                if on_change and state != previous:
                     on_change(state)
                 if state.ended:
                     return _done(state)
-                known = state
+                previous = state
                 if on_change and "ETag" in answer.headers:  # without it, only the end is told before its time
                     headers["If-None-Match"] = answer.headers["ETag"]
             left_s = deadline - time.monotonic()

@@ -63,7 +63,7 @@ class WaitTimeout(ClientError, TimeoutError):
 
 
 class ServerError(ClientError):
-    """What the server answered. `request_id` names the request in the server's log, where there was one."""
+    """The server's answer. `request_id` names the request in the server's log, where there was one."""
 
     def __init__(self, problem: Problem, request_id: str = "") -> None:
         super().__init__(problem.detail)

@@ -23,12 +23,14 @@ from animegan_gateway.drawing.dispatcher import Dispatcher, retry_while_away
 from animegan_gateway.drawing.fleet import Fleet
 from animegan_gateway.drawing.torchserve import TorchServe
 from animegan_gateway.errors import WrongHost
-from animegan_gateway.http import routes, site
+from animegan_gateway.http import site
 from animegan_gateway.http.access.callers import Callers
 from animegan_gateway.http.access.keys import Keys
 from animegan_gateway.http.answers import problems
 from animegan_gateway.http.door import Door
 from animegan_gateway.http.openapi import App
+from animegan_gateway.http.routes import health, jobs, session, styles
+from animegan_gateway.http.services import Services
 from animegan_gateway.http.styles.catalogue import Catalogue
 from animegan_gateway.http.styles.thumbnails import Thumbnails
 from animegan_gateway.metrics import Metrics
@@ -106,7 +108,7 @@ async def open_gateway(settings: Settings, drawing: HandlerSettings) -> AsyncIte
             origins=settings.cors_origins,
         )
         thumbnails = Thumbnails(door, catalogue, folder)
-        app = _app(settings.cors_origins, routes.Services(door, catalogue, callers, thumbnails, fleet, metrics))
+        app = _app(settings.cors_origins, Services(door, catalogue, callers, thumbnails, fleet, metrics))
         metrics_port = metrics.serve(settings.metrics_host, settings.metrics_port)
         stack.callback(metrics.close)
         for work in (fleet.watch(), _dispatch(backend, dispatcher), housekeeper.renew(), housekeeper.run()):
@@ -122,7 +124,7 @@ async def _dispatch(backend: Backend, dispatcher: Dispatcher) -> None:
     await dispatcher.run()
 
 
-def _app(cors_origins: list[str], services: routes.Services) -> FastAPI:
+def _app(cors_origins: list[str], services: Services) -> FastAPI:
     app = App(
         title="AnimeGAN Serve",
         version=__version__,
@@ -136,7 +138,8 @@ def _app(cors_origins: list[str], services: routes.Services) -> FastAPI:
     )
     app.state.services = services
     problems.install(app)
-    app.include_router(routes.router)
+    for router in (jobs.router, styles.router, session.router, health.router, session.bounded):
+        app.include_router(router)
     site.install(app)
     if cors_origins:
         app.add_middleware(

@@ -45,7 +45,7 @@ class Table(BaseModel):
 
 
 class Bend(Table):
-    """What a grade does to the hues near one of OKLab's: red 29, skin 55, yellow 110, green 142, sky 240, blue 264."""
+    """A grade's change of the hues near one of OKLab's: red 29, skin 55, yellow 110, green 142, sky 240, blue 264."""
 
     hue_deg: float = Field(ge=0, lt=360, description="Centre, in degrees of OKLab's hue.")
     width_deg: float = Field(20, ge=5, le=90, description="Standard deviation of the bell around it, in degrees.")
@@ -152,7 +152,7 @@ Finish = GradeStep | LinesStep | LevelsStep | DabsStep | PaperStep
 
 
 class Detail(Table):
-    """How far a photo is shrunk before it is drawn."""
+    """The factor by which a photo is shrunk before it is drawn."""
 
     shrink: float = Field(
         0.25,

@@ -90,7 +90,7 @@ def bundled_dir() -> Path:
 
 
 def home() -> Path:
-    """Where the user's styles live: `ANIMEGAN_HOME`, else the platform's data directory."""
+    """Return the folder of the user's data: `ANIMEGAN_HOME`, else the platform's data directory."""
     moved = os.environ.get("ANIMEGAN_HOME")
     return Path(moved).expanduser() if moved else platformdirs.user_data_path("animegan")
 
@@ -126,16 +126,16 @@ def installed_styles() -> dict[str, Style]:
 
 def styles() -> dict[str, Style]:
     """All styles by id, the bundled registry first; an installed entry replaces the listed one, never a bundled one."""
-    known = bundled_styles()
-    return known | {id: style for id, style in installed_styles().items() if id not in known or not known[id].weights}
+    listed, installed = bundled_styles(), installed_styles()
+    return listed | {id: style for id, style in installed.items() if id not in listed or not listed[id].weights}
 
 
 def get_style(id: str) -> Style:
     """The style of that id. Raises `UnknownStyle`, which names those there are."""
-    known = styles()
-    if id not in known:
-        raise UnknownStyle(f"There is no style {id!r}. Use one of: {', '.join(known)}.", style=id)
-    return known[id]
+    choices = styles()
+    if id not in choices:
+        raise UnknownStyle(f"There is no style {id!r}. Use one of: {', '.join(choices)}.", style=id)
+    return choices[id]
 
 
 def weights_file(style: Style) -> Path:

@@ -30,13 +30,13 @@ from animegan.options import Wish, check_options
 from animegan.picture import images
 from animegan.picture.detail import FACTORS
 from animegan.picture.sizes import Size
+from animegan.picture.sources import Array, File, Source, read
 from animegan.picture.transfer import download, wait
 from animegan.resources import budget
 from animegan.resources.hardware import DTYPES, pick_device, pick_precision
 from animegan.resources.memory import is_out_of_memory, release
 from animegan.resources.pace import Pace
 from animegan.settings import MAX_SIDE_PX, WARMUP_PX, Color, Detail, DetailOption, Device, Mode, Precision, Tone
-from animegan.sources import Array, File, Source, read
 from animegan.styles import DEFAULT_STYLE, get_style
 
 

@@ -17,8 +17,8 @@ from animegan.errors import AnimeganError, BadOption
 from animegan.looks import look_of
 from animegan.styles import bundled_styles, get_style
 from animegan.styles import styles as all_styles
-from animegan_cli import gateway, keys, recipes, workers
 from animegan_cli.checkout import ARCHIVE
+from animegan_cli.commands import gateway, keys, recipes, workers
 from animegan_cli.language import language
 from animegan_cli.roles import become, require
 from animegan_cli.screen import plain, screen
@@ -181,8 +181,8 @@ def archive(
     ] = False,
 ) -> None:
     """Build the archive that TorchServe serves: every bundled style traced, with the handler."""
-    from animegan_cli import archive as work  # noqa: PLC0415
-    from animegan_cli import native  # noqa: PLC0415
+    from animegan_cli.archive import archiver as work  # noqa: PLC0415
+    from animegan_cli.commands import native  # noqa: PLC0415
 
     require("serve")
     native.build(_say)  # first, as the libraries travel in the archive
@@ -196,7 +196,7 @@ def archive(
 @app.command("compile")
 def compile_operators() -> None:
     """Compile the CPU's fused operators, if a C++ compiler is there; without them drawing on the CPU is slower."""
-    from animegan_cli import native  # noqa: PLC0415
+    from animegan_cli.commands import native  # noqa: PLC0415
 
     native.build(_say)
 
@@ -211,9 +211,9 @@ def list_styles(
         return
     from animegan_cli.weights.install import state  # noqa: PLC0415
 
-    known = {style: state(style) for style in all_styles().values()}
+    states = {style: state(style) for style in all_styles().values()}
     if as_json:
-        entries = [style.model_dump(mode="json") | {"state": where} for style, where in known.items()]
+        entries = [style.model_dump(mode="json") | {"state": where} for style, where in states.items()]
         print(json.dumps(entries, indent=2))
         return
     from rich.table import Table  # noqa: PLC0415
@@ -221,7 +221,7 @@ def list_styles(
     table = Table(box=None, pad_edge=False, caption="NC: for non-commercial use only", caption_justify="left")
     for heading in ("ID", "TITLE", "SUITS", "LICENCE", "NC", "STATE"):
         table.add_column(heading, no_wrap=heading in ("ID", "NC", "STATE"), overflow="fold")
-    for style, where in known.items():
+    for style, where in states.items():
         noncommercial = "NC" if style.noncommercial else ""
         table.add_row(style.id, _title(style), ", ".join(style.suits), style.license, noncommercial, where)
     screen().print(table)
@@ -350,7 +350,7 @@ def profile_picture(
     ] = None,
 ) -> None:
     """Show where the time and the memory of one picture go, by phase, on the server's own settings."""
-    from animegan_cli import profile as work  # noqa: PLC0415
+    from animegan_cli.commands import profile as work  # noqa: PLC0415
 
     options = {"style": style, "max_side": max_side, "max_pixels": max_pixels, "quality": quality}
     result = work.profile(image, options, trace=trace, snapshot=snapshot)

@@ -23,12 +23,13 @@ from animegan.errors import AnimeganError, BadOption
 from animegan.options import Wish
 from animegan.report import FLAWS, Report
 from animegan.settings import SMALLEST_SIDE_PX, Color, DetailOption, Format, Mode, Settings, Tone
-from animegan_cli import contact_sheet
+from animegan_cli.commands import contact_sheet
 from animegan_cli.main import app
 from animegan_cli.serving.torchserve import MODEL, address, read_properties
 from animegan_cli.stylize.tasks import SUFFIXES
 from animegan_cli.weights.export import export
-from animegan_gateway.http import routes
+from animegan_gateway.http.routes.jobs import router as job_routes
+from animegan_gateway.http.routes.styles import router as style_routes
 from animegan_gateway.http.uploads.form import IMAGE
 from animegan_gateway.settings import Settings as GatewaySettings
 from benchmarks import plots
@@ -105,7 +106,7 @@ def test_curl_asks_for_what_is_there(line: str) -> None:
         path = urlsplit(address_).path
         assert any(
             isinstance(route, APIRoute) and method in (route.methods or ()) and route.path_regex.match(path)
-            for route in routes.router.routes
+            for route in (*job_routes.routes, *style_routes.routes)
         )
         assert fields.pop(IMAGE, "@").startswith("@")
         assert set(fields) <= set(options.NAMES)
@@ -130,7 +131,7 @@ def test_the_pictures_are_made_by_these_lines() -> None:
     for line in (
         line for first in (".venv/bin/python", "PYTHONPATH=tests") for line in commands(first, "CONTRIBUTING.md")
     ):
-        if "animegan_cli.contact_sheet" in line:
+        if "animegan_cli.commands.contact_sheet" in line:
             parsed = contact_sheet._parse(shlex.split(line)[3:])
             assert all((ROOT / file).is_file() for file in parsed.photos)
             made.add(ROOT / parsed.out)

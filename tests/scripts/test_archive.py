@@ -15,18 +15,18 @@ from animegan.networks.animegan2.fused import trace
 from animegan.networks.animegan2.generator import build
 from animegan.networks.weights import load_weights
 from animegan.styles import get_style, verify
-from animegan_cli import archive
+from animegan_cli.archive import archiver
+from animegan_cli.archive.torchscript import check, save
 from animegan_cli.checkout import ROOT
-from animegan_cli.traced import check, save
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return archive.build(tmp_path_factory.mktemp("archive") / "animegan.mar")
+    return archiver.build(tmp_path_factory.mktemp("archive") / "animegan.mar")
 
 
 def test_the_same_sources_give_the_same_bytes(built: Path, tmp_path: Path) -> None:
-    again = archive.build(tmp_path / "another.mar")
+    again = archiver.build(tmp_path / "another.mar")
     assert hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(built.read_bytes()).digest()
 
 
@@ -61,18 +61,18 @@ def test_it_holds_what_the_worker_needs_and_no_more(built: Path) -> None:
 
 
 def test_a_change_of_a_source_makes_it_stale(built: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    sources = dict(archive._sources())
-    monkeypatch.setattr(archive, "_sources", sources.items)
-    assert not archive.is_stale(built)
+    sources = dict(archiver._sources())
+    monkeypatch.setattr(archiver, "_sources", sources.items)
+    assert not archiver.is_stale(built)
     sources["config/model-config.yaml"] = tmp_path / "model-config.yaml"
     sources["config/model-config.yaml"].write_text("batchSize: 2\n")
-    assert archive.is_stale(built)
+    assert archiver.is_stale(built)
 
 
 def test_a_place_that_cannot_be_written_is_told_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "_build", lambda *_: pytest.fail("it began"))
+    monkeypatch.setattr(archiver, "_build", lambda *_: pytest.fail("it began"))
     with pytest.raises(BadSetting, match=r"/proc/nope/animegan\.mar can't be written"):
-        archive.build(Path("/proc/nope/animegan.mar"))
+        archiver.build(Path("/proc/nope/animegan.mar"))
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PK\x05\x06 not a zip file"])
@@ -80,11 +80,11 @@ def test_what_is_no_archive_is_stale(tmp_path: Path, content: bytes | None) -> N
     file = tmp_path / "animegan.mar"
     if content is not None:
         file.write_bytes(content)
-    assert archive.is_stale(file)
+    assert archiver.is_stale(file)
 
 
 def test_every_kind_of_source_counts() -> None:
-    sources = dict(archive._sources())
+    sources = dict(archiver._sources())
     assert all((ROOT / name).samefile(file) for name, file in sources.items())
     assert {
         "config/model-config.yaml",
@@ -93,7 +93,7 @@ def test_every_kind_of_source_counts() -> None:
         "model_store/styles.json",
         "model_store/classic.safetensors",
         "model_store/faces.safetensors",
-        "scripts/animegan_cli/traced.py",
+        "scripts/animegan_cli/archive/torchscript.py",
     } <= set(sources)
 
 

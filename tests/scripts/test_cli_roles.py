@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from animegan.errors import BadSetting
-from animegan_cli import archive
+from animegan_cli.archive import archiver
 from animegan_cli.checkout import ROOT
 from animegan_cli.main import app
 from animegan_cli.roles import EXTRAS
@@ -90,8 +90,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
 
 
 def test_installed_it_builds_the_archive_from_the_same_sources(installed: Installed) -> None:
-    done = installed.run("-c", "from animegan_cli import archive as a, checkout as c; print(c.ARCHIVE, a._digest())")
-    assert done.stdout.split() == [str(installed.folder / "home" / "model_store" / "animegan.mar"), archive._digest()]
+    code = "from animegan_cli import checkout as c; from animegan_cli.archive import archiver as a; "
+    done = installed.run("-c", f"{code}print(c.ARCHIVE, a._digest())")
+    assert done.stdout.split() == [str(installed.folder / "home" / "model_store" / "animegan.mar"), archiver._digest()]
 
 
 def test_installed_it_serves_with_the_configuration_that_it_brings(installed: Installed) -> None:

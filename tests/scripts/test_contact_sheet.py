@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from animegan import Stylizer
-from animegan_cli.contact_sheet import CAPTION_PX, GAP_PX, bundled, draw, main
+from animegan_cli.commands.contact_sheet import CAPTION_PX, GAP_PX, bundled, draw, main
 from harness.pictures import encoded, photo
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from animegan.operators import native as loader
-from animegan_cli import native
+from animegan_cli.commands import native
 
 compiles = pytest.mark.skipif(native.find_compiler() is None, reason="needs a C++ compiler")
 SMALL = 'extern "C" __attribute__((visibility("default"))) const char animegan_build[] = ANIMEGAN_BUILD;\n'

@@ -22,7 +22,7 @@ from animegan.networks.animegan2.layout import Shape
 from animegan.networks.animegan2.plan import plans
 from animegan.networks.plan import megabytes
 from animegan.resources.memory import release
-from animegan_cli import profile as work
+from animegan_cli.commands import profile as work
 from harness import MIB
 from harness.pictures import encoded, photo, photo_tensor
 from harness.weight_files import bundled

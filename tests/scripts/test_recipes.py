@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from animegan import looks
 from animegan.errors import AnimeganError, BadImage, BadLook, BadOption
 from animegan.styles import get_style, installed_dir, recipe_file, verify
-from animegan_cli import contact_sheet, recipes
+from animegan_cli.commands import contact_sheet, recipes
 from animegan_cli.main import app
 
 

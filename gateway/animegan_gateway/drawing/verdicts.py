@@ -45,7 +45,7 @@ def verdict(job: Job, outcome: Fruitless, *, now: float, retries: int) -> Verdic
         case Refused(problem):
             return Verdict(State.FAILED, {"error": problem})
         case WorkerEnded():
-            return _crashed(job)
+            return _crash_verdict(job)
         case NoRoom():
             return Verdict(State.QUEUED, {"not_before": now + MOST_PAUSE_S})
         case NotTaken(presence) if presence is not Presence.READY:
@@ -68,7 +68,7 @@ def give_up(job: Job) -> Verdict | None:
     return Verdict(State.FAILED, {"error": error.problem()})
 
 
-def _crashed(job: Job) -> Verdict:
+def _crash_verdict(job: Job) -> Verdict:
     crashes = job.crashes + 1
     if crashes < MOST_CRASHES:
         return Verdict(State.QUEUED, {"crashes": crashes, "alone": True})

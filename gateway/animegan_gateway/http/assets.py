@@ -63,9 +63,9 @@ def load(folder: Path) -> dict[str, Asset]:
     assets: dict[str, Asset] = {}
     document = (folder / "index.html").read_text()
     for name, text, media_type in (
-        ("early.js", shortened(bundle(folder, "early")), "text/javascript"),
-        ("main.js", shortened(bundle(folder, "main")), "text/javascript"),
-        ("style.css", shortened((folder / "style.css").read_text()), "text/css"),
+        ("early.js", shorten(bundle(folder, "early")), "text/javascript"),
+        ("main.js", shorten(bundle(folder, "main")), "text/javascript"),
+        ("style.css", shorten((folder / "style.css").read_text()), "text/css"),
     ):
         stem, _, ending = name.partition(".")
         address = f"page/{stem}.{_digest(text.encode())}.{ending}"
@@ -74,7 +74,7 @@ def load(folder: Path) -> dict[str, Asset]:
     return {"/": Asset(document.encode(), "text/html", FRESH), **assets}
 
 
-def shortened(text: str) -> str:
+def shorten(text: str) -> str:
     """Return a script or a style sheet without what stands before its lines, and without lines of comment alone."""
     return INDENT.sub("", COMMENT.sub("", text))
 
@@ -99,13 +99,13 @@ def bundle(folder: Path, entry: str) -> str:
         for _, path in IMPORT.findall(source):
             add(_beside(name, path))
         open_.pop()
-        parts[name] = _wrapped(name, source, whole=name == entry)
+        parts[name] = _wrap(name, source, whole=name == entry)
 
     add(entry)
     return "\n".join(parts.values())
 
 
-def _wrapped(name: str, source: str, *, whole: bool) -> str:
+def _wrap(name: str, source: str, *, whole: bool) -> str:
     """Return a module as a function that returns its exports; the `whole` one, which may wait, as it is."""
     exports = [match[1] for match in EXPORT.findall(source)]
     text = IMPORT.sub(lambda match: f"const {{{match[1]}}} = {_variable(_beside(name, match[2]))};\n", source)

@@ -9,7 +9,7 @@ from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
 from animegan_gateway.errors import RateLimited
-from animegan_gateway.queue.stores.redis_store import translate_errors
+from animegan_gateway.queue.stores.redis_connection import translate_errors
 
 
 class Rates:

@@ -27,7 +27,7 @@ ANY_SIZE = Limits(max_bytes=2**40, max_pixels=2**40)
 
 @dataclass(frozen=True)
 class Health:
-    """What a look at the queue found: the damage of its database, in words, and what can be read of it.
+    """The findings of a look at the queue: the damage of its database, in words, and what can be read of it.
 
     `orphans` are the files of photos of which no job is known; `ours` says whether the pictures are this queue's.
     """
@@ -45,7 +45,7 @@ class Health:
 
 @dataclass(frozen=True)
 class Repair:
-    """What a repair did: jobs that were kept, where the damaged database is now, and where the photos without a job."""
+    """The result of a repair: the jobs kept, and where the damaged database and the photos without a job are now."""
 
     jobs: int
     damaged: Path | None

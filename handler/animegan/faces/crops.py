@@ -24,7 +24,7 @@ MASK = (0.68, 1.03)  # radii, in sides of the face, within which its crop counts
 
 @dataclass(frozen=True)
 class Room:
-    """What a network takes of a face, in px: a crop of `crop_px`, in which the face is `face_px` across."""
+    """The sizes that a network takes of a face, in px: a crop of `crop_px`, in which the face is `face_px` across."""
 
     crop_px: int
     face_px: int
@@ -47,7 +47,7 @@ class Crop:
         """Return the crop upright, at `room.crop_px`; beyond the photo's edges it is mirrored."""
         scale = room.crop_px / self.side
         around = math.ceil(self.side * (math.sqrt(2) - 1) / 2) + 1 if self.turn_deg else 0
-        part = _mirrored(photo, self.left - around, self.top - around, self.side + 2 * around)
+        part = _mirror(photo, self.left - around, self.top - around, self.side + 2 * around)
         wide = room.crop_px + 2 * math.ceil(around * scale)
         box = (part.width - wide / scale) / 2
         box = max(0.0, box)
@@ -65,7 +65,7 @@ class Crop:
         planes = drawn.permute(2, 0, 1)[None].float()
         planes = F.interpolate(planes, (self.side, self.side), mode="bicubic", antialias=True)
         if self.turn_deg:
-            planes = _turned(planes, self.turn_deg)
+            planes = _turn(planes, self.turn_deg)
         height, width = scene.shape[:2]
         top, left = max(0, self.top), max(0, self.left)
         bottom, right = min(height, self.top + self.side), min(width, self.left + self.side)
@@ -74,7 +74,7 @@ class Crop:
         weight = _mask(self.side, self.face_px, scene.device)[inner][..., None]
         under = scene[top:bottom, left:right].float()
         if matched:
-            crop = _matched(crop, under, weight)
+            crop = _match(crop, under, weight)
         scene[top:bottom, left:right] = torch.lerp(under, crop, weight).add_(0.5).clamp_(0, 255).to(torch.uint8)
 
 
@@ -104,7 +104,7 @@ def _crop(face: Face, side: int) -> Crop:
     return Crop(round(x - side / 2), round(y - side / 2), side, turn_deg, face.side)
 
 
-def _mirrored(photo: Image.Image, left: int, top: int, side: int) -> Image.Image:
+def _mirror(photo: Image.Image, left: int, top: int, side: int) -> Image.Image:
     """Return a square of the photo, whose left upper corner may lie outside of it."""
     inner = (max(0, left), max(0, top), min(photo.width, left + side), min(photo.height, top + side))
     part = photo.crop(inner)
@@ -112,7 +112,7 @@ def _mirrored(photo: Image.Image, left: int, top: int, side: int) -> Image.Image
     return Image.fromarray(np.pad(np.asarray(part), beyond, mode="symmetric")) if any(map(any, beyond)) else part
 
 
-def _turned(planes: Tensor, degrees: float) -> Tensor:
+def _turn(planes: Tensor, degrees: float) -> Tensor:
     """Return (1, 3, h, h) turned around its middle so that what stood upright leans to the right."""
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     turn = torch.tensor([[[cos, sin, 0], [-sin, cos, 0]]], dtype=torch.float32, device=planes.device)
@@ -129,7 +129,7 @@ def _mask(side: int, face_px: float, device: torch.device) -> Tensor:
     return part.square() * (3 - 2 * part)
 
 
-def _matched(crop: Tensor, scene: Tensor, weight: Tensor) -> Tensor:
+def _match(crop: Tensor, scene: Tensor, weight: Tensor) -> Tensor:
     """Return the crop with the scene's mean and spread of each channel, (h, w, 3), where `weight` (h, w, 1) counts."""
     total = weight.sum()
 

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from animegan.errors import BadWeights
-from animegan.faces.networks import Cascade, Output, Refinement, build, normalised
+from animegan.faces.networks import Cascade, Output, Refinement, build, normalise
 from animegan.networks.weights import load_weights
 from animegan.picture.sizes import Size, fit
 from animegan.settings import Mode
@@ -108,7 +108,7 @@ class Detector:
         border = round(BORDER * max(size))
         picture = Image.fromarray(np.pad(copy, ((border, border), (border, border), (0, 0))))
         boxes = self._proposals(picture, least_scores[0])
-        boxes = self._refined(picture, boxes, least_scores[1])
+        boxes = self._refine(picture, boxes, least_scores[1])
         boxes, points, scores = self._output(picture, boxes, least_scores[2])
         scale = photo.width / size[0]
         faces = (
@@ -120,29 +120,29 @@ class Detector:
 
     def _proposals(self, picture: Image.Image, least: float) -> Tensor:
         """Return boxes (N, 4): left, upper, right, lower in px."""
-        found = [torch.empty(0, 5)]
+        proposals = [torch.empty(0, 5)]
         small = picture
         for scale in _scales(picture.size):
             width, height = (math.ceil(side * scale) for side in picture.size)
             small = small.resize((width, height), Image.Resampling.BILINEAR)
-            scores, moves = self.cascade.proposal(normalised(_pixels(small)))
+            scores, moves = self.cascade.proposal(normalise(_pixels(small)))
             rows, columns = (scores[0] >= least).nonzero(as_tuple=True)
             corners = torch.stack([columns, rows], 1) * 2
             boxes = torch.cat([corners, corners + PROPOSAL_PX], 1) / scale
-            boxes = _moved(boxes, moves[0][:, rows, columns].T)
+            boxes = _move(boxes, moves[0][:, rows, columns].T)
             score = scores[0][rows, columns]
             kept = _apart(boxes, score, 0.5)[:MOST_PROPOSALS]
-            found.append(torch.cat([boxes[kept], score[kept, None]], 1))
-        every = torch.cat(found)
+            proposals.append(torch.cat([boxes[kept], score[kept, None]], 1))
+        every = torch.cat(proposals)
         kept = _apart(every[:, :4], every[:, 4], 0.7)[:MOST_PROPOSALS]
         return every[kept, :4]
 
-    def _refined(self, picture: Image.Image, boxes: Tensor, least: float) -> Tensor:
+    def _refine(self, picture: Image.Image, boxes: Tensor, least: float) -> Tensor:
         boxes, crops = _crops(picture, boxes, REFINEMENT_PX)
         network: Refinement = self.cascade.refinement
         scores, moves = network(crops)
         likely = scores >= least
-        boxes = _moved(boxes[likely], moves[likely])
+        boxes = _move(boxes[likely], moves[likely])
         return boxes[_apart(boxes, scores[likely], 0.7)]
 
     def _output(self, picture: Image.Image, boxes: Tensor, least: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -154,7 +154,7 @@ class Detector:
         boxes, scores = boxes[likely], scores[likely]
         sides = boxes[:, 2:] - boxes[:, :2]
         spots = boxes[:, None, :2] + points[likely].transpose(1, 2) * sides[:, None]
-        boxes = _moved(boxes, moves[likely])
+        boxes = _move(boxes, moves[likely])
         kept = _apart(boxes, scores, 0.7, of_the_smaller=True)
         return boxes[kept], spots[kept], scores[kept]
 
@@ -193,10 +193,10 @@ def _crops(picture: Image.Image, boxes: Tensor, side: int) -> tuple[Tensor, Tens
     crops = [
         _pixels(picture.crop(box).resize((side, side), Image.Resampling.BOX)) for box in square.round().int().tolist()
     ]
-    return square, normalised(torch.cat(crops) if crops else torch.empty(0, 3, side, side))
+    return square, normalise(torch.cat(crops) if crops else torch.empty(0, 3, side, side))
 
 
-def _moved(boxes: Tensor, moves: Tensor) -> Tensor:
+def _move(boxes: Tensor, moves: Tensor) -> Tensor:
     sides = boxes[:, 2:] - boxes[:, :2]
     return boxes + moves * torch.cat([sides, sides], 1)
 

@@ -92,6 +92,6 @@ def build(tensors: Mapping[str, Tensor]) -> Cascade:
     return cascade
 
 
-def normalised(pixels: Tensor) -> Tensor:
+def normalise(pixels: Tensor) -> Tensor:
     """Return what the networks take, of (N, 3, H, W) in 0..255."""
     return (pixels.to(torch.float32) - 127.5) / 128

@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.profiler import record_function
 
-from animegan.finish.dabs import Dabs
 from animegan.finish.filters import PIECE_PX
 from animegan.finish.frame import Frame, scale
-from animegan.finish.grade import Grade
-from animegan.finish.levels import Levels
-from animegan.finish.lines import Lines
-from animegan.finish.paper import Paper
+from animegan.finish.steps.dabs import Dabs
+from animegan.finish.steps.grade import Grade
+from animegan.finish.steps.levels import Levels
+from animegan.finish.steps.lines import Lines
+from animegan.finish.steps.paper import Paper
 from animegan.looks import DabsStep, Finish, GradeStep, LevelsStep, LinesStep
 from animegan.resources.interruption import interrupt_if_asked
 

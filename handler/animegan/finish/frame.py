@@ -21,7 +21,7 @@ class Frame:
 
     @property
     def scale(self) -> float:
-        """How much wider a line of this picture is than the recipe says."""
+        """Return by how much a line of this picture is wider than the recipe says."""
         return scale(self.height, self.width)
 
 

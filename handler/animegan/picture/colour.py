@@ -48,7 +48,7 @@ BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.03
 
 @dataclass(frozen=True)
 class Colour:
-    """How a file's red, green and blue are meant.
+    """The meaning of a file's red, green and blue.
 
     `chromaticities` of the primaries and of white; `to_light` takes codes from 0 to 1 to light, where 1 is white: for
     PQ the reference white, for HLG the most that the scene has.
@@ -67,14 +67,14 @@ class Colour:
             light = light * np.power(light @ np.array(HLG_LUMA), HLG_GAMMA - 1)[..., None]
             light *= PEAK_NITS / WHITE_NITS
         if self.dynamic != "standard":
-            light = _tone_mapped(light @ _between(chromaticities, PRIMARIES[9]).T)
+            light = _map_tones(light @ _between(chromaticities, PRIMARIES[9]).T)
             chromaticities = PRIMARIES[9]
         codes = 255 * _srgb_codes(np.clip(light @ _between(chromaticities, SRGB).T, 0, 1))
         return Image.fromarray((codes + 0.5).astype(np.uint8))
 
     @property
     def is_srgb(self) -> bool:
-        """Whether nothing changes: no code moves by more than half a step."""
+        """Return whether nothing changes: no code moves by more than half a step."""
         codes = np.arange(256) / 255
         moved = np.abs(_srgb_codes(np.clip(self.to_light(codes), 0, 1)) - codes).max()
         same = np.allclose(_between(self.chromaticities, SRGB), np.eye(3), atol=2e-3)
@@ -91,7 +91,7 @@ def by_numbers(primaries: int, transfer: int) -> Colour | None:
 
 
 def in_png(data: bytes) -> tuple[Colour | None, bool]:
-    """What a PNG's chunks say, and whether it goes before an ICC profile. cICP does; sRGB, gAMA and cHRM don't."""
+    """Return the colours of a PNG's chunks, and whether they go before an ICC profile, as cICP alone does."""
     said = png.contents(data)
     numbers = said.get(b"cICP", b"")
     if len(numbers) == 4 and numbers[2:] == b"\0\1":  # RGB of full range
@@ -111,7 +111,7 @@ def in_png(data: bytes) -> tuple[Colour | None, bool]:
 
 
 def in_heif(data: bytes) -> Colour | None:
-    """What the `nclx` box of a HEIC's or AVIF's primary picture says.
+    """Return the colours of the `nclx` box of a HEIC's or AVIF's primary picture.
 
     Encoders write the numbers of a camera's curve beside what is coded as sRGB, so in a still picture they mean sRGB.
     """
@@ -119,7 +119,7 @@ def in_heif(data: bytes) -> Colour | None:
     return by_numbers(primaries, 13 if transfer in CAMERA_TRANSFERS else transfer)
 
 
-def _tone_mapped(light: Floats) -> Floats:
+def _map_tones(light: Floats) -> Floats:
     """Light, in which 1 is the reference white, as shares of a display's."""
     peak = PEAK_NITS / WHITE_NITS
     largest = light.max(axis=-1)
@@ -152,7 +152,7 @@ def _white(point: Point) -> Floats:
 
 
 def _is_sound(chromaticities: tuple[Point, ...]) -> bool:
-    """Whether the primaries span a triangle, and white is not at the edge of everything."""
+    """Return whether the primaries span a triangle, and white is not at the edge of everything."""
     (ax, ay), (bx, by), (cx, cy), (_, white) = chromaticities
     area = abs((bx - ax) * (cy - ay) - (cx - ax) * (by - ay)) / 2
     return area > 0.01 and white > 0.05 and all(0 <= x <= 1.5 and 0 <= y <= 1.5 for x, y in chromaticities)
@@ -167,7 +167,7 @@ def _srgb_light(codes: Floats) -> Floats:
 
 
 def _bt1886_light(codes: Floats) -> Floats:
-    """How displays show what cameras code by BT.709, BT.601 and BT.2020 (ITU-R BT.1886)."""
+    """Return the light that displays show for codes of BT.709, BT.601 and BT.2020 (ITU-R BT.1886)."""
     return np.power(codes, 2.4)
 
 

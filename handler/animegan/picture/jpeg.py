@@ -21,7 +21,7 @@ _turn = threading.Lock()  # torchvision has one encoder, whose buffer the next p
 
 @functools.cache
 def device_encoder(device: torch.device) -> Encoder | None:
-    """What writes JPEG files on that device; None where there is no CUDA, no torchvision, or one without nvJPEG.
+    """Return an encoder of JPEG files on that device; None without CUDA, or without a torchvision that has nvJPEG.
 
     It raises `RuntimeError` where the device fails, and may be called from several threads. torchvision lets one choose
     the quality, which is libjpeg's and so Pillow's, and nothing else: chroma is at full resolution (4:4:4) always, and

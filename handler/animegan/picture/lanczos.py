@@ -82,9 +82,9 @@ class Lanczos:
             part = pictures[:, block.start : block.start + taken]
             part = part.to(torch.float32, memory_format=torch.contiguous_format).flatten(2)
             high, low = torch.matmul(block.weights, part).to(torch.int32).chunk(2, dim=1)
-            made = (high.mul_(1 << LOW_BITS) + low).add_(1 << WEIGHT_BITS - 1)
-            made = made.bitwise_right_shift_(WEIGHT_BITS).clamp_(0, 255)
-            short[:, block.to : block.to + rows] = made.view(n, rows, width, channels)
+            rounded = (high.mul_(1 << LOW_BITS) + low).add_(1 << WEIGHT_BITS - 1)
+            rounded = rounded.bitwise_right_shift_(WEIGHT_BITS).clamp_(0, 255)
+            short[:, block.to : block.to + rows] = rounded.view(n, rows, width, channels)
         return short
 
     def _make_blocks(self, size: int, first: float, last: float, to: int) -> list[Block]:

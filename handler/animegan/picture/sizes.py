@@ -15,7 +15,7 @@ LONG = 2  # a picture more than so many times as long as it is wide would be nar
 
 @dataclass(frozen=True)
 class Limits:
-    """What a picture file may weigh and measure, and how many pixels of it may be drawn; None: any number."""
+    """Limits of a picture: bytes and pixels of its file, and pixels that may be drawn; None: no limit."""
 
     max_bytes: int
     max_pixels: int
@@ -43,7 +43,7 @@ def fit(size: Size, max_side: int | None, max_pixels: int | None = None) -> Size
 
 
 def _by_pixels(size: Size, max_side: int | None, max_pixels: int | None) -> bool:
-    """Whether the limit on the pixels is the one that holds."""
+    """Return whether the limit on the pixels is the one that holds."""
     return max_pixels is not None and (max_side is None or max(size) > LONG * min(size))
 
 

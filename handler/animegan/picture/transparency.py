@@ -34,26 +34,26 @@ def ground(image: Image.Image) -> Image.Image:
     colour, seen = levels.pop()
     colour = np.where(seen > 0, colour / np.maximum(seen, 1e-6), 1)
     for premultiplied, weight in reversed(levels):
-        colour = premultiplied + (1 - weight) * _resized(colour, premultiplied.shape[:2])
+        colour = premultiplied + (1 - weight) * _resize(colour, premultiplied.shape[:2])
     codes = (np.clip(colour, 0, 1) * 255 + 0.5).astype(np.uint8)
     return Image.fromarray(codes[..., 0] if codes.shape[-1] == 1 else codes)
 
 
 def _coarser(colour: Floats, alpha: Floats) -> tuple[Floats, Floats]:
     """Half the size, by the mean of two by two, and heavier."""
-    colour, alpha = _halved(colour), _halved(alpha)
+    colour, alpha = _halve(colour), _halve(alpha)
     heavier = np.minimum(1, GAIN * alpha)
     return colour * (heavier / np.maximum(alpha, 1e-6)), heavier
 
 
-def _halved(values: Floats) -> Floats:
+def _halve(values: Floats) -> Floats:
     rows, columns = values.shape[:2]
     values = np.pad(values, ((0, rows % 2), (0, columns % 2), (0, 0)), mode="edge")
     halves: NDArray[Any] = values.reshape((rows + 1) // 2, 2, (columns + 1) // 2, 2, -1).mean(axis=(1, 3))
     return halves
 
 
-def _resized(values: Floats, shape: tuple[int, ...]) -> Floats:
+def _resize(values: Floats, shape: tuple[int, ...]) -> Floats:
     size = shape[1], shape[0]
     planes = [Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR) for plane in np.moveaxis(values, -1, 0)]
     return np.stack([np.asarray(plane) for plane in planes], axis=-1)

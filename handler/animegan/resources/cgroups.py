@@ -47,7 +47,7 @@ def memories(proc: Path = PROC, cgroups: Path = CGROUPS) -> Iterator[Memory]:
 
 def memory(proc: Path = PROC, cgroups: Path = CGROUPS) -> Memory | None:
     """The cgroup with the lowest limit; None without a limit. In a container that is the container's."""
-    return min(memories(proc, cgroups), key=lambda found: found.limit, default=None)
+    return min(memories(proc, cgroups), key=lambda group: group.limit, default=None)
 
 
 def cpus(proc: Path = PROC, cgroups: Path = CGROUPS) -> float | None:

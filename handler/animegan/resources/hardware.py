@@ -45,7 +45,7 @@ def pick_precision(precision: Precision, device: torch.device) -> str:
 
 
 def cpu_convolves_bf16() -> bool:
-    """Whether oneDNN has convolutions in bf16 for this CPU: it wants AVX-512, or its like on ARM."""
+    """Return whether oneDNN has convolutions in bf16 for this CPU: it needs AVX-512, or its like on ARM."""
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 

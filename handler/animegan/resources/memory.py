@@ -66,7 +66,7 @@ class Usage:
 
 
 def usage(device: torch.device) -> Mapping[str, Usage]:
-    """What is resident on the `host`, and what PyTorch has reserved on the `device` where that is a GPU."""
+    """Return the bytes resident on the `host`, and those that PyTorch has reserved on a `device` that is a GPU."""
     reserved = Usage(0, 0)
     if device.type == "cuda":
         reserved = Usage(torch.cuda.memory_reserved(device), torch.cuda.max_memory_reserved(device))
@@ -100,13 +100,13 @@ class Cleaner:
         """Give back what is held and unused (see `release`)."""
         release(self.device)
         self._floor_bytes = _resident_and_unused()
-        self._device_floor_bytes = _cached(self.device)
+        self._device_floor_bytes = _cache_bytes(self.device)
 
     def idle_bytes(self) -> int:
         """Bytes that are held and unused, on the device or on the host, whichever are more."""
         return max(
             _resident_and_unused() - self._floor_bytes,
-            _cached(self.device) - self._device_floor_bytes,
+            _cache_bytes(self.device) - self._device_floor_bytes,
         )
 
     def clean_up(self) -> bool:
@@ -117,7 +117,7 @@ class Cleaner:
         return due
 
 
-def _cached(device: torch.device) -> int:
+def _cache_bytes(device: torch.device) -> int:
     """Bytes that PyTorch holds unused on a GPU; some of them it can't give back, as CUDA graphs keep them."""
     if device.type != "cuda":
         return 0
@@ -143,7 +143,7 @@ _OUT_OF_MEMORY = re.compile(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the error says that an allocation failed; most libraries below PyTorch have no class for it."""
+    """Return whether the error says that an allocation failed; most libraries below PyTorch have no class for it."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
         isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)) is not None
     )

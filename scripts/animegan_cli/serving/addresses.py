@@ -20,7 +20,7 @@ EVERYWHERE = "0.0.0.0"  # noqa: S104 - what it means, not where to listen
 
 @dataclass(frozen=True)
 class Place:
-    """Where something listens, and the words with which another port is asked for."""
+    """An address to listen at, and the option that asks for another port."""
 
     address: Address
     way_out: str
@@ -28,15 +28,15 @@ class Place:
 
 def torchserves(options: argparse.Namespace, properties: Mapping[str, str]) -> dict[str, Place]:
     """TorchServe's three addresses by name; port 0 becomes a free one. Raises `BadSetting`."""
-    found = {}
+    places = {}
     for name in PORTS:
         configured = address(properties, f"{name}_address")
         host = (name in HOSTS and os.environ.get(f"ANIMEGAN_{name.upper()}_HOST")) or configured.host
         variable = f"ANIMEGAN_{name.upper()}_PORT"
-        asked = port(os.environ.get(variable) or None, variable, configured.port)
-        number = port(getattr(options, f"{name}_port"), f"--{name}-port", asked)
-        found[name] = Place(listening(host, number), f"--{name}-port ")
-    return found
+        preferred = port(os.environ.get(variable) or None, variable, configured.port)
+        number = port(getattr(options, f"{name}_port"), f"--{name}-port", preferred)
+        places[name] = Place(listening(host, number), f"--{name}-port ")
+    return places
 
 
 def listening(host: str, number: int) -> Address:
@@ -62,7 +62,7 @@ def from_here(there: Address) -> Address:
 
 def check(places: Mapping[str, Place], properties: Mapping[str, str]) -> None:
     """Raise `BadSetting` unless each port is one of its own and free, gRPC's too."""
-    taken: dict[int, str] = {}
+    users: dict[int, str] = {}
     agent, inference = places.get("agent"), places["inference"]
     if agent and from_here(agent.address).host != from_here(inference.address).host:
         raise BadSetting(
@@ -71,11 +71,11 @@ def check(places: Mapping[str, Place], properties: Mapping[str, str]) -> None:
         )
     for name, place in places.items():
         number = place.address.port
-        if number in taken:
+        if number in users:
             raise BadSetting(
-                f"Port {number} is to serve both {taken[number]} and {name}. Move one: {place.way_out}PORT."
+                f"Port {number} is to serve both {users[number]} and {name}. Move one: {place.way_out}PORT."
             )
-        taken[number] = name
+        users[number] = name
         way_out = f"Stop that, or take another port: {place.way_out}PORT (0: a free one)."
         check_free(place.address.host, number, name, way_out)
     for name in GRPC_PORTS:

@@ -41,9 +41,9 @@ def main() -> int:
 
 
 def check() -> str:
-    """What is ready. Raises `ServiceFailed`, or `psutil.Error` where a process ends meanwhile."""
+    """Return what is ready. Raises `ServiceFailed`, or `psutil.Error` where a process ends meanwhile."""
     running = {module: process for process in psutil.process_iter() if (module := _module(process))}
-    wanted = _wanted(running)
+    wanted = _required(running)
     if wanted not in running:
         raise ServiceFailed(f"{wanted} does not run yet.")
     process = running[wanted]
@@ -74,7 +74,7 @@ def _module(process: psutil.Process) -> str:
     return module if module in (SERVE, TORCHSERVE, *ROLES) else ""
 
 
-def _wanted(running: Mapping[str, psutil.Process]) -> str:
+def _required(running: Mapping[str, psutil.Process]) -> str:
     """The module to ask. `serve` starts it last, so it may not run yet."""
     if SERVE not in running:
         return next(filter(running.__contains__, ROLES), SERVE)

@@ -57,7 +57,7 @@ class Module:
         return "ended by itself" if ended else None
 
     def ready(self) -> bool:
-        """Whether the process answers; while what it depends on is away, a new start would mend nothing."""
+        """Return whether the process answers; while what it depends on is away, a new start would mend nothing."""
         connection = http.client.HTTPConnection(self.address.host, self.address.port, timeout=ANSWER_WITHIN_S)
         try:
             connection.request("GET", "/healthz")

@@ -25,19 +25,19 @@ def free_port(host: str = "127.0.0.1") -> int:
     """
     below = _first_of_connections()
     for port in random.sample(range(FIRST_PORT, below), TRIES) if below >= FIRST_PORT + TRIES else ():
-        if _bound(host, port):
+        if _bind(host, port):
             return port
-    return _bound(host, 0) or 0
+    return _bind(host, 0) or 0
 
 
-def _bound(host: str, port: int) -> int | None:
+def _bind(host: str, port: int) -> int | None:
     with socket.socket() as probe:
         try:
             probe.bind((host, port))
         except OSError:
             return None
-        found: int = probe.getsockname()[1]
-        return found
+        number: int = probe.getsockname()[1]
+        return number
 
 
 def _first_of_connections() -> int:

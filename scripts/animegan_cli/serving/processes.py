@@ -17,15 +17,15 @@ KILL_WITHIN_S = 10  # SIGKILL works at once, but for a process that waits in the
 
 def marked(mark: str) -> list[psutil.Process]:
     """The living processes, this one apart, whose mark is `mark` or lies under it (`mark/...`)."""
-    found = []
+    processes = []
     for process in psutil.process_iter():
         try:
             value = process.environ().get(MARK, "")
             if (value == mark or value.startswith(f"{mark}/")) and process.pid != os.getpid():
-                found.append(process)
+                processes.append(process)
         except (psutil.Error, OSError):  # ended meanwhile, or another user's
             continue
-    return found
+    return processes
 
 
 def end(
@@ -40,7 +40,7 @@ def end(
     The leading ones get SIGTERM and `grace_s` to end the others; without one, all get it. Then, or once `hurried()`,
     SIGKILL.
     """
-    asked: set[psutil.Process] = set()
+    terminated: set[psutil.Process] = set()
     deadline = time.monotonic() + grace_s
     while left := marked(mark):
         if hurried() or time.monotonic() > deadline:
@@ -49,8 +49,8 @@ def end(
             _send(left, psutil.Process.kill)
         else:
             to_ask = [process for process in left if _is(process, leads)] or left
-            _send([process for process in to_ask if process not in asked], psutil.Process.terminate)
-            asked.update(to_ask)
+            _send([process for process in to_ask if process not in terminated], psutil.Process.terminate)
+            terminated.update(to_ask)
         time.sleep(0.1)
     return left
 

@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @dataclass(frozen=True)
 class Instance:
-    """What one run calls its own: a folder under the temporary directory, and the mark of its processes."""
+    """A run's folder under the temporary directory, and the mark of its processes."""
 
     folder: Path
     mark: str
@@ -71,7 +71,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class Services:
-    """What is started, in this order."""
+    """The parts to start, in this order."""
 
     torchserve: TorchServeProcess
     agent: Module | None
@@ -251,16 +251,16 @@ def _module(
 
 
 def _java(instance: Instance, signals: Signals, environment: Mapping[str, str]) -> java.Java:
-    found = java.find(environment, say)
-    if found is None and IN_CHECKOUT:
+    runtime = java.find(environment, say)
+    if runtime is None and IN_CHECKOUT:
         say("There is no Java 11 to 21; installing one into .venv")
         _run(instance, signals, environment, str(ROOT / "scripts" / "bootstrap.py"), "java")
-        found = java.find(environment, lambda _: None)
-    if found is None:
+        runtime = java.find(environment, lambda _: None)
+    if runtime is None:
         raise BadSetting(
             "No Java 11 to 21 runs here. Install one: Debian's default-jre-headless, or animegan-serve[java]."
         )
-    return found
+    return runtime
 
 
 def _run(instance: Instance, signals: Signals, environment: Mapping[str, str], *arguments: str) -> None:

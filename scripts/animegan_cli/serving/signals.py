@@ -59,5 +59,5 @@ class Signals:
             raise Stopped(self.requests[0])
 
     def hurried(self) -> bool:
-        """Whether a second request came."""
+        """Return whether a second request came."""
         return len(self.requests) > 1

@@ -22,11 +22,11 @@ LOOK_EVERY_WHILE_STARTING_S = 0.3
 
 
 class Service(Protocol):
-    """What the supervisor watches. None of these raises, but for `start`, which may raise `AnimeganError`."""
+    """A part that the supervisor watches. Only `start` raises: an `AnimeganError`."""
 
     @property
     def name(self) -> str:
-        """What it is called in what the user reads."""
+        """Its name in what the user reads."""
 
     def start(self) -> None:
         """Start its processes; nothing of an earlier start is left when this is called."""
@@ -35,10 +35,10 @@ class Service(Protocol):
         """Why it has to be ended and started again; None while all is well."""
 
     def ready(self) -> bool:
-        """Whether it can do its work now."""
+        """Return whether it can do its work now."""
 
     def patience_s(self) -> float:
-        """How long it may go without being ready."""
+        """The seconds that it may go without being ready."""
 
     def end(self, hurried: Callable[[], bool]) -> None:
         """End all of its processes; without grace once `hurried()`."""

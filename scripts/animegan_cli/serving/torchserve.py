@@ -47,7 +47,7 @@ WORKER_LINE = re.compile(r"([\d:]{8}) \w+ +W-\S+-std(?:out|err): (.*)")
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server listens."""
+    """The address at which a server listens."""
 
     host: str
     port: int
@@ -83,15 +83,15 @@ def with_heap(vmargs: str, environment: Mapping[str, str], memory_bytes: int) ->
 
     Raises `BadSetting`.
     """
-    asked = environment.get(HEAP, "")
-    if asked and (not re.fullmatch(r"\d{1,7}", asked, re.ASCII) or int(asked) < LEAST_HEAP):
+    heap_mib = environment.get(HEAP, "")
+    if heap_mib and (not re.fullmatch(r"\d{1,7}", heap_mib, re.ASCII) or int(heap_mib) < LEAST_HEAP):
         raise BadSetting(
-            f"{HEAP}={asked} is no size of a heap. Use a number of MiB from {LEAST_HEAP}, or leave it out."
+            f"{HEAP}={heap_mib} is no size of a heap. Use a number of MiB from {LEAST_HEAP}, or leave it out."
         )
-    if not asked and "-Xmx" in vmargs:
+    if not heap_mib and "-Xmx" in vmargs:
         return vmargs
     share = int(memory_bytes * HEAP_SHARE / 2**20)
-    return f"{vmargs} -Xmx{asked or min(MOST_HEAP, max(LEAST_HEAP, share))}m".strip()
+    return f"{vmargs} -Xmx{heap_mib or min(MOST_HEAP, max(LEAST_HEAP, share))}m".strip()
 
 
 def memory_bytes() -> int:
@@ -209,10 +209,10 @@ class TorchServeProcess:
             self._reader.join(timeout=GRACE_S)
 
     def last_words(self) -> str:
-        """What the last traceback of a worker ends with, else the last lines that were printed."""
-        said = [match[2] for line in self._lines if (match := WORKER_LINE.match(line))]
-        starts = [at for at, line in enumerate(said) if line.startswith("Traceback ")]
-        error = [line for line in said[starts[-1] + 1 :] if not line.startswith(" ")] if starts else []
+        """Return the end of a worker's last traceback, else the last lines that were printed."""
+        lines = [match[2] for line in self._lines if (match := WORKER_LINE.match(line))]
+        starts = [at for at, line in enumerate(lines) if line.startswith("Traceback ")]
+        error = [line for line in lines[starts[-1] + 1 :] if not line.startswith(" ")] if starts else []
         return "\n".join([*(f"    {line}" for line in error or [*self._lines][-20:]), f"Its whole log: {self.logs}"])
 
     def _configure(self) -> None:

@@ -42,7 +42,7 @@ State = tuple[int, int]  # of a file: what changes with it
 
 @dataclass(frozen=True)
 class Request:
-    """What was typed: the options of a drawing by name, and how the run goes."""
+    """The command as typed: the options of a drawing by name, and those of the run."""
 
     inputs: list[Path]
     out: Path

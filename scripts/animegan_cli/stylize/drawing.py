@@ -115,10 +115,10 @@ def _begin(pipeline: Pipeline, task: Task, options: Mapping[str, str]) -> _Begun
 def _finish(pipeline: Pipeline, batch: Sequence[_Begun]) -> Iterator[Outcome]:
     pipeline.encode([begun.item for begun in batch])
     for begun in batch:
-        yield _outcome(begun.task, begun.stat, partial(_encoded, begun.item))
+        yield _outcome(begun.task, begun.stat, partial(_encode, begun.item))
 
 
-def _encoded(item: Item) -> tuple[Encoded, Report]:
+def _encode(item: Item) -> tuple[Encoded, Report]:
     if item.error:
         raise item.error
     assert item.encoded
@@ -140,7 +140,7 @@ def _draw_through(client: Client, tasks: Sequence[Task], options: Mapping[str, s
             if isinstance(answer.error, ServerError) and answer.error.code in ("unauthorized", "forbidden"):
                 raise InternalError(answer.error.detail)  # it would be said of each picture
             for task in tasks_of[answer.source]:
-                yield _outcome(task, stats[task.source], partial(_answered, answer))
+                yield _outcome(task, stats[task.source], partial(_receive, answer))
 
 
 def client_options(options: Mapping[str, str], format: str) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def client_options(options: Mapping[str, str], format: str) -> dict[str, Any]:
     }
 
 
-def _answered(answer: Answer[Path]) -> tuple[Encoded, Report]:
+def _receive(answer: Answer[Path]) -> tuple[Encoded, Report]:
     if isinstance(answer.error, OSError):
         raise answer.error
     if not answer.picture:

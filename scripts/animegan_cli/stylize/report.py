@@ -31,7 +31,7 @@ figcaption { grid-column: 1 / -1; color: #444; overflow-wrap: anywhere }
 
 @dataclass
 class Run:
-    """What a run has done so far. `kept`: photos whose picture was there already."""
+    """The results of a run so far. `kept`: photos whose picture was there already."""
 
     asked: Mapping[str, Any]
     kept: list[Path] = field(default_factory=list)

@@ -29,19 +29,19 @@ def find(inputs: Sequence[Path], out: Path, drawings: Collection[Path], *, may_b
     `drawings` are no photos, and neither is what lies below `out`. Raises `BadOption` for a folder without photos.
     """
     sources = Sources()
-    for given in inputs:
-        if given.is_file():
-            sources.photos.append((given, Path(given.name)))
+    for path in inputs:
+        if path.is_file():
+            sources.photos.append((path, Path(path.name)))
         else:
-            above = given if len(inputs) == 1 else given.parent  # of several folders each keeps its name
+            above = path if len(inputs) == 1 else path.parent  # of several folders each keeps its name
             before = len(sources.photos)
-            for file in _files(given, out, drawings):
+            for file in _files(path, out, drawings):
                 if reason := _reason(file):
                     sources.left_out[file] = reason
                 else:
                     sources.photos.append((file, file.relative_to(above)))
             if len(sources.photos) == before and not may_be_empty:
-                raise BadOption(f"{given} holds no picture{_examples(sources.left_out)}. Name another folder.")
+                raise BadOption(f"{path} holds no picture{_examples(sources.left_out)}. Name another folder.")
     sources.photos = list(dict.fromkeys(sources.photos))
     return sources
 

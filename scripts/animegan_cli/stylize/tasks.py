@@ -54,7 +54,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be drawn; `journal` is that of the output folder, None where one photo goes to one file.
+    """The pictures to draw; `journal` is that of the output folder, None where one photo goes to one file.
 
     `left_out`: files that are no photos, with the reason.
     """
@@ -74,9 +74,9 @@ def plan(inputs: Sequence[Path], out: Path, format: str = "", *, may_be_empty: b
     Raises `BadOption` for an input that is not there, a folder without pictures, an ending that is no format, and
     where an output would take the photo's place.
     """
-    for given in inputs:
-        if not given.exists():
-            raise BadOption(f"{given} is not there.")
+    for path in inputs:
+        if not path.exists():
+            raise BadOption(f"{path} is not there.")
     if len(inputs) == 1 and inputs[0].is_file() and not out.is_dir() and (out.suffix or out.is_file()):
         planned = Plan([single(inputs[0], out, format)])
     elif not out.is_dir() and (out.exists() or out.suffix.lower() in SUFFIXES):
@@ -114,22 +114,22 @@ def _bases(photos: Sequence[tuple[Path, Path]], journal: Journal) -> list[tuple[
     taken: set[str] = set()
     for source, _ in photos:
         output = journal.output_of(source)
-        if output and _folded(base := output.with_suffix("")) not in taken:
+        if output and _fold(base := output.with_suffix("")) not in taken:
             earlier[source] = base
-            taken.add(_folded(base))
+            taken.add(_fold(base))
     bases = []
     for source, name in photos:
         wanted = journal.folder / name.with_suffix("")
         place = earlier.get(source, wanted)
         if source not in earlier:
             names = (wanted.with_name(f"{wanted.name}-{number}") for number in count(2))
-            while _folded(place) in taken:
+            while _fold(place) in taken:
                 place = next(names)
-            taken.add(_folded(place))
+            taken.add(_fold(place))
         bases.append((source, place))
     return bases
 
 
-def _folded(base: Path) -> str:
+def _fold(base: Path) -> str:
     """Return the name as a file system sees it that does not tell small letters from capitals."""
     return str(base).casefold()

@@ -31,13 +31,13 @@ def download(
         continued = part.exists()
         if continued and blob_id(part) == git_blob_id:
             return
-        found = _attempts(url, part, progress, timeout_s, pause_s)
-        if found != git_blob_id and continued:  # perhaps the older part was of another file, or damaged
+        blob = _attempts(url, part, progress, timeout_s, pause_s)
+        if blob != git_blob_id and continued:  # perhaps the older part was of another file, or damaged
             part.unlink()
-            found = _attempts(url, part, progress, timeout_s, pause_s)
-        if found != git_blob_id:
+            blob = _attempts(url, part, progress, timeout_s, pause_s)
+        if blob != git_blob_id:
             part.unlink()
-            raise DownloadFailed(f"{url} has the git blob id {found}, not {git_blob_id}: it was changed or cut short.")
+            raise DownloadFailed(f"{url} has the git blob id {blob}, not {git_blob_id}: it was changed or cut short.")
     except OSError as error:
         raise DownloadFailed(f"{part} can't be written: {error.strerror}.") from None
 

@@ -70,7 +70,7 @@ class Graph:
                 self._layers[-1].shifts.append(np.negative(constant) if minus else constant)
 
     def tensors(self) -> dict[str, Array]:
-        """What was collected, by the generator's names; a missing tensor is left out, a wrong shape left as it is.
+        """Return the tensors by the generator's names; a missing one is left out, a wrong shape left as it is.
 
         Raises `BadWeights` where the number of convolutions or of the constants between two of them is another.
         """
@@ -83,17 +83,17 @@ class Graph:
         tensors: dict[str, Array] = {}
         for layer, (weight, scale, shifts) in zip(self._layers, names, strict=True):
             tensors[weight] = layer.weight
-            found = ([] if layer.bias is None else [layer.bias]) + layer.shifts
-            if layer.bias is not None and len(found) > len(shifts) and not layer.bias.any():
-                found = layer.shifts  # a converter's own zeros
-            surplus = len(layer.scales) > len(scale) or len(found) > len(shifts)
+            layer_shifts = ([] if layer.bias is None else [layer.bias]) + layer.shifts
+            if layer.bias is not None and len(layer_shifts) > len(shifts) and not layer.bias.any():
+                layer_shifts = layer.shifts  # a converter's own zeros
+            surplus = len(layer.scales) > len(scale) or len(layer_shifts) > len(shifts)
             if surplus and scale:  # the last convolution has no norm: what follows it is the caller's scaling
                 raise BadWeights(
                     f"Not the weights of AnimeGANv2's generator: {weight} is followed by {len(layer.scales)} scales "
-                    f"and {len(found)} shifts, not {len(scale)} and {len(shifts)}."
+                    f"and {len(layer_shifts)} shifts, not {len(scale)} and {len(shifts)}."
                 )
             tensors |= {name: array.reshape(-1) for name, array in zip(scale, layer.scales, strict=False)}
-            tensors |= {name: array.reshape(-1) for name, array in zip(shifts, found, strict=False)}
+            tensors |= {name: array.reshape(-1) for name, array in zip(shifts, layer_shifts, strict=False)}
         return tensors
 
 

@@ -28,7 +28,7 @@ _MOST_CHARACTERS = 200  # of a title, a licence or a source
 
 
 def state(style: Style) -> Literal["bundled", "installed", "fetch", "import"]:
-    """Where the style's weights are, or else how to get them."""
+    """Return where the style's weights are, or else how to get them."""
     listed = bundled_styles().get(style.id)
     if listed and listed.weights:
         return "bundled"
@@ -38,7 +38,7 @@ def state(style: Style) -> Literal["bundled", "installed", "fetch", "import"]:
 
 
 def is_intact(style_id: str) -> bool:
-    """Whether the user installed the style and its weights are still those; what can't be read is not."""
+    """Return whether the user installed the style and its weights are still those; False where they can't be read."""
     try:
         verify(installed_styles()[style_id])
     except (KeyError, BadSetting, BadWeights):
@@ -172,8 +172,8 @@ def _install(style: Style, contents: Contents) -> Style:
 
     data = save(contents.tensors)
     name = f"{style.id}.safetensors"
-    found = {"weights": name, "sha256": hashlib.sha256(data).hexdigest(), "resize": contents.resize or style.resize}
-    installed = style.model_copy(update=found)
+    update = {"weights": name, "sha256": hashlib.sha256(data).hexdigest(), "resize": contents.resize or style.resize}
+    installed = style.model_copy(update=update)
     weights, entry = installed_dir() / name, installed_dir() / f"{style.id}.json"
     try:
         moves = [_beside(weights, data), _beside(entry, installed.model_dump_json(indent=2).encode())]

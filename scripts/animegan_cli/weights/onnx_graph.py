@@ -58,13 +58,13 @@ def _array(tensor: onnx.TensorProto) -> Array:
 
 
 def _by_name(constants: dict[str, Array]) -> dict[str, Array] | None:
-    """Where the exporter kept the PyTorch names, all of them."""
+    """Return the tensors of a file whose exporter kept all PyTorch names."""
     shapes = tensor_shapes()
     return {name: constants[name] for name in shapes} if shapes.keys() <= constants.keys() else None
 
 
 def _by_tensorflow_name(constants: dict[str, Array]) -> dict[str, Array] | None:
-    """Where the converter kept TensorFlow's variables, all of them; their convolutions are HWIO."""
+    """Return the tensors of a file whose converter kept all of TensorFlow's variables; their convolutions are HWIO."""
     variables = {
         _DECORATION.sub("", name.rpartition("G_MODEL/")[2]): array
         for name, array in constants.items()
@@ -84,18 +84,18 @@ def _by_tensorflow_name(constants: dict[str, Array]) -> dict[str, Array] | None:
 
 def _by_order(graph: onnx.GraphProto, constants: dict[str, Array]) -> dict[str, Array]:
     values = dict(constants)
-    known = values.keys() | {value.name for value in graph.input} | {""}
+    defined = values.keys() | {value.name for value in graph.input} | {""}
     collected = Graph()
     for node in graph.node:
-        if not known >= set(node.input):
+        if not defined >= set(node.input):
             raise BadWeights("The ONNX file's nodes are not in topological order, as the format wants them.")
-        known |= set(node.output)
-        folded = _folded(node, values)
-        if folded is not None:
-            values[node.output[0]] = folded
+        defined |= set(node.output)
+        constant = _fold(node, values)
+        if constant is not None:
+            values[node.output[0]] = constant
             continue
-        given = [values.get(name) for name in node.input]
-        floats = [array if array is not None and array.dtype.kind == "f" else None for array in given]
+        operands = [values.get(name) for name in node.input]
+        floats = [array if array is not None and array.dtype.kind == "f" else None for array in operands]
         match node.op_type:
             case "Conv":
                 weight, bias = floats[1], floats[2] if len(floats) > 2 else None
@@ -113,7 +113,7 @@ def _by_order(graph: onnx.GraphProto, constants: dict[str, Array]) -> dict[str, 
     return collected.tensors()
 
 
-def _folded(node: onnx.NodeProto, values: dict[str, Array]) -> Array | None:
+def _fold(node: onnx.NodeProto, values: dict[str, Array]) -> Array | None:
     """The node's output where it only brings a constant into another form."""
     attributes = {attribute.name: attribute for attribute in node.attribute}
     if node.op_type == "Constant":

@@ -33,7 +33,7 @@ _NESTS = ("state_dict", "generator", "model", "model_state_dict", "params_ema", 
 
 
 class Contents(NamedTuple):
-    """What a file holds of a generator; `resize`: how it scales up, None where tensors are all there is."""
+    """The content of a file of weights; `resize`: how the generator scales up, None where the file has only tensors."""
 
     tensors: dict[str, Tensor]
     resize: Resize | None

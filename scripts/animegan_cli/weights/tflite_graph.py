@@ -39,21 +39,21 @@ def read_tflite(data: bytes) -> tuple[dict[str, Array], Resize | None]:
     for index in range(graph.OperatorsLength()):
         operator = graph.Operators(index)
         code = model.OperatorCodes(operator.OpcodeIndex())
-        given = [values.get(tensor) for tensor in operator.InputsAsNumpy().tolist()]
+        operands = [values.get(tensor) for tensor in operator.InputsAsNumpy().tolist()]
         match max(code.BuiltinCode(), code.DeprecatedBuiltinCode()):  # files of before schema 3a have the latter only
-            case tflite.BuiltinOperator.DEQUANTIZE if given[0] is not None:  # so float16 files bring in each constant
-                values[operator.Outputs(0)] = given[0]
+            case tflite.BuiltinOperator.DEQUANTIZE if operands[0] is not None:  # how float16 files bring in constants
+                values[operator.Outputs(0)] = operands[0]
             case tflite.BuiltinOperator.CONV_2D:
                 operations.append(CONVOLUTION)
-                _convolution(collected, given, (0, 3, 1, 2))
+                _convolution(collected, operands, (0, 3, 1, 2))
             case tflite.BuiltinOperator.DEPTHWISE_CONV_2D:
-                _convolution(collected, given, (3, 0, 1, 2))
+                _convolution(collected, operands, (3, 0, 1, 2))
             case tflite.BuiltinOperator.MUL:
-                collected.combine("mul", given)
+                collected.combine("mul", operands)
             case tflite.BuiltinOperator.ADD:
-                collected.combine("add", given)
+                collected.combine("add", operands)
             case tflite.BuiltinOperator.SUB:
-                collected.combine("sub", given)
+                collected.combine("sub", operands)
             case tflite.BuiltinOperator.RESIZE_BILINEAR:
                 operations.append(_mode(operator))
             case tflite.BuiltinOperator.RESIZE_NEAREST_NEIGHBOR:
@@ -62,7 +62,7 @@ def read_tflite(data: bytes) -> tuple[dict[str, Array], Resize | None]:
 
 
 def _mode(operator: tflite.Operator) -> str:
-    """How a bilinear resize samples, in ONNX's words."""
+    """Return how a bilinear resize samples, in ONNX's words."""
     options, table = tflite.ResizeBilinearOptions(), operator.BuiltinOptions()
     if table is None:  # every option has its default, which is no
         return "asymmetric"
@@ -72,8 +72,8 @@ def _mode(operator: tflite.Operator) -> str:
     return "align_corners" if options.AlignCorners() else "asymmetric"
 
 
-def _convolution(collected: Graph, given: list[Array | None], axes: tuple[int, ...]) -> None:
-    weight, bias = given[1], given[2] if len(given) > 2 else None
+def _convolution(collected: Graph, operands: list[Array | None], axes: tuple[int, ...]) -> None:
+    weight, bias = operands[1], operands[2] if len(operands) > 2 else None
     if weight is not None and weight.ndim == 4:
         collected.convolution(weight.transpose(axes), bias)
 

@@ -65,7 +65,7 @@ def test_a_module_that_can_not_be_bundled_is_named(tmp_path: Path, modules: dict
 
 def test_what_only_people_read_is_left_out() -> None:
     text = '/** Says it. */\nconst a = 1; // once\n\n  // twice\n  /* more\n  lines */\n  a = "// no comment";\n'
-    assert assets.shortened(text) == 'const a = 1; // once\na = "// no comment";\n'
+    assert assets.shorten(text) == 'const a = 1; // once\na = "// no comment";\n'
 
 
 def test_each_module_comes_once_and_after_what_it_imports(tmp_path: Path) -> None:

@@ -8,12 +8,13 @@ import torch
 from numpy.typing import NDArray
 
 from animegan import looks
-from animegan.finish import dabs, filters, flow, oklab, paper
+from animegan.finish import filters, flow, oklab
 from animegan.finish.frame import Frame
-from animegan.finish.grade import Grade, curve, graded
-from animegan.finish.levels import Levels
-from animegan.finish.lines import Lines
-from animegan.finish.paper import Paper
+from animegan.finish.steps import dabs, paper
+from animegan.finish.steps.grade import Grade, apply_grade, curve
+from animegan.finish.steps.levels import Levels
+from animegan.finish.steps.lines import Lines
+from animegan.finish.steps.paper import Paper
 from animegan.finish.table import Table
 from animegan.looks import Bend, GradeStep, LevelsStep, LinesStep, PaperStep
 
@@ -146,7 +147,7 @@ def test_grade_is_the_formula() -> None:
     expected = rgb_of(
         np.stack([tone, radius * np.cos(hue) + 0.01 * dark, radius * np.sin(hue) - 0.02 * dark + 0.01 * light])
     )
-    np.testing.assert_allclose(array(graded(numbers, picture, weight)), expected, atol=2e-3)
+    np.testing.assert_allclose(array(apply_grade(numbers, picture, weight)), expected, atol=2e-3)
 
 
 def test_a_straight_tone_curve_changes_nothing() -> None:
@@ -162,7 +163,7 @@ def test_a_grades_table_is_the_grade(name: str) -> None:
     colors = torch.rand(3, 128, 128, generator=torch.Generator().manual_seed(0))
     for weight in (0.0, 1.0):
         got = Grade(numbers).apply(colors, Frame(128, 128, measures=(weight,)))
-        error = (got - graded(numbers, colors, weight)).abs() * 255
+        error = (got - apply_grade(numbers, colors, weight)).abs() * 255
         assert float(error.mean()) < 0.3
         assert float(error.quantile(0.99)) < 4
 

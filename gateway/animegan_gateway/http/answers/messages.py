@@ -22,7 +22,7 @@ _STATES = {
 
 def preferred_language(accept_language: str | None) -> Language:
     """Return the language that an Accept-Language header (RFC 9110, 12.5.4) prefers; English if it names neither."""
-    wanted: dict[str, float] = {}
+    qualities: dict[str, float] = {}
     for entry in (accept_language or "").split(","):
         tag, _, parameters = entry.lower().partition(";")
         _, _, weight = parameters.strip().partition("q=")
@@ -32,9 +32,9 @@ def preferred_language(accept_language: str | None) -> Language:
             quality = 0.0
         primary = tag.strip().partition("-")[0]
         if primary in ("en", "zh", "*") and 0 <= quality <= 1:
-            wanted[primary] = max(wanted.get(primary, 0.0), quality)
-    other = wanted.get("*", 0.0)
-    return "zh" if wanted.get("zh", other) > wanted.get("en", other) else "en"
+            qualities[primary] = max(qualities.get(primary, 0.0), quality)
+    other = qualities.get("*", 0.0)
+    return "zh" if qualities.get("zh", other) > qualities.get("en", other) else "en"
 
 
 def message(job: Job, place: Place, presence: Presence, language: Language) -> str:

@@ -22,7 +22,7 @@ def listen(host: str, port: int, backlog: int) -> list[socket.socket]:
     """
     try:
         sockets = [
-            _bound(family, address, backlog)
+            _bind(family, address, backlog)
             for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         ]
     except OSError as error:
@@ -30,13 +30,13 @@ def listen(host: str, port: int, backlog: int) -> list[socket.socket]:
         raise BadSetting(f"host={host} port={port} can't be listened on: {reason}. Choose another.") from None
     if host == LOOPBACK:
         try:
-            sockets.append(_bound(socket.AF_INET6, (LOOPBACK_6, sockets[0].getsockname()[1]), backlog))
+            sockets.append(_bind(socket.AF_INET6, (LOOPBACK_6, sockets[0].getsockname()[1]), backlog))
         except OSError as error:
             log.info("no_ipv6", reason=error.strerror)
     return sockets
 
 
-def _bound(family: int, address: tuple[Any, ...], backlog: int) -> socket.socket:
+def _bind(family: int, address: tuple[Any, ...], backlog: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -22,7 +22,7 @@ class Pace:
         return min(late, start + self.idle_s + received / self.rate) if self.rate else late
 
 
-async def paced(stream: AsyncIterator[bytes], pace: Pace) -> AsyncIterator[bytes]:
+async def keep_pace(stream: AsyncIterator[bytes], pace: Pace) -> AsyncIterator[bytes]:
     """Yield the chunks of the stream. Raise `UploadTimeout` where they come too slowly."""
     clock = asyncio.get_running_loop().time
     start, received = clock(), 0

@@ -12,7 +12,7 @@ from animegan.options import sift
 from animegan.picture.sizes import Limits
 from animegan_gateway.http.uploads.form import IMAGE, NO_BOUNDARY, OVERHEAD_BYTES, receive_form
 from animegan_gateway.http.uploads.json_body import receive_json
-from animegan_gateway.http.uploads.pace import Pace, paced
+from animegan_gateway.http.uploads.pace import Pace, keep_pace
 from animegan_gateway.http.uploads.picture_file import PictureFile, Upload, disk_errors, too_large
 from animegan_service.errors import BadRequest
 
@@ -38,7 +38,7 @@ async def receive(
     most = limits.max_bytes * 4 // 3 if is_json else limits.max_bytes
     if length.isdecimal() and int(length) > most + OVERHEAD_BYTES:
         raise too_large(int(length), limits)  # before a byte is read
-    body = paced(stream, pace)
+    body = keep_pace(stream, pace)
     with disk_errors(), file.open("xb") as target:
         picture = PictureFile(target, limits)
         if kind == FORM:

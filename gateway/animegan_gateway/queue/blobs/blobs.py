@@ -19,7 +19,7 @@ from obstore.store import S3Store
 
 from animegan.errors import BadSetting
 from animegan_gateway.errors import StoreUnavailable
-from animegan_gateway.queue.stores.redis_store import connect, translate_errors
+from animegan_gateway.queue.stores.redis_connection import connect, translate_errors
 
 Knows = Callable[[Sequence[str]], Awaitable[set[str]]]
 

@@ -1,6 +1,6 @@
 """The operators compiled for the CPU: `operators.cpp`, built once for each vector width, through ctypes.
 
-The libraries lie beside this file where `animegan_cli.native` built them; without one, the plain form does the work.
+The libraries lie beside this file where `animegan compile` built them; without one, the plain form does the work.
 They run on the threads of PyTorch's own OpenMP pool, as many as `torch.get_num_threads()`.
 """
 
@@ -187,7 +187,7 @@ def _library(folder: Path, form: str) -> ctypes.CDLL | None:
 
 
 def _digest(folder: Path) -> str:
-    """Of the sources there, as `animegan_cli.native` takes it."""
+    """Of the sources there, as `animegan compile` takes it."""
     sources = sorted([*folder.glob("*.cpp"), *folder.glob("*.h")])
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 

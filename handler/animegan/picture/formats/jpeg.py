@@ -30,7 +30,7 @@ PROBE_TIMES = 1 << 12
 
 
 class _Scans:
-    """Which coefficients of which components a file's scans have begun to give, to their last bit."""
+    """The coefficients of each component that a file's scans have begun to give, to their last bit."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -50,7 +50,7 @@ class _Scans:
 
     @property
     def all_begun(self) -> bool:
-        """Whether nothing can be missing but the end of the last scan."""
+        """Return whether nothing can be missing but the end of the last scan."""
         return all(len(self._whole.get(component, ())) == COEFFICIENTS for component in self.components)
 
 
@@ -115,7 +115,7 @@ def _read(data: Bytes) -> tuple[tuple[int, int], _Scans, bool]:
 
 
 def _rows(data: bytes, height: int) -> int:
-    """How many rows of a JPEG without an end are there.
+    """Return the number of rows that a JPEG without an end has.
 
     The file is decoded to an eighth with two ends that have nothing in common: where the pictures differ, it has none.
     """

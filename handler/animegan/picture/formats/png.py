@@ -34,7 +34,7 @@ class Chunk:
 
     @property
     def is_ancillary(self) -> bool:
-        """Whether a picture can be had without it: its first letter is small."""
+        """Return whether a picture can be had without it: its first letter is small."""
         return bool(self.kind[0] & 0x20)
 
 
@@ -108,7 +108,7 @@ def chunk_of(kind: bytes, body: bytes = b"") -> bytes:
 
 
 def contents(data: bytes) -> dict[bytes, bytes]:
-    """What the sound chunks about colour hold, by their kind."""
+    """Return the content of the sound chunks about colour, by their kind."""
     return {
         chunk.kind: data[chunk.start + 8 : chunk.end - 4]
         for chunk in chunks(data)
@@ -117,7 +117,7 @@ def contents(data: bytes) -> dict[bytes, bytes]:
 
 
 def _profile_fits(body: bytes) -> bool:
-    """Whether an iCCP chunk (name, zero, method, zlib stream) inflates to a profile that Pillow takes."""
+    """Return whether an iCCP chunk (name, zero, method, zlib stream) inflates to a profile that Pillow takes."""
     _, zero, stream = body.partition(b"\0")
     inflater = zlib.decompressobj()
     with suppress(zlib.error):

@@ -22,7 +22,7 @@ class Kind:
 
     @property
     def detail(self) -> str:
-        """What it is, and the way out."""
+        """Return a sentence that says what it is, and the way out."""
         return f"This is {self.name}, which isn't read here. {self.way_out}"
 
 

@@ -32,7 +32,7 @@ SENSOR = frozenset({32803, 34892})  # photometric interpretations: a colour filt
 
 @dataclass(frozen=True)
 class _Layout:
-    """How a file's numbers and directories are written."""
+    """The layout of a file's numbers and directories."""
 
     order: str
     big: bool
@@ -148,7 +148,7 @@ def _layout(data: Bytes) -> _Layout:
 
 
 def _others(data: Bytes, layout: _Layout, first: int) -> Iterator[int]:
-    """Where the pages after the first one start. One that points back at another ends them."""
+    """Return the offsets of the pages after the first one. A page that points back at another ends them."""
     seen: set[int] = {first}
     at = first
     with suppress(struct.error, OverflowError, IndexError):

@@ -65,19 +65,19 @@ def _ask(method: str, path: str, agent: str | None, body: dict[str, int] | None 
         with requests.Session() as session:
             session.trust_env = False  # an agent beside this is not asked through a proxy
             answer = session.request(method, f"{url}{path}", json=body, timeout=(5, PATIENCE_S))
-        told: dict[str, Any] = answer.json()
+        content: dict[str, Any] = answer.json()
     except requests.RequestException as error:
         raise ServiceFailed(
             f"No agent answers at {url} ({type(error).__name__}). Is it running? Name another address with --agent."
         ) from None
     if not answer.ok:
-        raise Refused(str(told.get("detail", answer.status_code)))
-    return told
+        raise Refused(str(content.get("detail", answer.status_code)))
+    return content
 
 
-def _show(told: dict[str, Any]) -> None:
+def _show(status: dict[str, Any]) -> None:
     table = Table("Worker", "Process", "State", "Memory, MiB", "Age, s", "Requests")
-    for worker in told["workers"]:
+    for worker in status["workers"]:
         memory = worker["memory_bytes"]
         table.add_row(
             worker["id"],
@@ -88,6 +88,9 @@ def _show(told: dict[str, Any]) -> None:
             str(worker["requests"]),
         )
     screen().print(table)
-    state = "drained" if told["draining"] else "paused" if told["paused"] else "open"
-    waiting = 0 if told["pending"] is None else told["pending"]
-    print(f"TorchServe: {told['torchserve']}, {state}; {waiting} requests wait in it; {told['wanted']} workers wanted.")
+    state = "drained" if status["draining"] else "paused" if status["paused"] else "open"
+    waiting = 0 if status["pending"] is None else status["pending"]
+    print(
+        f"TorchServe: {status['torchserve']}, {state}; {waiting} requests wait in it; "
+        f"{status['wanted']} workers wanted."
+    )

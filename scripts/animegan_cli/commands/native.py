@@ -74,22 +74,22 @@ def _sources(folder: Path) -> list[Path]:
 
 def find_compiler() -> list[str] | None:
     """`CXX` if that is set, else the first of the usual names; as words of a command."""
-    asked = os.environ.get("CXX", "").strip()
+    variable = os.environ.get("CXX", "").strip()
     try:
-        words = shlex.split(asked)
+        words = shlex.split(variable)
     except ValueError:  # a quotation mark without its like
-        words = [asked]
-    return words or next(([found] for name in COMPILERS if (found := shutil.which(name))), None)
+        words = [variable]
+    return words or next(([path] for name in COMPILERS if (path := shutil.which(name))), None)
 
 
 def _version(compiler: list[str]) -> str | None:
-    """What the compiler says of itself and its target; None if it does not run."""
-    said = [_run([*compiler, option], Path.cwd()) for option in ("--version", "-dumpmachine")]
-    return "\n".join(done.stdout for done in said) if not any(done.returncode for done in said) else None
+    """Return the compiler's version and target; None if it does not run."""
+    outputs = [_run([*compiler, option], Path.cwd()) for option in ("--version", "-dumpmachine")]
+    return "\n".join(output.stdout for output in outputs) if not any(output.returncode for output in outputs) else None
 
 
 def _built(library: Path, command: list[str], version: str, source: str, say: Callable[[str], None]) -> bool:
-    """Whether the library is there and of this source, after compiling it unless it is up to date. Raises `OSError`."""
+    """Compile the library unless it is up to date. Return whether it is there and of this source. Raises `OSError`."""
     recipe = hashlib.sha256("\n".join([version, *command[1:]]).encode()).hexdigest()
     mark = f"{source}.{recipe}"
     if _carries(library, mark):

@@ -38,19 +38,19 @@ class Grade:
         return (float(smoothstep((median - dark) / (light - dark))),)
 
     def apply(self, picture: Tensor, frame: Frame) -> Tensor:
-        """Return the picture graded, (3, H, W)."""
+        """Return the graded picture, (3, H, W)."""
         table = graded_colors(self.numbers, frame.measures[0], picture.device)
         return pointwise(lambda piece, _: table.read(piece), picture)
 
 
 @functools.lru_cache(maxsize=4)
 def graded_colors(numbers: GradeStep, weight: float, device: torch.device) -> Table:
-    """Return the table of `graded`: the bands of a picture share it."""
-    return Table(lambda colors: graded(numbers, colors, weight), device)
+    """Return the table of `apply_grade`: the bands of a picture share it."""
+    return Table(lambda colors: apply_grade(numbers, colors, weight), device)
 
 
-def graded(numbers: GradeStep, picture: Tensor, weight: float) -> Tensor:
-    """Return the colours graded, (3, H, W); `weight`: how much of the tone curve, 0 to 1."""
+def apply_grade(numbers: GradeStep, picture: Tensor, weight: float) -> Tensor:
+    """Return the graded colours, (3, H, W); `weight`: how much of the tone curve, 0 to 1."""
     lightness, a, b = to_oklab(picture)
     shade = lightness.clamp(0, 1)
     tone = torch.lerp(shade, _curve(numbers.tone, shade), weight)
@@ -80,7 +80,7 @@ def _pair(numbers: GradeStep, axis: int) -> tuple[float, float]:
 
 
 def _near(bend: Bend, a: Tensor, b: Tensor, chroma: Tensor) -> Tensor:
-    """How near the hue is to the bend's centre, 1 there: von Mises' bell, a Gaussian on the circle."""
+    """Return how near the hue is to the bend's centre, 1 there: von Mises' bell, a Gaussian on the circle."""
     angle, width = math.radians(bend.hue_deg), math.radians(bend.width_deg)
     cosine = (a * math.cos(angle)).add_(b, alpha=math.sin(angle)).div_(chroma)
     return cosine.sub_(1).div_(width**2).exp_()

@@ -1,101 +1,47 @@
-"""The routes of jobs and styles; the use cases behind them are in `door`."""
+"""The routes of jobs and of the queue."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import format_datetime
 from http import HTTPStatus
-from typing import Annotated, Any, NoReturn, cast
+from typing import Annotated, Any
 from urllib.parse import quote
 
-import structlog
-from fastapi import APIRouter, Depends, Header, Path, Query, Request
+from fastapi import APIRouter, Header, Path, Query, Request
 from pydantic import WithJsonSchema
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from animegan.errors import (
-    AnimeganError,
-    BadImage,
-    BadOption,
-    InternalError,
-    PictureTooSmall,
-    StyleNotInstalled,
-    UnknownStyle,
-)
-from animegan.options import IGNORED, MOST_CHARACTERS, prefers_json
-from animegan_gateway.drawing.fleet import Fleet
-from animegan_gateway.errors import JobCancelled, JobExpired, NotReady, RangeNotSatisfiable, StoreUnavailable
-from animegan_gateway.http.access.callers import Caller, Callers
-from animegan_gateway.http.answers import ranges, views
-from animegan_gateway.http.answers.file_names import content_disposition
-from animegan_gateway.http.answers.json_picture import json_picture
-from animegan_gateway.http.answers.messages import Language, preferred_language
+from animegan.errors import BadImage, BadOption, PictureTooSmall, UnknownStyle
+from animegan.options import IGNORED, MOST_CHARACTERS
+from animegan_gateway.errors import NotReady, RangeNotSatisfiable, StoreUnavailable
+from animegan_gateway.http.access.callers import Caller
+from animegan_gateway.http.answers import views
+from animegan_gateway.http.answers.messages import Language
+from animegan_gateway.http.answers.pictures import picture_response, raise_expired
 from animegan_gateway.http.answers.problems import document_errors
-from animegan_gateway.http.door import Accepted, Door
+from animegan_gateway.http.door import Accepted
 from animegan_gateway.http.openapi import (
     DRAWING_ERRORS,
     EVENT,
     EVENTS,
     FORM,
     JOB_ERRORS,
-    JPEG,
     PICTURE,
     REQUEST_ERRORS,
     SUBMIT_ERRORS,
 )
-from animegan_gateway.http.styles.catalogue import Catalogue
-from animegan_gateway.http.styles.thumbnails import Thumbnails
-from animegan_gateway.metrics import Metrics
+from animegan_gateway.http.services import CallerDep, LanguageDep, Services, ServicesDep
 from animegan_gateway.queue.board import Place
 from animegan_gateway.queue.jobs import Job, State
 from animegan_service.errors import Forbidden
-from animegan_service.problems import stored_problem_response
 
 MOST_WAIT_S = 60
 MOST_KEY_CHARACTERS = 255
 EVENTS_RETRY_MS = 2000
 
-log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Services:
-    """The parts that the routes use."""
-
-    door: Door
-    catalogue: Catalogue
-    callers: Callers
-    thumbnails: Thumbnails
-    fleet: Fleet
-    metrics: Metrics
-
-
-# Dependencies are coroutines because FastAPI runs plain functions in a thread.
-async def find_services(request: Request) -> Services:
-    return cast(Services, request.app.state.services)
-
-
-async def identify_caller(request: Request) -> Caller:
-    services = await find_services(request)
-    try:
-        return await services.callers.identify(request)
-    except AnimeganError as error:
-        services.metrics.rejected.labels(error.code).inc()
-        raise
-
-
-async def find_language(request: Request) -> Language:
-    return preferred_language(request.headers.get("accept-language"))
-
-
-ServicesDep = Annotated[Services, Depends(find_services)]
-CallerDep = Annotated[Caller, Depends(identify_caller)]
-LanguageDep = Annotated[Language, Depends(find_language)]
 JobId = Annotated[str, Path(description="The job's id.", examples=["3q2-7wAAAAAAAAAAAAAAAA"])]
 IdempotencyKey = Annotated[
     str | None,
@@ -106,8 +52,6 @@ IdempotencyKey = Annotated[
     ),
     WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MOST_KEY_CHARACTERS}),  # a header is never null
 ]
-
-THUMBNAIL_RETRY_S = 3
 
 router = APIRouter(prefix="/v1")
 
@@ -180,7 +124,7 @@ async def _stylized_response(
             return _removal_response(services, await services.door.remove(caller, job.id), language)
         if not job.ended:
             return await _accepted_response(services, job, language)
-        return await _picture_response(request, services, job, download=False)
+        return await picture_response(request, services.door, job, download=False)
     finally:
         disconnect.cancel()
         end.cancel()
@@ -286,7 +230,7 @@ async def result(
     download: Annotated[bool, Query(description="Have a browser save it instead of showing it.")] = False,
 ) -> Response:
     """The drawn picture; of a failed job its problem."""
-    return await _picture_response(request, services, await services.door.find(caller, job_id), download=download)
+    return await picture_response(request, services.door, await services.door.find(caller, job_id), download=download)
 
 
 @router.delete(
@@ -307,41 +251,10 @@ async def remove(services: ServicesDep, caller: CallerDep, language: LanguageDep
     summary="How busy it is",
 )
 async def queue(services: ServicesDep, _: CallerDep) -> Response:
-    """How many pictures wait and run: what can wait, as a preview, need not be refused."""
+    """Return how many pictures wait and run, so that a client can hold back what can wait, as a preview."""
     waiting, running = await services.door.tally()
     view = views.QueueView(waiting=waiting, running=running)
     return JSONResponse(view.model_dump(), headers={"Cache-Control": "no-store"})
-
-
-@router.get(
-    "/styles",
-    response_model=views.StylesView,
-    responses=document_errors(*REQUEST_ERRORS),
-    summary="The styles there are",
-)
-async def list_styles(services: ServicesDep, _: CallerDep, language: LanguageDep) -> Response:
-    """Every style with its licence; what is not installed can't be drawn."""
-    view = views.styles_view(services.catalogue.styles(), services.door.drawing.style, language, _base(services))
-    return JSONResponse(view.model_dump(mode="json"), headers={"Cache-Control": "no-cache", "Vary": "Accept-Language"})
-
-
-@router.get(
-    "/styles/{style_id}/thumbnail",
-    responses={
-        200: {"description": "A small JPEG.", "content": {JPEG: {"schema": {"type": "string", "format": "binary"}}}},
-        202: {"description": "It is being drawn: ask again after `Retry-After` seconds. The body is empty."},
-        **document_errors(*REQUEST_ERRORS, StyleNotInstalled, UnknownStyle),
-    },
-    response_class=Response,
-    summary="A sample in a style",
-)
-async def thumbnail(services: ServicesDep, _: CallerDep, style_id: str) -> Response:
-    """A sample photo, drawn by this server when it is first asked for."""
-    picture = await services.thumbnails.get(style_id)
-    if picture is None:
-        headers = {"Retry-After": str(THUMBNAIL_RETRY_S), "Cache-Control": "no-store"}
-        return Response(status_code=HTTPStatus.ACCEPTED, headers=headers)
-    return Response(picture, media_type=JPEG, headers={"Cache-Control": "private, max-age=3600"})
 
 
 async def _accept(request: Request, services: Services, caller: Caller, idempotency_key: str | None) -> Accepted:
@@ -365,7 +278,7 @@ def _with_ignored(response: Response, accepted: Accepted) -> Response:
 
 async def _accepted_response(services: Services, job: Job, language: Language) -> Response:
     if job.state is State.EXPIRED:  # sent again with its key, after its picture was deleted
-        _raise_expired(job)
+        raise_expired(job)
     view = _view(services, job, await services.door.place(job), language)
     headers = {"Location": view["links"]["self"], "Cache-Control": "no-store"}
     return JSONResponse(view, HTTPStatus.ACCEPTED, headers=headers)
@@ -379,75 +292,6 @@ async def _wait_for_disconnect(request: Request) -> None:
     """Return when the caller has gone."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-async def _picture_response(request: Request, services: Services, job: Job, *, download: bool) -> Response:
-    if job.state in (State.QUEUED, State.RUNNING):
-        raise NotReady("The picture is not drawn yet. Ask for the job, or wait for it.", job_status=job.state.value)
-    if job.state is State.CANCELLED:
-        raise JobCancelled("This job was cancelled, so there is no picture. Send the photo again.")
-    if job.state is State.FAILED:
-        problem = job.error or InternalError("The picture was not drawn.").problem()
-        return stored_problem_response({**problem, "job_status": job.state.value})
-    if job.state is State.EXPIRED or job.result is None:
-        _raise_expired(job)
-    as_json = prefers_json(request.headers.get("accept", ""))
-    etag = f'"{job.result_key}{".json" if as_json else ""}"'
-    ending = job.result.content_type.partition("/")[2].replace("jpeg", "jpg")
-    name = f"{job.ask.name}-{job.ask.style}" if job.ask.name else f"anime-{job.id[:8]}"
-    headers = {
-        **job.result.headers,
-        "ETag": etag,
-        "Cache-Control": "private, no-cache",
-        "Last-Modified": format_datetime(datetime.fromtimestamp(job.finished_at or 0, UTC), usegmt=True),
-        "Vary": "Accept",
-        "X-Animegan-Job": job.id,
-    }
-    if request.method == "GET" and etag in request.headers.get("if-none-match", ""):
-        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    if as_json:
-        chunks = await _chunks(services, job, 0, job.result.bytes - 1)
-        body, length = json_picture(job, chunks)
-        headers["Content-Length"] = str(length)
-        return StreamingResponse(body, headers=headers, media_type="application/json")
-    headers["Accept-Ranges"] = "bytes"
-    headers["Content-Disposition"] = content_disposition(f"{name}.{ending}", download=download)
-    size, status = job.result.bytes, HTTPStatus.OK
-    if_range = request.headers.get("if-range")
-    part = None
-    if request.method == "GET" and if_range in (None, etag):
-        part = ranges.parse(request.headers.get("range"), size)
-    first, last = part or (0, size - 1)
-    if part:
-        status = HTTPStatus.PARTIAL_CONTENT
-        headers["Content-Range"] = f"bytes {first}-{last}/{size}"
-    headers["Content-Length"] = str(last - first + 1)
-    chunks = await _chunks(services, job, first, last)
-    return StreamingResponse(chunks, status, headers=headers, media_type=job.result.content_type)
-
-
-async def _chunks(services: Services, job: Job, first: int, last: int) -> AsyncIterator[bytes]:
-    """Return the picture's bytes, the first of them read: before the status is sent a missing file can have its own."""
-    chunks = services.door.read(job, first, last)
-    try:
-        chunk = await anext(chunks)
-    except FileNotFoundError:
-        log.warning("result_missing", job=job.id[:8])
-        raise JobExpired(
-            f"The picture of the job {job.id!r} is gone from the store. Send the photo again for another."
-        ) from None
-    return _prepend(chunk, chunks)
-
-
-async def _prepend(chunk: bytes, chunks: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
-    async with aclosing(chunks):
-        yield chunk
-        async for following in chunks:
-            yield following
-
-
-def _raise_expired(job: Job) -> NoReturn:
-    raise JobExpired(f"The picture of the job {job.id!r} is deleted. Send the photo again for another.")
 
 
 def _event(services: Services, job: Job, place: Place, language: Language) -> str:
@@ -465,12 +309,8 @@ def _view(services: Services, job: Job, place: Place, language: Language) -> dic
         place,
         services.fleet.presence,
         language=language,
-        base=_base(services),
+        base=services.door.settings.path_prefix,
         keep_s=services.door.settings.keep_s,
         style=services.catalogue.styles().get(job.ask.style),
     )
     return view.model_dump(mode="json")
-
-
-def _base(services: Services) -> str:
-    return services.door.settings.path_prefix

@@ -41,9 +41,9 @@ class Levels:
 
     def apply(self, picture: Tensor, frame: Frame) -> Tensor:
         """Return the picture in tones, its three channels alike, (3, H, W)."""
-        return pointwise(lambda piece, first: self._levelled(piece, frame, frame.top + first), picture)
+        return pointwise(lambda piece, first: self._level(piece, frame, frame.top + first), picture)
 
-    def _levelled(self, picture: Tensor, frame: Frame, top: int) -> Tensor:
+    def _level(self, picture: Tensor, frame: Frame, top: int) -> Tensor:
         numbers = self.numbers
         low, high, black = frame.measures
         tone = (tones(numbers, picture.device).read(picture)[0] - low).div_(high - low)

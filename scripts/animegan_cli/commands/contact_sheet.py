@@ -1,4 +1,4 @@
-"""Draw photos in styles side by side, for the documents: `python -m animegan_cli.contact_sheet OUT PHOTO...`."""
+"""Draw photos in styles side by side: `python -m animegan_cli.commands.contact_sheet OUT PHOTO...`."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ _Ranges = Mapping[str, list[tuple[int, int]]]  # of each phase, in ns
 
 @dataclass(frozen=True)
 class Phase:
-    """What a phase took: its time, and the most memory, in bytes, that there was in it above what the run began with.
+    """The cost of a phase: its time, and the most memory, in bytes, that there was in it above what the run began with.
 
     `python`: as `tracemalloc` counts it. `resident`: the process's. `device`: PyTorch's allocations on the device.
     """
@@ -96,11 +96,11 @@ class _Levels:
 
     def peak(self, ranges: list[tuple[int, int]], base: int = 0) -> int:
         """The highest above `base` in any of the ranges; 0 at least."""
-        found = (
+        peaks = (
             max(self.values[max(0, bisect_right(self.times, start) - 1) : bisect_left(self.times, end)], default=0)
             for start, end in ranges
         )
-        return max(0, max(found, default=0) - base)
+        return max(0, max(peaks, default=0) - base)
 
 
 def profile(
@@ -187,7 +187,7 @@ def _phases(
 ) -> list[Phase]:
     kind = DeviceType.CUDA if device.type == "cuda" else DeviceType.CPU
     on_host, on_device = _ranges(timed, DeviceType.CPU), _ranges(timed, kind)
-    allocated, seen = _allocated(timed, kind), _ranges(watched, DeviceType.CPU)
+    allocated, seen = _allocations(timed, kind), _ranges(watched, DeviceType.CPU)
     return [
         Phase(
             name=name,
@@ -209,15 +209,15 @@ def _names(ranges: _Ranges) -> list[str]:
 
 
 def _ranges(profiler: torch.profiler.profile, kind: DeviceType) -> _Ranges:
-    found: _Ranges = defaultdict(list)
+    ranges: _Ranges = defaultdict(list)
     for event in _events(profiler):
         if event.is_user_annotation() and event.device_type() == kind:
-            found[event.name().partition(".")[0]].append((event.start_ns(), event.start_ns() + event.duration_ns()))
-    return found
+            ranges[event.name().partition(".")[0]].append((event.start_ns(), event.start_ns() + event.duration_ns()))
+    return ranges
 
 
-def _allocated(profiler: torch.profiler.profile, kind: DeviceType) -> _Levels:
-    """What PyTorch has allocated since the profiler began."""
+def _allocations(profiler: torch.profiler.profile, kind: DeviceType) -> _Levels:
+    """Return PyTorch's allocated bytes over time, from the profiler's start."""
     levels, level = _Levels(), 0
     levels.add(0, 0)
     counted = [event for event in _events(profiler) if event.name() == "[memory]" and event.device_type() == kind]
@@ -268,7 +268,7 @@ class _Watch:
 
 
 def _resident() -> tuple[bool, Callable[[], int]]:
-    """What tells the most resident bytes since it was last asked, and whether it does (else: those that are now)."""
+    """Return whether the most resident bytes since the last call can be read, and what reads them (else: those now)."""
     try:
         _CLEAR_PEAK.write_text("5")
     except OSError:  # not Linux, or not allowed
@@ -303,18 +303,18 @@ def _optional(file: Path | None) -> contextlib.AbstractContextManager[Path | Non
 
 def table(result: Profile) -> Table:
     """The phases, one a line: milliseconds, and MiB."""
-    made = Table(box=None, pad_edge=False)
-    made.add_column("PHASE")
+    rows = Table(box=None, pad_edge=False)
+    rows.add_column("PHASE")
     for heading in ("MS", "PYTHON MIB", "RSS MIB", "DEVICE MIB"):
-        made.add_column(heading, justify="right", no_wrap=True)
+        rows.add_column(heading, justify="right", no_wrap=True)
     for phase in result.phases:
         sizes = (phase.python_bytes, phase.resident_bytes, phase.device_bytes)
-        made.add_row(phase.name, f"{1000 * phase.seconds:.1f}", *(f"{size / 2**20:.1f}" for size in sizes))
-    return made
+        rows.add_row(phase.name, f"{1000 * phase.seconds:.1f}", *(f"{size / 2**20:.1f}" for size in sizes))
+    return rows
 
 
 def summary(result: Profile) -> str:
-    """What was drawn, and how."""
+    """Return a sentence on what was drawn, and how."""
     report, plan = result.report, result.plan
     width, height = report.size
     threads = f" with {result.threads} thread{'s' * (result.threads > 1)}" if result.device.type == "cpu" else ""
@@ -327,13 +327,13 @@ def summary(result: Profile) -> str:
 
 
 def own_time(result: Profile) -> str:
-    """What profiling itself took: a single picture takes the table's total."""
+    """Return a sentence on the time of profiling itself: a single picture takes the table's total."""
     parts = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result.own_seconds.items())
     return f"Profiling took {sum(result.own_seconds.values()):.1f} s: {parts}."
 
 
 def legend(result: Profile) -> str:
-    """What the table's columns mean."""
+    """Return what the table's columns mean."""
     kept = "" if result.exact else f", looked at every {1000 * _LOOK_EVERY_S:.0f} ms"
     timed = "" if result.device.type == "cpu" else " Transfer and blocks are timed on the device."
     return (

@@ -1,4 +1,4 @@
-"""Trace, check and save the network of every bundled style: `python -m animegan_cli.traced FOLDER`. See `archive`."""
+"""Trace, check and save the network of every bundled style: `python -m animegan_cli.archive.torchscript FOLDER`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from animegan.looks import look_of
 from animegan.networks.families import define_network, trace_network
 from animegan.networks.torchscript import traced_name
 from animegan.styles import Resize, bundled_styles, verify
-from animegan_cli.archive import normalise_zip
+from animegan_cli.archive.archiver import normalise_zip
 
 CHECKED_SIZES = ((17, 24), (70, 35))  # height, width: not the traced example's, odd somewhere, one above a band
 TOLERANCE = 1e-4  # of an output in [-1, 1]; both compute in fp32, in another order

@@ -142,7 +142,7 @@ def sheet(name: str, photos: Sequence[Path], out: Path) -> Path:
     from PIL import Image  # noqa: PLC0415
 
     from animegan.picture import images  # noqa: PLC0415
-    from animegan_cli import contact_sheet  # noqa: PLC0415 - torch is not needed before
+    from animegan_cli.commands import contact_sheet  # noqa: PLC0415 - torch is not needed before
 
     with ExitStack() as stack:
         try:
@@ -157,13 +157,13 @@ def sheet(name: str, photos: Sequence[Path], out: Path) -> Path:
 
 def pictures(sources: Sequence[Path]) -> Iterator[Path]:
     """Yield each file, and those in each folder. Raises `BadOption` for what is not there."""
-    for given in sources:
-        if given.is_dir():
-            yield from sorted(file for file in given.iterdir() if file.suffix.lower() in ENDINGS)
-        elif given.is_file():
-            yield given
+    for path in sources:
+        if path.is_dir():
+            yield from sorted(file for file in path.iterdir() if file.suffix.lower() in ENDINGS)
+        elif path.is_file():
+            yield path
         else:
-            raise BadOption(f"{given} is not there. Name pictures, or folders of pictures, with --from.")
+            raise BadOption(f"{path} is not there. Name pictures, or folders of pictures, with --from.")
 
 
 def rows(look: looks.Look) -> Iterator[tuple[str, str, str, str]]:

@@ -74,11 +74,11 @@ def paint(picture: Tensor, ellipses: Axes, noise: float) -> Tensor:
     for first in range(0, height, step):
         rows = slice(first, first + step)
         long_x, long_y, short_x, short_y = (axis[rows] for axis in ellipses)
-        out[:, rows] = _painted(places, source, (long_x, long_y, short_x, short_y), first, noise)
+        out[:, rows] = _paint(places, source, (long_x, long_y, short_x, short_y), first, noise)
     return out
 
 
-def _painted(places: Places, source: Tensor, ellipses: Axes, first: int, noise: float) -> Tensor:
+def _paint(places: Places, source: Tensor, ellipses: Axes, first: int, noise: float) -> Tensor:
     """Those rows of `paint` that begin with `first`."""
     long_x, long_y, short_x, short_y = ellipses
     height, width = long_x.shape

@@ -33,7 +33,7 @@ _TOOLS = ("torch", "torch-model-archiver")  # their versions shape the bytes
 
 
 def is_stale(archive: Path = ARCHIVE) -> bool:
-    """Whether the archive is missing, unreadable, or was made from other sources."""
+    """Return whether the archive is missing, unreadable, or made from other sources."""
     try:
         with zipfile.ZipFile(archive) as packed:
             return packed.comment.decode() != _digest()
@@ -63,7 +63,7 @@ def _build(target: Path, say: Callable[[str], None]) -> None:
         shutil.copytree(bundled_dir() / "looks", store / "looks")
         shutil.copy(bundled_dir() / FACES, store)
         say("Tracing the bundled styles")
-        _run(work, "-m", "animegan_cli.traced", str(store))
+        _run(work, "-m", "animegan_cli.archive.torchscript", str(store))
         say("Packing the archive")
         _run(
             work,
@@ -107,7 +107,7 @@ def _run(work: Path, *arguments: str) -> None:
     """Run Python on a module, in a temporary folder of its own: the archiver deletes what it finds in a shared one."""
     private = work / "tmp"
     private.mkdir(exist_ok=True)
-    paths = [str(ENGINE.parent), str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
+    paths = [str(ENGINE.parent), str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "TMPDIR": str(private), "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -125,9 +125,8 @@ def _digest() -> str:
 
 def _sources() -> Iterator[tuple[str, Path]]:
     """Yield what the archive is made from, each file with the same name in a checkout and in an installed package."""
-    commands = Path(__file__).resolve().parent
-    for module in ("archive.py", "traced.py"):
-        yield f"scripts/animegan_cli/{module}", commands / module
+    for module in ("archiver.py", "torchscript.py"):
+        yield f"scripts/animegan_cli/archive/{module}", Path(__file__).resolve().with_name(module)
     yield "config/model-config.yaml", CONFIG / "model-config.yaml"
     for module in ("animegan_handler.py", *BESIDE):
         yield f"handler/{module}", HANDLER / module

@@ -1,0 +1,1 @@
+"""The steps of a finish, one a module."""

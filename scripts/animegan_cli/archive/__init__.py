@@ -1,0 +1,1 @@
+"""The archive that TorchServe loads: its networks as TorchScript, then all of it packed."""

@@ -1,0 +1,1 @@
+"""Commands with a module each; `main` has their options."""
