@@ -1,10 +1,13 @@
-"""Each benchmark runs, at a size that takes seconds, and stores what can be read again."""
+"""Benchmarks of drawing run at a size that takes seconds, and store what can be read again.
+
+Those of a whole server take minutes: they run before a release, and tests/benchmarks/test_promises.py reads what they
+stored.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -14,11 +17,9 @@ import torch
 
 from benchmarks import plots
 from benchmarks.common import contenders, fresh, result
-from benchmarks.endurance import kills, two_gigabytes
 from benchmarks.engine import ablation, memory, peers, seams
-from benchmarks.service import door, first_visit, monitoring
+from benchmarks.service import first_visit
 from harness import MIB
-from harness.servers import Server
 
 pytestmark = pytest.mark.slow
 
@@ -55,12 +56,11 @@ def test_the_ablation_measures_every_row_or_says_why_not(folder: Path, monkeypat
     assert stored(folder, "ablation")["measured"] in plots.render("ablation")
 
 
-@pytest.mark.parametrize("network", ["redraw", "redraw_video"])
-def test_the_ablation_takes_the_other_family(folder: Path, monkeypatch: pytest.MonkeyPatch, network: str) -> None:
+def test_the_ablation_takes_the_other_family(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("no grad, eval", "TorchScript", "ours: fused, whole", "ours: recompute")
     monkeypatch.setattr(ablation, "ROWS", [row for row in ablation.ROWS if row.name in names])
-    ablation.main(["--side", "128", "--network", network])
-    rows = {row["row"]: row for row in stored(folder, f"ablation_{network}")["rows"] if row["device"] == "cpu"}
+    ablation.main(["--side", "128", "--network", "redraw_video"])
+    rows = {row["row"]: row for row in stored(folder, "ablation_redraw_video")["rows"] if row["device"] == "cpu"}
     assert rows["TorchScript"]["psnr_db"] == "identical" or rows["TorchScript"]["psnr_db"] > 80
     assert rows["ours: fused, whole"]["psnr_db"] > 40  # its photo, as shrunk, and its drawing are rounded to 8 bits
     assert "no plan 'recompute'" in rows["ours: recompute"]["not_measured"]
@@ -82,16 +82,12 @@ def test_peers_are_compared_in_rounds(folder: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.xdist_group("memory")
-def test_memory_is_predicted_and_measured(folder: Path) -> None:
-    memory.main(["--largest", "256"])
-    found = stored(folder, "memory")
-    cpu = [row for row in found["rows"] if row["device"] == "cpu"]
-    assert [row["mode"] for row in cpu] == ["whole", "bands", "recompute"]
-    for row in cpu:
+def test_memory_is_predicted_and_measured() -> None:
+    rows = memory.predicted("cpu", [(256, 256)], most_seconds=100)
+    assert [row["mode"] for row in rows] == ["whole", "bands", "recompute"]
+    for row in rows:
         assert 0.8 <= row["predicted_mib"] / row["counted_mib"] <= 1.2
         assert row["ratio"] == pytest.approx(row["predicted_mib"] / row["measured_mib"])
-    assert all(row["measured_mib"] or row["not_measured"] for row in found["workers"])
-    assert found["measured"] in plots.render("memory")
 
 
 def test_what_takes_too_long_or_does_not_fit_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,68 +110,12 @@ def test_tiles_have_seams_and_bands_have_none(folder: Path, monkeypatch: pytest.
 
 
 @pytest.mark.server
-def test_the_server_draws_within_a_limit(folder: Path) -> None:
-    two_gigabytes.main(["--width", "160", "--height", "90"])
-    found = stored(folder, "two_gigabytes")
-    assert (found["status"], found["drawn"]) == (200, "160x90")
-    assert found["peak_all_mib"] >= found["peak_worker_mib"] > 0
-    assert not found["killed_processes"]
-    assert not list(Path("/sys/fs/cgroup").glob("**/animegan-benchmark-*"))
-
-
-@pytest.mark.server
-def test_the_door_is_compared_with_torchserve_alone(
-    folder: Path, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(door, "SIDE_PX", 64)
-    monkeypatch.setattr(door, "LATENCY_SIDES_PX", (64,))
-    sizes = {"callers": 3, "jobs": 15, "queued": 2, "rounds": 1, "requests": 2}
-    door.main(["--stores", "sqlite", *(f"--{name}={value}" for name, value in sizes.items())], server)
-    found = stored(folder, "door")
-    [crowd], [throughput] = found["crowd"], found["throughput"]
-    assert crowd["accepted"] == 15
-    assert crowd["ended"] == "done 12, bad_image 3"
-    assert crowd["pictures_fetched"] == 12
-    assert crowd["answers_undocumented"] == crowd["jobs_out_of_order"] == 0
-    assert throughput["ratio"] == pytest.approx(throughput["door_per_s"] / throughput["direct_per_s"])
-    for row in found["latency"]:
-        assert row["adds_ms"] == pytest.approx(row["door_ms"] - row["direct_ms"])
-        assert row["direct_ms"] > 0
-
-
-@pytest.mark.server
 def test_a_first_visit_is_measured(folder: Path) -> None:
     first_visit.main(["--visits", "1", "--latency-ms", "1", "--kb-per-s", "10000"])
     first, again = stored(folder, "first_visit")["visits"]
     assert (first["visit"], again["visit"]) == ("first", "again")
     assert first["ready_ms"] > 0
     assert first["kb"] > again["kb"] > 0
-
-
-@pytest.mark.server
-def test_kills_lose_no_job(folder: Path, mortal: Server) -> None:
-    kills.main(["--stores", "redis", "--kills", "1"], mortal)
-    found = stored(folder, "kills")
-    [row] = found["kills"]
-    assert row["victim"] == "gateway"
-    assert row["moves_s"] >= row["moves_after_it_was_back_s"] >= 0
-    [jobs] = found["jobs"]
-    assert jobs["accepted"] >= jobs["done"] > 0
-    assert jobs["lost"] == jobs["duplicates"] == 0
-
-
-@pytest.mark.server
-def test_the_dashboards_series_are_stored_and_drawn(folder: Path, mortal: Server) -> None:
-    if not shutil.which("prometheus"):
-        pytest.skip("prometheus is not installed")
-    monitoring.main(["--seconds", "12"], mortal)
-    found = stored(folder, "monitoring")
-    assert found["answers"]["200"] > 0
-    panels = {panel["title"]: panel["lines"] for row in found["series"]["panels"] for panel in row}
-    assert list(panels) == [title for row in monitoring.PANELS for title in row]
-    assert all(len(line) == len(found["series"]["seconds"]) for lines in panels.values() for line in lines.values())
-    assert max(filter(None, panels["Attempts a minute, by outcome"]["drawn"])) > 0
-    assert found["measured"] in plots.render("monitoring")
 
 
 def test_a_process_that_is_killed_is_a_row_without_figures() -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from animegan.looks import bundled_looks
+from animegan.networks.plan import Mode
+from benchmarks import plots
 from benchmarks.common import result
 from benchmarks.endurance import faults
+from benchmarks.service import monitoring
 from harness.faults import all_of_them
 from harness.stores import KINDS
 
@@ -102,9 +105,36 @@ def test_a_large_photo_is_drawn_in_two_gigabytes(name: str) -> None:
     assert figures.get("drawn", figures.get("largest")) == "3840x2160"
 
 
+def test_the_dashboard_shows_what_happens() -> None:
+    figures = stored("monitoring")
+    assert figures["answers"]["200"] > 0
+    series = figures["series"]
+    assert series["marks"].keys() == {"rush", "over", "replaced", "killed", "quiet"}
+    assert [[panel["title"] for panel in row] for row in series["panels"]] == [[*row] for row in monitoring.PANELS]
+    panels = {panel["title"]: panel["lines"] for row in series["panels"] for panel in row}
+    assert all(len(line) == len(series["seconds"]) for lines in panels.values() for line in lines.values())
+    assert max(filter(None, panels["Attempts a minute, by outcome"]["drawn"])) > 0
+    assert figures["measured"] in plots.render("monitoring")
+
+
+def test_memory_is_as_the_plan_says() -> None:
+    figures = stored("memory")
+    rows = [row for row in figures["rows"] if row["device"] == "cpu" and row["not_measured"] is None]
+    assert {row["mode"] for row in rows} == {*get_args(Mode)}
+    for row in rows:
+        if row["counted_mib"]:
+            assert 1 <= row["predicted_mib"] / row["counted_mib"] <= 1.15, row
+    workers = [row for row in figures["workers"] if row["not_measured"] is None]
+    assert {row["size"] for row in workers} == {"1024x1024", "3840x2160"}
+    for row in workers:
+        assert row["measured_mib"] <= 1.05 * row["memory_mb"], row
+    assert figures["measured"] in plots.render("memory")
+
+
 def test_a_container_that_is_stopped_loses_no_job() -> None:
     figures = stored("container")
     assert (figures["exit_status"], figures["failed"], figures["lost"]) == (0, 0, 0)
+    assert 0 < figures["done_before_the_stop"] < figures["accepted"]
     assert figures["stop_s"] < figures["grace_s"]
     assert figures["done_after_the_new_start"] == figures["accepted"]
 

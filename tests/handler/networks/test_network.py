@@ -57,6 +57,12 @@ def decibels(a: Tensor, b: Tensor) -> float:
 
 
 every_resize = pytest.mark.parametrize("resize", get_args(Resize))
+# Each mode in each precision, and either with each way of scaling up: 16 bits take a second a case on most CPUs.
+EVERY_MODE: list[tuple[Mode, str, Resize]] = [
+    (mode, precision, get_args(Resize)[(row + column) % 2])
+    for row, mode in enumerate(get_args(Mode))
+    for column, precision in enumerate(DTYPES)
+]
 
 
 @every_resize
@@ -86,21 +92,19 @@ def test_the_archives_trace_is_taken_only_if_it_scales_up_as_the_style_says() ->
         assert load(weights, packed, torch.device("cpu"), "fp32", resize).resize == resize
 
 
-@every_resize
-@pytest.mark.parametrize("precision", DTYPES)
-@pytest.mark.parametrize("mode", ["whole", "bands", "recompute"])
-def test_every_plan_draws_the_networks_picture(precision: str, mode: Mode, resize: Resize) -> None:
-    given = pixels(67, 90, batch=2)
+@pytest.mark.parametrize(("mode", "precision", "resize"), EVERY_MODE)
+def test_every_plan_draws_the_networks_picture(mode: Mode, precision: str, resize: Resize) -> None:
+    given = pixels(39, 52, batch=2)
     x = given.permute(0, 3, 1, 2).double() / 127.5 - 1
     expected = generate(weights(), x, asymmetric=resize == "asymmetric").permute(0, 2, 3, 1)
-    made = drawn(precision, given, mode, 100_000, resize).double() / 127.5 - 1
+    made = drawn(precision, given, mode, 40_000, resize).double() / 127.5 - 1
     assert psnr(made, expected) >= min(LEAST_DB[precision], EIGHT_BITS_DB)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
-    height=st.integers(16, 90),
-    width=st.integers(16, 60),
+    height=st.integers(16, 70),
+    width=st.integers(16, 50),
     batch=st.integers(1, 2),
     mode=st.sampled_from(["bands", "recompute"]),
     band_bytes=st.sampled_from([1, 20_000, 90_000, 400_000, 2**22]),
@@ -116,18 +120,16 @@ def test_bands_are_the_whole(
     assert decibels(banded, whole) >= min(LEAST_DB[precision], EIGHT_BITS_DB)  # where one value in a hundred rounds off
 
 
-@every_resize
-@pytest.mark.parametrize("precision", LEAST_DB)
-@pytest.mark.parametrize("mode", ["bands", "recompute"])
+@pytest.mark.parametrize(("mode", "precision", "resize"), [case for case in EVERY_MODE if case[0] != "whole"])
 def test_bands_are_the_whole_before_they_are_rounded_to_8_bits(
     mode: Mode, precision: str, resize: Resize, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("animegan.networks.animegan2.bands.to_pixels", lambda values: values)
-    given = pixels(131, 77)
+    given = pixels(75, 44)
     out = torch.empty(given.shape[1:], dtype=torch.float32)
     drawing = network(precision, resize)
-    shape = Shape(131, 77, 1, drawing.itemsize, resize)
-    draw(Weights(weights(), DTYPES[precision], resize), given[0], out, layout(shape, mode, 90_000, cuda=False))
+    shape = Shape(75, 44, 1, drawing.itemsize, resize)
+    draw(Weights(weights(), DTYPES[precision], resize), given[0], out, layout(shape, mode, 40_000, cuda=False))
     expected = drawing.generate(given.permute(0, 3, 1, 2) / 127.5 - 1)[0].permute(1, 2, 0)
     assert psnr(out, expected.float()) >= LEAST_DB[precision]
 
@@ -135,15 +137,15 @@ def test_bands_are_the_whole_before_they_are_rounded_to_8_bits(
 @pytest.mark.parametrize("mode", ["bands", "recompute"])
 def test_no_seam_lies_along_the_bands_edges(mode: Mode) -> None:
     """The rows at the bands' edges differ from the whole run's no more than the other rows do."""
-    given = pixels(240, 64)
-    shape = Shape(240, 64, 1, 2)
+    given = pixels(160, 48)
+    shape = Shape(160, 48, 1, 2)
     difference = (drawn("bf16", given, mode, 400_000).double() - drawn("bf16", given, "whole").double()).abs()[0]
     by_row = difference.mean(dim=(1, 2))
     rows = layout(shape, mode, 400_000, cuda=False).places[-2].rows[-1]
-    edges = torch.zeros(240, dtype=torch.bool)
-    for first in range(rows, 240, rows):
+    edges = torch.zeros(160, dtype=torch.bool)
+    for first in range(rows, 160, rows):
         edges[first - 1 : first + 1] = True
-    assert 4 <= edges.sum() <= 120, "bands of some rows, several of them"
+    assert 4 <= edges.sum() <= 80, "bands of some rows, several of them"
     spread = by_row[~edges].std() / edges.sum().sqrt()
     assert by_row[edges].mean() <= by_row[~edges].mean() + 4 * spread
 
@@ -152,11 +154,11 @@ def test_no_seam_lies_along_the_bands_edges(mode: Mode) -> None:
 def test_a_cpu_whose_convolutions_cannot_write_into_the_arena_draws_the_same(
     precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = pixels(70, 50)
-    expected = drawn(precision, given, "recompute", 90_000)
+    given = pixels(40, 34)
+    expected = drawn(precision, given, "recompute", 40_000)
     monkeypatch.setattr("animegan.networks.animegan2.bands._onednn_takes", lambda *_: False)
     network.cache_clear()
-    made = drawn(precision, given, "recompute", 90_000)
+    made = drawn(precision, given, "recompute", 40_000)
     network.cache_clear()
     assert decibels(made, expected) >= min(LEAST_DB[precision], EIGHT_BITS_DB)
 

@@ -28,7 +28,7 @@ DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 FP32 = torch.finfo(torch.float32).eps
 ROUNDINGS = 16  # of fp32, at most, between what is read and what is written; each is of the largest term at most
 
-few = settings(deadline=None, max_examples=25)
+few = settings(deadline=None, max_examples=12)  # Triton's interpreter takes a second for each
 
 
 @dataclass(frozen=True)
