@@ -104,10 +104,7 @@ def day(stored: Result) -> Figure:
     """Workers over the day, the waits below, and under them what each target costs and keeps."""
     series = stored["series"]
     hours, load = series["hours"], series["load"]
-    shown = {
-        next(name for name in series if name.endswith(end)): colour
-        for end, colour in (("workers, always", ARTICLE), ("the queue alone", OTHER), ("the HPA that ships", OURS))
-    }
+    shown = dict(zip((name for name in series if name not in ("hours", "load")), (ARTICLE, OTHER, OURS), strict=True))
     figure = Figure(figsize=(9, 8.4), layout=ConstrainedLayoutEngine(rect=(0, 0.02, 1, 0.98)))
     grid = figure.add_gridspec(3, 2)
     workers, waits = figure.add_subplot(grid[0, :]), figure.add_subplot(grid[1, :])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from animegan.operators import native
 from animegan.resources.hardware import cpu_count
 
+NUMBERS = re.compile(r"\[(?:\s*(?:-?[\d.eE+-]+|null),?)+\s*\]")
 FOLDER = Path(__file__).resolve().parents[1] / "results"
 
 
@@ -38,9 +40,15 @@ def store(name: str, figures: dict[str, Any]) -> Path:
     """Write `results/NAME.json`."""
     file = FOLDER / f"{name}.json"
     result = {"measured": datetime.now(UTC).isoformat(timespec="minutes"), "machine": machine(), **figures}
-    file.write_text(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    file.write_text(dump(result))
     print(f"\n{result['machine']}\nWritten: {file}")
     return file
+
+
+def dump(result: dict[str, Any]) -> str:
+    """Return the result as JSON, with a list of numbers on one line."""
+    text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False)
+    return NUMBERS.sub(lambda match: re.sub(r"\s+", " ", match[0]).replace("[ ", "[").replace(" ]", "]"), text) + "\n"
 
 
 def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:

@@ -241,6 +241,7 @@ def main(arguments: Sequence[str]) -> None:
         "the HPA that ships, a node first": (hpa, NODE_S),
         "the ScaledObject that ships": (keda, START_S),
     }
+    plotted = (f"{fewest - 1} workers, always", "the queue alone", "the HPA that ships")
     runs = {name: Simulation(busy, *rules).run() for name, rules in busy_day.items()}
     quiet_day: dict[str, Rules | int] = {"1 worker, always": 1, "the ScaledObject that ships": keda}
     figures: dict[str, Any] = {
@@ -262,7 +263,7 @@ def main(arguments: Sequence[str]) -> None:
         "series": {
             "hours": (np.arange(0, busy.lasts_s, BIN_S) / 3600).round(3).tolist(),
             "load": offered(busy),
-            **{name: run.series() for name, run in runs.items()},
+            **{name: runs[name].series() for name in plotted},
         },
     }
     for name in ("busy_day", "quiet_day", "targets"):

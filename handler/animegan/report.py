@@ -1,10 +1,10 @@
-"""What was done to a picture, told in response headers and in words. Imports no torch."""
+"""A report of what was done to a picture, and its response headers. Imports no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from animegan.picture.formats.header import Flaw
 
@@ -12,10 +12,7 @@ _PREFIX = "X-Animegan-"
 _FLAWS = f"{_PREFIX}Warning"
 _TIMING = "Server-Timing"  # https://www.w3.org/TR/server-timing/
 
-FLAWS: Mapping[Flaw, tuple[str, str]] = {  # in English and Chinese
-    "end-missing": ("the file lacks its end; what is there was drawn", "文件末尾缺失，已按现有内容绘制"),
-    "metadata-damaged": ("damaged metadata in the file was left out", "文件中损坏的附加信息已忽略"),
-}
+FLAWS: tuple[Flaw, ...] = get_args(Flaw)
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ class Report:
     @classmethod
     def header_names(cls) -> list[str]:
         """Return the names of all headers that `headers` may write."""
-        all_there_is = cls("", "", "", "", (0, 0), (0, 0), flaws=(*FLAWS,), detail="bold")
+        all_there_is = cls("", "", "", "", (0, 0), (0, 0), flaws=FLAWS, detail="bold")
         return [*all_there_is.headers()]
 
     @classmethod
@@ -88,28 +85,6 @@ class Report:
             faces=int(headers.get(f"{_PREFIX}Faces", 0)),
             seconds={phase: float(milliseconds) / 1000 for phase, _, milliseconds in timings},
         )
-
-
-def notes(report: Report, language: str) -> list[str]:
-    """What the caller should know, in English (`en`) or Chinese (`zh`)."""
-    width, height = report.size
-    chinese = language == "zh"
-    said = []
-    if report.fitted:
-        said.append(
-            f"已为您智能适配分辨率：{width}×{height}" if chinese else f"fitted the size for you: {width}×{height}"
-        )
-    if report.frames > 1:
-        said.append(
-            f"文件共 {report.frames} 帧（页），仅绘制第一帧" if chinese else f"drew the first of {report.frames} frames"
-        )
-    if report.faces:
-        faces = "1 face" if report.faces == 1 else f"{report.faces} faces"
-        said.append(f"已单独绘制 {report.faces} 张人脸" if chinese else f"drew {faces} with care")
-    elif report.mode == "portrait":
-        said.append("未找到人脸，已按场景绘制" if chinese else "found no face, and drew it as a scene")
-    said += [FLAWS[flaw][chinese] for flaw in report.flaws]
-    return said
 
 
 def _size(size: tuple[int, int]) -> str:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
 from animegan.picture.formats.header import Flaw
-from animegan.report import FLAWS, Report, notes
+from animegan.report import Report
+from animegan_service.notes import FLAWS, notes
 
 sizes = st.tuples(st.integers(16, 99999), st.integers(16, 99999))
 

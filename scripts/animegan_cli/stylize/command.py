@@ -20,7 +20,6 @@ from animegan import settings
 from animegan.errors import AnimeganError, BadOption, InternalError
 from animegan.looks import check_style, look_of
 from animegan.options import parse
-from animegan.report import notes
 from animegan.settings import Settings
 from animegan.styles import get_style, weights_file
 from animegan_cli.language import language
@@ -31,6 +30,7 @@ from animegan_cli.stylize.engines import Server, local_engine, remote_engine
 from animegan_cli.stylize.journal import NAME
 from animegan_cli.stylize.tasks import Plan, Task, plan, single
 from animegan_client import Client
+from animegan_service.notes import notes
 
 if TYPE_CHECKING:
     from animegan.pipeline import Pipeline

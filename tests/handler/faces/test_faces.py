@@ -16,9 +16,10 @@ from animegan.faces.crops import Room, crops, most_side
 from animegan.faces.detector import Face, find
 from animegan.options import Wish
 from animegan.pipeline import Pipeline
-from animegan.report import Report, notes
+from animegan.report import Report
 from animegan.settings import Settings
 from animegan.stylizer import Stylizer
+from animegan_service.notes import notes
 from harness.peaks import counted_peak
 
 PHOTOS = Path(__file__).parents[3] / "docs" / "photos"

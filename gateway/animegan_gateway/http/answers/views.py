@@ -12,13 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from animegan.errors import BadLook
 from animegan.looks import look_of
 from animegan.picture.sizes import Size
-from animegan.report import Report, notes
+from animegan.report import Report
 from animegan.settings import Color, Detail, DetailOption, Format, Mode, Tone
 from animegan.styles import Style, install_command
 from animegan_gateway.http.answers.messages import Language, message
 from animegan_gateway.http.answers.problems import Problem
 from animegan_gateway.queue.board import Place
 from animegan_gateway.queue.jobs import Job, State
+from animegan_service.notes import notes
 from animegan_service.protocol import Presence
 
 

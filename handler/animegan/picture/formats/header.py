@@ -9,7 +9,7 @@ from typing import Literal
 from animegan.picture.sizes import Size
 
 Bytes = bytes | mmap  # in memory, or a file's
-Flaw = Literal["end-missing", "metadata-damaged"]  # of a file that is drawn all the same; `report.FLAWS` has the words
+Flaw = Literal["end-missing", "metadata-damaged"]  # of a file that is drawn all the same
 
 
 @dataclass(frozen=True)
