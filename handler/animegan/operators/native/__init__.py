@@ -10,7 +10,7 @@ import ctypes
 import hashlib
 import logging
 from collections.abc import Callable
-from ctypes import POINTER, Structure, c_float, c_int, c_int64, c_void_p
+from ctypes import POINTER, Structure, c_double, c_float, c_int, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from animegan.errors import InternalError
 from animegan.operators.native import convolutions
 from animegan.operators.native.convolutions import Convolutions
 from animegan.operators.passes import Norm, Upsampling, Window
-from animegan.operators.plain import plain_moments, plain_norm_act_pad, plain_upsample_pad, window_like
+from animegan.operators.plain import EPS, plain_moments, plain_norm_act_pad, plain_upsample_pad, window_like
 
 FOLDER = Path(__file__).resolve().parent
 FORMS = {  # fastest first; what /proc/cpuinfo lists of a CPU that can run it
@@ -41,7 +41,10 @@ class _Map(Structure):
 
 
 class _Norm(Structure):
-    _fields_ = (*((name, c_void_p) for name in ("moments", "weight", "bias", "table")), ("slope", c_float))
+    _fields_ = (
+        *((name, c_void_p) for name in ("moments", "weight", "bias", "table")),
+        *(("slope", c_float), ("eps", c_double)),
+    )
 
 
 class _Window(Structure):
@@ -143,7 +146,7 @@ class Native:
         """Return whether the function wrote the window: it does not where it lacks rows or columns."""
         parts = [part.to("cpu", torch.float64).contiguous() for part in norm[:3]]
         table = torch.empty(2, norm.moments.shape[0], norm.weight.shape[0])
-        read = _Norm(*(part.data_ptr() for part in (*parts, table)), norm.slope)
+        read = _Norm(*(part.data_ptr() for part in (*parts, table)), norm.slope, EPS)
         values = (read, *([] if more is None else [more]), _Window(*window))
         return not function(*maps, *values, torch.get_num_threads())
 

@@ -30,8 +30,8 @@ struct Taps {
 };
 
 template <class V, int G>
-inline void weigh(const Pixels<const float>& x, int64_t top, int64_t left, const Taps& rows, const Taps& columns, int64_t side,
-                  const float* packed, int64_t channels, int64_t c, V (&sum)[G]) {
+inline void weigh(const Pixels<const float>& x, int64_t top, int64_t left, const Taps& rows, const Taps& columns,
+                  int64_t side, const float* packed, int64_t channels, int64_t c, V (&sum)[G]) {
   for (int g = 0; g < G; ++g) sum[g] = V{};
   for (int64_t i = rows.first; i < rows.last; ++i)
     for (int64_t j = columns.first; j < columns.last; ++j) {
@@ -63,7 +63,8 @@ inline void convolve_depthwise(const Convolution& convolution, Part* parts, int6
           constexpr int G = group.value;
           V sum[G];
           weigh<V, G>(source.x, y, x, down, along, side, filters.packed, channels, c, sum);
-          for (int g = 0; g < G; ++g, c += LANES) Ending<V>(convolution.finish, c).write(sum[g], c, row, column, target, convolution.finish);
+          for (int g = 0; g < G; ++g, c += LANES)
+            Ending<V>(convolution.finish, c).write(sum[g], c, row, column, target, convolution.finish);
         });
       }
       if (parts) all = merged(all, row_moments<float>(target.out.at(row, left), (right - left) * channels));

@@ -1,6 +1,6 @@
-// Convolutions as they are defined, for what minimal filtering does not serve: 1 x 1, strides, few channels. The pixels that
-// an output reads are laid side by side in the caches, a block of outputs at a time, and one GEMM multiplies them with the
-// filters: Chellapilla, Puri & Simard, "High Performance Convolutional Neural Networks for Document Processing" (2006).
+// Convolutions as they are defined, for what minimal filtering does not serve: 1 x 1, strides, few channels. The pixels
+// that an output reads are laid side by side in the caches, a block of outputs at a time, and one GEMM multiplies them with
+// the filters: Chellapilla, Puri & Simard, "High Performance Convolutional Neural Networks for Document Processing" (2006).
 #pragma once
 
 #include "convolution.h"
@@ -55,7 +55,8 @@ inline void convolve_direct(const Convolution& convolution, float* memory, Part*
       each_group(channels, [&](int64_t c, auto lanes, auto group) {
         using V = decltype(lanes);
         for (int g = 0; g < group.value; ++g, c += LANES)
-          Ending<V>(convolution.finish, c).write(load<V>(products + k * padded + c), c, row, column, target, convolution.finish);
+          Ending<V>(convolution.finish, c)
+              .write(load<V>(products + k * padded + c), c, row, column, target, convolution.finish);
       });
     }
     if (!parts) return;

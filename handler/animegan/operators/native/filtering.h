@@ -55,7 +55,8 @@ __attribute__((noinline)) void transform_patches(const float* from, int64_t row,
     transform_patch<Form, Floats>(from + c, row, pixel, to + c, plane);
     if (c % LINE == 0)
       for (int i = 0; i < Form::POINTS; ++i)
-        for (int j = Form::POINTS - TILE; j < Form::POINTS; ++j) __builtin_prefetch(from + i * row + (j + AHEAD) * pixel + c);
+        for (int j = Form::POINTS - TILE; j < Form::POINTS; ++j)
+          __builtin_prefetch(from + i * row + (j + AHEAD) * pixel + c);
   }
   for (; c < channels; ++c) transform_patch<Form, float>(from + c, row, pixel, to + c, plane);
 }
@@ -125,7 +126,8 @@ void convolve_filtering(const Convolution& convolution, float* memory, Part* par
       const int64_t top = (first + t) / across * TILE - source.above, left = (first + t) % across * TILE - source.left;
       float* const to = scratch.patches + t * channels_in;
       if (source.holds(top, left, N)) {
-        transform_patches<Form>(source.x.at(top, left), source.x.row, source.x.pixel, channels_in, to, scratch.patches_plane);
+        transform_patches<Form>(source.x.at(top, left), source.x.row, source.x.pixel, channels_in, to,
+                                scratch.patches_plane);
       } else {
         copy_patch(source, top, left, N, channels_in, scratch.edge);
         transform_patches<Form>(scratch.edge, N * channels_in, channels_in, channels_in, to, scratch.patches_plane);

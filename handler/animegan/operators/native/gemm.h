@@ -19,7 +19,8 @@ inline int64_t packed_place(int64_t k, int64_t column, int64_t depth, int64_t co
 }
 
 template <int VECTORS>
-__attribute__((noinline)) void kernel(int64_t depth, const float* a, int64_t a_row, const float* b, float* c, int64_t c_row) {
+__attribute__((noinline)) void kernel(int64_t depth, const float* a, int64_t a_row, const float* b, float* c,
+                                      int64_t c_row) {
   Floats sum[KERNEL_ROWS][VECTORS];
 #pragma GCC unroll 6
   for (int i = 0; i < KERNEL_ROWS; ++i)

@@ -70,9 +70,8 @@ inline void merge_parts(const Part* parts, int64_t count, double* out) {
 template <class T>
 int moments(const Band& band, const Map<const T>& x, Part* parts, double* out, int64_t threads) {
   const int64_t length = band.columns * band.channels, units = band.pictures * band.rows;
-  each_unit(units, units * length, threads, [&](int64_t unit, int64_t) {
-    parts[unit] = row_moments(x.at(unit / band.rows, unit % band.rows), length);
-  });
+  each_unit(units, units * length, threads,
+            [&](int64_t unit, int64_t) { parts[unit] = row_moments(x.at(unit / band.rows, unit % band.rows), length); });
   for (int64_t n = 0; n < band.pictures; ++n) merge_parts(parts + n * band.rows, band.rows, out + 2 * n);
   return 0;
 }

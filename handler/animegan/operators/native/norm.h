@@ -12,13 +12,13 @@ struct Norm {
   const double *moments, *weight, *bias;
   float* table;  // room for (2, pictures, channels): scales, then shifts
   float slope;
+  double eps;
 };
 
 void fill_table(const Band& band, const Norm& norm) {
-  constexpr double EPS = 1e-5;
   float *scales = norm.table, *shifts = norm.table + band.pictures * band.channels;
   for (int64_t n = 0; n < band.pictures; ++n) {
-    const double mean = norm.moments[2 * n], inverse = 1 / __builtin_sqrt(norm.moments[2 * n + 1] + EPS);
+    const double mean = norm.moments[2 * n], inverse = 1 / __builtin_sqrt(norm.moments[2 * n + 1] + norm.eps);
     for (int64_t c = 0; c < band.channels; ++c) {
       const double scale = norm.weight[c] * inverse;
       *scales++ = float(scale);
@@ -43,8 +43,8 @@ bool streams(const Band& band, const Window& window, const Map<T>& out) {
 }
 
 template <bool STREAM, class T>
-void norm_act_pad(const Band& band, const Map<const T>& x, const Map<const T>& residual, const Map<T>& out, const Norm& norm,
-                  const Window& window, int64_t threads) {
+void norm_act_pad_kernel(const Band& band, const Map<const T>& x, const Map<const T>& residual, const Map<T>& out,
+                         const Norm& norm, const Window& window, int64_t threads) {
   const int64_t channels = band.channels, columns = window.columns(), rows = window.rows();
   const int64_t inner_left = smaller(larger(window.left, 0), window.right);
   const int64_t inner_right = larger(smaller(window.right, band.columns), inner_left);
@@ -75,16 +75,16 @@ void norm_act_pad(const Band& band, const Map<const T>& x, const Map<const T>& r
 }
 
 template <class T>
-int norm_act_pad(const Band& band, const Map<const T>& x, const Map<const T>& residual, const Map<T>& out, const Norm& norm,
-                 const Window& window, int64_t threads) {
+int norm_act_pad_checked(const Band& band, const Map<const T>& x, const Map<const T>& residual, const Map<T>& out,
+                         const Norm& norm, const Window& window, int64_t threads) {
   if (!reaches(window.top, window.bottom, band.height, [&](int64_t row) { return band.holds(row); }) ||
       !reaches(window.left, window.right, band.columns, anywhere))
     return 1;
   fill_table(band, norm);
   if (streams(band, window, out))
-    norm_act_pad<true>(band, x, residual, out, norm, window, threads);
+    norm_act_pad_kernel<true>(band, x, residual, out, norm, window, threads);
   else
-    norm_act_pad<false>(band, x, residual, out, norm, window, threads);
+    norm_act_pad_kernel<false>(band, x, residual, out, norm, window, threads);
   return 0;
 }
 

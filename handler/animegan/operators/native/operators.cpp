@@ -26,7 +26,9 @@ struct AnyMap {
   int64_t pictures, channels, rows, columns, picture, row;
 
   template <class T>
-  Map<T> of() const { return {static_cast<T*>(data), picture, row}; }
+  Map<T> of() const {
+    return {static_cast<T*>(data), picture, row};
+  }
   Band band(int64_t first_row, int64_t height) const { return {pictures, channels, rows, columns, first_row, height}; }
 };
 
@@ -59,8 +61,8 @@ EXPORT int animegan_norm_act_pad(const AnyMap* x, const AnyMap* residual, const 
                                  const Window* window, int64_t threads) {
   return with_element(*x, [&](auto element) {
     using T = decltype(element);
-    return norm_act_pad(x->band(window->first_row, window->height), x->of<const T>(), map_or_none<const T>(residual),
-                        out->of<T>(), *norm, *window, threads);
+    return norm_act_pad_checked(x->band(window->first_row, window->height), x->of<const T>(),
+                                map_or_none<const T>(residual), out->of<T>(), *norm, *window, threads);
   });
 }
 
@@ -68,8 +70,8 @@ EXPORT int animegan_upsample_pad(const AnyMap* x, const AnyMap* out, const Norm*
                                  const Window* window, int64_t threads) {
   return with_element(*x, [&](auto element) {
     using T = decltype(element);
-    return upsample_pad(x->band(window->first_row, window->height), x->of<const T>(), out->of<T>(), *norm, *upsampling,
-                        *window, threads);
+    return upsample_pad_checked(x->band(window->first_row, window->height), x->of<const T>(), out->of<T>(), *norm,
+                                *upsampling, *window, threads);
   });
 }
 
@@ -96,9 +98,8 @@ EXPORT int64_t animegan_packed_floats(const Filters* filters) {
 EXPORT void animegan_pack(const Filters* filters, const float* weight, float* packed) {
   if (filters->kind == DEPTHWISE) return pack_depthwise(*filters, weight, packed);
   if (filters->kind == DIRECT) return pack_direct(*filters, weight, packed);
-  with_form(filters->side, [&](auto form) {
-    pack_filtering<decltype(form)>(filters->channels_in, filters->channels, weight, packed);
-  });
+  with_form(filters->side,
+            [&](auto form) { pack_filtering<decltype(form)>(filters->channels_in, filters->channels, weight, packed); });
 }
 
 EXPORT int64_t animegan_scratch_bytes() { return SCRATCH_BYTES; }
@@ -108,13 +109,12 @@ EXPORT int64_t animegan_conv_blocks(const Convolution* convolution) {
   const Filters& filters = convolution->filters;
   if (filters.kind == DEPTHWISE) return Tiles(*convolution).count;
   if (filters.kind == DIRECT) return direct_blocks(filters, convolution->target).count;
-  return with_form(filters.side, [&](auto form) {
-    return filtering_blocks<decltype(form)>(filters, convolution->target).count;
-  });
+  return with_form(filters.side,
+                   [&](auto form) { return filtering_blocks<decltype(form)>(filters, convolution->target).count; });
 }
 
-// scratch: its bytes for each of the threads, 64-byte aligned. parts: room for 3 doubles a block, or null; if it is not, out
-// takes the outputs' mean and variance, and their pixels lie side by side.
+// scratch: its bytes for each of the threads, 64-byte aligned. parts: room for 3 doubles a block, or null; if it is not,
+// out takes the outputs' mean and variance, and their pixels lie side by side.
 EXPORT void animegan_conv(const Convolution* convolution, float* scratch, Part* parts, double* out, int64_t threads) {
   if (convolution->filters.kind == DEPTHWISE)
     convolve_depthwise(*convolution, parts, threads);

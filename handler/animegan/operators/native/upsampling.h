@@ -43,9 +43,9 @@ void place_block(Block& block, int64_t column, int64_t right, int64_t width, con
 
 // A block's columns of rows [first, last) of the window. x: of one picture; out: from the block's first column on.
 template <bool STREAM, class T>
-void upsample_block(const Band& band, const Map<const T>& x, const Map<T>& out, const float* scales,
-                    const float* shifts, float slope, const Upsampling& upsampling, const Window& window, int64_t first,
-                    int64_t last, const Block& block) {
+void upsample_block(const Band& band, const Map<const T>& x, const Map<T>& out, const float* scales, const float* shifts,
+                    float slope, const Upsampling& upsampling, const Window& window, int64_t first, int64_t last,
+                    const Block& block) {
   alignas(64) float buffers[2][BLOCK_FLOATS];
   float *upper = buffers[0], *lower = buffers[1];
   int64_t upper_row = -1, lower_row = -1;
@@ -103,8 +103,8 @@ void upsample_block(const Band& band, const Map<const T>& x, const Map<T>& out, 
 }
 
 template <bool STREAM, class T>
-void upsample_pad(const Band& band, const Map<const T>& x, const Map<T>& out, const Norm& norm, const Upsampling& upsampling,
-                  const Window& window, int64_t threads) {
+void upsample_pad_kernel(const Band& band, const Map<const T>& x, const Map<T>& out, const Norm& norm,
+                         const Upsampling& upsampling, const Window& window, int64_t threads) {
   const int64_t rows = window.rows(), columns = window.columns(), channels = band.channels;
   const int64_t share = rows / (4 * larger(threads, 1)), step = larger(smaller(share, 64), 8);
   const int64_t chunks = (rows + step - 1) / step;
@@ -126,8 +126,8 @@ void upsample_pad(const Band& band, const Map<const T>& x, const Map<T>& out, co
 }
 
 template <class T>
-int upsample_pad(const Band& band, const Map<const T>& x, const Map<T>& out, const Norm& norm, const Upsampling& upsampling,
-                 const Window& window, int64_t threads) {
+int upsample_pad_checked(const Band& band, const Map<const T>& x, const Map<T>& out, const Norm& norm,
+                         const Upsampling& upsampling, const Window& window, int64_t threads) {
   const bool there = reaches(window.top, window.bottom, upsampling.height, [&](int64_t index) {
     const Between place = between(index, band.height, upsampling.height, upsampling.asymmetric);
     return band.holds(place.first) && band.holds(place.second);
@@ -135,9 +135,9 @@ int upsample_pad(const Band& band, const Map<const T>& x, const Map<T>& out, con
   if (!there || !reaches(window.left, window.right, upsampling.width, anywhere)) return 1;
   fill_table(band, norm);
   if (streams(band, window, out))
-    upsample_pad<true>(band, x, out, norm, upsampling, window, threads);
+    upsample_pad_kernel<true>(band, x, out, norm, upsampling, window, threads);
   else
-    upsample_pad<false>(band, x, out, norm, upsampling, window, threads);
+    upsample_pad_kernel<false>(band, x, out, norm, upsampling, window, threads);
   return 0;
 }
 

@@ -73,7 +73,8 @@ struct Pairs {
     for (int i = 0; i < PAIRS; ++i) {
       V even = x[2 * PAIRS], odd = x[2 * PAIRS - 1];
 #pragma GCC unroll 4
-      for (int k = PAIRS - 2; k >= 0; --k) even += WITH.others[i][k] * x[2 * k + 2], odd += WITH.others[i][k] * x[2 * k + 1];
+      for (int k = PAIRS - 2; k >= 0; --k)
+        even += WITH.others[i][k] * x[2 * k + 2], odd += WITH.others[i][k] * x[2 * k + 1];
       to[2 * i + 1] = even + WITH.point[i] * odd;
       to[2 * i + 2] = even - WITH.point[i] * odd;
     }
