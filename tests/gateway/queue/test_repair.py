@@ -84,6 +84,7 @@ def overwrite_rows(file: Path) -> None:
     overwrite(*leaves[1:3])(file)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "least"),
     [(overwrite_rows, 10), (overwrite(-1, -3), 10), (overwrite(0), 0)],
@@ -114,6 +115,7 @@ def test_damage_is_told_in_a_line_and_what_can_be_read_is_kept(
     assert gateway.submit(PICTURE).status_code == 202
 
 
+@pytest.mark.slow
 def test_a_log_of_writes_that_is_damaged_is_found_by_photos_without_a_job(gateway: Gateway) -> None:
     gateway.start()
     accepted = [gateway.submit(PICTURE).json()["id"] for _ in range(JOBS)]
@@ -131,6 +133,7 @@ def test_a_log_of_writes_that_is_damaged_is_found_by_photos_without_a_job(gatewa
     assert {*lost} <= {*accepted}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lose", [Path.unlink, lambda file: os.truncate(file, 0)], ids=["removed", "emptied"])
 def test_pictures_are_not_lost_with_the_database(gateway: Gateway, lose: Callable[[Path], None]) -> None:
     lose(gateway.folder / "queue.sqlite")
@@ -140,6 +143,7 @@ def test_pictures_are_not_lost_with_the_database(gateway: Gateway, lose: Callabl
     assert gateway.submit(PICTURE).status_code == 202
 
 
+@pytest.mark.slow
 def test_a_database_that_is_removed_or_replaced_counts_as_away(gateway: Gateway) -> None:
     gateway.start()
     file, away = gateway.folder / "queue.sqlite", gateway.folder / "away.sqlite"
@@ -156,6 +160,7 @@ def test_a_database_that_is_removed_or_replaced_counts_as_away(gateway: Gateway)
     assert gateway.job(job_id)["status"] == "queued"
 
 
+@pytest.mark.slow
 def test_a_queue_in_use_is_left_alone(gateway: Gateway) -> None:
     gateway.start()
     for call in (patient(gateway).check, patient(gateway).repair):
@@ -163,6 +168,7 @@ def test_a_queue_in_use_is_left_alone(gateway: Gateway) -> None:
             call()
 
 
+@pytest.mark.slow
 def test_the_commands(gateway: Gateway) -> None:
     def animegan(*words: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "ANIMEGAN_GATEWAY_DATA": str(gateway.folder), "PYTHONPATH": ":".join(sys.path)}
