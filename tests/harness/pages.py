@@ -30,7 +30,7 @@ def drawn(page: Page, count: int = 1) -> None:
 
 
 def accessible(page: Page) -> None:
-    """Fail where axe finds anything, twice where it does: a colour in the middle of its transition is no one's contrast."""
+    """Fail where axe finds anything, and finds it again: a colour amid its transition is no one's contrast."""
     page.evaluate(SETTLED)
     found = _violations(page)
     if found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -28,14 +29,24 @@ PICTURE = encoded(photo(64, 48))
 PAGE_BYTES = 4096
 
 
-@pytest.fixture
-def gateway(tmp_path: Path) -> Iterator[Gateway]:
-    """A gateway that was stopped with jobs in its queue."""
-    with running_gateway(tmp_path / "data", None, rate_per_minute=0) as running:
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Gateway:
+    """A gateway that was stopped with jobs in its queue, and is left so."""
+    with running_gateway(tmp_path_factory.mktemp("stopped"), None, rate_per_minute=0) as running:
         for _ in range(JOBS):
             assert running.submit(PICTURE).status_code == 202
         assert running.stop() == 0
-        yield running
+        return running
+
+
+@pytest.fixture
+def gateway(stopped: Gateway, folder: Path) -> Iterator[Gateway]:
+    """One on a copy of its folder."""
+    shutil.copytree(stopped.folder, folder, dirs_exist_ok=True)
+    copy = Gateway(folder, stopped.variables)
+    yield copy
+    if copy.process and copy.process.poll() is None:
+        copy.stop()
 
 
 @pytest.fixture(autouse=True)
