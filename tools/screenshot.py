@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import expect
 
-from harness.browsers import opened_page
+from harness.browsers import opened_page, running_browser
 from harness.gateways import running_gateway
 from harness.servers import ROOT, running_server
 
@@ -24,7 +24,8 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         running_server() as server,
         running_gateway(Path(folder), server) as gateway,
-        opened_page(gateway.url, width=WIDTH, height=HEIGHT) as page,
+        running_browser() as browser,
+        opened_page(browser, gateway.url, width=WIDTH, height=HEIGHT) as page,
     ):
         page.get_by_test_id("file").set_input_files(PHOTO)
         page.get_by_test_id("draw").click()

@@ -33,10 +33,10 @@ def main() -> None:
     results, where = gpu.Results("tuning", rehearse=rehearse), gpu.device(rehearse=rehearse)
     best: gpu.Row = {"LAUNCHES": {}}
     results.figures["best"] = best
-    for operator, calls in operator_calls(where, 32 if rehearse else 1024).items():
+    for operator, calls in operator_calls(where, 16 if rehearse else 1024).items():
         best["LAUNCHES"][operator] = tune(results, where, operator, calls[:2] if rehearse else calls, rehearse=rehearse)
-    tune_graphs(results, where, best, [32] if rehearse else [256, 384, 512, 640, 768, 896, 1024])
-    tune_bands(results, where, best, [64] if rehearse else [1024, 2048])
+    tune_graphs(results, where, best, [24] if rehearse else [256, 384, 512, 640, 768, 896, 1024])
+    tune_bands(results, where, best, [32] if rehearse else [1024, 2048])
     results.end()
 
 

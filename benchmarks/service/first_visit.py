@@ -17,7 +17,7 @@ from typing import Any
 from playwright.sync_api import CDPSession, Page
 
 from benchmarks.common.result import store, table
-from harness.browsers import opened_page
+from harness.browsers import opened_page, running_browser
 from harness.gateways import running_gateway
 
 READY = "body[data-ready]"
@@ -39,7 +39,7 @@ def main(words: Sequence[str] | None = None) -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder, running_gateway(Path(folder), None) as gateway:
         for number in range(1, asked.visits + 1):
-            with opened_page("about:blank") as page:
+            with running_browser() as browser, opened_page(browser, "about:blank") as page:
                 page.add_init_script(WATCH)
                 line = page.context.new_cdp_session(page)
                 _slow_down(line, asked.latency_ms, asked.kb_per_s)

@@ -92,6 +92,7 @@ def test_what_it_does_not_understand(
 COMMANDS = ("workers/scale", "workers/recycle", "drain", "resume")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize(
     ("client", "headers"),

@@ -121,6 +121,7 @@ def test_the_load_has_its_humps_and_its_burst() -> None:
     assert came.size == pytest.approx(3600 * BUSY.rate(np.arange(0, 24, 1 / 60)).mean() * 24, rel=0.02)
 
 
+@pytest.mark.slow
 def test_it_stores_what_can_be_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "serving.json").write_text((result.FOLDER / "serving.json").read_text())
     monkeypatch.setattr(result, "FOLDER", tmp_path)

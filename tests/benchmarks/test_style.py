@@ -43,6 +43,7 @@ def test_lost_edges_grain_lines_and_flicker_show() -> None:
     assert style.figures(photo, outlined, moved)["lines"] > plain["lines"] + 10
 
 
+@pytest.mark.slow
 def test_every_look_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(result, "FOLDER", tmp_path)
     with Image.open(PHOTO) as photo:

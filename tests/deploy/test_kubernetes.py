@@ -88,6 +88,7 @@ def validated(manifests: Iterable[Manifest], version: str, folder: Path) -> subp
     return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", VERSIONS)
 def test_kubernetes_takes_all_of_it(version: str, tmp_path: Path) -> None:
     builtin = [each for name in SETS for each in made(name) if each["kind"] not in SCHEMAS]
@@ -95,6 +96,7 @@ def test_kubernetes_takes_all_of_it(version: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_misspelt_key_would_be_seen(tmp_path: Path) -> None:
     wrong = copy.deepcopy(named(made("cpu"), "Deployment", "gateway"))
     wrong["spec"]["template"]["spec"]["containers"][0]["livenesProbe"] = {}
@@ -757,6 +759,7 @@ def test_the_hooks_drain_the_pod_until_its_torchserve_starts_anew(pod: Pod) -> N
     wait_until(lambda: pod.probed("agent", "readinessProbe"), "the pod to be ready again")
 
 
+@pytest.mark.slow
 def test_the_pod_is_confined_for_real(pod: Pod) -> None:
     for name in ("torchserve", "agent"):
         inside = f"{POD}-{name}"

@@ -144,6 +144,7 @@ def test_grafana_finds_its_data_and_its_dashboard() -> None:
 # ---- Rules and alerts ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", TESTS, ids=lambda file: file.name)
 def test_the_rules_do_what_their_tests_say(file: Path) -> None:
     run(tool("promtool"), "test", "rules", file)

@@ -42,6 +42,7 @@ def steps() -> Iterator[tuple[str, dict[str, Any]]]:
 RUNS = [pytest.param(step["run"], id=where) for where, step in steps() if "run" in step]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [

@@ -15,6 +15,7 @@ ROOMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ROOMS)
 def test_it_imports_nothing_of_other_rooms(module: str) -> None:
     code = f"import sys, {module}; print(*({set(ROOMS[module])!r} & sys.modules.keys()))"

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
+import pytest
 import requests
 
 from animegan_gateway.http.transport.http_protocol import FILES_PER_CONNECTION, most_connections
@@ -24,6 +25,7 @@ def connected(gateway: Gateway, stack: ExitStack) -> socket.socket:
     return stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port), timeout=30))
 
 
+@pytest.mark.slow
 def test_connections_beyond_the_most_are_told_so_and_the_others_answered(tmp_path: Path) -> None:
     with running_gateway(tmp_path, None, connections=MOST) as gateway:
         assert f'"most": {MOST}' in gateway.log
@@ -50,6 +52,7 @@ def test_the_most_leaves_files_for_each_and_for_the_gateway() -> None:
     assert most_connections(7) == 7
 
 
+@pytest.mark.slow
 def test_without_a_descriptor_left_an_upload_is_refused_for_now_and_the_log_stays_short(tmp_path: Path) -> None:
     with running_gateway(tmp_path, None) as gateway, requests.Session() as session:
         assert gateway.submit(PICTURE, session).status_code == 202

@@ -35,6 +35,7 @@ def fill(file: Path) -> None:
             stream.write(bytes(4096))
 
 
+@pytest.mark.slow
 def test_killed_on_a_full_disk_it_starts_and_goes_on_when_there_is_room(disk: Path) -> None:
     with running_gateway(disk, None, rate_per_minute=0) as gateway:
         jobs = [gateway.submit(PICTURE).json()["id"] for _ in range(3)]

@@ -115,6 +115,7 @@ def test_a_setting_that_there_is_not_is_named(monkeypatch: pytest.MonkeyPatch, t
         load(monkeypatch, config=str(file))
 
 
+@pytest.mark.slow
 def test_the_process_says_so_in_one_line_and_ends(folder: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "animegan_gateway"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -41,6 +42,7 @@ def test_the_disk_is_that_of_the_folder(tmp_path: Path) -> None:
     assert gone["process_resident_memory_bytes"] > 0, "the rest is still shown"
 
 
+@pytest.mark.slow
 def test_a_store_that_is_away_is_seen(tmp_path: Path) -> None:
     with (
         redis_server(tmp_path / "redis") as redis,

@@ -52,6 +52,7 @@ def test_a_job_stays_in_its_trace_through_a_restart(server: Server, tmp_path: Pa
     assert spans["queue"].attributes["animegan.job"] == job[:8]
 
 
+@pytest.mark.slow
 def test_without_an_endpoint_nothing_that_traces_is_imported(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path, {**before(None), "PYTHONPROFILEIMPORTTIME": "1"})
     gateway.start()

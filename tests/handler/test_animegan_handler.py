@@ -55,6 +55,7 @@ def test_torchserve_finds_the_one_class() -> None:
     assert initialize.__self__ is entry.__self__
 
 
+@pytest.mark.slow
 def test_options_are_fields_and_headers_in_any_case(handler: AnimeganHandler) -> None:
     headers = {"X-ANIMEGAN-Max-Side": "20", "x-animegan-format": "webp", "X-Animegan-Style": "gouache", "Accept": "*/*"}
     [(status, answered, body)] = ask(handler, ({"data": GOOD, "max_side": b"20"}, headers))
@@ -235,6 +236,7 @@ def test_every_metric_begins_with_the_worker(caplog: pytest.LogCaptureFixture, m
     assert METRIC_TYPES.keys() - emitted == {"animegan_pictures_total", "animegan_phase_seconds"}
 
 
+@pytest.mark.slow
 def test_memory_that_ran_out_is_counted(
     handler: AnimeganHandler, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,7 @@ def handler(received: Collector) -> Iterator[AnimeganHandler]:
     made.spans._provider.shutdown()
 
 
+@pytest.mark.slow
 def test_each_request_of_a_batch_has_its_own_span(
     handler: AnimeganHandler, received: Collector, caplog: pytest.LogCaptureFixture
 ) -> None:

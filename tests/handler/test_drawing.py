@@ -53,6 +53,7 @@ def test_small_pictures_dense_ones_and_letters_take_more_detail() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", ["cel", "gouache", "ink", "classic"])
 @pytest.mark.parametrize("wish", [Wish(tone="style"), Wish(strength=0.5, color="photo", tone="photo")])
 def test_a_look_takes_no_more_than_its_plan(style: str, wish: Wish) -> None:

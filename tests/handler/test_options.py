@@ -67,6 +67,7 @@ def test_other_bad_options(name: str, value: str) -> None:
     assert caught.value.problem()["option"] == name
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from(["style", "max_side", "max_pixels", "format", "quality"]), st.text()))
 def test_any_text_is_options_or_a_bad_option(raw: dict[str, str]) -> None:
     try:

@@ -47,6 +47,7 @@ print(json.dumps(told))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(("style", "detail", "quality"), [("classic", "auto", "92"), ("cel", "fine", "fast")])
 def test_what_runs_out_against_the_plan_is_drawn_in_smaller_bands(style: str, detail: str, quality: str) -> None:

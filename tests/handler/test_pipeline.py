@@ -180,6 +180,7 @@ def workers() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("animegan")]
 
 
+@pytest.mark.slow
 def test_threads_change_no_answer_and_no_order(pipeline: Pipeline) -> None:
     """Decoded and encoded by several threads: each picture's own outcome, in the order of the requests."""
     threaded = Pipeline(pipeline.settings, threads=4)
@@ -331,6 +332,7 @@ def test_the_device_writes_jpegs_of_full_chroma(pipeline: Pipeline, monkeypatch:
     assert given == [((32, 40, 3), 90), ((32, 40, 3), 95)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", ["classic", "cel"])
 @pytest.mark.parametrize("asked", [1, 20])
 def test_a_picture_that_nobody_waits_for_ends_between_bands(pipeline: Pipeline, style: str, asked: int) -> None:

@@ -33,6 +33,7 @@ def drawn() -> np.ndarray[Any, Any]:
     return np.asarray(stylizer().stylize(PHOTO))
 
 
+@pytest.mark.slow
 def test_files_give_images(tmp_path: Path) -> None:
     path = tmp_path / "photo.png"
     path.write_bytes(FILE)

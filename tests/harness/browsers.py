@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 PATIENCE_MS = 120_000
 ARGUMENTS = (
@@ -33,24 +33,33 @@ def chromium() -> str:
 
 
 @contextmanager
-def opened_page(
-    url: str, *, language: str = "en-US", width: int = 1280, height: int = 900, **more: Any
-) -> Iterator[Page]:
-    """The page at that address in a browser of its own; anything it complains of fails the test."""
-    complaints: list[str] = []
+def running_browser() -> Iterator[Browser]:
+    """Chromium. Playwright's event loop is this thread's meanwhile, so that no other can run in it."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=[*ARGUMENTS])
         try:
-            context = browser.new_context(locale=language, viewport={"width": width, "height": height}, **more)
-            page = context.new_page()
-            page.set_default_timeout(PATIENCE_MS)
-            expect.set_options(timeout=PATIENCE_MS)
-            page.on("pageerror", lambda error: complaints.append(str(error)))
-            page.on(
-                "console", lambda said: complaints.append(said.text) if "Content Security Policy" in said.text else None
-            )
-            page.goto(url)
-            yield page
-            assert complaints == []
+            yield browser
         finally:
             browser.close()
+
+
+@contextmanager
+def opened_page(
+    browser: Browser, url: str, *, language: str = "en-US", width: int = 1280, height: int = 900, **more: Any
+) -> Iterator[Page]:
+    """The page at that address, with no memory of other pages; anything it complains of fails the test."""
+    complaints: list[str] = []
+    context = browser.new_context(locale=language, viewport={"width": width, "height": height}, **more)
+    try:
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        expect.set_options(timeout=PATIENCE_MS)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "console", lambda said: complaints.append(said.text) if "Content Security Policy" in said.text else None
+        )
+        page.goto(url)
+        yield page
+        assert complaints == []
+    finally:
+        context.close()

@@ -47,8 +47,9 @@ def _shared(item: pytest.Item) -> str | None:
 
 
 def _rank(item: pytest.Item) -> int:
-    """The longest first, so that no worker begins one when the others are done: what is shared, servers, the rest."""
+    """The longest first, so that no worker begins one when the others are done: what is shared, servers, slow ones."""
     order = [*dict.fromkeys(GROUPS.values())]
     if shared := _shared(item):
         return order.index(shared)
-    return len(order) + (item.get_closest_marker("server") is None)
+    marks = ("server", "slow")
+    return len(order) + next((rank for rank, mark in enumerate(marks) if item.get_closest_marker(mark)), len(marks))

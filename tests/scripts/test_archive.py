@@ -25,6 +25,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return archiver.build(tmp_path_factory.mktemp("archive") / "animegan.mar")
 
 
+@pytest.mark.slow
 def test_the_same_sources_give_the_same_bytes(built: Path, tmp_path: Path) -> None:
     again = archiver.build(tmp_path / "another.mar")
     assert hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(built.read_bytes()).digest()

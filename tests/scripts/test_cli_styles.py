@@ -182,6 +182,7 @@ def test_language(monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], exp
     assert language() == expected
 
 
+@pytest.mark.slow
 def test_fetch_shows_the_licence_and_installs(run_here: Command, site: Site) -> None:
     result = run_here("fetch", "paprika", "--yes")
     assert result.returncode == 0
@@ -200,6 +201,7 @@ def test_fetch_without_a_terminal_wants_yes(run_here: Command, site: Site) -> No
     assert site.asked == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("answer", "status"), [("Yes", 0), ("n", 1), ("", 1)])
 def test_fetch_asks_at_a_terminal(run_here: Command, site: Site, answer: str, status: int) -> None:
     ours, theirs = pty.openpty()
@@ -213,6 +215,7 @@ def test_fetch_asks_at_a_terminal(run_here: Command, site: Site, answer: str, st
     assert (run_here.home / "styles" / "paprika.json").exists() == (status == 0)
 
 
+@pytest.mark.slow
 def test_fetch_mends_a_damaged_style(run_here: Command, weights: Path, site: Site) -> None:
     file = verify(install.import_file(weights, "paprika"))
     file.write_bytes(file.read_bytes()[:-1])
@@ -277,6 +280,7 @@ def test_wrong_usage_is_status_2(run: Command, arguments: list[str]) -> None:
     assert result.stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_status_130_and_keeps_what_came(run_here: Command, site: Site) -> None:
     site.stalls, site.sent = True, [2**20]
     with subprocess.Popen(

@@ -176,6 +176,7 @@ def test_a_photo_is_told_by_its_content(tmp_path: Path) -> None:
     assert "PDF" in planned.left_out[tmp_path / "d.jpg"]
 
 
+@pytest.mark.slow
 def test_what_was_drawn_with_other_options_is_due(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
 
@@ -228,6 +229,7 @@ def test_the_report_has_all_of_a_run(photos: Path, tmp_path: Path) -> None:
         assert (tmp_path / "seen" / unquote(address)).is_file()
 
 
+@pytest.mark.slow
 def test_a_pipe(photos: Path) -> None:
     command = [*COMMAND, "-", "-o", "-", "--max-side", "32", "--format", "webp"]
     environment = {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -239,6 +241,7 @@ def test_a_pipe(photos: Path) -> None:
     assert done.stderr.decode() == "fitted the size for you: 32×24\n"
 
 
+@pytest.mark.slow
 def test_killed_and_run_again(tmp_path: Path) -> None:
     folder, out = tmp_path / "photos", tmp_path / "out"
     folder.mkdir()
@@ -267,6 +270,7 @@ def test_killed_and_run_again(tmp_path: Path) -> None:
     assert times.items() <= {file.name: file.stat().st_mtime_ns for file in out.glob("*.png")}.items()
 
 
+@pytest.mark.slow
 def test_a_folder_is_watched(tmp_path: Path) -> None:
     folder, out = tmp_path / "photos", tmp_path / "out"
     folder.mkdir()

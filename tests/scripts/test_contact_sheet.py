@@ -38,6 +38,7 @@ def test_every_column_has_its_caption() -> None:
         assert caption.max() == 255
 
 
+@pytest.mark.slow
 def test_the_command_draws_all_bundled_styles_of_an_upright_photo(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6

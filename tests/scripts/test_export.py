@@ -137,6 +137,7 @@ def test_the_norm_of_a_large_picture_is_exact(data: bytes, cel: dict[str, Tensor
     assert np.abs(found - expected).max() <= 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("batch", "height", "width"), [(1, 1, 1), (2, 9, 14)])
 def test_redraw_draws_four_times_as_large_as_pytorch_does(
     redraw_data: bytes, fast: bool, batch: int, height: int, width: int

@@ -105,6 +105,7 @@ def test_what_changed_is_built_again(
     assert (library.read_bytes() == before) == (change == "library")
 
 
+@pytest.mark.slow
 @compiles
 def test_the_operators_are_the_same_bytes_wherever_they_are_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

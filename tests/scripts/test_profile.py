@@ -58,7 +58,7 @@ def profile(*arguments: str | Path, **environment: str) -> subprocess.CompletedP
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("photos") / "a.jpg"
-    file.write_bytes(encoded(photo(320, 240)))
+    file.write_bytes(encoded(photo(192, 144)))
     return file
 
 
@@ -96,7 +96,7 @@ def test_it_tells_what_profiling_itself_took(done: subprocess.CompletedProcess[s
 
 def test_the_blocks_stay_within_the_plan_that_is_named(done: subprocess.CompletedProcess[str]) -> None:
     first, table = done.stdout.splitlines()[0], rows(done)
-    assert first.startswith("320×240 px, style classic, fp32 on cpu with 1 thread. Plan: bands, ")
+    assert first.startswith("192×144 px, style classic, fp32 on cpu with 1 thread. Plan: bands, ")
     predicted = float(first.partition("bands, ")[2].split()[0])
     for block in BLOCKS:
         assert 0.5 * predicted < table[block][3] <= predicted
@@ -125,7 +125,9 @@ def test_a_look_has_rows_for_its_network_and_its_steps(
     assert max(table[name][3] for name in table) <= predicted
 
 
-def test_the_settings_and_the_options_are_obeyed(file: Path, tmp_path: Path) -> None:
+def test_the_settings_and_the_options_are_obeyed(tmp_path: Path) -> None:
+    file = tmp_path / "a.jpg"
+    file.write_bytes(encoded(photo(320, 240)))
     config, least = tmp_path / "animegan.toml", list(plans(Shape(192, 256, 1, 4), cuda=False))[-1]
     need = megabytes(least.peak_bytes)
     config.write_text(f'memory_mb = {need}\nstyle = "classic"\n')

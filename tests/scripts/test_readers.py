@@ -232,6 +232,7 @@ def test_the_original_hayao_by_order_is_the_original_by_name() -> None:
     assert {tensor.dtype for tensor in found.values()} == {torch.float32}
 
 
+@pytest.mark.slow
 @needs_hayao
 def test_the_original_hayao_is_drawn_as_its_graph_draws_it() -> None:
     """Within what 8-bit activations leave of the interpreter's picture, 28 dB; by the port's rule it is 22."""
@@ -243,6 +244,7 @@ def test_the_original_hayao_is_drawn_as_its_graph_draws_it() -> None:
     assert psnr(ours, expected) >= psnr(port, expected) + 4
 
 
+@pytest.mark.slow
 @needs_hayao
 def test_the_original_hayao_draws_its_look() -> None:
     x = mountain(512, 384)

@@ -24,6 +24,7 @@ def bill(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return read
 
 
+@pytest.mark.slow
 def test_it_lists_the_runtime_and_nothing_else(bill: dict[str, Any]) -> None:
     versions = {each["name"]: each["version"] for each in bill["components"]}
     for name in ("torch", "torchserve", "pillow", "fastapi", "starlette"):
@@ -63,6 +64,7 @@ def test_its_reader_takes_it(bill: dict[str, Any]) -> None:
     assert len(Bom.from_json(bill).components) == len(bill["components"])  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_what_is_not_installed_as_locked_is_refused() -> None:
     with pytest.raises(SystemExit, match=r"nonesuch 1\.0 \(installed: None\)"):
         sbom.packages(sbom.locked() | {"nonesuch": "1.0"})

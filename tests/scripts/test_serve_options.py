@@ -47,12 +47,14 @@ def change(config: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ["x", "-1", "65536", "80 80", "٣"])
 def test_a_port_that_is_none(value: str) -> None:
     assert f"--metrics-port={value} is not a port" in refused(f"--metrics-port={value}")
     assert f"ANIMEGAN_METRICS_PORT={value} is not a port" in refused(ANIMEGAN_METRICS_PORT=value)
 
 
+@pytest.mark.slow
 def test_the_option_beats_the_variable_and_the_variable_the_file() -> None:
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
         port_1, port_2 = str(one.getsockname()[1]), str(two.getsockname()[1])

@@ -119,6 +119,7 @@ def test_services_start_in_order_and_end_in_reverse(signals: Signals, mark: str)
     assert not processes.marked(mark)
 
 
+@pytest.mark.slow
 def test_what_dies_is_started_again_and_the_rest_goes_on(signals: Signals, mark: str) -> None:
     told: list[str] = []
     lasting, dying = Script("lasting", f"{mark}/1"), Script("dying", f"{mark}/2")
@@ -136,6 +137,7 @@ def test_what_dies_is_started_again_and_the_rest_goes_on(signals: Signals, mark:
     supervisor.end()
 
 
+@pytest.mark.slow
 def test_one_that_dies_again_and_again_is_started_again_and_told_once_a_minute(signals: Signals, mark: str) -> None:
     told: list[str] = []
     service, lasting = Script("short-lived", f"{mark}/1"), Script("lasting", f"{mark}/2")
@@ -157,6 +159,7 @@ def test_one_that_dies_again_and_again_is_started_again_and_told_once_a_minute(s
     assert not processes.marked(mark)
 
 
+@pytest.mark.slow
 def test_one_that_can_t_be_started_again_for_now_is_tried_again(signals: Signals, mark: str) -> None:
     told: list[str] = []
     service = Script("homeless", mark)
@@ -180,6 +183,7 @@ def test_one_that_can_t_be_started_again_for_now_is_tried_again(signals: Signals
     supervisor.end()
 
 
+@pytest.mark.slow
 def test_it_pauses_from_one_start_to_the_next(signals: Signals, mark: str) -> None:
     service = Script("short-lived", mark)
     moments: list[float] = []
@@ -207,6 +211,7 @@ def test_it_pauses_from_one_start_to_the_next(signals: Signals, mark: str) -> No
     supervisor.end()
 
 
+@pytest.mark.slow
 def test_a_steady_run_begins_a_new_row(signals: Signals, mark: str) -> None:
     told: list[str] = []
     service = Script("long-lived", mark)
@@ -328,6 +333,7 @@ def test_the_leading_process_is_asked_first(mark: str) -> None:
     assert not ended_before_the_leader
 
 
+@pytest.mark.slow
 def test_the_guard_ends_what_a_killed_supervisor_leaves(tmp_path: Path) -> None:
     code = (
         "import os, subprocess, sys, time\n"

@@ -10,6 +10,7 @@ import pytest
 from animegan_service.server import start_vital_task
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failing", [True, False])
 def test_a_vital_task_that_fails_asks_the_process_to_stop_and_one_that_is_cancelled_does_not(failing: bool) -> None:
     async def work() -> None:

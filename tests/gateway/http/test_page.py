@@ -17,19 +17,25 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Route, expect
+from playwright.sync_api import Browser, Route, expect
 
 from animegan_gateway.http.access.keys import Keys
 from animegan_gateway.http.styles.thumbnails import SIDE_PX
-from harness.browsers import opened_page
+from harness.browsers import opened_page, running_browser
 from harness.gateways import Gateway, before, running_gateway
-from harness.pages import accessible, draw, drawn, photo_files
-from harness.servers import QUICK, ROOT, Server, running_server, wait_until
+from harness.pages import PHOTO_PX, accessible, draw, drawn, photo_files
+from harness.servers import ROOT, Server, wait_until
 
 pytestmark = pytest.mark.server
 
 MOST_BYTES = 200_000
 PATHS = {"PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with running_browser() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +49,10 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return photo_files(tmp_path_factory.mktemp("photos"), "hill.jpg", "sea.png", "wood.jpg")
 
 
-def test_it_is_small_and_speaks_to_this_server_alone(gateway: Gateway) -> None:
+def test_it_is_small_and_speaks_to_this_server_alone(browser: Browser, gateway: Gateway) -> None:
     sizes: dict[str, int] = {}
     asked: Counter[str] = Counter()
-    with opened_page("about:blank") as page:
+    with opened_page(browser, "about:blank") as page:
         page.on("request", lambda r: asked.update([f"{r.method} {r.url.removeprefix(gateway.url)}"]))
         page.on("requestfinished", lambda r: sizes.update({r.url: r.sizes()["responseBodySize"]}))
         page.goto(gateway.url, wait_until="networkidle")
@@ -63,10 +69,10 @@ def test_it_is_small_and_speaks_to_this_server_alone(gateway: Gateway) -> None:
     [("en-US", 1280, "Done"), ("zh-CN", 1280, "已完成"), ("en-US", 390, "Done"), ("zh-CN", 390, "已完成")],
 )
 def test_a_photo_is_dropped_watched_compared_and_downloaded(
-    gateway: Gateway, photos: list[Path], language: str, width: int, said: str
+    browser: Browser, gateway: Gateway, photos: list[Path], language: str, width: int, said: str
 ) -> None:
     phone = {"has_touch": True, "is_mobile": True} if width < 600 else {}
-    with opened_page(gateway.url, language=language, width=width, **phone) as page:
+    with opened_page(browser, gateway.url, language=language, width=width, **phone) as page:
         expect(page.locator("html")).to_have_attribute("lang", language if language == "zh-CN" else "en")
         accessible(page)
         page.get_by_test_id("max-side").select_option("512")
@@ -83,15 +89,15 @@ def test_a_photo_is_dropped_watched_compared_and_downloaded(
         with page.expect_download() as download:
             card.get_by_test_id("download").click()
         with Image.open(download.value.path()) as picture:
-            assert (picture.format, picture.size) == ("JPEG", (320, 240))
+            assert (picture.format, picture.size) == ("JPEG", PHOTO_PX)
         scroll_width, client_width = page.evaluate(
             "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
         )
         assert scroll_width <= client_width  # nothing sticks out sideways
 
 
-def test_a_dropped_file_is_taken(gateway: Gateway, photos: list[Path]) -> None:
-    with opened_page(gateway.url) as page:
+def test_a_dropped_file_is_taken(browser: Browser, gateway: Gateway, photos: list[Path]) -> None:
+    with opened_page(browser, gateway.url) as page:
         data = page.evaluate_handle(
             """async (bytes) => {
                 const data = new DataTransfer();
@@ -106,8 +112,8 @@ def test_a_dropped_file_is_taken(gateway: Gateway, photos: list[Path]) -> None:
         drawn(page)
 
 
-def test_several_come_as_one_zip(gateway: Gateway, photos: list[Path]) -> None:
-    with opened_page(gateway.url) as page:
+def test_several_come_as_one_zip(browser: Browser, gateway: Gateway, photos: list[Path]) -> None:
+    with opened_page(browser, gateway.url) as page:
         draw(page, *photos)
         drawn(page, 3)
         with page.expect_download() as download:
@@ -116,20 +122,20 @@ def test_several_come_as_one_zip(gateway: Gateway, photos: list[Path]) -> None:
             assert len(archive.namelist()) == 3
             for name in archive.namelist():
                 with Image.open(io.BytesIO(archive.read(name))) as picture:
-                    assert picture.size == (320, 240)
+                    assert picture.size == PHOTO_PX
 
 
 def test_what_waits_can_be_cancelled_and_what_is_drawn_deleted(
-    server: Server, tmp_path: Path, photos: list[Path]
+    browser: Browser, server: Server, tmp_path: Path, photos: list[Path]
 ) -> None:
-    with running_gateway(tmp_path, None) as without, opened_page(without.url) as page:
+    with running_gateway(tmp_path, None) as without, opened_page(browser, without.url) as page:
         draw(page, photos[0])
         card = page.get_by_test_id("job")
         expect(card).to_have_attribute("data-status", "queued")
         expect(card.get_by_test_id("message")).to_contain_text("Waiting for the drawing server")
         card.get_by_test_id("cancel").click()
         expect(card).to_have_attribute("data-status", "cancelled")
-    with running_gateway(tmp_path, server) as gateway, opened_page(gateway.url) as page:
+    with running_gateway(tmp_path, server) as gateway, opened_page(browser, gateway.url) as page:
         draw(page, photos[0])
         drawn(page)
         page.get_by_test_id("delete").click()
@@ -137,8 +143,8 @@ def test_what_waits_can_be_cancelled_and_what_is_drawn_deleted(
         wait_until(lambda: not any((tmp_path / "pictures").glob("[!.]*")), "the end of every picture's file")
 
 
-def test_the_history_of_the_tab_outlives_a_reload(gateway: Gateway, photos: list[Path]) -> None:
-    with opened_page(gateway.url) as page:
+def test_the_history_of_the_tab_outlives_a_reload(browser: Browser, gateway: Gateway, photos: list[Path]) -> None:
+    with opened_page(browser, gateway.url) as page:
         draw(page, photos[0])
         drawn(page)
         page.reload()
@@ -146,9 +152,9 @@ def test_the_history_of_the_tab_outlives_a_reload(gateway: Gateway, photos: list
 
 
 def test_it_goes_on_by_itself_when_the_gateway_was_restarted(
-    server: Server, tmp_path: Path, photos: list[Path]
+    browser: Browser, server: Server, tmp_path: Path, photos: list[Path]
 ) -> None:
-    with running_gateway(tmp_path, None) as first, opened_page(first.url) as page:
+    with running_gateway(tmp_path, None) as first, opened_page(browser, first.url) as page:
         draw(page, photos[0], photos[1])
         expect(page.locator("[data-testid=job][data-status=queued]")).to_have_count(2)
         first.kill()
@@ -162,7 +168,9 @@ def test_it_goes_on_by_itself_when_the_gateway_was_restarted(
             again.stop()
 
 
-def test_what_is_no_picture_is_explained_in_the_pages_language(gateway: Gateway, tmp_path: Path) -> None:
+def test_what_is_no_picture_is_explained_in_the_pages_language(
+    browser: Browser, gateway: Gateway, tmp_path: Path
+) -> None:
     note, cut = tmp_path / "note.jpg", tmp_path / "cut.jpg"
     note.write_text("this is no picture")
     cut.write_bytes(b"\xff\xd8\xff\xe0" + bytes(100))
@@ -170,7 +178,7 @@ def test_what_is_no_picture_is_explained_in_the_pages_language(gateway: Gateway,
         ("en-US", "note.jpg was left out: it is a text file.", "damaged"),
         ("zh-CN", "没有放入 note.jpg：这是文本文件。", "图片损坏或不完整"),
     ):
-        with opened_page(gateway.url, language=language) as page:
+        with opened_page(browser, gateway.url, language=language) as page:
             page.get_by_test_id("file").set_input_files([note])
             expect(page.get_by_test_id("not-taken")).to_have_text(left_out)
             expect(page.get_by_test_id("draw")).to_be_disabled()  # it is not counted
@@ -180,9 +188,11 @@ def test_what_is_no_picture_is_explained_in_the_pages_language(gateway: Gateway,
             accessible(page)
 
 
-def test_a_key_is_asked_for_once_and_not_kept_in_the_page(server: Server, tmp_path: Path, photos: list[Path]) -> None:
+def test_a_key_is_asked_for_once_and_not_kept_in_the_page(
+    browser: Browser, server: Server, tmp_path: Path, photos: list[Path]
+) -> None:
     key = Keys(tmp_path).add("alice")
-    with running_gateway(tmp_path, server, keys="required") as gateway, opened_page(gateway.url) as page:
+    with running_gateway(tmp_path, server, keys="required") as gateway, opened_page(browser, gateway.url) as page:
         accessible(page)
         page.get_by_test_id("key").fill("ag_wrong")
         page.get_by_test_id("sign-in").click()
@@ -198,8 +208,8 @@ def test_a_key_is_asked_for_once_and_not_kept_in_the_page(server: Server, tmp_pa
         drawn(page)
 
 
-def test_the_language_is_switched_and_remembered(gateway: Gateway) -> None:
-    with opened_page(gateway.url) as page:
+def test_the_language_is_switched_and_remembered(browser: Browser, gateway: Gateway) -> None:
+    with opened_page(browser, gateway.url) as page:
         page.get_by_test_id("language").click()
         expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
         expect(page.get_by_text("赛璐璐")).to_be_visible()
@@ -208,22 +218,26 @@ def test_the_language_is_switched_and_remembered(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_is_readable_by_day_and_by_night(gateway: Gateway, photos: list[Path], scheme: str) -> None:
-    with opened_page(gateway.url, color_scheme=scheme) as page:
+def test_it_is_readable_by_day_and_by_night(
+    browser: Browser, gateway: Gateway, photos: list[Path], scheme: str
+) -> None:
+    with opened_page(browser, gateway.url, color_scheme=scheme) as page:
         draw(page, photos[0])
         drawn(page)
         accessible(page)
 
 
-def test_a_style_that_is_not_for_commerce_says_so_wherever_it_is_shown(tmp_path: Path, photos: list[Path]) -> None:
+def test_a_style_that_is_not_for_commerce_says_so_wherever_it_is_shown(
+    browser: Browser, mortal: Server, photos: list[Path]
+) -> None:
     weights = ROOT / "model_store" / "classic.safetensors"
-    home = {"ANIMEGAN_HOME": str(tmp_path)}
-    words = ["import", str(weights), "--style", "mine", "--license", "CC-BY-NC-4.0", "--noncommercial"]
+    words = ["import", str(weights), "--style", "unsold", "--license", "CC-BY-NC-4.0", "--noncommercial"]
+    home = {"ANIMEGAN_HOME": str(mortal.home)}
     subprocess.run([sys.executable, "-m", "animegan_cli", *words], env={**os.environ, **PATHS, **home}, check=True)
-    with running_server(environment={**home, **QUICK}) as server, opened_page(server.page) as page:
-        tile = page.locator("label", has=page.get_by_test_id("style-mine"))
+    with opened_page(browser, mortal.page) as page:
+        tile = page.locator("label", has=page.get_by_test_id("style-unsold"))
         expect(tile).to_contain_text("Non-commercial")
-        page.get_by_test_id("style-mine").check()
+        page.get_by_test_id("style-unsold").check()
         draw(page, photos[0])
         drawn(page)
         expect(page.get_by_test_id("job")).to_contain_text("Non-commercial")
@@ -239,9 +253,9 @@ def test_a_style_that_is_not_for_commerce_says_so_wherever_it_is_shown(tmp_path:
     [("en-US", ("bolder", "medium", "finer"), "finer drawing"), ("zh-CN", ("粗放", "适中", "细腻"), "细腻画法")],
 )
 def test_detail_and_speed_are_chosen_and_told(
-    gateway: Gateway, photos: list[Path], language: str, auto: tuple[str, ...], fine: str
+    browser: Browser, gateway: Gateway, photos: list[Path], language: str, auto: tuple[str, ...], fine: str
 ) -> None:
-    with opened_page(gateway.url, language=language) as page:
+    with opened_page(browser, gateway.url, language=language) as page:
         page.locator("details.more").evaluate("element => element.open = true")
         accessible(page)
         draw(page, photos[0])
@@ -260,8 +274,8 @@ def test_detail_and_speed_are_chosen_and_told(
         expect(page.get_by_test_id("notes").first).to_contain_text(fine)
 
 
-def test_a_style_without_a_choice_is_drawn_all_the_same(gateway: Gateway, photos: list[Path]) -> None:
-    with opened_page(gateway.url) as page:
+def test_a_style_without_a_choice_is_drawn_all_the_same(browser: Browser, gateway: Gateway, photos: list[Path]) -> None:
+    with opened_page(browser, gateway.url) as page:
         page.locator("details.more").evaluate("element => element.open = true")
         page.get_by_test_id("detail").select_option("bold")
         page.get_by_test_id("fast").check()
@@ -276,7 +290,9 @@ def test_a_style_without_a_choice_is_drawn_all_the_same(gateway: Gateway, photos
         expect(page.get_by_test_id("fast")).to_be_checked()
 
 
-def test_the_photo_is_tried_by_the_small_network_once_nobody_waits(gateway: Gateway, photos: list[Path]) -> None:
+def test_the_photo_is_tried_by_the_small_network_once_nobody_waits(
+    browser: Browser, gateway: Gateway, photos: list[Path]
+) -> None:
     asked: list[str] = []
     tries: list[str] = []
     said: list[str] = []
@@ -288,7 +304,7 @@ def test_the_photo_is_tried_by_the_small_network_once_nobody_waits(gateway: Gate
         else:
             route.continue_()
 
-    with opened_page("about:blank") as page:
+    with opened_page(browser, "about:blank") as page:
         page.on("console", lambda line: said.append(line.text) if line.type == "error" else None)
         page.on("request", lambda r: tries.append(f"{len(asked)}") if r.url.endswith("/v1/stylize") else None)
         page.route("**/v1/queue", busy_at_first)
@@ -303,10 +319,10 @@ def test_the_photo_is_tried_by_the_small_network_once_nobody_waits(gateway: Gate
     assert jobs == 0
 
 
-def test_each_look_has_its_own_sample(gateway: Gateway) -> None:
+def test_each_look_has_its_own_sample(browser: Browser, gateway: Gateway) -> None:
     said: list[str] = []
     samples: dict[str, NDArray[np.float64]] = {}
-    with opened_page("about:blank") as page:
+    with opened_page(browser, "about:blank") as page:
         page.on("console", lambda line: said.append(line.text) if line.type == "error" else None)
         page.goto(gateway.url)
         for style in ("cel", "ink", "gouache", "classic"):
@@ -322,8 +338,8 @@ def test_each_look_has_its_own_sample(gateway: Gateway) -> None:
         assert np.abs(samples[one] - samples[other]).mean() > 8, (one, other)
 
 
-def test_a_photo_is_taken_and_one_is_pasted(gateway: Gateway, photos: list[Path]) -> None:
-    with opened_page(gateway.url) as page:
+def test_a_photo_is_taken_and_one_is_pasted(browser: Browser, gateway: Gateway, photos: list[Path]) -> None:
+    with opened_page(browser, gateway.url) as page:
         expect(page.get_by_test_id("style-cel")).to_be_checked()  # the page is up
         page.evaluate(
             """(bytes) => {

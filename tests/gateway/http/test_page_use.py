@@ -8,24 +8,29 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from animegan.picture.sizes import fit
 from animegan.settings import MAX_SIDE_PX
-from harness.browsers import opened_page
+from harness.browsers import opened_page, running_browser
 from harness.gateways import Gateway, running_gateway
-from harness.pages import accessible, draw, drawn, photo_files
+from harness.pages import PHOTO_PX, accessible, draw, drawn, photo_files
 from harness.pictures import encoded, photo
 from harness.servers import Server
 
 pytestmark = pytest.mark.server
 
-SIDE_PX = (320, 240)
 SHARED = """
     window.shared = [];
     navigator.canShare = ({files}) => files.length > 0;
     navigator.share = async ({files: [file]}) => { window.shared.push([file.name, file.type, file.size]); };
 """
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with running_browser() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -50,18 +55,18 @@ def scale(page: Page) -> float:
     """How large a pixel of the drawing is, on the screen."""
     box = page.get_by_test_id("viewer-drawing").bounding_box()
     assert box
-    return box["width"] / SIDE_PX[0]
+    return box["width"] / PHOTO_PX[0]
 
 
-def test_drawings_are_looked_at_beside_their_photos(gateway: Gateway, photos: list[Path]) -> None:
-    with opened_page(gateway.url) as page:
+def test_drawings_are_looked_at_beside_their_photos(browser: Browser, gateway: Gateway, photos: list[Path]) -> None:
+    with opened_page(browser, gateway.url) as page:
         draw(page, photos[0], photos[1])
         drawn(page, 2)
         picture = page.locator(".job img.after").first
         expect(picture).to_be_visible()
         box = picture.bounding_box()
         assert box
-        assert box["width"] <= SIDE_PX[0]  # never larger than its own pixels
+        assert box["width"] <= PHOTO_PX[0]  # never larger than its own pixels
         page.get_by_test_id("look").first.click()
         viewer = page.get_by_test_id("viewer")
         expect(viewer).to_contain_text("1 of 2")
@@ -92,8 +97,8 @@ def test_drawings_are_looked_at_beside_their_photos(gateway: Gateway, photos: li
         expect(viewer).to_be_hidden()
 
 
-def test_the_wait_is_counted_down_and_told_in_the_tab(idle: Gateway, photos: list[Path]) -> None:
-    with opened_page(idle.url) as page:
+def test_the_wait_is_counted_down_and_told_in_the_tab(browser: Browser, idle: Gateway, photos: list[Path]) -> None:
+    with opened_page(browser, idle.url) as page:
         draw(page, photos[0], photos[1])
         expect(page).to_have_title(re.compile("^0 of 2 "))
         expect(page.get_by_test_id("notify")).to_be_visible()
@@ -116,8 +121,10 @@ def test_the_wait_is_counted_down_and_told_in_the_tab(idle: Gateway, photos: lis
         assert said[3] is None
 
 
-def test_photos_and_settings_survive_a_reload_and_a_second_tab(idle: Gateway, photos: list[Path]) -> None:
-    with opened_page(idle.url) as page:
+def test_photos_and_settings_survive_a_reload_and_a_second_tab(
+    browser: Browser, idle: Gateway, photos: list[Path]
+) -> None:
+    with opened_page(browser, idle.url) as page:
         page.get_by_test_id("max-side").select_option("512")
         page.get_by_test_id("strength").fill("60")
         page.get_by_test_id("style-ink").check(force=True)
@@ -146,8 +153,10 @@ def test_photos_and_settings_survive_a_reload_and_a_second_tab(idle: Gateway, ph
         expect(later.locator("#strip li")).to_have_count(0)
 
 
-def test_photos_are_added_and_the_button_says_what_it_will_draw(idle: Gateway, photos: list[Path]) -> None:
-    with opened_page(idle.url) as page:
+def test_photos_are_added_and_the_button_says_what_it_will_draw(
+    browser: Browser, idle: Gateway, photos: list[Path]
+) -> None:
+    with opened_page(browser, idle.url) as page:
         button = page.get_by_test_id("draw")
         expect(page.get_by_test_id("example")).to_be_visible()
         page.get_by_test_id("try-sample").click()
@@ -171,8 +180,8 @@ def test_photos_are_added_and_the_button_says_what_it_will_draw(idle: Gateway, p
         expect(button).to_be_disabled()
 
 
-def test_what_is_deleted_can_be_sent_again(gateway: Gateway, photos: list[Path]) -> None:
-    with opened_page(gateway.url) as page:
+def test_what_is_deleted_can_be_sent_again(browser: Browser, gateway: Gateway, photos: list[Path]) -> None:
+    with opened_page(browser, gateway.url) as page:
         draw(page, photos[0])
         drawn(page)
         card = page.get_by_test_id("job")
@@ -185,8 +194,10 @@ def test_what_is_deleted_can_be_sent_again(gateway: Gateway, photos: list[Path])
         drawn(page)
 
 
-def test_one_photo_in_all_styles_is_one_sheet(gateway: Gateway, photos: list[Path], tmp_path: Path) -> None:
-    with opened_page(gateway.url) as page:
+def test_one_photo_in_all_styles_is_one_sheet(
+    browser: Browser, gateway: Gateway, photos: list[Path], tmp_path: Path
+) -> None:
+    with opened_page(browser, gateway.url) as page:
         page.locator("#others summary").click()
         expect(page.locator("#others")).to_contain_text("animegan fetch paprika")
         page.get_by_test_id("file").set_input_files([photos[0]])
@@ -198,14 +209,16 @@ def test_one_photo_in_all_styles_is_one_sheet(gateway: Gateway, photos: list[Pat
         with page.expect_download() as download:
             page.get_by_test_id("save-sheet").click()
         with Image.open(download.value.path()) as picture:
-            assert picture.width > 2 * SIDE_PX[0]
-            assert picture.height > 2 * SIDE_PX[1]
+            assert picture.width > 2 * PHOTO_PX[0]
+            assert picture.height > 2 * PHOTO_PX[1]
         sheet.get_by_role("button", name="Gouache").click()
         expect(page.get_by_test_id("viewer")).to_contain_text("3 of 4")
 
 
-def test_on_a_phone_a_drawing_is_shared_copied_and_never_covered(gateway: Gateway, photos: list[Path]) -> None:
-    with opened_page("about:blank", width=390, height=844, has_touch=True, is_mobile=True) as page:
+def test_on_a_phone_a_drawing_is_shared_copied_and_never_covered(
+    browser: Browser, gateway: Gateway, photos: list[Path]
+) -> None:
+    with opened_page(browser, "about:blank", width=390, height=844, has_touch=True, is_mobile=True) as page:
         page.add_init_script(SHARED)
         page.context.grant_permissions(["clipboard-read", "clipboard-write"])
         page.goto(gateway.url)
@@ -237,11 +250,13 @@ def test_on_a_phone_a_drawing_is_shared_copied_and_never_covered(gateway: Gatewa
 
 
 @pytest.mark.parametrize("size", [(2400, 300), (301, 1999), (1500, 750)])
-def test_the_size_is_told_as_the_server_will_fit_it(idle: Gateway, tmp_path: Path, size: tuple[int, int]) -> None:
+def test_the_size_is_told_as_the_server_will_fit_it(
+    browser: Browser, idle: Gateway, tmp_path: Path, size: tuple[int, int]
+) -> None:
     file = tmp_path / "long.jpg"
     file.write_bytes(encoded(photo(*size)))
     width, height = fit(size, MAX_SIDE_PX, MAX_SIDE_PX**2)
-    with opened_page(idle.url) as page:
+    with opened_page(browser, idle.url) as page:
         page.get_by_test_id("file").set_input_files([file])
         expect(page.get_by_test_id("size")).to_contain_text(f"{width} × {height} px.")
         with page.expect_response(lambda response: response.url.endswith("/v1/jobs") and response.ok) as sent:

@@ -79,6 +79,7 @@ def test_schemathesis_finds_nothing_undocumented(server: Server, tmp_path: Path)
     assert "Operations:       15 selected / 15 total" in ended.stdout
 
 
+@pytest.mark.slow
 def test_the_document_is_openapi_3_1_with_every_address(document: dict[str, Any]) -> None:
     assert document["openapi"].startswith("3.1.")
     assert operations(document).keys() == {

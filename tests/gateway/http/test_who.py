@@ -77,6 +77,7 @@ def sent(gateway: Gateway, **headers: str | None) -> requests.Response:
         return gateway.submit(PICTURE, somebody, headers=headers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "authorization", [None, "", "Bearer", "Bearer ", f"Bearer {FORGED_KEY}", "Bearer ag__", "Basic YTpi", "Bearer é"]
 )
@@ -176,6 +177,7 @@ def test_a_revoked_key_is_refused_at_once_and_its_sessions_with_it(locked: Locke
         assert page.get(f"{url}/v1/session", timeout=30).json()["signed_in"] is False
 
 
+@pytest.mark.slow
 def test_a_forged_cookie_is_no_session(locked: Locked, gateway: Gateway) -> None:
     cookie = signed_in(locked.gateway, locked.ann_key).cookies[COOKIE]
     changed = ("A" if cookie[0] != "A" else "B") + cookie[1:]
@@ -187,6 +189,7 @@ def test_a_forged_cookie_is_no_session(locked: Locked, gateway: Gateway) -> None
         assert code(requests.get(url, headers=headers, timeout=30)) == (401, "unauthorized")
 
 
+@pytest.mark.slow
 def test_a_session_from_before_keys_were_required_is_none(tmp_path: Path) -> None:
     with running_gateway(tmp_path, None) as gateway:
         cookies = {COOKIE: signed_in(gateway).cookies[COOKIE]}
@@ -281,6 +284,7 @@ def test_another_name_of_this_host_is_another_sites(gateway: Gateway, path: str)
         assert requests.get(f"{gateway.url}{path}", headers={"Host": host}, timeout=30).ok
 
 
+@pytest.mark.slow
 def test_the_names_that_are_set_are_answered(tmp_path: Path) -> None:
     with running_gateway(tmp_path, None, hosts='["anime.example", "127.0.0.1"]') as gateway:
         assert requests.get(f"{gateway.url}/v1/session", headers={"Host": "anime.example"}, timeout=30).ok
@@ -346,6 +350,7 @@ def test_no_other_origin_is_let_in(gateway: Gateway) -> None:
         assert requests.options(f"{gateway.url}{path}", headers=asked, timeout=30).status_code == 405
 
 
+@pytest.mark.slow
 def test_a_path_prefix_is_in_every_link(tmp_path: Path) -> None:
     with running_gateway(tmp_path, None, path_prefix="/anime") as gateway:
         answer = sent(gateway)
@@ -368,6 +373,7 @@ def test_a_path_prefix_is_in_every_link(tmp_path: Path) -> None:
         assert f"/anime/v1/jobs/{job['id']}" not in gateway.log
 
 
+@pytest.mark.slow
 def test_a_trusted_proxy_tells_who_the_caller_is_and_that_it_is_https(tmp_path: Path) -> None:
     with running_gateway(tmp_path, None, rate_per_minute=1, trusted_proxies='["127.0.0.1"]') as gateway:
         for address in ("192.0.2.1", "192.0.2.2", "2001:db8:0:1::1", "2001:db8:0:2::1"):
@@ -381,6 +387,7 @@ def test_a_trusted_proxy_tells_who_the_caller_is_and_that_it_is_https(tmp_path: 
         assert "; Secure" not in signed_in(gateway).headers["Set-Cookie"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trusted", ["[]", '["192.0.2.7"]'])
 def test_nobody_else_is_believed(tmp_path: Path, trusted: str) -> None:
     with running_gateway(tmp_path, None, rate_per_minute=1, trusted_proxies=trusted) as gateway:
@@ -404,6 +411,7 @@ def test_signing_out_ends_the_session_at_the_server(locked: Locked) -> None:
         assert requests.get(f"{locked.gateway.url}/v1/session", headers=copy, timeout=30).json()["signed_in"] is False
 
 
+@pytest.mark.slow
 def test_many_wrong_keys_are_told_to_wait_and_lock_nobody_else_out(tmp_path: Path) -> None:
     keys = Keys(tmp_path)
     ann, bob = keys.add("ann"), keys.add("bob")

@@ -230,6 +230,7 @@ async def test_sweeping_deletes_what_is_old_and_of_no_job(blobs: Blobs, house: H
     assert {*asked} == {known, lost}
 
 
+@pytest.mark.slow
 async def test_sweeping_asks_in_batches(blobs: Blobs) -> None:
     asked: list[int] = []
 
@@ -418,6 +419,7 @@ async def test_redis_keeps_pictures_through_a_restart(tmp_path: Path) -> None:
         await blobs.close()
 
 
+@pytest.mark.slow
 async def test_without_its_server_s3_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with s3_server(tmp_path / "s3") as (server, endpoint):
         (server.folder / "bucket").mkdir()

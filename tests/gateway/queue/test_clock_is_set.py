@@ -37,6 +37,7 @@ def noticed(gateway: Gateway) -> None:
     wait_until(lambda: "clock_was_set" in gateway.log, "a gateway that has noticed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_set_back_nobody_is_kept_waiting_for_the_old_time(kind: str, tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis") as redis:
@@ -49,6 +50,7 @@ def test_set_back_nobody_is_kept_waiting_for_the_old_time(kind: str, tmp_path: P
             assert gateway.submit(PICTURE).status_code == 202
 
 
+@pytest.mark.slow
 def test_set_back_a_session_is_still_its_callers(tmp_path: Path) -> None:
     key = Keys(tmp_path).add("ann")
     with clocked_gateway(tmp_path, keys="required") as (gateway, clock), requests.Session() as session:
@@ -60,6 +62,7 @@ def test_set_back_a_session_is_still_its_callers(tmp_path: Path) -> None:
         assert session.get(f"{gateway.url}/v1/styles", timeout=30).status_code == 401
 
 
+@pytest.mark.slow
 def test_set_forwards_what_has_ended_is_kept_for_its_time(tmp_path: Path) -> None:
     with clocked_gateway(tmp_path, keep_s=60) as (gateway, clock):
         job = gateway.submit(PICTURE).json()

@@ -70,6 +70,7 @@ async def test_an_answer_is_shared_for_a_while(tmp_path: Path) -> None:
         assert await both.problem() is None
 
 
+@pytest.mark.slow
 def test_without_the_folder_of_data_an_upload_is_refused_for_now(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     with running_gateway(tmp_path / "data", None) as gateway:
@@ -78,6 +79,7 @@ def test_without_the_folder_of_data_an_upload_is_refused_for_now(tmp_path: Path)
         assert code(gateway.submit(PICTURE)) == (503, "store_unavailable")
 
 
+@pytest.mark.slow
 def test_without_the_folder_of_pictures_the_gateway_is_not_ready(tmp_path: Path) -> None:
     with running_gateway(tmp_path, None) as gateway:
         assert readiness(gateway) == (200, "ready")

@@ -61,6 +61,7 @@ def queued(gateway: Gateway) -> int:
     return len([*(gateway.folder / "pictures").glob("*.upload")])
 
 
+@pytest.mark.slow
 def test_the_door_is_open_while_torchserve_is_away(gateway: Gateway) -> None:
     first, second = (accepted(gateway.submit(PICTURE)) for _ in range(2))
     assert (first["status"], first["position"], second["position"], second["ahead"]) == ("queued", 1, 2, 1)
@@ -206,6 +207,7 @@ def hung_up(gateway: Gateway, **headers: str) -> None:
         wait_until(lambda: queued(gateway) == 1, "the job")
 
 
+@pytest.mark.slow
 def test_who_hangs_up_takes_the_photo_out_of_the_queue(tmp_path: Path) -> None:
     with running_gateway(tmp_path, None) as gateway:
         hung_up(gateway)
@@ -213,6 +215,7 @@ def test_who_hangs_up_takes_the_photo_out_of_the_queue(tmp_path: Path) -> None:
         wait_until(lambda: gateway.metric("animegan_gateway_jobs_ended_total", state="cancelled") == 1, "the end")
 
 
+@pytest.mark.slow
 def test_with_a_key_it_stays_to_be_asked_for_again(tmp_path: Path) -> None:
     with running_gateway(tmp_path, None) as gateway:
         key = {"Idempotency-Key": "k"}
@@ -264,6 +267,7 @@ def test_a_key_of_bounded_length(gateway: Gateway) -> None:
         assert code(gateway.submit(PICTURE, headers={"Idempotency-Key": bad})) == (422, "bad_option")
 
 
+@pytest.mark.slow
 def test_a_full_queue_says_when_to_come_again(tmp_path: Path) -> None:
     with running_gateway(tmp_path, None, queue_jobs=2, share_percent=100) as gateway:
         jobs = [accepted(gateway.submit(PICTURE)) for _ in range(2)]
@@ -276,6 +280,7 @@ def test_a_full_queue_says_when_to_come_again(tmp_path: Path) -> None:
         assert accepted(gateway.submit(PICTURE))["position"] == 2
 
 
+@pytest.mark.slow
 def test_the_queue_is_bounded_by_bytes_too(tmp_path: Path) -> None:
     large = encoded(Image.new("RGB", (2700, 2600)), "BMP")  # 20 MiB
     with running_gateway(tmp_path, None, queue_mb=32) as gateway:
@@ -286,6 +291,7 @@ def test_the_queue_is_bounded_by_bytes_too(tmp_path: Path) -> None:
         accepted(gateway.submit(PICTURE))
 
 
+@pytest.mark.slow
 def test_one_caller_may_not_fill_the_queue(tmp_path: Path) -> None:
     with (
         running_gateway(tmp_path, None, queue_jobs=4, share_percent=50) as gateway,
@@ -300,6 +306,7 @@ def test_one_caller_may_not_fill_the_queue(tmp_path: Path) -> None:
         accepted(gateway.submit(PICTURE, bob))
 
 
+@pytest.mark.slow
 def test_one_caller_may_send_so_many_a_minute(tmp_path: Path) -> None:
     with (
         running_gateway(tmp_path, None, rate_per_minute=2) as gateway,
@@ -315,6 +322,7 @@ def test_one_caller_may_send_so_many_a_minute(tmp_path: Path) -> None:
         accepted(gateway.submit(PICTURE, bob))
 
 
+@pytest.mark.slow
 def test_a_job_expires_and_is_forgotten(tmp_path: Path) -> None:
     with running_gateway(tmp_path, None, keep_s=1, expired_for_s=3) as gateway:
         job = accepted(gateway.submit(PICTURE))
@@ -331,6 +339,7 @@ def test_a_job_expires_and_is_forgotten(tmp_path: Path) -> None:
         assert {(before, after) for before, after in pairwise(statuses) if before != after} == {(200, 410), (410, 404)}
 
 
+@pytest.mark.slow
 def test_waiting_jobs_are_there_after_a_restart_and_after_a_kill(tmp_path: Path) -> None:
     with running_gateway(tmp_path, None) as gateway:
         jobs = [accepted(gateway.submit(PICTURE)) for _ in range(3)]
@@ -343,6 +352,7 @@ def test_waiting_jobs_are_there_after_a_restart_and_after_a_kill(tmp_path: Path)
         assert queued(gateway) == 3
 
 
+@pytest.mark.slow
 def test_the_gauges_show_what_waits(gateway: Gateway) -> None:
     accepted(gateway.submit(PICTURE))
     wait_until(lambda: gateway.metric("animegan_gateway_queue_depth") == 1, "the depth")
@@ -353,9 +363,10 @@ def test_the_gauges_show_what_waits(gateway: Gateway) -> None:
     assert gateway.metric("animegan_gateway_torchserve_width") == 0
 
 
+@pytest.mark.slow
 def test_a_second_gateway_on_the_same_folder_does_not_start(gateway: Gateway) -> None:
     second = Gateway(gateway.folder, {**gateway.variables, "ANIMEGAN_GATEWAY_LOG_FILE": str(gateway.folder / "2.log")})
-    with pytest.raises(AssertionError, match="did not start"):
+    with pytest.raises(AssertionError, match="Another gateway uses"):
         second.start()
     assert requests.get(f"{gateway.url}/readyz", timeout=30).ok
 
@@ -372,6 +383,7 @@ def test_head_tells_what_get_would_without_its_body(gateway: Gateway) -> None:
     assert watched.headers["Content-Type"].startswith("text/event-stream")
 
 
+@pytest.mark.slow
 def test_a_queue_too_small_for_one_picture_is_no_queue(tmp_path: Path) -> None:
     refused = "did not start: gateway: queue_mb=31 is under max_upload_mb=32"
     with pytest.raises(AssertionError, match=refused), running_gateway(tmp_path, None, queue_mb=31):

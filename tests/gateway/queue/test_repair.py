@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -28,14 +29,24 @@ PICTURE = encoded(photo(64, 48))
 PAGE_BYTES = 4096
 
 
-@pytest.fixture
-def gateway(tmp_path: Path) -> Iterator[Gateway]:
-    """A gateway that was stopped with jobs in its queue."""
-    with running_gateway(tmp_path / "data", None, rate_per_minute=0) as running:
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Gateway:
+    """A gateway that was stopped with jobs in its queue, and is left so."""
+    with running_gateway(tmp_path_factory.mktemp("stopped"), None, rate_per_minute=0) as running:
         for _ in range(JOBS):
             assert running.submit(PICTURE).status_code == 202
         assert running.stop() == 0
-        yield running
+        return running
+
+
+@pytest.fixture
+def gateway(stopped: Gateway, folder: Path) -> Iterator[Gateway]:
+    """One on a copy of its folder."""
+    shutil.copytree(stopped.folder, folder, dirs_exist_ok=True)
+    copy = Gateway(folder, stopped.variables)
+    yield copy
+    if copy.process and copy.process.poll() is None:
+        copy.stop()
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +95,7 @@ def overwrite_rows(file: Path) -> None:
     overwrite(*leaves[1:3])(file)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "least"),
     [(overwrite_rows, 10), (overwrite(-1, -3), 10), (overwrite(0), 0)],
@@ -114,6 +126,7 @@ def test_damage_is_told_in_a_line_and_what_can_be_read_is_kept(
     assert gateway.submit(PICTURE).status_code == 202
 
 
+@pytest.mark.slow
 def test_a_log_of_writes_that_is_damaged_is_found_by_photos_without_a_job(gateway: Gateway) -> None:
     gateway.start()
     accepted = [gateway.submit(PICTURE).json()["id"] for _ in range(JOBS)]
@@ -131,6 +144,7 @@ def test_a_log_of_writes_that_is_damaged_is_found_by_photos_without_a_job(gatewa
     assert {*lost} <= {*accepted}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lose", [Path.unlink, lambda file: os.truncate(file, 0)], ids=["removed", "emptied"])
 def test_pictures_are_not_lost_with_the_database(gateway: Gateway, lose: Callable[[Path], None]) -> None:
     lose(gateway.folder / "queue.sqlite")
@@ -140,6 +154,7 @@ def test_pictures_are_not_lost_with_the_database(gateway: Gateway, lose: Callabl
     assert gateway.submit(PICTURE).status_code == 202
 
 
+@pytest.mark.slow
 def test_a_database_that_is_removed_or_replaced_counts_as_away(gateway: Gateway) -> None:
     gateway.start()
     file, away = gateway.folder / "queue.sqlite", gateway.folder / "away.sqlite"
@@ -156,6 +171,7 @@ def test_a_database_that_is_removed_or_replaced_counts_as_away(gateway: Gateway)
     assert gateway.job(job_id)["status"] == "queued"
 
 
+@pytest.mark.slow
 def test_a_queue_in_use_is_left_alone(gateway: Gateway) -> None:
     gateway.start()
     for call in (patient(gateway).check, patient(gateway).repair):
@@ -163,6 +179,7 @@ def test_a_queue_in_use_is_left_alone(gateway: Gateway) -> None:
             call()
 
 
+@pytest.mark.slow
 def test_the_commands(gateway: Gateway) -> None:
     def animegan(*words: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "ANIMEGAN_GATEWAY_DATA": str(gateway.folder), "PYTHONPATH": ":".join(sys.path)}

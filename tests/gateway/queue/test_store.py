@@ -563,6 +563,7 @@ class Model(RuleBasedStateMachine):
         assert tally.oldest_accepted_at == min(accepted, default=None)
 
 
+@pytest.mark.slow
 def test_any_sequence_of_steps_does_what_the_model_does(place: Place) -> None:
     class Here(Model):
         def __init__(self) -> None:

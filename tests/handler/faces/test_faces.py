@@ -124,6 +124,7 @@ def test_a_face_that_the_scene_shows_well_is_left() -> None:
     assert all(crop.side <= most_side(SHRUNK_FACES, 0.25) for crop in crops([large, middle, small], SHRUNK_FACES, 0.25))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("style", "room"), [("cel", Room(48, 24)), ("classic", Room(96, 84))])  # small: they are fast
 def test_only_the_face_changes_and_within_the_plan(style: str, room: Room) -> None:
     stylizer = Stylizer(style, device="cpu", precision="fp32", warmup_px=0)

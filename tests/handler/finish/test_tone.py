@@ -70,6 +70,7 @@ def classic() -> Stylizer:
     return Stylizer("classic", warmup_px=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("level", "at_most"), [(255, 14), (128, 30), (20, 25)])
 def test_a_flat_sheet_is_drawn_nearly_as_light_as_it_is(classic: Stylizer, level: int, at_most: float) -> None:
     sheet = Image.new("RGB", (96, 64), (level,) * 3)
@@ -77,6 +78,7 @@ def test_a_flat_sheet_is_drawn_nearly_as_light_as_it_is(classic: Stylizer, level
     assert abs(float(drawn.mean()) - level) < at_most
 
 
+@pytest.mark.slow
 def test_a_night_stays_darker_and_the_style_alone_is_as_the_network_draws(classic: Stylizer) -> None:
     night = Image.fromarray((typical_photo().float() * 0.16).to(torch.uint8).numpy())
     [own] = classic.run([night]).batch.float()

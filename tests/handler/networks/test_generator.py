@@ -36,6 +36,7 @@ def test_it_has_the_published_parameters_and_tensors() -> None:
     assert shapes == {name: tuple(tensor.shape) for name, tensor in weights().items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resize", get_args(Resize))
 @pytest.mark.parametrize("size", [(16, 16), (17, 31), (160, 213), (256, 256)])
 def test_it_draws_what_an_independent_computation_draws(resize: Resize, size: tuple[int, int]) -> None:

@@ -65,6 +65,7 @@ EVERY_MODE: list[tuple[Mode, str, Resize]] = [
 ]
 
 
+@pytest.mark.slow
 @every_resize
 @pytest.mark.parametrize("size", [(16, 16), (17, 31), (96, 130)])
 def test_the_fused_network_draws_what_an_independent_computation_draws(size: tuple[int, int], resize: Resize) -> None:
@@ -92,6 +93,7 @@ def test_the_archives_trace_is_taken_only_if_it_scales_up_as_the_style_says() ->
         assert load(weights, packed, torch.device("cpu"), "fp32", resize).resize == resize
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "precision", "resize"), EVERY_MODE)
 def test_every_plan_draws_the_networks_picture(mode: Mode, precision: str, resize: Resize) -> None:
     given = pixels(39, 52, batch=2)
@@ -101,6 +103,7 @@ def test_every_plan_draws_the_networks_picture(mode: Mode, precision: str, resiz
     assert psnr(made, expected) >= min(LEAST_DB[precision], EIGHT_BITS_DB)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(
     height=st.integers(16, 70),
@@ -120,6 +123,7 @@ def test_bands_are_the_whole(
     assert decibels(banded, whole) >= min(LEAST_DB[precision], EIGHT_BITS_DB)  # where one value in a hundred rounds off
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "precision", "resize"), [case for case in EVERY_MODE if case[0] != "whole"])
 def test_bands_are_the_whole_before_they_are_rounded_to_8_bits(
     mode: Mode, precision: str, resize: Resize, monkeypatch: pytest.MonkeyPatch
@@ -134,6 +138,7 @@ def test_bands_are_the_whole_before_they_are_rounded_to_8_bits(
     assert psnr(out, expected.float()) >= LEAST_DB[precision]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["bands", "recompute"])
 def test_no_seam_lies_along_the_bands_edges(mode: Mode) -> None:
     """The rows at the bands' edges differ from the whole run's no more than the other rows do."""
@@ -150,6 +155,7 @@ def test_no_seam_lies_along_the_bands_edges(mode: Mode) -> None:
     assert by_row[edges].mean() <= by_row[~edges].mean() + 4 * spread
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_cpu_whose_convolutions_cannot_write_into_the_arena_draws_the_same(
     precision: str, monkeypatch: pytest.MonkeyPatch
@@ -163,6 +169,7 @@ def test_a_cpu_whose_convolutions_cannot_write_into_the_arena_draws_the_same(
     assert decibels(made, expected) >= min(LEAST_DB[precision], EIGHT_BITS_DB)
 
 
+@pytest.mark.slow
 def test_the_compiled_and_the_plain_operators_draw_the_same_bands(monkeypatch: pytest.MonkeyPatch) -> None:
     given = pixels(70, 50)
     compiled = drawn("fp32", given, "bands", 90_000)

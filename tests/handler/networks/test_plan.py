@@ -89,6 +89,7 @@ def resident_peak(mode: Mode, precision: str, side: int) -> tuple[float, int]:
     return watch.peak_mib * MIB, large.peak_bytes
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read from /proc, which is Linux's")
 @pytest.mark.parametrize("mode", ["bands", "recompute"])
 def test_resident_memory_is_within_15_percent_and_never_above(mode: Mode) -> None:
@@ -96,6 +97,7 @@ def test_resident_memory_is_within_15_percent_and_never_above(mode: Mode) -> Non
     assert measured <= foretold <= WITHIN * measured
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     height=st.integers(16, 3000),
@@ -135,6 +137,7 @@ def test_the_budget_decides() -> None:
     assert choose(known, known[1].peak_bytes - 1, replan) == known[2]
 
 
+@pytest.mark.slow
 def test_what_never_fits_is_refused_with_the_side_that_would() -> None:
     known = list(plans(Shape(3000, 6000, 1, 2), cuda=False))
     with pytest.raises(PictureTooLarge) as caught:
@@ -156,6 +159,7 @@ def test_a_budget_for_nothing_at_all_names_no_side() -> None:
     assert "max_side" not in caught.value.detail
 
 
+@pytest.mark.slow
 def test_every_precision_has_its_width() -> None:
     assert {name: network(name).itemsize for name in DTYPES} == {"fp32": 4, "fp16": 2, "bf16": 2}
 

@@ -57,6 +57,7 @@ def difference(a: Tensor, b: Tensor) -> int:
     return int((a.int() - b.int()).abs().max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("size", SIZES)
 def test_it_draws_what_an_independent_computation_draws(name: str, size: tuple[int, int]) -> None:
@@ -66,6 +67,7 @@ def test_it_draws_what_an_independent_computation_draws(name: str, size: tuple[i
     assert difference(drawing[0], expected(name, picture)) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_bands_are_the_whole(name: str) -> None:
     picture, net = pixels(96, 64), network(name)
@@ -119,6 +121,7 @@ def test_white_stays_white_and_night_stays_dark() -> None:
         assert abs(float(drawing.float().mean()) - value) <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_peak_is_within_15_percent_and_never_under(name: str) -> None:
     net = network(name)

@@ -214,6 +214,7 @@ assert len(runtimes) == 1, runtimes
 """
 
 
+@pytest.mark.slow
 @every_form
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads /proc")
 def test_it_shares_the_threads_of_pytorch(form: str) -> None:

@@ -288,6 +288,7 @@ assert all(torch.equal(out, outs[0]) for out in outs)
 """
 
 
+@pytest.mark.slow
 @every_form
 def test_the_number_of_threads_changes_no_bit(form: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "handler")}

@@ -74,7 +74,10 @@ FORMS = _forms()
 
 
 def _each(names: Iterable[str]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("form", [pytest.param(FORMS[name], id=name) for name in names])
+    def marks(name: str) -> list[pytest.MarkDecorator]:
+        return [pytest.mark.slow] if name == "triton" and FORMS[name].device == "cpu" else []  # its interpreter
+
+    return pytest.mark.parametrize("form", [pytest.param(FORMS[name], id=name, marks=marks(name)) for name in names])
 
 
 every_form = _each(FORMS)

@@ -92,6 +92,7 @@ def test_the_generator_in_whole_maps(triton: ModuleType, size: tuple[int, int]) 
     assert psnr(out.cpu().float() / 127.5 - 1, expected) >= 57
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["redraw", "redraw_video"])
 def test_the_networks_that_draw(triton: ModuleType, name: str) -> None:
     # The interpreter is slow: fewer blocks, and fp32, which it multiplies a hundred times as fast.

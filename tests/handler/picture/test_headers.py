@@ -315,6 +315,7 @@ def test_damaged_pixels_of_a_png_are_refused() -> None:
         load(bytes(data))
 
 
+@pytest.mark.slow
 @settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_any_damage_gives_a_picture_or_an_error_of_ours(data: st.DataObject) -> None:

@@ -138,6 +138,7 @@ def test_a_still_before_an_animated_png_is_used() -> None:
     assert difference(picture.rgb, photo(72, 48)) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_side", [1000, 700, 512, 250])
 def test_a_large_jpeg_is_as_if_decoded_whole(max_side: int) -> None:
     whole = Image.fromarray(np.tile(np.asarray(photo(503, 377)), (8, 8, 1)))
@@ -235,6 +236,7 @@ assert "torch" not in sys.modules
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_stays_near_one_decoded_copy(tmp_path: Path) -> None:
     large = Image.linear_gradient("L").resize((8000, 6000))

@@ -53,6 +53,7 @@ assert cleaner.clean_up()
 """
 
 
+@pytest.mark.slow
 @glibc
 def test_the_watermark_releases_what_is_held_above_it() -> None:
     subprocess.run(

@@ -96,6 +96,7 @@ def test_a_large_picture_is_refused_by_its_header() -> None:
         inspect(data, LIMITS)
 
 
+@pytest.mark.slow
 def test_a_small_size_before_a_large_stream_is_refused() -> None:
     """What the decoder would allocate is in the stream's own header."""
     data = heic(Image.new("RGB", (2304, 2304)), quality=10)
