@@ -6,7 +6,6 @@ where it listens tell its process's own settings, so that it does not matter wha
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import sys
@@ -85,15 +84,11 @@ def _required(running: Mapping[str, psutil.Process]) -> str:
 
 
 def _get(there: Address, path: str) -> tuple[int, str]:
-    connection = http.client.HTTPConnection(there.host, there.port, timeout=ANSWER_WITHIN_S)
     try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode(errors="replace")
-    except (OSError, http.client.HTTPException) as error:
+        status, body = there.get(path, ANSWER_WITHIN_S)
+    except OSError as error:
         raise ServiceFailed(f"{there}{path} does not answer: {error or type(error).__name__}.") from None
-    finally:
-        connection.close()
+    return status, body.decode(errors="replace")
 
 
 if __name__ == "__main__":

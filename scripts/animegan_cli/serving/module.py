@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
 import subprocess
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from animegan_cli.serving import processes
 from animegan_cli.serving.torchserve import ANSWER_WITHIN_S, Address
@@ -58,14 +58,11 @@ class Module:
 
     def ready(self) -> bool:
         """Return whether the process answers; while what it depends on is away, a new start would mend nothing."""
-        connection = http.client.HTTPConnection(self.address.host, self.address.port, timeout=ANSWER_WITHIN_S)
         try:
-            connection.request("GET", "/healthz")
-            return connection.getresponse().status == http.HTTPStatus.OK
-        except (OSError, http.client.HTTPException):
+            status, _ = self.address.get("/healthz", ANSWER_WITHIN_S)
+        except OSError:
             return False
-        finally:
-            connection.close()
+        return status == HTTPStatus.OK
 
     def patience_s(self) -> float:
         return SILENCE_S

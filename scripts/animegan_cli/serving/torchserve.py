@@ -55,6 +55,18 @@ class Address:
     def __str__(self) -> str:
         return f"http://{self.host}:{self.port}"
 
+    def get(self, path: str, within_s: float) -> tuple[int, bytes]:
+        """Return status and body of what is at the path. Raises `OSError` where no answer in HTTP comes in time."""
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=within_s)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except http.client.HTTPException as error:
+            raise ConnectionError(str(error) or type(error).__name__) from None
+        finally:
+            connection.close()
+
 
 def read_properties(file: Path) -> dict[str, str]:
     """The keys and values of a Java properties file, as TorchServe's launcher reads it. Raises `BadSetting`."""
@@ -235,17 +247,13 @@ class TorchServeProcess:
 
     def _describe(self) -> dict[str, Any] | None:
         management = address(self.properties, "management_address")
-        connection = http.client.HTTPConnection(management.host, management.port, timeout=ANSWER_WITHIN_S)
         try:
-            connection.request("GET", f"/models/{MODEL}")
-            response = connection.getresponse()
-            described = json.loads(response.read())
-            self._unknown = response.status == 404
-            return described[0] if response.status == 200 else None
-        except (OSError, http.client.HTTPException, ValueError):
+            status, body = management.get(f"/models/{MODEL}", ANSWER_WITHIN_S)
+            models = json.loads(body)
+        except (OSError, ValueError):
             return None
-        finally:
-            connection.close()
+        self._unknown = status == 404
+        return models[0] if status == 200 else None
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         for line in process.stdout or ():

@@ -23,6 +23,7 @@ from animegan.errors import (
     UnsupportedImage,
 )
 from animegan.picture.formats.jpeg import MOST_MISSING_ROWS
+from animegan.picture.formats.others import MOST_CHUNKS
 from animegan.picture.formats.png import PASSES
 from animegan.picture.images import Limits, inspect
 from harness.picture_files import (
@@ -222,6 +223,13 @@ def test_a_large_run_length_coded_bmp_is_refused() -> None:
 def test_pages_that_point_at_themselves_are_counted_once() -> None:
     assert load(tiff(next_page=8)).frames == 1
     assert load(tiff(next_page=2**32 - 1)).frames == 1
+
+
+def test_a_webp_of_endless_chunks_is_read_to_a_bound() -> None:
+    frame = b"ANMF" + bytes(4)
+    body = b"WEBPVP8X" + struct.pack("<I4x6B", 10, 63, 0, 0, 63, 0, 0) + b"junk\0\0\0\0" * MOST_CHUNKS + frame * 3
+    data = b"RIFF" + struct.pack("<I", len(body)) + body
+    assert inspect(data, Limits(10**8, 10**8)).frames == 1
 
 
 @pytest.mark.parametrize("kind", files())

@@ -11,6 +11,7 @@ from animegan.picture.formats.header import Bytes, Header
 MOST_RUN_CODED_PX = 1 << 22  # of a BMP; each run is decoded in Python
 MOST_RUN_CODED_BYTES = 1 << 20
 MOST_BLOCKS = 1_000_000  # of a GIF
+MOST_CHUNKS = 100_000  # of a WebP
 CODESTREAM = b"\xff\x4f\xff\x51"  # start of a JPEG 2000 codestream and its size marker
 CODESTREAM_WITHIN = 1 << 20  # bytes; boxes of metadata stand before it
 MOST_TILES = 4_096  # each takes its decoder 6 KB before a pixel is there
@@ -60,8 +61,9 @@ def webp_header(data: Bytes) -> Header:
         width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     else:
         width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
-    at, frames = 12, 0
-    while at + 8 <= len(data):
+    at, frames, chunks = 12, 0, 0
+    while at + 8 <= len(data) and chunks < MOST_CHUNKS:
+        chunks += 1
         kind, length = struct.unpack_from("<4sI", data, at)
         frames += kind == b"ANMF"
         at += 8 + length + length % 2
