@@ -23,9 +23,9 @@ class Report:
     """`plan`: whole, bands or recompute. Sizes are (width, height) in px, `seconds` by phase: decode, faces, run,
     encode.
 
-    The first of `frames` is used. `flaws`: what is wrong with a file that was drawn all the same. `detail`: bold,
-    medium or fine; None: the style draws a photo at its own size. `mode`: portrait or scene; `faces`: how many were
-    found and looked after.
+    Of `frames` the first is drawn, or all, as `drawn_frames` says. `flaws`: what is wrong with a file that was drawn
+    all the same. `detail`: bold, medium or fine; None: the style draws a photo at its own size. `mode`: portrait or
+    scene; `faces`: how many were found and looked after.
     """
 
     style: str
@@ -40,6 +40,7 @@ class Report:
     detail: str | None = None
     mode: Literal["portrait", "scene"] = "scene"
     faces: int = 0
+    drawn_frames: int = 1
 
     @property
     def fitted(self) -> bool:
@@ -57,6 +58,7 @@ class Report:
             f"{_PREFIX}Size": _size(self.size),
             f"{_PREFIX}Fitted": str(self.fitted).lower(),
             f"{_PREFIX}Frames": str(self.frames),
+            f"{_PREFIX}Drawn-Frames": str(self.drawn_frames),
             **({_FLAWS: ", ".join(self.flaws)} if self.flaws else {}),
             **({f"{_PREFIX}Detail": self.detail} if self.detail else {}),
             f"{_PREFIX}Mode": self.mode,
@@ -82,6 +84,7 @@ class Report:
             original_size=_parse_size(headers[f"{_PREFIX}Original-Size"]),
             size=_parse_size(headers[f"{_PREFIX}Size"]),
             frames=int(headers[f"{_PREFIX}Frames"]),
+            drawn_frames=int(headers.get(f"{_PREFIX}Drawn-Frames", 1)),
             flaws=tuple(flaw for flaw in FLAWS if flaw in headers.get(_FLAWS, "")),
             detail=headers.get(f"{_PREFIX}Detail"),
             mode="portrait" if headers.get(f"{_PREFIX}Mode") == "portrait" else "scene",
@@ -99,7 +102,9 @@ def notes(report: Report, language: str) -> list[str]:
         said.append(
             f"已为您智能适配分辨率：{width}×{height}" if chinese else f"fitted the size for you: {width}×{height}"
         )
-    if report.frames > 1:
+    if report.drawn_frames > 1:
+        said.append(f"已绘制全部 {report.drawn_frames} 帧" if chinese else f"drew all {report.drawn_frames} frames")
+    elif report.frames > 1:
         said.append(
             f"文件共 {report.frames} 帧（页），仅绘制第一帧" if chinese else f"drew the first of {report.frames} frames"
         )
