@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -46,6 +47,8 @@ METRICS = {
 REQUEST_ID_FORM = re.compile(r"[\w.-]{1,64}", re.ASCII)
 ATTEMPT_FORM = re.compile(r"[\w-]{22}\.[0-9]{1,9}", re.ASCII)  # a file in `CANCEL_FOLDER` once the job is cancelled
 CANCEL_FOLDER = "ANIMEGAN_CANCEL_FOLDER"  # which the agent beside TorchServe writes to
+PROGRESS_ENDING = ".progress"  # of the file there that tells how much of an attempt is drawn, 0 to 1
+PROGRESS_EVERY_S = 0.25
 TRACE_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
@@ -77,6 +80,9 @@ class AnimeganHandler:
         items = [item for ask in asks for item in ask.items]
         self.inference(items)
         answers = self.postprocess(asks, context)
+        for ask in asks:
+            if attempt := _attempt(ask.headers):
+                _progress_file(attempt).unlink(missing_ok=True)
         self._count(items, cleaned=self.pipeline.cleaner.clean_up())
         if self.spans:
             self.spans.record(items, [ask.headers for ask in asks for _ in ask.items], began_ns)
@@ -101,8 +107,11 @@ class AnimeganHandler:
         except AnimeganError as error:
             return forms.Ask(headers, items=[Item(error=forms.refuse(fields, error))])
         items = [self.pipeline.decode(photo.data, photo.options) for photo in request.photos]
-        for item in items:
-            item.abandoned = _cancellation_of(headers)
+        attempt = _attempt(headers)
+        for place, item in enumerate(items):
+            if attempt:
+                item.abandoned = attempt.exists
+                item.progress = progress_writer(_progress_file(attempt), place, len(items))
         return forms.Ask(headers, request.form, items, request.ignored)
 
     def _answer(self, index: int, ask: forms.Ask, context: Any) -> bytes:
@@ -171,10 +180,36 @@ def _request_id(headers: Mapping[str, Any]) -> str | None:
     return _header(headers, REQUEST_ID, REQUEST_ID_FORM)
 
 
-def _cancellation_of(headers: Mapping[str, Any]) -> Callable[[], bool]:
-    """Return what tells whether the job of this request was cancelled."""
+def _attempt(headers: Mapping[str, Any]) -> Path | None:
+    """Return the file that is there once the job of this request is cancelled; None where none can be."""
     folder, attempt = os.environ.get(CANCEL_FOLDER), _header(headers, ATTEMPT, ATTEMPT_FORM)
-    return Path(folder, attempt).exists if folder and attempt else lambda: False
+    return Path(folder, attempt) if folder and attempt else None
+
+
+def _progress_file(attempt: Path) -> Path:
+    return attempt.with_name(f"{attempt.name}{PROGRESS_ENDING}")
+
+
+def progress_writer(file: Path, place: int, count: int) -> Callable[[float], None]:
+    """Return what writes how much of a request is drawn into a file for the agent, at most every `PROGRESS_EVERY_S`.
+
+    It takes the share of the picture at `place` of `count`. A disk that is full is no reason to end a drawing.
+    """
+    part = file.with_name(f"{file.name}.part")
+    next_at = time.monotonic() + PROGRESS_EVERY_S
+
+    def write(share: float) -> None:
+        nonlocal next_at
+        now = time.monotonic()
+        if now < next_at:
+            return
+        next_at = now + PROGRESS_EVERY_S
+        with contextlib.suppress(OSError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(f"{(place + share) / count:.4f}")
+            part.replace(file)
+
+    return write
 
 
 def _header(headers: Mapping[str, Any], wanted: str, form: re.Pattern[str]) -> str | None:

@@ -32,6 +32,7 @@ from torch.nn import functional as F
 
 from animegan import looks
 from animegan.finish.chain import planar
+from animegan.finish.continuity import Continuity
 from animegan.finish.filters import blur, luma
 from animegan.finish.oklab import to_oklab
 from animegan.options import FAST, Wish
@@ -136,9 +137,9 @@ class Drawer:
         self.seconds += time.process_time() - begin
         return run.batch[0].clone()
 
-    def _finish(self, picture: Tensor, rows: int | None = None) -> Tensor:
+    def _finish(self, picture: Tensor, rows: int | None = None, continuity: Continuity | None = None) -> Tensor:
         begin = time.process_time()
-        finished = self._apply(picture, rows)
+        finished = self._apply(picture, rows, continuity)
         self.finish_seconds += time.process_time() - begin
         return finished
 

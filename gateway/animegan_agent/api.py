@@ -42,7 +42,7 @@ class Question(BaseModel):
 
 
 class Attempt(BaseModel):
-    """The body of a gateway's word that nobody waits for an attempt any more."""
+    """An attempt that a gateway asks about, or that nobody waits for any more."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -83,6 +83,7 @@ def app(services: Services) -> Starlette:
             Route("/readyz", _readyz),
             Route("/v1/torchserve", _torchserve),
             Route("/v1/cancel", _cancel, methods=["POST"]),
+            Route("/v1/progress", _progress),
             Route("/v1/workers", _workers),
             Route("/v1/workers/scale", _scale, methods=["POST"]),
             Route("/v1/workers/recycle", _recycle, methods=["POST"]),
@@ -130,6 +131,15 @@ async def _cancel(request: Request) -> Response:
         raise Forbidden("This is for gateways, and a page in a browser is none.")
     attempt = _read(Attempt, await _json(request)).attempt
     return JSONResponse({"cancelled": services.cancelling.cancel(attempt)})
+
+
+async def _progress(request: Request) -> Response:
+    """Tell how much of an attempt is drawn, to whoever knows its name."""
+    services: Services = request.app.state.services
+    if any(name in request.headers for name in BROWSERS):
+        raise Forbidden("This is for gateways, and a page in a browser is none.")
+    attempt = _read(Attempt, dict(request.query_params)).attempt
+    return JSONResponse({"progress": services.cancelling.progress(attempt)})
 
 
 async def _workers(request: Request) -> Response:

@@ -1,10 +1,12 @@
-"""The names of attempts that nobody waits for any more, as files that the workers look for."""
+"""What agent and workers tell each other of an attempt, as files: that nobody waits for it, and how far it is."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from pathlib import Path
+
+from animegan_service.protocol import PROGRESS_ENDING
 
 KEPT_S = 3600.0  # longer than any picture takes
 ATTEMPT_FORM = r"^[A-Za-z0-9_-]{22}\.[0-9]{1,9}$"
@@ -24,6 +26,16 @@ class Cancelling:
         self._sweep(self._folder)
         (self._folder / attempt).touch()
         return True
+
+    def progress(self, attempt: str) -> float | None:
+        """Return how much of the attempt is drawn, from 0 to 1; None where no worker has said so."""
+        if self._folder is None:
+            return None
+        try:
+            share = float((self._folder / f"{attempt}{PROGRESS_ENDING}").read_text())
+        except (OSError, ValueError):
+            return None
+        return share if 0 <= share <= 1 else None
 
     def _sweep(self, folder: Path) -> None:
         for file in folder.iterdir():

@@ -60,6 +60,7 @@ class Job:
     size: Size
     fitted: bool
     frames: int
+    drawn_frames: int
     accepted_at: datetime
     started_at: datetime | None
     finished_at: datetime | None

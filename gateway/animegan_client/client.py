@@ -34,21 +34,23 @@ class Options(TypedDict, total=False):
 
     `style` is a style's id, `max_side` the limit on the longest side in px or "original", `max_pixels` that on the
     pixels in place of it (with both: of a photo more than twice as long as it is wide), `format` one of auto, jpeg, png
-    and webp, `quality` of JPEG and WebP from 1 to 100, or "fast" for the small network. `detail` is auto, bold, medium
-    or fine, `strength` from 0 (the photo) to 1 (the drawing), `color` style or photo, `tone` auto, style or photo.
-    `mode` is auto, portrait or scene: whether faces are drawn again from close up.
+    and webp, `quality` of JPEG and WebP from 1 to 100, or "fast" for the small network, "best" for the large one.
+    `detail` is auto, bold, medium or fine, `strength` from 0 (the photo) to 1 (the drawing), `color` style or photo,
+    `tone` auto, style or photo. `mode` is auto, portrait or scene: whether faces are drawn again from close up.
+    `frames` is all of an animation, or first.
     """
 
     style: str | None
     max_side: int | Literal["original"] | None
     max_pixels: int | None
     format: str | None
-    quality: int | Literal["fast"] | None
+    quality: int | Literal["fast", "best"] | None
     detail: str | None
     strength: float | None
     color: str | None
     tone: str | None
     mode: str | None
+    frames: str | None
 
 
 class Client:
@@ -127,12 +129,13 @@ class Client:
         max_side: int | Literal["original"] | None = None,
         max_pixels: int | None = None,
         format: str | None = None,
-        quality: int | Literal["fast"] | None = None,
+        quality: int | Literal["fast", "best"] | None = None,
         detail: str | None = None,
         strength: float | None = None,
         color: str | None = None,
         tone: str | None = None,
         mode: str | None = None,
+        frames: str | None = None,
     ) -> Job:
         """Hand in a photo, with `Options`. However often it has to be sent, it becomes one job.
 
@@ -150,6 +153,7 @@ class Client:
             "color": color,
             "tone": tone,
             "mode": mode,
+            "frames": frames,
         }
         return self._submit(*_file_of(source), options)
 

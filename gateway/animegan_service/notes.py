@@ -19,7 +19,9 @@ def notes(report: Report, language: str) -> list[str]:
     sentences: list[tuple[str, str]] = []
     if report.fitted:
         sentences.append((f"fitted the size for you: {width}×{height}", f"已为您智能适配分辨率：{width}×{height}"))
-    if report.frames > 1:
+    if report.drawn_frames > 1:
+        sentences.append((f"drew all {report.drawn_frames} frames", f"已绘制全部 {report.drawn_frames} 帧"))
+    elif report.frames > 1:
         sentences.append(
             (f"drew the first of {report.frames} frames", f"文件共 {report.frames} 帧（页），仅绘制第一帧")
         )

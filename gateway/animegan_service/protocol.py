@@ -6,6 +6,7 @@ from enum import StrEnum
 
 MODEL = "animegan"  # TorchServe's name of the archive
 CANCEL_FOLDER = "ANIMEGAN_CANCEL_FOLDER"  # where the agent leaves a file for each attempt that nobody waits for
+PROGRESS_ENDING = ".progress"  # of a file there, named after an attempt: how much of it is drawn, 0 to 1
 TRACE_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 

@@ -18,6 +18,7 @@ from animegan.faces.crops import Crop, Room, crops, most_side
 from animegan.faces.detector import Face
 from animegan.finish.blend import with_photo_color, with_strength
 from animegan.finish.chain import SMALL_PX, Chain, planar, shrink, to_pixels
+from animegan.finish.continuity import Continuity
 from animegan.finish.table import SIDE, Table
 from animegan.finish.tone import Curve, corrections, measure_curve, retone
 from animegan.looks import Look
@@ -28,9 +29,11 @@ from animegan.picture.detail import FACTORS, choose_detail, shrunk_size
 from animegan.picture.pixels import pillow_lanczos
 from animegan.picture.sizes import Size
 from animegan.picture.transfer import upload, wait
+from animegan.resources.progress import part
 from animegan.settings import Detail, DetailOption
 
 FINISH_ROWS = 128  # of a band of the finish, at the least
+NETWORK_SHARE = 0.8  # of the time that a picture takes, about
 BLEND_PX = 2**18  # pixels that are blended with their photo at a time
 BLEND_PIXEL_BYTES = 64  # what that takes of each
 TONE_PIXEL_BYTES = 120  # what measuring and correcting tones takes, of each pixel of a copy of at most `SMALL_PX`²
@@ -181,32 +184,46 @@ class Drawing:
         return wish.tone == "photo" or (wish.tone == "auto" and not self.network.keeps_tone)
 
     @torch.inference_mode()
-    def draw(self, photos: Sequence[Photo], plan: LookPlan, wish: Wish, typical: Curve = ()) -> Drawn:
-        """Draw photos of one size. `typical`: the look's curve of tones, where the photos' own are wished for."""
+    def draw(
+        self,
+        photos: Sequence[Photo],
+        plan: LookPlan,
+        wish: Wish,
+        typical: Curve = (),
+        continuity: Continuity | None = None,
+    ) -> Drawn:
+        """Draw photos of one size. `typical`: the look's curve of tones, where the photos' own are wished for.
+
+        `continuity`: of the clip whose next frame is drawn.
+        """
         size = photos[0].fitted.size
         if wish.strength <= 0:
             return Drawn(upload([photo.fitted for photo in photos], self.device))
         with record_function("transfer"):
             small = upload([self._small(photo, plan) for photo in photos], self.device)
-        drawing = self.network.draw(small, plan.network)
+        with part(0, NETWORK_SHARE):
+            drawing = self.network.draw(small, plan.network)
         chosen = [self._crops(photo, plan) for photo in photos]
         clock = Clock(self.device)
         if self.look.detail or self.chain.steps or any(chosen):
             finished = []
-            for photo, picture, of_photo in zip(photos, drawing, chosen, strict=True):
+            for place, (photo, picture, of_photo) in enumerate(zip(photos, drawing, chosen, strict=True)):
                 with record_function("scale"):
                     scaled = self._scaled(picture, size)
                 if plan.face and of_photo:
                     with record_function("faces"), clock:
                         self._draw_faces(photo, of_photo, plan.face, scaled)
-                finished.append(self.chain.apply(scaled, plan.finish_rows) if self.chain.steps else scaled)
+                with part(*_finish_part(place, len(photos))):
+                    finished.append(
+                        self.chain.apply(scaled, plan.finish_rows, continuity) if self.chain.steps else scaled
+                    )
             drawing = torch.stack(finished)
         if typical or wish.strength < 1 or wish.color == "photo":
             with record_function("blend"):
                 fitted = upload([photo.fitted for photo in photos], self.device)
                 for photo_pixels, picture in zip(fitted, drawing, strict=True):
                     if typical:
-                        _retone(photo_pixels, picture, typical)
+                        _retone(photo_pixels, picture, typical, continuity)
                     if wish.strength < 1 or wish.color == "photo":
                         _blend(photo_pixels, picture, wish)
         return Drawn(drawing, clock.seconds)
@@ -244,9 +261,17 @@ class Drawing:
         return picture
 
 
-def _retone(photo: Tensor, drawing: Tensor, typical: Curve) -> None:
+def _finish_part(place: int, count: int) -> tuple[float, float]:
+    """Return from where to where the finish of one of `count` pictures goes, of the work on all of them."""
+    each = (1 - NETWORK_SHARE) / count
+    return NETWORK_SHARE + place * each, NETWORK_SHARE + (place + 1) * each
+
+
+def _retone(photo: Tensor, drawing: Tensor, typical: Curve, continuity: Continuity | None) -> None:
     """Give a drawing its photo's light and dark, in place, a few rows at a time."""
     changes = corrections(measure_curve(shrink(photo), shrink(drawing)), typical)
+    if continuity:
+        changes = continuity.tones(changes)
     if not changes:
         return
     form: Callable[[Tensor], Tensor] = partial(retone, changes=changes)

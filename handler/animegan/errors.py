@@ -5,6 +5,7 @@
     ├── UnknownStyle       404  unknown_style        no such style
     │   └── StyleNotInstalled   style_not_installed  listed, but its weights are not on this machine
     ├── TooLarge           413  too_large            more bytes or pixels than the limit
+    ├── ClipTooLong        413  clip_too_long        more frames, seconds or pixels than an animation may have
     ├── PictureTooLarge    413  picture_too_large    drawing it needs more memory than the budget, however it is done
     ├── UnsupportedImage   415  unsupported_image    not a picture, or a kind this build can't decode
     ├── BadOption          422  bad_option           an option that can't be read or is out of range
@@ -85,6 +86,12 @@ class TooLarge(AnimeganError):
     code = "too_large"
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     title = "The picture is too large"
+
+
+class ClipTooLong(AnimeganError):
+    code = "clip_too_long"
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    title = "The animation is too long"
 
 
 class PictureTooLarge(AnimeganError):

@@ -9,10 +9,23 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from animegan.errors import BadOption
-from animegan.settings import SMALLEST_SIDE_PX, Color, DetailOption, Format, Mode, Settings, Tone
+from animegan.settings import SMALLEST_SIDE_PX, Color, DetailOption, Format, Frames, Mode, Settings, Tone
 
-NAMES = ("style", "max_side", "max_pixels", "format", "quality", "detail", "strength", "color", "tone", "mode")
+NAMES = (
+    "style",
+    "max_side",
+    "max_pixels",
+    "format",
+    "quality",
+    "detail",
+    "strength",
+    "color",
+    "tone",
+    "mode",
+    "frames",
+)
 FAST: Literal["fast"] = "fast"  # as `quality`
+BEST: Literal["best"] = "best"  # as `quality`
 ORIGINAL: Literal["original"] = "original"  # as `max_side`
 MOST_CHARACTERS = 100  # of an option: an answer quotes it
 PICTURE_NAMES = ("image", "file", "data", "photo", "picture", "img", "body")  # each also in the plural, and with []
@@ -55,7 +68,9 @@ class Wish:
 class Options:
     """One request's options, checked: `quality` from 1 to 100 (JPEG and WebP), the limits as `sizes.fit` takes them.
 
-    `fast`: drawn by the small network, which `quality=fast` asks for. `wish`: what else.
+    `fast`: drawn by the small network, `best`: by the large one, which `quality=fast` and `quality=best` ask for;
+    without either an animation is drawn by the small one, a picture by the large one. `frames`: all of an animation, or
+    the first. `wish`: what else.
     """
 
     style: str
@@ -64,7 +79,14 @@ class Options:
     format: Format
     quality: int
     fast: bool = False
+    best: bool = False
+    frames: Frames = "all"
     wish: Wish = Wish()
+
+    @property
+    def keeps_motion(self) -> bool:
+        """Whether an animation is drawn as one; a JPEG holds one picture."""
+        return self.frames == "all" and self.format != "jpeg"
 
 
 def is_picture_name(name: str) -> bool:
@@ -162,15 +184,19 @@ def parse(raw: Mapping[str, str], settings: Settings) -> Options:
                 f"{name} has {len(text):,} characters, over the limit of {MOST_CHARACTERS}. Shorten it.",
                 option=name,
             )
-    fast = raw.get("quality", "").strip().lower() == FAST
+    word = raw.get("quality", "").strip().lower()
     max_side, max_pixels = _limits(raw, settings)
     return Options(
         style=raw.get("style", "").strip() or settings.style,
         max_side=max_side,
         max_pixels=max_pixels,
         format=cast(Format, _choice(raw, "format", settings.format, get_args(Format), {"jpg": "jpeg"})),
-        quality=settings.quality if fast else _integer(raw, "quality", settings.quality, 1, 100, f", or {FAST}"),
-        fast=fast,
+        quality=settings.quality
+        if word in (FAST, BEST)
+        else _integer(raw, "quality", settings.quality, 1, 100, f", {FAST} or {BEST}"),
+        fast=word == FAST,
+        best=word == BEST,
+        frames=cast(Frames, _choice(raw, "frames", "all", get_args(Frames))),
         wish=Wish(
             detail=cast(DetailOption, _choice(raw, "detail", "auto", get_args(DetailOption))),
             strength=_share(raw, "strength", 1.0),

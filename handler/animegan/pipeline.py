@@ -16,6 +16,10 @@ from PIL import Image
 from torch import Tensor
 from torch.profiler import record_function
 
+from animegan.clips.animation import FRAME_BYTES, Animation, is_animation, open_animation
+from animegan.clips.drawing import ClipDrawing
+from animegan.clips.limits import ClipLimits
+from animegan.clips.writing import kind_of, write
 from animegan.drawing import LookPlan, Photo
 from animegan.errors import AnimeganError, BadSetting, InternalError, Interrupted, OutOfMemory, PictureTooLarge
 from animegan.faces import detector
@@ -23,9 +27,11 @@ from animegan.faces.detector import Face
 from animegan.networks.plan import megabytes
 from animegan.options import Options, parse
 from animegan.picture import images
+from animegan.picture.formats.header import Flaw
 from animegan.picture.jpeg import device_encoder
 from animegan.picture.lanczos import Lanczos
 from animegan.picture.pixels import Scale, pillow_lanczos
+from animegan.picture.sizes import Size
 from animegan.picture.transfer import download
 from animegan.report import Report
 from animegan.resources import budget, memory
@@ -33,8 +39,9 @@ from animegan.resources.gate import Gate
 from animegan.resources.hardware import cpu_count, pick_device
 from animegan.resources.interruption import checked
 from animegan.resources.pace import Pace
+from animegan.resources.progress import observer
 from animegan.settings import Settings
-from animegan.styles import styles
+from animegan.styles import get_style, styles
 from animegan.stylizer import Stylizer, find_faces
 
 logger = logging.getLogger(__name__)
@@ -46,6 +53,7 @@ class Item:
 
     options: Options | None = None
     picture: images.Picture | None = None
+    clip: Animation | None = None  # in place of the picture
     faces: tuple[Face, ...] = ()  # in it
     drawn: Image.Image | None = None
     pixels: Tensor | None = None  # uint8 (H, W, 3), in place of `drawn` where the device writes the file
@@ -58,6 +66,7 @@ class Item:
     times_ns: dict[str, tuple[int, int]] = field(default_factory=dict)  # of a phase's first start and last end, UTC
     pending: Future[None] | None = None  # its decoding; once it is drawn, its encoding
     abandoned: Callable[[], bool] = lambda: False  # whether nobody waits for it any more; asked again and again
+    progress: Callable[[float], None] = lambda _: None  # is told again and again how much of it is drawn, 0 to 1
 
 
 class Pipeline:
@@ -75,6 +84,7 @@ class Pipeline:
             max_pixels=settings.max_pixels_mpx * 1_000_000,
             max_drawn_pixels=settings.max_side_ceiling_px**2,
         )
+        self.clip_limits = ClipLimits.of(settings)
         self.cleaner = memory.Cleaner(settings.cleanup, settings.cleanup_watermark_mb, self.device)
         on_gpu = self.device.type == "cuda"
         if threads is None:
@@ -131,8 +141,9 @@ class Pipeline:
             )
         return self._stylizers[style_id, fast]
 
-    def _stylizer(self, options: Options) -> Stylizer:
-        return self.stylizer(options.style, fast=options.fast)
+    def _stylizer(self, options: Options, *, clip: bool = False) -> Stylizer:
+        fast = options.fast or (clip and not options.best and get_style(options.style).fast is not None)
+        return self.stylizer(options.style, fast=fast)
 
     def decode(self, data: bytes, options: Mapping[str, str]) -> Item:
         """A picture's options read (see `options.parse`), and the decoding of its bytes, fitted to the limit, begun."""
@@ -147,8 +158,13 @@ class Pipeline:
     def _decode(self, item: Item, data: bytes) -> None:
         with _phase("decode", [item]):
             assert item.options
+            header = images.inspect(data, self.limits)
+            if is_animation(header) and item.options.keeps_motion:
+                item.clip = self._open(data, header, item.options)
+                return
             picture = images.decode(
                 data,
+                header=header,
                 max_side=item.options.max_side,
                 max_pixels=item.options.max_pixels,
                 limits=self.limits,
@@ -161,6 +177,15 @@ class Pipeline:
         if item.picture and item.options and item.options.wish.mode != "scene":
             with _phase("faces", [item]):
                 item.faces = find_faces(item.picture.rgb, item.options.wish)
+
+    def _open(self, data: bytes, header: images.Header, options: Options) -> Animation:
+        kind = kind_of(options.format, header.format)
+        with self._decoding(header.size[0] * header.size[1] * FRAME_BYTES):
+            sides, most = (options.max_side, options.max_pixels), self.clip_limits
+            clip = open_animation(data, header, *sides, self.limits, most)
+        if kind == "WEBP":
+            images.check_side(clip.size, "webp")
+        return clip
 
     @contextmanager
     def _decoding(self, need_bytes: int) -> Iterator[None]:
@@ -186,7 +211,11 @@ class Pipeline:
         while waiting:
             done = wait([item.pending for item in waiting if item.pending], return_when=FIRST_COMPLETED).done
             ready = [item for item in waiting if item.pending in done and item.picture]
+            clips = [(item, item.clip) for item in waiting if item.pending in done and item.clip]
             waiting = [item for item in waiting if item.pending not in done]
+            for item, clip in clips:
+                self._draw_clip(item, clip)
+                item.pending = None
             for group in self._batches(ready) if self.device.type == "cuda" else ([item] for item in ready):
                 self._draw_together(group)
                 for item in group:
@@ -208,7 +237,11 @@ class Pipeline:
             if all(item.abandoned() for item in group):
                 raise Interrupted("The drawing was interrupted, as its job was cancelled. Send the picture again.")
 
-        with _phase("run", group), checked(check):
+        def tell(share: float) -> None:
+            for item in group:
+                item.progress(share)
+
+        with _phase("run", group), checked(check), observer(tell):
             check()
             assert group[0].options
             photos = [Photo(item.picture.rgb, item.picture.small, item.faces) for item in group if item.picture]
@@ -232,6 +265,36 @@ class Pipeline:
                     self._draw_together([item])
                     item.recovered |= isinstance(failed, OutOfMemory) and not item.error
 
+    def _draw_clip(self, item: Item, clip: Animation) -> None:
+        """Draw an animation frame by frame, and write its file meanwhile."""
+
+        def check() -> None:
+            if item.abandoned():
+                raise Interrupted("The drawing was interrupted, as its job was cancelled. Send the animation again.")
+
+        with _phase("run", [item]), checked(check), observer(item.progress):
+            assert item.options
+            options = item.options
+            stylizer = self._stylizer(options, clip=True)
+            drawing = ClipDrawing(stylizer, options.wish, clip.frames, pace=stylizer.pace)
+            kind = kind_of(options.format, clip.kind)
+            item.encoded = write(
+                kind,
+                drawing.draw(clip.read()),
+                clip.size,
+                clip.plays,
+                has_alpha=clip.has_alpha,
+                quality=options.quality,
+            )
+            item.plan, item.recovered = drawing.plan, drawing.recovered
+        if not item.error:
+            item.seconds["encode"] = item.seconds["run"] - drawing.run_seconds
+            item.seconds["run"] = drawing.run_seconds
+            faces = drawing.faces
+            item.report = self._report(item, clip.original_size, clip.size, clip.frames, clip.flaws, faces)
+        elif isinstance(item.error, (OutOfMemory, PictureTooLarge)):
+            self.cleaner.release()
+
     def encode(self, items: Sequence[Item]) -> None:
         """Wait until each picture that was drawn is encoded and has its report."""
         for item in items:
@@ -241,7 +304,7 @@ class Pipeline:
     def _encode(self, item: Item) -> None:
         if item.error or not (item.options and item.picture and item.plan):
             return
-        options, picture, stylizer = item.options, item.picture, self._stylizer(item.options)
+        options, picture = item.options, item.picture
         with _phase("encode", [item]):
             if item.pixels is not None:
                 item.encoded, item.drawn = self._encode_on_the_device(item.pixels, options.quality)
@@ -249,20 +312,31 @@ class Pipeline:
             if item.drawn:
                 item.encoded = images.encode(item.drawn, picture.alpha, format=options.format, quality=options.quality)
             faces = len(item.faces) if item.plan.face else 0
-            item.report = Report(
-                style=options.style,
-                license=stylizer.style.license,
-                precision=stylizer.precision,
-                plan=item.plan.mode,
-                detail=item.plan.detail,
-                original_size=picture.original_size,
-                size=picture.rgb.size,
-                frames=picture.frames,
-                flaws=picture.flaws,
-                mode="portrait" if faces or options.wish.mode == "portrait" else "scene",
-                faces=faces,
-                seconds=item.seconds,
+            item.report = self._report(
+                item, picture.original_size, picture.rgb.size, picture.frames, picture.flaws, faces
             )
+
+    def _report(
+        self, item: Item, original_size: Size, size: Size, frames: int, flaws: tuple[Flaw, ...], faces: int
+    ) -> Report:
+        assert item.options
+        assert item.plan
+        stylizer = self._stylizer(item.options)
+        return Report(
+            style=item.options.style,
+            license=stylizer.style.license,
+            precision=stylizer.precision,
+            plan=item.plan.mode,
+            detail=item.plan.detail,
+            original_size=original_size,
+            size=size,
+            frames=frames,
+            drawn_frames=frames if item.clip else 1,
+            flaws=flaws,
+            mode="portrait" if faces or item.options.wish.mode == "portrait" else "scene",
+            faces=faces,
+            seconds=item.seconds,
+        )
 
     def _is_encoded_on_the_device(self, item: Item) -> bool:
         """Whether it becomes an opaque JPEG with chroma at full resolution, and the device writes such files."""

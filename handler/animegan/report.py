@@ -20,9 +20,9 @@ class Report:
     """`plan`: whole, bands or recompute. Sizes are (width, height) in px, `seconds` by phase: decode, faces, run,
     encode.
 
-    The first of `frames` is used. `flaws`: what is wrong with a file that was drawn all the same. `detail`: bold,
-    medium or fine; None: the style draws a photo at its own size. `mode`: portrait or scene; `faces`: how many were
-    found and looked after.
+    Of `frames` the first is drawn, or all, as `drawn_frames` says. `flaws`: what is wrong with a file that was drawn
+    all the same. `detail`: bold, medium or fine; None: the style draws a photo at its own size. `mode`: portrait or
+    scene; `faces`: how many were found and looked after.
     """
 
     style: str
@@ -37,6 +37,7 @@ class Report:
     detail: str | None = None
     mode: Literal["portrait", "scene"] = "scene"
     faces: int = 0
+    drawn_frames: int = 1
 
     @property
     def fitted(self) -> bool:
@@ -54,6 +55,7 @@ class Report:
             f"{_PREFIX}Size": _size(self.size),
             f"{_PREFIX}Fitted": str(self.fitted).lower(),
             f"{_PREFIX}Frames": str(self.frames),
+            f"{_PREFIX}Drawn-Frames": str(self.drawn_frames),
             **({_FLAWS: ", ".join(self.flaws)} if self.flaws else {}),
             **({f"{_PREFIX}Detail": self.detail} if self.detail else {}),
             f"{_PREFIX}Mode": self.mode,
@@ -79,6 +81,7 @@ class Report:
             original_size=_parse_size(headers[f"{_PREFIX}Original-Size"]),
             size=_parse_size(headers[f"{_PREFIX}Size"]),
             frames=int(headers[f"{_PREFIX}Frames"]),
+            drawn_frames=int(headers.get(f"{_PREFIX}Drawn-Frames", 1)),
             flaws=tuple(flaw for flaw in FLAWS if flaw in headers.get(_FLAWS, "")),
             detail=headers.get(f"{_PREFIX}Detail"),
             mode="portrait" if headers.get(f"{_PREFIX}Mode") == "portrait" else "scene",

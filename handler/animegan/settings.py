@@ -41,6 +41,7 @@ DetailOption = Literal["auto", "bold", "medium", "fine"]
 Color = Literal["style", "photo"]
 Tone = Literal["auto", "style", "photo"]
 Mode = Literal["auto", "portrait", "scene"]
+Frames = Literal["all", "first"]
 
 
 class Rows(BaseSettings):
@@ -156,7 +157,18 @@ class Settings(Rows):
         le=178,  # where Pillow itself refuses
         description="Most pixels of a picture as sent, in millions; read from its header before it is decoded.",
     )
-    format: Format = Field("auto", description="Output of a request that names none; auto: JPEG, or PNG with alpha.")
+    clip_frames: int = Field(1800, ge=1, description="Most frames of an animation or a video.")
+    clip_s: float = Field(60, gt=0, description="Longest animation or video, in s.")
+    clip_mpx: int = Field(
+        1000,
+        ge=1,
+        description="Most pixels of all frames of an animation or a video together as they are drawn, in millions. "
+        "As sent it may have eight times as many.",
+    )
+    format: Format = Field(
+        "auto",
+        description="Output of a request that names none; auto: JPEG, PNG with alpha, an animation of its kind.",
+    )
     quality: int = Field(92, ge=1, le=100, description="JPEG and WebP quality of a request that names none.")
     cleanup: Literal["always", "watermark", "never"] = Field(
         "watermark",

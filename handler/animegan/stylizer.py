@@ -7,6 +7,8 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
 from itertools import islice
 from os import PathLike
 from typing import Any, Literal, overload
@@ -17,10 +19,14 @@ from PIL import Image
 from torch import Tensor
 from torch.profiler import record_function
 
+from animegan.clips.animation import Animation
+from animegan.clips.drawing import ClipDrawing
+from animegan.clips.writing import write
 from animegan.drawing import Drawing, Drawn, LookPlan, Photo
 from animegan.errors import AnimeganError, PictureTooLarge
 from animegan.faces.detector import Face, find
 from animegan.finish.chain import shrink
+from animegan.finish.continuity import Continuity
 from animegan.finish.tone import Curve, measure_curve, typical_photo
 from animegan.looks import check_style, look_of
 from animegan.networks import graphs
@@ -36,8 +42,10 @@ from animegan.resources import budget
 from animegan.resources.hardware import DTYPES, pick_device, pick_precision
 from animegan.resources.memory import is_out_of_memory, release
 from animegan.resources.pace import Pace
-from animegan.settings import MAX_SIDE_PX, WARMUP_PX, Color, Detail, DetailOption, Device, Mode, Precision, Tone
+from animegan.settings import MAX_SIDE_PX, WARMUP_PX, Color, Detail, DetailOption, Device, Frames, Mode, Precision, Tone
 from animegan.styles import DEFAULT_STYLE, get_style
+
+CLIP_QUALITY = 92  # of WebP and AVIF
 
 
 def find_faces(photo: Image.Image, wish: Wish) -> tuple[Face, ...]:
@@ -85,7 +93,8 @@ class Stylizer:
 
     `detail` is auto (by the photo), bold, medium or fine, `strength` from 0 (the photo) to 1 (the drawing), `color`
     style or photo, `tone` auto, style or photo, `mode` auto, portrait or scene: see `options.Wish`. `fast` draws with
-    the small network, in a sixteenth of the time and softer.
+    the small network, in a sixteenth of the time and softer; None: animations alone, where the style has one. `frames`
+    is all of an animation, or first.
 
     With a `pace` a picture has a deadline, past which its drawing ends with `PictureTooSlow`.
 
@@ -110,7 +119,8 @@ class Stylizer:
         color: Color = "style",
         tone: Tone = "auto",
         mode: Mode = "auto",
-        fast: bool = False,
+        fast: bool | None = None,
+        frames: Frames = "all",
         pace: Pace | None = None,
     ) -> None:
         self.wish = Wish(detail, strength, color, tone, mode)
@@ -123,14 +133,17 @@ class Stylizer:
         self.max_side = None if max_side == "original" else max_side
         self.max_pixels = max_pixels
         self.memory_mb = memory_mb
-        self.fast = fast
-        self._pace = pace
+        self.fast = bool(fast)
+        self.frames = frames
+        self.pace = pace
         look = look_of(self.style)
-        check_style(self.style, look, detail, fast=fast)
-        network = load_network(look.network, self.style, self.device, self.precision, fast=fast)
+        check_style(self.style, look, detail, fast=self.fast)
+        network = load_network(look.network, self.style, self.device, self.precision, fast=self.fast)
         self._drawing = Drawing(look, network, self.device, DTYPES[self.precision].itemsize)
         if warmup_px:
             self._warm_up(warmup_px)
+        self._of_clips = partial(Stylizer, style, device=device, precision=precision, memory_mb=memory_mb, gpu=gpu)
+        self._draws_clips_fast = fast is None and self.style.fast is not None
 
     def check(self, wish: Wish) -> None:
         """Raise `BadOption` for what this style can't do."""
@@ -156,8 +169,9 @@ class Stylizer:
         """Draw one picture; a larger one is fitted to the limits.
 
         A PIL image (of any mode), a path, bytes or a binary file give a PIL image, RGB, or RGBA where there is
-        transparency. A NumPy array (H, W, 3 or 4), uint8, gives such an array, a tensor (3 or 4, H, W), uint8 or floats
-        in 0..1, such a tensor; both are RGB.
+        transparency. A file that is an animation gives one: an image with as many frames, which `save` writes with
+        `save_all=True`. A NumPy array (H, W, 3 or 4), uint8, gives such an array, a tensor (3 or 4, H, W), uint8 or
+        floats in 0..1, such a tensor; both are RGB.
 
         Raises `PictureTooSmall` where a side, as given or as fitted, is under 16 px, `PictureTooLarge`, of a file
         `BadImage` and `UnsupportedImage`, and as `sources.read` for what is no picture.
@@ -209,10 +223,27 @@ class Stylizer:
                 else:
                     yield drawing
 
-    def _read(self, source: Source) -> tuple[images.Picture, Callable[[Image.Image], Any]]:
-        return read(source, self.max_side, self.max_pixels, self.shrink(self.wish))
+    def _read(self, source: Source) -> tuple[images.Picture | Animation, Callable[[Image.Image], Any]]:
+        motion = self.frames == "all"
+        return read(source, self.max_side, self.max_pixels, self.shrink(self.wish), motion=motion)
 
-    def _drawn(self, picture: images.Picture, give_back: Callable[[Image.Image], Any]) -> Any:
+    @functools.cached_property
+    def _clip_stylizer(self) -> Stylizer:
+        """What draws animations: this, or the style's small network."""
+        return self._of_clips(fast=True, warmup_px=0, pace=self.pace) if self._draws_clips_fast else self
+
+    def _drawn(self, picture: images.Picture | Animation, give_back: Callable[[Image.Image], Any]) -> Any:
+        if isinstance(picture, Animation):
+            drawn = ClipDrawing(self._clip_stylizer, self.wish, picture.frames, pace=self.pace).draw(picture.read())
+            encoded = write(
+                picture.kind,
+                drawn,
+                picture.size,
+                picture.plays,
+                has_alpha=picture.has_alpha,
+                quality=CLIP_QUALITY,
+            )
+            return Image.open(BytesIO(encoded.data))
         faces = find_faces(picture.rgb, self.wish)
         drawing = self.run([Photo(picture.rgb, picture.small, faces)]).picture(0)
         if picture.alpha:
@@ -235,8 +266,15 @@ class Stylizer:
 
         return size
 
-    def run(self, pictures: Sequence[Image.Image | Photo], wish: Wish | None = None) -> Run:
-        """Draw RGB photos of one size as one batch. Raises `PictureTooLarge`.
+    def run(
+        self,
+        pictures: Sequence[Image.Image | Photo],
+        wish: Wish | None = None,
+        continuity: Continuity | None = None,
+    ) -> Run:
+        """Draw RGB photos of one size as one batch; of a clip its next frame, with its `continuity`.
+
+        Raises `PictureTooLarge`.
 
         Memory that runs out against the plan is given back, and the pictures are drawn once more in smaller bands, down
         to the smallest there are.
@@ -250,7 +288,7 @@ class Stylizer:
             first = plan = self.plan(height, width, len(photos), details, faces=faces)
         while True:
             try:
-                drawn = self._run(photos, plan, wish)
+                drawn = self._run(photos, plan, wish, continuity)
             except Exception as error:
                 plans = self._drawing.plans((width, height), len(photos), details, faces=faces)
                 smaller = next((other for other in plans if other.peak_bytes < plan.peak_bytes), None)
@@ -262,11 +300,11 @@ class Stylizer:
             self._release()
             plan = smaller
 
-    def _run(self, photos: Sequence[Photo], plan: LookPlan, wish: Wish) -> Drawn:
+    def _run(self, photos: Sequence[Photo], plan: LookPlan, wish: Wish, continuity: Continuity | None) -> Drawn:
         typical = self._typical_tones if self._drawing.takes_photos_tone(wish) else ()
-        limited = self._pace.limited(plan.network, photos[0].fitted.size) if self._pace else contextlib.nullcontext()
+        limited = self.pace.limited(plan.network, photos[0].fitted.size) if self.pace else contextlib.nullcontext()
         with limited:
-            drawn = self._drawing.draw(photos, plan, wish, typical)
+            drawn = self._drawing.draw(photos, plan, wish, typical, continuity)
             wait(self.device)
         return drawn
 

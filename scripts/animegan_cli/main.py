@@ -122,7 +122,10 @@ def stylize(
     ] = "",
     format: Annotated[str, typer.Option(help="In a folder: jpeg, png, webp, or auto (JPEG, PNG with alpha).")] = "",
     quality: Annotated[
-        str, typer.Option(metavar="1-100|fast", help="Of JPEG and WebP; fast: drawn by the small network, softer.")
+        str,
+        typer.Option(
+            metavar="1-100|fast|best", help="Of JPEG and WebP; fast, best: drawn by the small or the large network."
+        ),
     ] = "",
     detail: Annotated[
         str, typer.Option(metavar="auto|bold|medium|fine", help="How far the photo is shrunk before it is drawn.")
@@ -140,6 +143,9 @@ def stylize(
     ] = None,
     mode: Annotated[
         str, typer.Option(metavar="auto|portrait|scene", help="Whether faces are drawn again, from close up.")
+    ] = "",
+    frames: Annotated[
+        str, typer.Option(metavar="all|first", help="Of an animation: all of its frames, or the first.")
     ] = "",
     server: Annotated[
         str, typer.Option(metavar="URL", help="Draw through this server, for example http://127.0.0.1:8000.")
@@ -161,6 +167,7 @@ def stylize(
         "color": color,
         "tone": tone,
         "mode": mode,
+        "frames": frames,
     }
     try:
         run(Request(inputs, out, options, format, server, key, device, force, watch, report))

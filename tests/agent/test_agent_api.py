@@ -18,7 +18,7 @@ from animegan_agent.__main__ import open_agent
 from animegan_agent.settings import Settings
 from animegan_cli.serving.ports import free_port
 from animegan_gateway.queue.jobs import new_id
-from animegan_service.protocol import CANCEL_FOLDER
+from animegan_service.protocol import CANCEL_FOLDER, PROGRESS_ENDING
 from harness.gateways import code
 from harness.servers import Server, wait_until
 
@@ -142,3 +142,18 @@ async def test_an_attempt_that_is_cancelled_is_a_file_for_the_workers(
         assert not folder.exists()
         assert (await gateway.post("/v1/cancel", json={"attempt": attempt})).json() == {"cancelled": True}
     assert [file.name for file in folder.iterdir()] == [attempt]
+
+
+@pytest.mark.anyio
+async def test_how_far_an_attempt_is_stands_in_a_file_of_its_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CANCEL_FOLDER, str(tmp_path))
+    attempt = f"{new_id()}.1"
+    async with asking("192.0.2.7") as gateway:
+        for text, progress in ((None, None), ("0.4321", 0.4321), ("", None), ("nan", None), ("7", None)):
+            if text is not None:
+                (tmp_path / f"{attempt}{PROGRESS_ENDING}").write_text(text)
+            assert (await gateway.get("/v1/progress", params={"attempt": attempt})).json() == {"progress": progress}
+        refused = await gateway.get("/v1/progress", params={"attempt": "../../etc/passwd"})
+        assert refused.status_code == HTTPStatus.UNPROCESSABLE_ENTITY

@@ -109,6 +109,7 @@ class FakeJob:
             "size": {"width": 1024, "height": 683},
             "fitted": True,
             "frames": 1,
+            "drawn_frames": 1,
             "accepted_at": time,
             "started_at": None if queued else time,
             "finished_at": time if ended else None,

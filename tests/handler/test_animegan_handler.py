@@ -21,7 +21,7 @@ from ts.service import Service
 from animegan.errors import BadSetting
 from animegan.networks.plan import Plan
 from animegan_handler import METRICS as METRIC_TYPES
-from animegan_handler import AnimeganHandler
+from animegan_handler import AnimeganHandler, progress_writer
 from harness.contexts import METRICS, make_context
 from harness.pictures import encoded, photo
 
@@ -296,3 +296,15 @@ def test_what_is_no_request_id_goes_nowhere(
     assert status == 200
     assert "X-Animegan-Request-Id" not in headers
     assert not said(caplog)
+
+
+def test_how_much_is_drawn_stands_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "shared" / "attempt.1.progress"
+    tell = progress_writer(file, place=1, count=2)
+    tell(0.9)  # at once, so that it is not written
+    assert not file.exists()
+    monkeypatch.setattr("animegan_handler.PROGRESS_EVERY_S", 0.0)
+    tell = progress_writer(file, place=1, count=2)
+    tell(0.5)
+    assert file.read_text() == "0.7500"
+    assert [left.name for left in file.parent.iterdir()] == [file.name]

@@ -124,7 +124,7 @@ def test_unusual_pictures_are_drawn(
 ) -> None:
     answer = predict(server, make(), max_side=2000)
     assert opened(answer).size == size
-    assert answer.headers["X-Animegan-Frames"] == frames
+    assert answer.headers["X-Animegan-Frames"] == answer.headers["X-Animegan-Drawn-Frames"] == frames
 
 
 BAD: dict[str, tuple[Callable[[], bytes], dict[str, str], int, str]] = {

@@ -171,12 +171,16 @@ class Dispatcher:
                 record_outcome(outcome.name, isinstance(outcome, Drawn))
         finally:
             await cancel([withdrawal])
+            self._board.forget_progress(job)
         if not isinstance(outcome, Drawn):
             file.unlink(missing_ok=True)
         return outcome
 
     async def _withdraw(self, job: Job, place: TorchServe) -> None:
-        """Have the drawing end once the job is not this attempt's any more: its worker is free within a second."""
+        """Have the drawing end once the job is not this attempt's any more: its worker is free within a second.
+
+        Until then, note how far it is.
+        """
         with self._bell.listening(job.id) as changed:
             while True:
                 await wait(changed, LOOK_EVERY_S)
@@ -184,6 +188,8 @@ class Dispatcher:
                 with contextlib.suppress(AnimeganError):
                     current = await self._store.get(job.id)
                     if current and (current.state, current.attempt) == (State.RUNNING, job.attempt):
+                        if (share := await place.progress(job.result_key)) is not None:
+                            self._board.record_progress(job, share)
                         continue
                     if await place.cancel(job.result_key):
                         log.info("withdrawn")

@@ -16,7 +16,7 @@ import httpx2
 import structlog
 
 from animegan.errors import CONTENT_TYPE
-from animegan.options import ATTEMPT, FAST, ORIGINAL, REQUEST_ID
+from animegan.options import ATTEMPT, BEST, FAST, ORIGINAL, REQUEST_ID
 from animegan_gateway import tracing
 from animegan_gateway.queue.jobs import Ask
 from animegan_service.bell import wait
@@ -174,6 +174,20 @@ class TorchServe:
             return False
         return answer.is_success
 
+    async def progress(self, attempt: str) -> float | None:
+        """Return how much of an attempt is drawn, from 0 to 1; None where that can't be told."""
+        if not self._agent:
+            return None
+        try:
+            answer = await self._client.get(
+                f"{self._agent}/v1/progress", params={"attempt": attempt}, timeout=ANSWER_WITHIN_S
+            )
+            answer.raise_for_status()
+            share = answer.json()["progress"]
+        except (httpx2.HTTPError, ValueError, KeyError, TypeError):
+            return None
+        return float(share) if isinstance(share, int | float) else None
+
     async def draw(self, ask: Ask, attempt: str, picture: bytes, into: Path) -> Outcome:
         """Have it draw the picture into the file; `attempt` is the name under which that can be cancelled."""
         url = f"{self._url}/predictions/{MODEL}"
@@ -185,12 +199,13 @@ class TorchServe:
             "X-Animegan-Style": ask.style,
             **_limits(ask),
             "X-Animegan-Format": ask.format,
-            "X-Animegan-Quality": FAST if ask.fast else str(ask.quality),
+            "X-Animegan-Quality": FAST if ask.fast else BEST if ask.best else str(ask.quality),
             "X-Animegan-Detail": ask.detail,
             "X-Animegan-Strength": f"{ask.strength:g}",
             "X-Animegan-Color": ask.color,
             "X-Animegan-Tone": ask.tone,
             "X-Animegan-Mode": ask.mode,
+            "X-Animegan-Frames": "all" if ask.drawn_frames > 1 else "first",
         }
         start = time.monotonic()
         try:

@@ -12,6 +12,8 @@ from typing import NoReturn
 
 import structlog
 
+from animegan.clips.animation import check, is_animation
+from animegan.clips.limits import ClipLimits
 from animegan.errors import AnimeganError
 from animegan.options import Options, merge, options_in_headers, parse, sift
 from animegan.picture.sizes import Limits, fit_or_refuse
@@ -84,6 +86,7 @@ class Door:
         self._limits = Limits(
             drawing.max_upload_mb * MIB, drawing.max_pixels_mpx * 1_000_000, drawing.max_side_ceiling_px**2
         )
+        self._clip_limits = ClipLimits.of(drawing)
         self._pace = Pace(settings.upload_idle_s, settings.upload_rate_kb_s * 1000)
 
     async def accept(
@@ -180,6 +183,7 @@ class Door:
         """
         with self._bell.listening(job.id) as changed:
             sent_at, last = time.monotonic(), None
+            looked_at = sent_at
             while True:
                 place = await self._board.place(job)
                 if (update := (job, place)) != last:
@@ -190,11 +194,12 @@ class Door:
                     sent_at = time.monotonic()
                 if job.ended or self.draining:
                     return
-                waits = job.state is State.QUEUED
-                rung = await wait(changed, PLACE_EVERY_S if waits else HEARTBEAT_S)
+                rung = await wait(changed, PLACE_EVERY_S)
                 changed.clear()
-                if rung or not waits or place.position is None:
+                is_fresh = time.monotonic() - looked_at < HEARTBEAT_S and (place.position or job.state is State.RUNNING)
+                if rung or not is_fresh:
                     job = await self._store.get(job.id) or job.model_copy(update={"state": State.EXPIRED})
+                    looked_at = time.monotonic()
 
     async def wait_until_ended(self, job: Job) -> Job:
         """Return the job once it has ended or the gateway is about to stop."""
@@ -223,6 +228,10 @@ class Door:
         options = parse(asked, self.drawing)
         self._catalogue.require(options.style)
         header = await judge(upload, self._limits)
+        drawn_frames = 1
+        if header.motion and is_animation(header) and options.keeps_motion:
+            check(header, options.max_side, options.max_pixels, self._limits, self._clip_limits)
+            drawn_frames = header.motion.frames
         return Ask(
             caller=caller.name,
             style=options.style,
@@ -231,6 +240,8 @@ class Door:
             format=options.format,
             quality=options.quality,
             fast=options.fast,
+            best=options.best,
+            drawn_frames=drawn_frames,
             detail=options.wish.detail,
             strength=options.wish.strength,
             color=options.wish.color,

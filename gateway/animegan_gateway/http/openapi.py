@@ -10,6 +10,7 @@ from animegan.errors import (
     BadImage,
     BadOption,
     BadWeights,
+    ClipTooLong,
     InternalError,
     OutOfMemory,
     PictureTooLarge,
@@ -19,8 +20,8 @@ from animegan.errors import (
     UnknownStyle,
     UnsupportedImage,
 )
-from animegan.options import FAST, MOST_CHARACTERS, ORIGINAL
-from animegan.settings import SMALLEST_SIDE_PX, Color, DetailOption, Format, Mode, Tone
+from animegan.options import BEST, FAST, MOST_CHARACTERS, ORIGINAL
+from animegan.settings import SMALLEST_SIDE_PX, Color, DetailOption, Format, Frames, Mode, Tone
 from animegan_gateway.errors import (
     Draining,
     DrawingFailed,
@@ -43,6 +44,7 @@ from animegan_gateway.queue.jobs import State
 from animegan_service.errors import BadRequest, Forbidden
 
 JPEG = "image/jpeg"
+PICTURES = (JPEG, "image/png", "image/webp", "image/gif", "image/avif")
 EVENTS = {State.QUEUED: "position"}  # the others are named as their states
 
 # Errors of any request, of one for a job, of one that brings a picture, and of one for the drawn picture.
@@ -53,6 +55,7 @@ SUBMIT_ERRORS = (
     BadImage,
     BadOption,
     BadRequest,
+    ClipTooLong,
     Draining,
     Forbidden,
     IdempotencyMismatch,
@@ -71,7 +74,7 @@ DRAWING_ERRORS = (BadWeights, DrawingFailed, JobCancelled, OutOfMemory, PictureT
 PICTURE: dict[str, Any] = {
     "description": "The picture; X-Animegan-… headers say what was done to it.",
     "content": {
-        **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in (JPEG, "image/png", "image/webp")},
+        **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in PICTURES},
         JSON: {"schema": PictureView.model_json_schema()},  # where Accept asks for it
     },
 }
@@ -108,8 +111,9 @@ OPTIONS: dict[str, Any] = {
     },
     "format": {"type": "string", "enum": [*get_args(Format)], "examples": ["png"]},
     "quality": {
-        "anyOf": [{"type": "integer", "minimum": 1, "maximum": 100}, {"const": FAST}],
-        "description": "Of JPEG and WebP; `fast`: drawn by the small network, softer.",
+        "anyOf": [{"type": "integer", "minimum": 1, "maximum": 100}, {"enum": [FAST, BEST]}],
+        "description": "Of JPEG, WebP and AVIF. `fast`: drawn by the small network, softer, as animations are "
+        "anyway; `best`: by the large one.",
         "examples": [92],
     },
     "detail": {
@@ -142,6 +146,12 @@ OPTIONS: dict[str, Any] = {
         "enum": [*get_args(Mode)],
         "description": "Whether faces are drawn again from close up; auto: where there surely are.",
         "examples": ["auto"],
+    },
+    "frames": {
+        "type": "string",
+        "enum": [*get_args(Frames)],
+        "description": "Of an animation: all of its frames, or the first; a JPEG holds one.",
+        "examples": ["all"],
     },
 }
 OPTION_PARAMETERS = [

@@ -22,7 +22,8 @@ MOST_PROGRESS = 0.99  # of a picture that takes longer than the estimate
 class Place:
     """`position` 1 is next; None unless the job waits. `eta_s`: seconds until it is done; None if unknown.
 
-    `progress` is the part of a running job's estimated time that has passed, from 0 to `MOST_PROGRESS`.
+    `progress` is the part of a running job that is drawn, as its worker says, from 0 to `MOST_PROGRESS`; where it says
+    nothing, the part of the estimated time that has passed.
     """
 
     position: int | None
@@ -43,9 +44,9 @@ class Capacity(Protocol):
 class Board:
     """A snapshot of the queue, no older than `FRESH_S`, shared by all callers.
 
-    The estimate assumes a time proportional to the pixels. A running job's counts from its start, at the rate of the
-    last pictures that were drawn alike, where this gateway saw any. A waiting job's is at the rate of all of the last
-    pictures, and assumes running ones to be half done.
+    A running job of this gateway's is as far as its worker says. Elsewhere the estimate assumes a time proportional to
+    the pixels: a running job's from its start, at the rate of the last pictures that were drawn alike, where this
+    gateway saw any. A waiting job's is at the rate of all of the last pictures, and takes running ones to be half done.
     """
 
     def __init__(self, store: Store, capacity: Capacity) -> None:
@@ -56,6 +57,7 @@ class Board:
         self._line = Line()
         self._places: dict[str, tuple[int, int]] = {}  # position, and pixels up to and including the job's
         self._seconds_per_px: float | None = None
+        self._drawn: dict[str, float] = {}  # how much of a running job's picture, as its worker says
         self._alike: defaultdict[tuple[str, ...], deque[Run]] = defaultdict(lambda: deque(maxlen=RUNS_OF_A_KIND))
 
     async def place(self, job: Job) -> Place:
@@ -95,7 +97,19 @@ class Board:
         """Take in how long a picture took, for the estimates of those that are drawn alike."""
         self._alike[_kind(ask)].append(Run(ask.work_px, seconds))
 
+    def record_progress(self, job: Job, share: float) -> None:
+        """Take in how much of a running job is drawn, from 0 to 1."""
+        self._drawn[job.result_key] = share
+
+    def forget_progress(self, job: Job) -> None:
+        """Forget a job that runs no more."""
+        self._drawn.pop(job.result_key, None)
+
     def _running(self, job: Job) -> Place:
+        share = self._drawn.get(job.result_key, 0.0)
+        if share > 0 and job.started_at is not None:
+            elapsed_s = max(0.0, time.time() - job.started_at)
+            return Place(None, elapsed_s * (1 - share) / share, min(share, MOST_PROGRESS))
         rate = _rate(self._alike.get(_kind(job.ask), ())) or self._seconds_per_px
         if rate is None or job.started_at is None:
             return Place(None, None)

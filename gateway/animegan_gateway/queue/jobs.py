@@ -60,6 +60,8 @@ class Ask(BaseModel):
     format: Format
     quality: int
     fast: bool = False
+    best: bool = False
+    drawn_frames: int = 1
     detail: DetailOption = "auto"
     strength: float = 1.0
     color: Color = "style"
@@ -70,7 +72,7 @@ class Ask(BaseModel):
     bytes: int
     original_size: Size
     size: Size  # as fitted
-    frames: int
+    frames: int  # of the file, of which `drawn_frames` are drawn
     fingerprint: str  # SHA-256 of the picture and its options
     request_id: str
     accepted_at: float
@@ -79,8 +81,10 @@ class Ask(BaseModel):
     @property
     def work_px(self) -> int:
         """Return the work, to which drawing time is proportional: the pixels, by what one takes as it is asked for."""
-        share = DETAIL_WORK[self.detail] / DETAIL_WORK["auto"] * (FAST_WORK if self.fast else 1)
-        return max(1, round(self.size[0] * self.size[1] * share))
+        share = DETAIL_WORK[self.detail] / DETAIL_WORK["auto"]
+        if self.fast or (self.drawn_frames > 1 and not self.best):
+            share *= FAST_WORK
+        return max(1, round(self.size[0] * self.size[1] * self.drawn_frames * share))
 
     @property
     def turns(self) -> int:

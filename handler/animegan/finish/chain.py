@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.profiler import record_function
 
+from animegan.finish.continuity import Continuity
 from animegan.finish.filters import PIECE_PX
 from animegan.finish.frame import Frame, scale
 from animegan.finish.steps.dabs import Dabs
@@ -20,6 +21,7 @@ from animegan.finish.steps.lines import Lines
 from animegan.finish.steps.paper import Paper
 from animegan.looks import DabsStep, Finish, GradeStep, LevelsStep, LinesStep
 from animegan.resources.interruption import interrupt_if_asked
+from animegan.resources.progress import report
 
 SMALL_PX = 256  # longest side of the copy on which steps measure
 CALL_BYTES = 14 * 2**20  # what a chain takes beside its rows: the small copy, tables, a piece of `pointwise`
@@ -86,8 +88,8 @@ class Chain:
         return max(0, band - band % 2)
 
     @torch.inference_mode()
-    def apply(self, picture: Tensor, rows: int | None = None) -> Tensor:
-        """Return the finished picture, uint8 (H, W, 3).
+    def apply(self, picture: Tensor, rows: int | None = None, continuity: Continuity | None = None) -> Tensor:
+        """Return the finished picture, uint8 (H, W, 3); a clip's frame with the measures of those before it.
 
         `picture` is (H, W, 3), RGB: floating point in 0..1 or uint8, on any device. `rows`: the height of a band in
         px, rounded up to an even one; None: the whole at once. The result is the same but for rounding.
@@ -97,8 +99,11 @@ class Chain:
         halo = self.halo(height, width)
         with record_function("measure"):
             measures = self.measures(picture)
+            if continuity:
+                measures = continuity.measures(measures)
         out = torch.empty(height, width, 3, dtype=torch.uint8, device=picture.device)
         for first in range(0, height, rows):
+            report(first / height)
             last = min(height, first + rows)
             top, bottom = max(0, first - halo), min(height, last + halo)
             band = planar(picture[top:bottom])

@@ -81,6 +81,11 @@ def corrections(curve: Curve, typical: Curve) -> Corrections:
     return tuple((point.drawing, point.drawing + shift) for point, shift in zip(curve, beyond, strict=True))
 
 
+def shift_at(changes: Corrections, lightness: float) -> float:
+    """Return by how much a drawing's lightness is to change; 0 where there is nothing to correct."""
+    return float(_read(changes, torch.tensor(lightness))) - lightness if changes else 0.0
+
+
 def retone(picture: Tensor, changes: Corrections) -> Tensor:
     """Return the drawing's colours corrected, (3, H, W), sRGB in 0..1.
 

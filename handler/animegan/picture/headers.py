@@ -16,7 +16,7 @@ from PIL import AvifImagePlugin, Image, features  # noqa: F401 - the plugin regi
 
 from animegan.errors import BadImage, TooLarge, UnsupportedImage
 from animegan.picture.formats import heif, jpeg, others, png, refused, tiff
-from animegan.picture.formats.header import Bytes, Flaw, Header
+from animegan.picture.formats.header import Bytes, Flaw, Header, Motion
 from animegan.picture.pillow_guard import guarded
 from animegan.picture.sizes import Limits, check_size
 
@@ -104,7 +104,8 @@ def _ico_header(data: Bytes) -> Header:
 
 def _avif_header(data: Bytes) -> Header:
     with Image.open(BytesIO(data), formats=["AVIF"]) as image:  # reads the boxes only
-        return Header("AVIF", image.size, getattr(image, "n_frames", 1))
+        frames = getattr(image, "n_frames", 1)
+    return Header("AVIF", image.size, frames, motion=Motion(frames, heif.film_seconds(data)) if frames > 1 else None)
 
 
 HEADERS: dict[str, Callable[[Bytes], Header]] = {

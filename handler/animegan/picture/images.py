@@ -67,15 +67,16 @@ def decode(
     scale: Scale = pillow_lanczos,
     gate: Callable[[int], AbstractContextManager[None]] = lambda _: nullcontext(),
     shrink: Shrink | None = None,
+    header: Header | None = None,
 ) -> Picture:
     """The picture in a file, fitted (see `sizes.fit`) by `scale`, and shrunk (see `pixels.to_picture`).
 
-    A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, to no less than `GAP` times what it is fitted to. The pixels
-    are decoded inside `gate(the bytes that it takes)`.
+    `header`: the file's, where it was read already. A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, to no less
+    than `GAP` times what it is fitted to. The pixels are decoded inside `gate(the bytes that it takes)`.
 
     Raises `BadImage`, `TooLarge`, `UnsupportedImage`, `PictureTooSmall`, or `OutOfMemory`.
     """
-    header = inspect(data, limits)
+    header = header or inspect(data, limits)
     with guarded(header.format):
         needed = essence(data, header)
     with guarded(header.format), Image.open(BytesIO(needed), formats=[header.format]) as image:
@@ -88,13 +89,13 @@ def decode(
         with gate(image.width * image.height * DECODED_BYTES[header.format] + header.held_bytes):
             image.load()
             box = draft[1] if draft else (0, 0, *original)
-            said = _colour(image, header, data)
+            said = colour_of(image, header, data)
             loaded = image if header.interleaved == 1 else coloured(image, header.interleaved, header.orientation)
             picture = to_picture(loaded, box, original, size, header.frames, scale, said, shrink)
             return replace(picture, flaws=header.flaws)
 
 
-def _colour(image: Image.Image, header: Header, data: bytes) -> Colour | None:
+def colour_of(image: Image.Image, header: Header, data: bytes) -> Colour | None:
     """What a file says of its colour that goes before its ICC profile, or that stands in for one."""
     if header.format == "PNG":
         said, first = colour.in_png(data)

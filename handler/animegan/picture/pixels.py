@@ -62,7 +62,7 @@ def to_picture(
 
     An image that needs nothing done becomes the picture itself, without a copy, and loses its info.
     """
-    orientation = _orientation(image)
+    orientation = orientation_of(image)
     turned = orientation in (5, 6, 7, 8)
 
     def scaled(size: Size) -> tuple[Image.Image, Image.Image | None]:
@@ -81,7 +81,7 @@ def to_picture(
     return Picture(rgb, alpha, original[::-1] if turned else original, frames, small)
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
     """EXIF orientation, 1 (upright) to 8; 1 where it is missing or unreadable."""
     with suppress(Exception):  # broken EXIF is no reason to refuse a picture
         if len(image.info.get("exif", b"")) <= MOST_METADATA_BYTES:

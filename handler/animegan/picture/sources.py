@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from os import PathLike, fspath
 from pathlib import Path
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from animegan.clips.animation import Animation, is_animation, open_animation
+from animegan.clips.limits import ClipLimits
 from animegan.picture import images
 from animegan.picture.pixels import Picture, Shrink
 
@@ -20,14 +23,17 @@ Array = NDArray[np.uint8]
 File = str | PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
 Source = Image.Image | File | Array | Tensor
 
+CLIPS = ClipLimits(frames=10**6, seconds=math.inf, pixels=10**12)
 LIMITS = images.Limits(max_bytes=2**31, max_pixels=178_000_000)  # of a file; the latter is where Pillow refuses
 KINDS = "a PIL image, a path, bytes, a binary file, a NumPy array (H, W, 3 or 4) or a tensor (3 or 4, H, W)"
 
 
 def read(
-    source: Source, max_side: int | None, max_pixels: int | None, shrink: Shrink
-) -> tuple[Picture, Callable[[Image.Image], Any]]:
+    source: Source, max_side: int | None, max_pixels: int | None, shrink: Shrink, *, motion: bool
+) -> tuple[Picture | Animation, Callable[[Image.Image], Any]]:
     """Return the picture, fitted to the limits (see `sizes.fit`), and what makes a drawing the source's kind.
+
+    `motion`: of a file that is an animation return that.
 
     Raise `TypeError` for what is none of `Source`, `ValueError` for an array of another shape or dtype, `OSError` for
     a path that can't be read, and as `images.decode` and `images.prepare`.
@@ -40,7 +46,11 @@ def read(
     if isinstance(source, Tensor):
         image, give_back = _from_tensor(source)
         return images.prepare(image, **limits, shrink=shrink), give_back
-    return images.decode(_bytes(source), **limits, limits=LIMITS, shrink=shrink), _same
+    data = _bytes(source)
+    header = images.inspect(data, LIMITS)
+    if motion and is_animation(header):
+        return open_animation(data, header, **limits, limits=LIMITS, most=CLIPS), _same
+    return images.decode(data, **limits, limits=LIMITS, shrink=shrink, header=header), _same
 
 
 def _bytes(source: File) -> bytes:

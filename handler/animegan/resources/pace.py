@@ -16,6 +16,7 @@ from animegan.settings import SMALLEST_SIDE_PX
 
 MARGIN = 4.0  # on what is predicted: other work on the same machine, and what a rate of the last pictures misses
 LAST = 16  # runs that the rate is of
+FRAMES_BEFORE_FORETELLING = 3  # of a clip, as the first takes longer
 LEAST_WORK_PX = 2**14  # of a run that is measured: what smaller ones take is mostly the same for any size
 
 
@@ -44,6 +45,10 @@ class Pace:
             return self._ceiling_s
         return min(self._ceiling_s, max(self._floor_s, MARGIN * predicted_s))
 
+    def clip(self, frames: int) -> ClipDeadline:
+        """Return the deadline of so many frames, whose drawing begins now: the most time, for all of them together."""
+        return ClipDeadline(self, self._ceiling_s, frames)
+
     @contextmanager
     def limited(self, plan: Plan, size: Size) -> Iterator[None]:
         """Measure the run of a plan, for pictures of that size in px, and end it at its deadline.
@@ -53,12 +58,12 @@ class Pace:
         predicted_s = self.predicted_s(plan)
         if predicted_s is not None and predicted_s > self._ceiling_s:
             share = self._ceiling_s / predicted_s
-            raise _too_slow(f"would take about {predicted_s:.0f} s", size, self._ceiling_s, share)
+            raise _too_slow(f"and would take about {predicted_s:.0f} s", size, self._ceiling_s, share)
         deadline_s, start = self.deadline_s(plan), time.monotonic()
 
         def check() -> None:
             if time.monotonic() - start > deadline_s:
-                raise _too_slow(f"was not drawn within {deadline_s:.0f} s", size, deadline_s, 0.5)
+                raise _too_slow(f"and was not drawn within {deadline_s:.0f} s", size, deadline_s, 0.5)
 
         try:
             with checked(check):
@@ -73,18 +78,40 @@ class Pace:
             self._runs.append((_work_px(plan), seconds))
 
 
+class ClipDeadline:
+    """The deadline of a clip's frames; see `Pace.clip`."""
+
+    def __init__(self, pace: Pace, limit_s: float, frames: int) -> None:
+        self._pace = pace
+        self._limit_s = limit_s
+        self._frames = frames
+        self._start = time.monotonic()
+
+    def check(self, plan: Plan, size: Size, drawn: int) -> None:
+        """Raise `PictureTooSlow` where the frames that are left won't be drawn in time; `drawn`: how many are."""
+        elapsed_s, each_s = time.monotonic() - self._start, self._pace.predicted_s(plan)
+        if each_s is None or drawn < FRAMES_BEFORE_FORETELLING:
+            return
+        foretold_s = elapsed_s + each_s * (self._frames - drawn)
+        if foretold_s > self._limit_s:
+            what = f"and its {self._frames} frames would take about {foretold_s:.0f} s"
+            raise _too_slow(what, size, self._limit_s, self._limit_s / foretold_s, clip=True)
+
+
 def _work_px(plan: Plan) -> float:
     return plan.shape.batch * plan.shape.height * plan.shape.width * plan.work
 
 
-def _too_slow(what: str, size: Size, limit_s: float, share: float) -> PictureTooSlow:
+def _too_slow(what: str, size: Size, limit_s: float, share: float, *, clip: bool = False) -> PictureTooSlow:
     """Return the error; that share of the work would be done within the limit."""
     width, height = size
     side = max(SMALLEST_SIDE_PX, math.floor(max(size) * math.sqrt(share)))
     fits = min(fit(size, side)) >= SMALLEST_SIDE_PX
-    way_out = f"Set max_side to {side} px or less." if fits else "Send it cropped."
+    name, otherwise = ("The animation", "Draw its first frame with frames=first.") if clip else ("The picture", "")
+    smaller = f"Set max_side to {side} px or less." if fits else ""
+    way_out = f"{smaller} {otherwise}".strip() or "Send it cropped."
     return PictureTooSlow(
-        f"The picture is {width}×{height} px and {what}; {limit_s:.0f} s are the limit. {way_out}",
+        f"{name} is {width}×{height} px {what}; {limit_s:.0f} s are the limit. {way_out}",
         width_px=width,
         height_px=height,
         limit_s=round(limit_s),

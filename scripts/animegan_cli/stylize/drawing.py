@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from animegan.errors import AnimeganError, BadOption, InternalError
-from animegan.options import FAST, ORIGINAL
+from animegan.options import BEST, FAST, ORIGINAL
 from animegan.picture.images import Encoded
 from animegan.report import Report
 from animegan_cli.stylize.engines import Server
@@ -150,12 +150,13 @@ def client_options(options: Mapping[str, str], format: str) -> dict[str, Any]:
         "max_side": ORIGINAL if options["max_side"] == ORIGINAL else _number(options, "max_side"),
         "max_pixels": _number(options, "max_pixels"),
         "format": format.replace("jpg", "jpeg") or None,
-        "quality": FAST if options["quality"] == FAST else _number(options, "quality"),
+        "quality": options["quality"] if options["quality"] in (FAST, BEST) else _number(options, "quality"),
         "detail": options["detail"] or None,
         "strength": _share(options, "strength"),
         "color": options["color"] or None,
         "tone": options["tone"] or None,
         "mode": options["mode"] or None,
+        "frames": options["frames"] or None,
     }
 
 

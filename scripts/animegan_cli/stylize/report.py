@@ -67,6 +67,7 @@ def _drawn(outcome: Outcome) -> dict[str, Any]:
         "original_size": [*report.original_size],
         "size": [*report.size],
         "frames": report.frames,
+        "drawn_frames": report.drawn_frames,
         "flaws": [*report.flaws],
         "seconds": dict(report.seconds),
     }

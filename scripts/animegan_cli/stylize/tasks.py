@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from animegan.errors import BadOption, InternalError
+from animegan.errors import AnimeganError, BadOption, InternalError
+from animegan.picture.headers import KIND_BYTES, kind
 from animegan.picture.images import Encoded
 from animegan_cli.stylize.journal import Journal
 from animegan_cli.stylize.sources import find
 
 SUFFIXES = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp"}  # of an output, with its format
-ENDINGS = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
+MOVING = {".gif": "image/gif", ".avif": "image/avif"}  # what an animation of that kind becomes, and nothing else
+ENDINGS = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp", "image/gif": ".gif", "image/avif": ".avif"}
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,11 @@ class Task:
     def write(self, encoded: Encoded) -> Path:
         """Write the output in one step, so that a broken-off run leaves nothing that looks done.
 
-        Raises `InternalError`, which names the output.
+        Raises `InternalError`, which names the output, or `BadOption` where its ending is another kind's.
         """
         output = self._output(self.ending or ENDINGS[encoded.content_type])
+        if MOVING.get(self.ending.lower(), encoded.content_type) != encoded.content_type:
+            raise _other_kind(output.name, ENDINGS[encoded.content_type])
         part = output.with_name(f".{output.name}.part")
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
@@ -98,11 +103,25 @@ def plan(inputs: Sequence[Path], out: Path, format: str = "", *, may_be_empty: b
 def single(source: Path, out: Path, format: str = "") -> Task:
     """Return the task of one photo that is drawn to that file. Raises `BadOption` for an ending that is no format."""
     ending = SUFFIXES.get(out.suffix.lower())
+    if moving := MOVING.get(out.suffix.lower()):
+        if source.is_file() and moving != _content_type(source):
+            raise _other_kind(out.name, ".jpg, .png or .webp")
+        return Task(source, out.with_suffix(""), out.suffix, "auto")
     if not ending:
         raise BadOption(f"{out.name!r}: end it with one of {', '.join(SUFFIXES)}, or name a folder.")
     if format not in ("", "auto", {"jpeg": "jpg"}.get(ending, ending), ending):
         raise BadOption(f"--format {format} and the ending of {out.name!r} differ. Leave the format out.")
     return Task(source, out.with_suffix(""), out.suffix, ending)
+
+
+def _other_kind(name: str, endings: str) -> BadOption:
+    return BadOption(f"{name!r}: only an animation of that kind becomes one. End it with {endings}, or name a folder.")
+
+
+def _content_type(source: Path) -> str:
+    with suppress(AnimeganError), source.open("rb") as file:
+        return f"image/{kind(file.read(KIND_BYTES)).lower()}"
+    return ""
 
 
 def _bases(photos: Sequence[tuple[Path, Path]], journal: Journal) -> list[tuple[Path, Path]]:

@@ -37,6 +37,7 @@ class Place:
         self.in_flight, self.alone = 0, False
         self.may_answer = asyncio.Event()
         self.cancelled: list[str] = []
+        self.share: float | None = None
 
     def release(self) -> None:
         self.in_flight -= 1
@@ -45,6 +46,9 @@ class Place:
         self.cancelled.append(attempt)
         self.may_answer.set()
         return True
+
+    async def progress(self, _: str) -> float | None:
+        return self.share
 
     async def draw(self, *_: object) -> Outcome:
         await self.may_answer.wait()
@@ -153,3 +157,18 @@ async def test_a_job_that_is_cancelled_while_it_is_drawn_frees_its_place(tmp_pat
         await asyncio.wait(dispatcher._tasks, timeout=5)
         assert (places.all[0].cancelled, places.all[0].in_flight) == ([f"{job_id}.1"], 0)
         assert await state(store, job_id) == (State.CANCELLED, 0)
+
+
+async def test_how_far_a_picture_is_follows_what_its_worker_says(tmp_path: Path) -> None:
+    places = Places(1)
+    places.all[0].share = 0.25
+    async with dispatching(tmp_path, places) as (dispatcher, store):
+        await upload(store, tmp_path)
+        job = await dispatcher._next()
+        assert job
+        async with asyncio.timeout(10):
+            while (await dispatcher._board.place(job)).progress != 0.25:
+                await asyncio.sleep(0.05)
+        places.all[0].may_answer.set()
+        await asyncio.wait(dispatcher._tasks)
+        assert (await dispatcher._board.place(job)).progress is None

@@ -68,6 +68,26 @@ async def test_what_takes_longer_than_the_estimate_is_never_said_to_be_done(
     assert (place.eta_s, place.progress) == (0.0, MOST_PROGRESS)
 
 
+async def test_what_the_worker_says_goes_before_the_estimate(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = running()
+    board.learn(job.ask, 40.0)
+    monkeypatch.setattr("animegan_gateway.queue.board.time", _at((job.started_at or 0) + 10))
+    board.record_progress(job, 0.2)
+    place = await board.place(job)
+    assert place.eta_s == pytest.approx(40)
+    assert place.progress == 0.2
+    board.record_progress(job, 1.0)
+    assert (await board.place(job)).progress == MOST_PROGRESS
+    board.forget_progress(job)
+    assert (await board.place(job)).progress == pytest.approx(0.25)
+
+
+async def test_an_animation_is_work_for_each_of_its_frames() -> None:
+    still = ask().model_copy(update={"fast": True})
+    assert ask().model_copy(update={"drawn_frames": 10}).work_px == pytest.approx(10 * still.work_px, rel=0.01)
+    assert ask().model_copy(update={"drawn_frames": 10, "best": True}).work_px == 10 * ask().work_px
+
+
 async def test_small_and_large_networks_are_not_taken_for_each_other(board: Board) -> None:
     job = running()
     for _ in range(5):

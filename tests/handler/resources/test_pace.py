@@ -83,3 +83,16 @@ def test_a_picture_ends_at_its_deadline_and_the_next_have_more_time(clock: Clock
         drawn(paced, clock, 2048, 81)
     assert paced.deadline_s(plan(2048)) > MARGIN * 20
     interrupt_if_asked()  # outside nothing is asked
+
+
+def test_a_clip_is_refused_once_its_frames_cannot_be_drawn_in_time(clock: Clock) -> None:
+    paced = Pace(FLOOR_S, CEILING_S)
+    deadline = paced.clip(frames=1000)
+    for number in (1, 2):
+        drawn(paced, clock, 256, seconds=2)
+        deadline.check(plan(256), (512, 256), number)
+    drawn(paced, clock, 256, seconds=2)
+    refusal = "is 512×256 px and its 1000 frames would take about 2000 s; 600 s are the limit. Set max_side to 280 px"
+    with pytest.raises(PictureTooSlow, match=f"{refusal} or less. Draw its first frame with frames=first."):
+        deadline.check(plan(256), (512, 256), 3)
+    paced.clip(frames=290).check(plan(256), (512, 256), 3)

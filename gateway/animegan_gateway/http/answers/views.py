@@ -68,6 +68,7 @@ _JOB: dict[str, JsonValue] = {
     "size": {"width": 1024, "height": 683},
     "fitted": True,
     "frames": 1,
+    "drawn_frames": 1,
     "accepted_at": "2026-11-24T22:00:00Z",
     "started_at": None,
     "finished_at": None,
@@ -108,7 +109,8 @@ class JobView(BaseModel):
     ahead: int | None = Field(description="How many are before it; null unless it waits.")
     eta_s: float | None = Field(description="Seconds until it is done, by the measured rate; null while unknown.")
     progress: float | None = Field(
-        description="Of a running job: the part of the estimated time that has passed, up to 0.99; null while unknown."
+        description="Of a running job: the part that is drawn, up to 0.99; of the estimated time, where its worker "
+        "doesn't say; null while unknown."
     )
     message: str = Field(description="Where it stands, for people, in the language of Accept-Language.")
     notes: list[str] = Field(description="What was done to the picture, in the same language.")
@@ -129,7 +131,8 @@ class JobView(BaseModel):
     original_size: SizeView
     size: SizeView
     fitted: bool
-    frames: int
+    frames: int = Field(description="Frames or pages of the file.")
+    drawn_frames: int = Field(description="How many of them are drawn: all of an animation, else the first.")
     accepted_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -201,6 +204,7 @@ def job_view(
         size=_size(report.size),
         fitted=report.fitted,
         frames=report.frames,
+        drawn_frames=report.drawn_frames,
         accepted_at=_time(job.ask.accepted_at),
         started_at=_time(job.started_at) if job.started_at else None,
         finished_at=_time(finished) if finished else None,
@@ -257,7 +261,7 @@ def _report(job: Job) -> Report:
         except (KeyError, ValueError):
             pass  # another version's handler
     ask = job.ask
-    return Report(ask.style, "", "", "", ask.original_size, ask.size, ask.frames)
+    return Report(ask.style, "", "", "", ask.original_size, ask.size, ask.frames, drawn_frames=ask.drawn_frames)
 
 
 def _size(size: Size) -> SizeView:

@@ -21,6 +21,7 @@ from animegan.operators import native, plain
 from animegan.operators.native.convolutions import Kind, kind_of
 from animegan.operators.passes import Norm, Upsampling, Window
 from animegan.resources.interruption import interrupt_if_asked
+from animegan.resources.progress import report
 from animegan.styles import Resize
 
 CONVOLUTIONS = {layer.name for layer in LAYERS}  # their weights take the network's dtype, the norms' are fp32
@@ -152,7 +153,8 @@ class _Run:
         self.form = operators.form(picture.device)
 
     def draw(self) -> None:
-        for place in self.layout.places:
+        for number, place in enumerate(self.layout.places):
+            report(number / len(self.layout.places))
             *again, kept = place.path
             with record_function(kept.name):
                 for layer, rows in zip(again, place.rows, strict=False):

@@ -18,6 +18,7 @@ from animegan.networks.redraw.plan import EDGE_PX
 from animegan.networks.redraw.steps import ENLARGED, REDRAW, REDRAW_VIDEO, Program
 from animegan.networks.torchscript import trace
 from animegan.resources.hardware import DTYPES
+from animegan.resources.progress import part
 
 EXAMPLE_PX = 16  # any size will do: every size in the graph is read from the input
 
@@ -59,8 +60,9 @@ class Network:
         """Draw as `draw`, without a CUDA graph."""
         count, height, width, _ = pictures.shape
         out = pictures.new_empty(count, ENLARGED * height, ENLARGED * width, 3)
-        for picture, drawing in zip(pictures, out, strict=True):
-            stream.draw(self._weights, self._photo(picture), self._program, plan.band_rows, drawing)
+        for place, (picture, drawing) in enumerate(zip(pictures, out, strict=True)):
+            with part(place / count, (place + 1) / count):
+                stream.draw(self._weights, self._photo(picture), self._program, plan.band_rows, drawing)
         return out
 
     def _photo(self, picture: Tensor) -> Tensor:

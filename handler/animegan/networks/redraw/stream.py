@@ -14,6 +14,7 @@ from animegan.networks.redraw.schedule import ENLARGED_ROWS, Work, needs, schedu
 from animegan.networks.redraw.steps import DRAWING, ENLARGED, PHOTO, Map, Program, Step
 from animegan.operators import Convolutions
 from animegan.resources.interruption import interrupt_if_asked
+from animegan.resources.progress import report
 
 
 class Weights:
@@ -94,8 +95,10 @@ class Run:
 
     def draw(self) -> None:
         """Make all rows."""
-        for work in schedule(self.program, self.height, self.rows, self.weights.form.alignment):
+        works = [*schedule(self.program, self.height, self.rows, self.weights.form.alignment)]
+        for place, work in enumerate(works):
             interrupt_if_asked()
+            report(place / len(works))
             with record_function(work.step.name or "copy"):
                 self._work(work)
 

@@ -21,6 +21,7 @@ MOST_BOXES = 20_000
 MOST_ITEMS = 4_096  # a 12-megapixel photo of a phone has about 60
 SLACK_PX = 1 << 22  # tiles may reach over the picture's border by this many pixels in all
 MOST_BRANDS_BYTES = 256
+UNKNOWN_LENGTH = 2**32 - 1  # of a track
 
 Box = tuple[bytes, int, int]  # kind, start and end of the body
 
@@ -81,6 +82,18 @@ def colour(data: bytes) -> tuple[int, int] | None:
             primaries, transfer = struct.unpack_from(">HH", data, start + 4)
             return primaries, transfer
     return None
+
+
+def film_seconds(data: Bytes) -> float:
+    """For how long the frames of the first track are shown; 0 where there is none, or its length is not said."""
+    start, end = 0, len(data)
+    for wanted in (b"moov", b"trak", b"mdia", b"mdhd"):
+        inside = next(((first, last) for kind, first, last in _boxes(data, start, end) if kind == wanted), None)
+        if inside is None:
+            return 0
+        start, end = inside
+    scale, length = struct.unpack_from(">IQ" if data[start] else ">II", data, start + (20 if data[start] else 12))
+    return length / scale if scale and length < UNKNOWN_LENGTH else 0
 
 
 def _boxes(data: Bytes, start: int, end: int) -> Iterator[Box]:

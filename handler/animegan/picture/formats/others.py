@@ -6,12 +6,13 @@ import re
 import struct
 
 from animegan.errors import BadImage, UnsupportedImage
-from animegan.picture.formats.header import Bytes, Header
+from animegan.picture.formats.header import Bytes, Header, Motion
 
 MOST_RUN_CODED_PX = 1 << 22  # of a BMP; each run is decoded in Python
 MOST_RUN_CODED_BYTES = 1 << 20
 MOST_BLOCKS = 1_000_000  # of a GIF
 MOST_CHUNKS = 100_000  # of a WebP
+GRAPHIC_CONTROL = b"\xf9\x04"  # label and length of the extension that has a frame's delay
 CODESTREAM = b"\xff\x4f\xff\x51"  # start of a JPEG 2000 codestream and its size marker
 CODESTREAM_WITHIN = 1 << 20  # bytes; boxes of metadata stand before it
 MOST_TILES = 4_096  # each takes its decoder 6 KB before a pixel is there
@@ -25,7 +26,7 @@ def gif_header(data: Bytes) -> Header:
     """The header of a GIF. The canvas grows to hold the first frame; frames are counted up to the bound on blocks."""
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     at = 13 + _gif_palette_bytes(flags)
-    frames = blocks = 0
+    frames = blocks = hundredths = 0
     while at < len(data) and data[at] != 0x3B and blocks < MOST_BLOCKS:
         kind, at = data[at], at + 1
         if kind == 0x2C:
@@ -35,6 +36,8 @@ def gif_header(data: Bytes) -> Header:
             frames += 1
             at += 10 + _gif_palette_bytes(flags)
         elif kind == 0x21:
+            if data[at : at + 2] == GRAPHIC_CONTROL:
+                hundredths += int.from_bytes(data[at + 3 : at + 5], "little")
             at += 1
         if kind in (0x2C, 0x21):
             while data[at]:
@@ -44,7 +47,11 @@ def gif_header(data: Bytes) -> Header:
         blocks += 1
     if not frames:
         raise EOFError
-    return Header("GIF", (width, height), frames)
+    return Header("GIF", (width, height), frames, motion=_motion(frames, hundredths / 100))
+
+
+def _motion(frames: int, seconds: float) -> Motion | None:
+    return Motion(frames, seconds) if frames > 1 else None
 
 
 def _gif_palette_bytes(flags: int) -> int:
@@ -61,13 +68,15 @@ def webp_header(data: Bytes) -> Header:
         width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     else:
         width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
-    at, frames, chunks = 12, 0, 0
+    at, frames, thousandths, chunks = 12, 0, 0, 0
     while at + 8 <= len(data) and chunks < MOST_CHUNKS:
         chunks += 1
         kind, length = struct.unpack_from("<4sI", data, at)
-        frames += kind == b"ANMF"
+        if kind == b"ANMF":
+            frames += 1
+            thousandths += int.from_bytes(data[at + 20 : at + 23], "little")
         at += 8 + length + length % 2
-    return Header("WEBP", (width, height), max(1, frames))
+    return Header("WEBP", (width, height), max(1, frames), motion=_motion(frames, thousandths / 1000))
 
 
 def bmp_header(data: Bytes) -> Header:

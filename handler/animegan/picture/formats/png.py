@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from animegan.errors import BadImage
-from animegan.picture.formats.header import Bytes, Flaw, Header
+from animegan.picture.formats.header import Bytes, Flaw, Header, Motion
 
 MOST_CHUNKS = 100_000
 MOST_PROFILE_BYTES = 1 << 20  # inflated; Pillow refuses the whole file past this
@@ -21,6 +21,8 @@ PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), 
 COLOUR_CHUNKS = (b"cICP", b"gAMA", b"cHRM", b"sRGB")
 ONCE = (b"IHDR", b"eXIf", b"iCCP")
 KEPT = (*ONCE, b"PLTE", b"tRNS", b"IDAT")
+ANIMATION = (b"acTL", b"fcTL", b"fdAT")
+FRAME_CONTROL_BYTES = 38  # of a whole fcTL chunk
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def header(data: Bytes) -> Header:
         raise SyntaxError
     if b"IDAT" not in kinds:
         raise BadImage("The PNG ends before its pixels begin. Send it again.")
-    frames = kinds.count(b"fcTL")
+    frames = shown = kinds.count(b"fcTL")
     if b"fcTL" in kinds and kinds.index(b"IDAT") < kinds.index(b"fcTL"):
         frames += 1  # a still that stands before the animation, and is what is used
     width, height = struct.unpack_from(">II", data, 16)
@@ -76,7 +78,35 @@ def header(data: Bytes) -> Header:
         flaws.append("end-missing")
     if any(chunk.is_ancillary and not chunk.sound for chunk in all_chunks[:-1]):
         flaws.append("metadata-damaged")
-    return Header("PNG", (width, height), max(1, frames), tuple(flaws))
+    motion = Motion(shown, _seconds(data, all_chunks)) if shown > 1 and b"acTL" in kinds else None
+    return Header("PNG", (width, height), max(1, frames), tuple(flaws), motion=motion)
+
+
+def _seconds(data: Bytes, all_chunks: list[Chunk]) -> float:
+    """For how long the frames of an animation are shown."""
+    seconds = 0.0
+    for chunk in all_chunks:
+        if chunk.kind == b"fcTL" and chunk.sound and chunk.end - chunk.start == FRAME_CONTROL_BYTES:
+            count, of = struct.unpack_from(">HH", data, chunk.start + 28)
+            seconds += count / (of or 100)
+    return seconds
+
+
+def animated(data: bytes) -> bytes:
+    """The PNG with its animation, and without what that does not need. Raises `BadImage` for a damaged one."""
+    view = memoryview(data)
+    kept, seen = [view[:8]], set()
+    for chunk in chunks(data):
+        if chunk.kind not in (*KEPT, *ANIMATION) or chunk.kind in seen:
+            continue
+        if not chunk.sound and (chunk.kind in ANIMATION or not chunk.is_ancillary):
+            raise BadImage("The animated PNG is damaged or cut short. Send it again, or draw frames=first.")
+        if not chunk.sound or (chunk.kind == b"iCCP" and not _profile_fits(data[chunk.start + 8 : chunk.end - 4])):
+            continue
+        kept.append(view[chunk.start : chunk.end])
+        if chunk.kind in (*ONCE, b"acTL"):
+            seen.add(chunk.kind)
+    return b"".join([*kept, chunk_of(b"IEND")])
 
 
 def essence(data: bytes, header: Header) -> bytes:

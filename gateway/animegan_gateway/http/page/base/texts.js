@@ -311,6 +311,7 @@ export const texts = {
       bad_image: "图片损坏或不完整。请重新保存为 JPEG、PNG 或 WebP 后再试。",
       unsupported_image: "这不是可以读取的图片。请转换成 JPEG、PNG 或 WebP。",
       too_large: "图片太大，超过了服务器的限制。请缩小后再试。",
+      clip_too_long: "动图太长了，超过了服务器的限制。请缩小或截短，或只画第一帧。",
       picture_too_large: "服务器的内存画不下这么大的图。请把最长边调小。",
       picture_too_slow: "这么大的图画得太久了。请把最长边调小。",
       picture_too_small: "图片太小，每边至少要 16 像素。",

@@ -1,0 +1,1 @@
+"""Animations: their frames read, kept steady, and written, one at a time."""
