@@ -11,8 +11,8 @@ import pytest
 from animegan.looks import bundled_looks
 from animegan.networks.plan import Mode
 from benchmarks import faults, monitoring, plots, result
-from harness.faults import all_of_them
 from harness.stores import KINDS
+from harness.trials.faults import all_of_them
 
 GROWS_MIB = {"worker": 48, "java": 48, "gateway": 16, "agent": 8}  # at most, from after the warm-up to the end
 SOAK_S = 1800

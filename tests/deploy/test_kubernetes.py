@@ -32,9 +32,9 @@ from animegan_gateway.settings import Settings as GatewaySettings
 from animegan_service.bell import Bell
 from animegan_service.protocol import CANCEL_FOLDER
 from docs.pages import code, tables
-from harness import networks
-from harness.containers import built_image, missing, podman
-from harness.manifests import (
+from harness.deployment import networks
+from harness.deployment.containers import built_image, missing, podman
+from harness.deployment.manifests import (
     FOLDER,
     Manifest,
     composed,
@@ -47,9 +47,9 @@ from harness.manifests import (
     quantity,
     variables,
 )
-from harness.networks import Network, own_network
+from harness.deployment.networks import Network, own_network
+from harness.deployment.policies import End, Policy, Port, reaches
 from harness.pictures import encoded, photo
-from harness.policies import End, Policy, Port, reaches
 from harness.servers import ROOT, wait_until
 from harness.stores import redis_server, submitted
 from tools import prometheus_rule

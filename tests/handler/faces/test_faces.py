@@ -19,7 +19,7 @@ from animegan.pipeline import Pipeline
 from animegan.report import Report, notes
 from animegan.settings import Settings
 from animegan.stylizer import Stylizer
-from harness.peaks import counted_peak
+from harness.engine.peaks import counted_peak
 
 PHOTOS = Path(__file__).parents[3] / "docs" / "photos"
 ASTRONAUT = Image.open(PHOTOS / "astronaut.jpg").convert("RGB")

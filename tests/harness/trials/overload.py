@@ -17,9 +17,9 @@ import psutil
 import requests
 
 from harness import MIB
-from harness.crowd import Audit, Order, how_it_ended, moment
 from harness.gateways import Gateway
 from harness.pictures import encoded, photo
+from harness.trials.crowd import Audit, Order, how_it_ended, moment
 
 MEASURED = 16  # pictures, for the capacity
 CALLERS = 6  # so that none meets its own share of the queue first

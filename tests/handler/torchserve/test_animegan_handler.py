@@ -22,7 +22,7 @@ from animegan.errors import BadSetting
 from animegan.networks.plan import Plan
 from animegan_handler import METRICS as METRIC_TYPES
 from animegan_handler import AnimeganHandler
-from harness.contexts import METRICS, make_context
+from harness.engine.contexts import METRICS, make_context
 from harness.pictures import encoded, photo
 
 GOOD = encoded(photo(40, 32))

@@ -24,13 +24,13 @@ import requests
 
 from animegan_cli.serving.ports import free_port
 from harness import MIB
-from harness.clocks import WallClock, wall_clock
-from harness.crowd import Audit, Crowd, JavaVictim, WorkerVictim, end, held, moment
-from harness.faulty_handler import ENDS_ITS_WORKER, HANDLER, no_memory
 from harness.gateways import Gateway, running_gateway
 from harness.pictures import encoded, photo
 from harness.servers import QUICK, Server, alive, command, running_server, wait_until
 from harness.stores import RedisServer, redis_server
+from harness.trials.clocks import WallClock, wall_clock
+from harness.trials.crowd import Audit, Crowd, JavaVictim, WorkerVictim, end, held, moment
+from harness.trials.faulty_handler import ENDS_ITS_WORKER, HANDLER, no_memory
 
 HEAP_MIB = 128  # Java's, the least there may be
 UPLOAD_MIB = 40  # two of them, and the buffers that they arrive in, are more than that

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements"
+REQUIREMENTS = Path(__file__).resolve().parents[3] / "requirements"
 LOCKS = ("cpu", "cuda", "dev", "audit", "java")
 PIN = re.compile(
     r"(?P<pin>(?P<name>[a-z0-9-]+)==(?P<version>[\w.]+)( ; [^\\]+)?)(?P<hashes>( \\\n    --hash=sha256:[0-9a-f]{64})+)"

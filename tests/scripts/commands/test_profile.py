@@ -24,8 +24,8 @@ from animegan.networks.plan import megabytes
 from animegan.resources.memory import release
 from animegan_cli import profile as work
 from harness import MIB
+from harness.files.weight_files import bundled
 from harness.pictures import encoded, photo, photo_tensor
-from harness.weight_files import bundled
 
 pytestmark = pytest.mark.slow
 

@@ -18,7 +18,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 MAIN = 'import sys\n\n\ndef main():\n    print("command", *sys.argv[1:])\n'
 MODULE = 'import sys\nimport tiny\nimport beside\nprint("module", tiny.VERSION, *sys.argv[1:])\n'
 

@@ -23,10 +23,10 @@ from animegan_cli.weights import readers
 from animegan_cli.weights.graph import tensorflow_names
 from animegan_cli.weights.onnx_models import onnx_model
 from benchmarks.reference import psnr
-from harness import weight_files as files
+from harness.files import weight_files as files
 from harness.pictures import photo_tensor
 
-SHARED = Path(__file__).resolve().parents[3] / "shared"
+SHARED = Path(__file__).resolve().parents[4] / "shared"
 HAYAO = SHARED / "weights" / "animeganv2_hayao_int8.tflite"
 MOUNTAIN = SHARED / "photos" / "mountain_path.jpg"
 needs_hayao = pytest.mark.skipif(not HAYAO.is_file(), reason=f"the original Hayao weights are not at {HAYAO}")

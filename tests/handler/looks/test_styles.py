@@ -16,7 +16,7 @@ from animegan import styles
 from animegan.errors import BadWeights, StyleNotInstalled, UnknownStyle
 from animegan.styles import Style
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,7 @@ from torch import Tensor
 from animegan.errors import BadSetting, BadWeights
 from animegan.networks.animegan2.generator import Generator, tensor_shapes
 from animegan_cli.weights import readers
-from harness import weight_files as files
+from harness.files import weight_files as files
 
 Read = Callable[[bytes], dict[str, Tensor]]
 

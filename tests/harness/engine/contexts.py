@@ -8,7 +8,7 @@ from typing import Any
 from ts.context import Context, RequestProcessor
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
-METRICS = Path(__file__).resolve().parents[2] / "config" / "metrics.yaml"
+METRICS = Path(__file__).resolve().parents[3] / "config" / "metrics.yaml"
 
 
 def make_context(headers: list[dict[str, Any]]) -> Context:

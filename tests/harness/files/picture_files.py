@@ -31,7 +31,7 @@ STORED_AS = {
 }
 
 LIMITS = Limits(max_bytes=8 << 20, max_pixels=64_000_000)
-HANDLER = Path(__file__).resolve().parents[2] / "handler"
+HANDLER = Path(__file__).resolve().parents[3] / "handler"
 PHOTOS = HANDLER.parent / "docs" / "photos"
 
 needs_avif = pytest.mark.skipif("AVIF" not in HEADERS, reason="this Pillow has no AVIF")

@@ -11,7 +11,7 @@ from animegan.errors import BadSetting
 from animegan_cli.serving.torchserve import memory_bytes, read_properties, with_heap
 
 GIB = 2**30
-CONFIGURED = read_properties(Path(__file__).parents[2] / "config" / "config.properties")["vmargs"]
+CONFIGURED = read_properties(Path(__file__).parents[3] / "config" / "config.properties")["vmargs"]
 
 
 @pytest.mark.parametrize(("memory_gib", "heap"), [(0.25, 128), (1, 256), (2, 512), (3, 768), (8, 2048), (64, 2048)])

@@ -19,11 +19,11 @@ import animegan
 from animegan.styles import bundled_styles, verify
 from animegan_cli.language import language
 from animegan_cli.weights import install
-from harness import weight_files as files
 from harness.commands import run_command
-from harness.published import Site, publish
+from harness.files import weight_files as files
+from harness.files.published import Site, publish
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = [ROOT / "handler", ROOT / "gateway", ROOT / "scripts"]
 LISTED = list(bundled_styles())
 LOCALE = ("LC_ALL", "LC_MESSAGES", "LANG")

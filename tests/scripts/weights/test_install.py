@@ -18,10 +18,10 @@ from safetensors.torch import load_file, save_file
 from animegan.errors import BadOption, BadSetting, BadWeights, DownloadFailed, StyleNotInstalled
 from animegan.styles import Checkpoint, Style, bundled_styles, get_style, installed_dir, installed_styles, verify
 from animegan_cli.weights import download, install
-from harness import weight_files as files
-from harness.published import Site, publish
+from harness.files import weight_files as files
+from harness.files.published import Site, publish
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from animegan_cli.serving import processes
 from animegan_cli.serving.signals import Signals, Stopped
 from animegan_cli.serving.supervisor import PAUSES_S, Supervisor
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SLEEP = "import time; time.sleep(600)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); {SLEEP}"
 

@@ -14,7 +14,7 @@ import pytest
 
 from animegan_cli.serving import serve
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 FREE = ("--port=0", "--inference-port=0", "--management-port=0", "--metrics-port=0", "--agent-port=0")
 
 

@@ -27,7 +27,7 @@ from typing import Any
 from animegan.resources.cgroups import CGROUPS
 from harness.servers import wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 IMAGE = "localhost/animegan-serve:test"
 PUBLIC_BASE = "docker.io/library/debian:bookworm-slim"
 OWN_BASE = "localhost/animegan-test-base:bookworm"

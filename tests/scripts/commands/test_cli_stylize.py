@@ -23,7 +23,7 @@ from animegan_cli.stylize.journal import NAME, Journal
 from animegan_cli.stylize.tasks import plan
 from client.fake_gateway import PATIENCE_S, FakeGateway, problem
 from harness.commands import run_command
-from harness.picture_files import heic
+from harness.files.picture_files import heic
 from harness.pictures import encoded, photo
 from harness.servers import wait_until
 

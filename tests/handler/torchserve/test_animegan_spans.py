@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from animegan_handler import AnimeganHandler
-from harness.collectors import PARENT, Collector, collector, traceparent
-from harness.contexts import make_context
+from harness.engine.contexts import make_context
+from harness.monitoring.collectors import PARENT, Collector, collector, traceparent
 from harness.pictures import encoded, photo
 from harness.servers import wait_until
 

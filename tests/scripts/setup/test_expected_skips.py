@@ -11,8 +11,8 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-TESTS = Path(__file__).resolve().parents[1]
-PLUGINS = ("-p", "harness.expected_skips", "-p", "harness.groups", "-p", "no:cacheprovider")
+TESTS = Path(__file__).resolve().parents[2]
+PLUGINS = ("-p", "harness.plugins.expected_skips", "-p", "harness.plugins.groups", "-p", "no:cacheprovider")
 TWO_PROCESSES = ("-p", "xdist", "-n", "2", "--dist", "loadgroup")
 ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # hypothesis, schemathesis and the others take their time
 CODE = """

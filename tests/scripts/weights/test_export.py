@@ -27,10 +27,10 @@ from animegan.styles import get_style, verify
 from animegan_cli.weights import export as work
 from animegan_cli.weights import install, readers
 from animegan_cli.weights.export import TOLERANCE, compare, export, left_out
-from harness import weight_files as files
 from harness.commands import run_command
+from harness.files import weight_files as files
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SIZES = [(1, 32, 32), (1, 67, 51), (1, 16, 17), (2, 33, 48)]  # batch, height, width
 
 Floats = NDArray[np.float32]
