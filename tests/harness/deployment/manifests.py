@@ -16,11 +16,33 @@ from typing import Any
 import pytest
 import yaml
 
+from animegan.settings import Settings as HandlerSettings
+from animegan_agent.settings import Settings as AgentSettings
 from animegan_cli.serving.ports import free_port
+from animegan_gateway.settings import Settings as GatewaySettings
 from harness.servers import ROOT, wait_until
 
 FOLDER = ROOT / "deploy" / "kubernetes"
+SETS = {
+    "cpu": ("overlays/cpu",),
+    "gpu": ("overlays/gpu",),
+    "one-node": ("overlays/one-node",),
+    "everything": ("overlays/cpu", "ingress", "keda", "prometheus-operator"),
+    "redis elsewhere": ("base", "redis-elsewhere", "hpa"),
+}
 Manifest = dict[str, Any]
+Settings = type[GatewaySettings | AgentSettings | HandlerSettings]
+
+every_set = pytest.mark.parametrize("name", SETS)
+
+
+def made(name: str) -> tuple[Manifest, ...]:
+    """The manifests of a set."""
+    return composed(*SETS[name])
+
+
+def default(settings: Settings, name: str) -> Any:
+    return settings.model_fields[name].default
 
 
 @cache

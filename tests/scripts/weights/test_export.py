@@ -28,6 +28,7 @@ from animegan_cli.weights import export as work
 from animegan_cli.weights import install, readers
 from animegan_cli.weights.export import TOLERANCE, compare, export, left_out
 from harness.commands import run_command
+from harness.files import tflite_weights
 from harness.files import weight_files as files
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -214,7 +215,7 @@ def test_it_names_the_style_and_its_terms(data: bytes) -> None:
 def test_it_scales_up_as_the_style_does(home: Path, tmp_path: Path) -> None:
     """ONNX Runtime's `asymmetric` is TensorFlow's rule; the export is refused where its picture is another."""
     weights, file = tmp_path / "weights.tflite", tmp_path / "hayao.onnx"
-    weights.write_bytes(files.tensorflow_lite(files.other(), "float16"))
+    weights.write_bytes(tflite_weights.tensorflow_lite(files.other(), "float16"))
     style = install.import_file(weights, "mine", license="MIT")
     assert style.resize == "asymmetric"
     export(file, style)

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from animegan.errors import BadOption, BadSetting, BadWeights, DownloadFailed, StyleNotInstalled
 from animegan.styles import Checkpoint, Style, bundled_styles, get_style, installed_dir, installed_styles, verify
 from animegan_cli.weights import download, install
+from harness.files import tflite_weights
 from harness.files import weight_files as files
 from harness.files.published import Site, publish
 
@@ -149,7 +150,7 @@ def test_a_graph_decides_how_its_style_scales_up_and_tensors_leave_it_to_the_ent
     tmp_path: Path, aligned: bool, resize: str
 ) -> None:
     graph, tensors = tmp_path / "graph.tflite", tmp_path / "tensors.pt"
-    graph.write_bytes(files.tensorflow_lite(files.other(), "float16", aligned=aligned))
+    graph.write_bytes(tflite_weights.tensorflow_lite(files.other(), "float16", aligned=aligned))
     tensors.write_bytes(files.checkpoint(files.other()))
     install.import_file(graph, "hayao")
     assert get_style("hayao").resize == resize

@@ -23,6 +23,7 @@ from animegan_cli.weights import readers
 from animegan_cli.weights.graph import tensorflow_names
 from animegan_cli.weights.onnx_models import onnx_model
 from benchmarks.reference import psnr
+from harness.files import onnx_weights, tflite_weights
 from harness.files import weight_files as files
 from harness.pictures import photo_tensor
 
@@ -89,20 +90,20 @@ def test_onnx_of_the_pytorch_port(read: Read, cel: dict[str, Tensor], tmp_path: 
 @pytest.mark.parametrize("naming", ["folded", "variables", "anonymous"])
 @pytest.mark.parametrize(("stored", "given"), [(np.float32, torch.float32), (np.float16, torch.float16)])
 def test_onnx_of_the_tensorflow_original(
-    read: Read, cel: dict[str, Tensor], naming: files.Naming, stored: Any, given: torch.dtype
+    read: Read, cel: dict[str, Tensor], naming: onnx_weights.Naming, stored: Any, given: torch.dtype
 ) -> None:
-    data = files.tensorflow_onnx(cel, naming, stored).SerializeToString()
+    data = onnx_weights.tensorflow_onnx(cel, naming, stored).SerializeToString()
     assert files.same(read(data), cel, given)
 
 
 def test_onnx_names_are_believed_before_order(read: Read, cel: dict[str, Tensor]) -> None:
-    model = files.tensorflow_onnx(cel, "variables")
+    model = onnx_weights.tensorflow_onnx(cel, "variables")
     del model.graph.node[:]
     assert files.same(read(model.SerializeToString()), cel, torch.float32)
 
 
 def test_onnx_with_a_shift_that_is_taken_away(read: Read, cel: dict[str, Tensor]) -> None:
-    model = files.tensorflow_onnx(cel, "folded")
+    model = onnx_weights.tensorflow_onnx(cel, "folded")
     beta = next(node.input[0] for node in model.graph.node if node.op_type == "Sub" and "const" in node.input[0])
     used = [node for node in model.graph.node if beta in node.input]
     used[0].input[:] = reversed(used[0].input)
@@ -121,11 +122,11 @@ def test_every_tensorflow_variable_has_its_place() -> None:
 def test_a_graph_says_how_it_scales_up(cel: dict[str, Tensor], tmp_path: Path, resize: Resize, form: str) -> None:
     file = tmp_path / "graph"
     if form == "tflite":
-        data = files.tensorflow_lite(cel, "float16", aligned=resize == "align_corners")
+        data = tflite_weights.tensorflow_lite(cel, "float16", aligned=resize == "align_corners")
     elif form == "exported onnx":
         data = onnx_model("animegan2", cel, {}, "1", resize).SerializeToString()
     else:
-        model = files.tensorflow_onnx(cel, "variables", resize=resize)
+        model = onnx_weights.tensorflow_onnx(cel, "variables", resize=resize)
         if form == "old onnx":  # whose resizes had no choice
             model.opset_import[0].version, resize = 10, "asymmetric"
         data = model.SerializeToString()
@@ -135,8 +136,8 @@ def test_a_graph_says_how_it_scales_up(cel: dict[str, Tensor], tmp_path: Path, r
 
 @pytest.mark.parametrize("form", ["onnx", "tflite"])
 def test_another_way_to_scale_up_is_refused_by_name(read: Read, cel: dict[str, Tensor], form: str) -> None:
-    onnx_data = files.tensorflow_onnx(cel, "folded", resize="half_pixel").SerializeToString()
-    data = files.tensorflow_lite(cel, "float16", half_pixel=True) if form == "tflite" else onnx_data
+    onnx_data = onnx_weights.tensorflow_onnx(cel, "folded", resize="half_pixel").SerializeToString()
+    data = tflite_weights.tensorflow_lite(cel, "float16", half_pixel=True) if form == "tflite" else onnx_data
     with pytest.raises(BadWeights, match=r"by half_pixel, .* one of align_corners, asymmetric\. Export it so"):
         read(data)
 
@@ -149,9 +150,9 @@ def test_tensors_alone_say_nothing_of_it(cel: dict[str, Tensor], tmp_path: Path)
 @pytest.mark.parametrize("resize", get_args(Resize))
 def test_the_interpreter_of_tflite_draws_what_the_imported_generator_draws(tmp_path: Path, resize: Resize) -> None:
     """With values that the bundled generator does not have."""
-    data = files.tensorflow_lite(files.other(), "float32", aligned=resize == "align_corners")
+    data = tflite_weights.tensorflow_lite(files.other(), "float32", aligned=resize == "align_corners")
     (tmp_path / "graph.tflite").write_bytes(data)
-    x = photo_tensor(files.LITE_PX, files.LITE_PX)
+    x = photo_tensor(tflite_weights.LITE_PX, tflite_weights.LITE_PX)
     expected = interpreted(data, x)
     with torch.inference_mode():
         drawn = generator(tmp_path / "graph.tflite")(x)
@@ -176,12 +177,12 @@ def interpreted(data: bytes, x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(("stored", "given"), [("float32", torch.float32), ("float16", torch.float16)])
-def test_tflite_float(read: Read, cel: dict[str, Tensor], stored: files.Precision, given: torch.dtype) -> None:
-    assert files.same(read(files.tensorflow_lite(cel, stored)), cel, given)
+def test_tflite_float(read: Read, cel: dict[str, Tensor], stored: tflite_weights.Precision, given: torch.dtype) -> None:
+    assert files.same(read(tflite_weights.tensorflow_lite(cel, stored)), cel, given)
 
 
 def test_tflite_int8_is_within_half_a_step(read: Read, cel: dict[str, Tensor]) -> None:
-    found = read(files.tensorflow_lite(cel, "int8"))
+    found = read(tflite_weights.tensorflow_lite(cel, "int8"))
     assert {tensor.dtype for tensor in found.values()} == {torch.float32}
     for name, tensor in cel.items():
         true = tensor.float()

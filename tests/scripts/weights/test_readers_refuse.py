@@ -22,6 +22,7 @@ from torch import Tensor
 from animegan.errors import BadSetting, BadWeights
 from animegan.networks.animegan2.generator import Generator, tensor_shapes
 from animegan_cli.weights import readers
+from harness.files import onnx_weights, tflite_weights
 from harness.files import weight_files as files
 
 Read = Callable[[bytes], dict[str, Tensor]]
@@ -89,9 +90,9 @@ def test_a_wrong_tensor_is_named(read: Read, cel: dict[str, Tensor], change: dic
 def test_a_wrong_tensor_of_a_graph_is_named(read: Read, cel: dict[str, Tensor], form: str) -> None:
     wrong = cel | {"block_b.1.1.weight": torch.zeros(128, 128, 5, 5)}
     data = (
-        files.tensorflow_onnx(wrong, "folded").SerializeToString()
+        onnx_weights.tensorflow_onnx(wrong, "folded").SerializeToString()
         if form == "onnx"
-        else files.tensorflow_lite(wrong, "float32")
+        else tflite_weights.tensorflow_lite(wrong, "float32")
     )
     with pytest.raises(
         BadWeights, match=r"block_b\.1\.1\.weight has the shape \(128, 128, 5, 5\), not \(128, 128, 3, 3\)"
@@ -100,7 +101,7 @@ def test_a_wrong_tensor_of_a_graph_is_named(read: Read, cel: dict[str, Tensor], 
 
 
 def onnx_without(cel: dict[str, Tensor], wanted: Callable[[onnx.NodeProto], bool]) -> bytes:
-    model = files.tensorflow_onnx(cel, "folded")
+    model = onnx_weights.tensorflow_onnx(cel, "folded")
     nodes = [node for node in model.graph.node if wanted(node)]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
@@ -114,7 +115,7 @@ def onnx_without(cel: dict[str, Tensor], wanted: Callable[[onnx.NodeProto], bool
 
 
 def test_onnx_with_a_norm_left_out(read: Read, cel: dict[str, Tensor]) -> None:
-    model = files.tensorflow_onnx(cel, "folded")
+    model = onnx_weights.tensorflow_onnx(cel, "folded")
     left_out = next(node for node in model.graph.node if any("B/LayerNorm/batchnorm" in name for name in node.input))
     with pytest.raises(BadWeights, match=r"block_b\.0\.2\.weight is missing"):
         read(onnx_without(cel, lambda node: node.output != left_out.output))
@@ -128,7 +129,7 @@ def test_onnx_with_fewer_convolutions(read: Read, cel: dict[str, Tensor]) -> Non
 
 
 def test_onnx_with_one_norm_too_many(read: Read, cel: dict[str, Tensor]) -> None:
-    model = files.tensorflow_onnx(cel, "folded")
+    model = onnx_weights.tensorflow_onnx(cel, "folded")
     at = next(
         i for i, node in enumerate(model.graph.node) if any("A/LayerNorm/batchnorm" in name for name in node.input)
     )
@@ -141,7 +142,7 @@ def test_onnx_with_one_norm_too_many(read: Read, cel: dict[str, Tensor]) -> None
 
 
 def test_onnx_with_a_bias_that_the_generator_has_not(read: Read, cel: dict[str, Tensor]) -> None:
-    model = files.tensorflow_onnx(cel, "folded")
+    model = onnx_weights.tensorflow_onnx(cel, "folded")
     bias = np.zeros(32, np.float32)
     model.graph.initializer.append(onnx.numpy_helper.from_array(bias, "bias"))
     next(node for node in model.graph.node if node.op_type == "Conv").input.append("bias")
@@ -153,7 +154,7 @@ def test_onnx_with_a_bias_that_the_generator_has_not(read: Read, cel: dict[str, 
 
 
 def test_onnx_out_of_order_is_refused(read: Read, cel: dict[str, Tensor]) -> None:
-    model = files.tensorflow_onnx(cel, "folded")
+    model = onnx_weights.tensorflow_onnx(cel, "folded")
     nodes = list(reversed(model.graph.node))
     del model.graph.node[:]
     model.graph.node.extend(nodes)
@@ -164,7 +165,7 @@ def test_onnx_out_of_order_is_refused(read: Read, cel: dict[str, Tensor]) -> Non
 def test_onnx_with_external_data_is_refused(cel: dict[str, Tensor], tmp_path: Path) -> None:
     file = tmp_path / "two.onnx"
     onnx.save_model(
-        files.tensorflow_onnx(cel, "folded"),
+        onnx_weights.tensorflow_onnx(cel, "folded"),
         str(file),
         save_as_external_data=True,
         location="two.bin",
@@ -183,7 +184,7 @@ def test_a_graph_of_something_else_is_refused(read: Read) -> None:
 
 
 def test_a_missing_package_is_named(read: Read, cel: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
-    data = files.tensorflow_onnx(cel, "folded").SerializeToString()
+    data = onnx_weights.tensorflow_onnx(cel, "folded").SerializeToString()
     monkeypatch.delitem(sys.modules, "animegan_cli.weights.onnx_graph", raising=False)
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(BadSetting, match=r"package onnx\..*animegan-serve\[import\]"):
@@ -233,8 +234,8 @@ def whole(cel: dict[str, Tensor]) -> dict[str, bytes]:
         "safetensors": save(cel),
         "zip": files.checkpoint(cel),
         "legacy": files.checkpoint(cel, legacy=True),
-        "onnx": files.tensorflow_onnx(cel, "folded", np.float16).SerializeToString(),
-        "tflite": files.tensorflow_lite(cel, "int8"),
+        "onnx": onnx_weights.tensorflow_onnx(cel, "folded", np.float16).SerializeToString(),
+        "tflite": tflite_weights.tensorflow_lite(cel, "int8"),
     }
 
 
