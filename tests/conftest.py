@@ -16,7 +16,7 @@ os.environ.update({**OPENMP, **os.environ})
 if not Path("/dev/nvidiactl").exists():
     os.environ["TRITON_INTERPRET"] = "1"  # Triton reads it once, whichever test loads it first.
 
-pytest_plugins = ["harness.expected_skips", "harness.groups"]
+pytest_plugins = ["harness.plugins.expected_skips", "harness.plugins.groups"]
 
 
 def pytest_runtest_setup() -> None:

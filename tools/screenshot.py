@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import expect
 
-from harness.browsers import opened_page, running_browser
+from harness.browsing.browsers import opened_page, running_browser
 from harness.gateways import running_gateway
 from harness.servers import ROOT, running_server
 

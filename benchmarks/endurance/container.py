@@ -31,7 +31,7 @@ from animegan.resources.cgroups import facts
 from animegan_cli.serving.ports import free_port
 from benchmarks.common.result import store, table
 from benchmarks.endurance.two_gigabytes import UHD, Group
-from harness.containers import Container, built_image, image_bytes, run_once, started_container, volume
+from harness.deployment.containers import Container, built_image, image_bytes, run_once, started_container, volume
 from harness.gateways import ENDED
 from harness.pictures import encoded, photo
 from harness.servers import command, wait_until

@@ -1,10 +1,11 @@
 """Parts of the house fail while callers send pictures: what do they see, for how long, and what is lost?
 
 `scripts/benchmark faults [--redis 30] [--overload 300]` (both in seconds) writes `docs/operations/faults.md` too. The
-house is what `scripts/serve` starts, with Redis (`appendfsync always`); `tests/harness/faults.py` scripts the faults,
-and the tests go through them in the same way. Callers send small pictures, each until it is accepted, and 3 in 10 once
-more under the same Idempotency-Key. A pause is the longest time in which no picture came, the fault's mending included.
-Lost is a job that has not ended, ended twice, or is done without its picture; a duplicate is one that nobody asked for.
+house is what `scripts/serve` starts, with Redis (`appendfsync always`); `tests/harness/trials/faults.py` scripts the
+faults, and the tests go through some of them in the same way. Callers send small pictures, each until it is accepted,
+and 3 in 10 once more under the same Idempotency-Key. A pause is the longest time in which no picture came, the fault's
+mending included. Lost is a job that has not ended, ended twice, or is done without its picture; a duplicate is one that
+nobody asked for.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ import pytest
 
 from benchmarks.common import result
 from benchmarks.common.result import store, table
-from harness.faults import QUEUE_JOBS, Outcome, all_of_them, running_house, said, suffer
-from harness.overload import Overload, overload
+from harness.trials.faults import QUEUE_JOBS, Outcome, all_of_them, running_house, said, suffer
+from harness.trials.overload import Overload, overload
 
 REDIS_S, OVERLOAD_S = 30.0, 300.0
 TIMES = 2.0
@@ -37,7 +38,7 @@ _PAGE = """\
 
 Written by `scripts/benchmark faults` from what it saw; a test fails when this page differs from the stored run. What
 `scripts/serve` starts, with Redis, is broken in each of these ways while four callers send small pictures without end:
-each until it is accepted, as the client library does, too. The tests break it in the same ways.
+each until it is accepted, as the client library does, too. The tests break it in some of these ways.
 
 {table}
 A pause is the longest time in which no picture came, the time that the mending takes included. Lost would be a job that

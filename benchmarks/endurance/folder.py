@@ -23,7 +23,7 @@ from PIL import Image
 
 from animegan_cli.stylize.journal import NAME
 from benchmarks.common.result import store, table
-from harness.picture_files import heic
+from harness.files.picture_files import heic
 from harness.pictures import encoded
 
 PHOTOS = Path(__file__).resolve().parents[2] / "docs" / "photos"

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common.result import store, table
-from harness.crowd import Crowd, GatewayVictim, JavaVictim, RedisVictim, Victim, WorkerVictim
 from harness.gateways import running_gateway
 from harness.servers import Server, running_server
 from harness.stores import KINDS, redis_server
+from harness.trials.crowd import Crowd, GatewayVictim, JavaVictim, RedisVictim, Victim, WorkerVictim
 
 SEED = 20261124
 PAUSES_S = (0.5, 4.0)  # from one recovery to the next kill

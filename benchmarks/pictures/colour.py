@@ -21,8 +21,8 @@ from playwright.sync_api import sync_playwright
 from animegan.picture import colour
 from animegan.picture.images import Limits, decode
 from benchmarks.common.result import store, table
-from harness.browsers import ARGUMENTS, chromium
-from harness.picture_files import chunk, gamma, heic, icc
+from harness.browsing.browsers import ARGUMENTS, chromium
+from harness.files.picture_files import chunk, gamma, heic, icc
 from harness.pictures import encoded
 
 PHOTOS = Path(__file__).resolve().parents[2] / "docs" / "photos"

@@ -17,7 +17,7 @@ from PIL import Image
 
 from animegan.picture import images
 from benchmarks.common.result import store, table
-from harness.picture_files import heic
+from harness.files.picture_files import heic
 from harness.pictures import encoded, photo
 
 LIMITS = images.Limits(1 << 30, 10**9)

@@ -16,7 +16,7 @@ from collections import Counter
 from animegan.errors import AnimeganError
 from animegan.picture.images import Limits, decode
 from benchmarks.common.result import store, table
-from harness.picture_files import files
+from harness.files.picture_files import files
 
 SEED = 20261122
 LIMITS = Limits(max_bytes=8 << 20, max_pixels=4_000_000)

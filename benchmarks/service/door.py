@@ -32,11 +32,11 @@ import requests
 
 from animegan.report import Report
 from benchmarks.common.result import store, table
-from harness.crowd import moment
 from harness.gateways import ENDED, Gateway, running_gateway
 from harness.pictures import encoded, photo
 from harness.servers import Server, running_server
 from harness.stores import KINDS, redis_server
+from harness.trials.crowd import moment
 
 GOOD: tuple[tuple[bytes, dict[str, str]], ...] = (
     (encoded(photo(128, 96)), {}),

@@ -17,7 +17,7 @@ from typing import Any
 from playwright.sync_api import CDPSession, Page
 
 from benchmarks.common.result import store, table
-from harness.browsers import opened_page, running_browser
+from harness.browsing.browsers import opened_page, running_browser
 from harness.gateways import running_gateway
 
 READY = "body[data-ready]"

@@ -27,7 +27,7 @@ from typing import Any
 import requests
 
 from benchmarks.common.result import store, table
-from harness.monitors import Prometheus, running_prometheus, targets
+from harness.monitoring.monitors import Prometheus, running_prometheus, targets
 from harness.pictures import encoded, photo
 from harness.servers import Server, running_server
 from tools.panels import ROWS, Panel

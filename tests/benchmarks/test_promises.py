@@ -14,8 +14,8 @@ from benchmarks import plots
 from benchmarks.common import result
 from benchmarks.endurance import faults
 from benchmarks.service import monitoring
-from harness.faults import all_of_them
 from harness.stores import KINDS
+from harness.trials.faults import all_of_them
 
 GROWS_MIB = {"worker": 48, "java": 48, "gateway": 16, "agent": 8}  # at most, from after the warm-up to the end
 SOAK_S = 1800

@@ -20,10 +20,11 @@ from PIL import Image
 from animegan_agent.settings import Settings as AgentSettings
 from animegan_gateway.__main__ import LAST_ANSWERS_S
 from animegan_gateway.settings import Settings as GatewaySettings
-from harness import MIB, networks
-from harness.containers import Container, base_image, built_image, missing, podman, run
-from harness.manifests import kept_by_redis
-from harness.networks import Network, own_network
+from harness import MIB
+from harness.deployment import networks
+from harness.deployment.containers import Container, base_image, built_image, missing, podman, run
+from harness.deployment.manifests import kept_by_redis
+from harness.deployment.networks import Network, own_network
 from harness.pictures import encoded, photo
 from harness.servers import ROOT, wait_until
 

@@ -16,7 +16,16 @@ import pytest
 import animegan
 from benchmarks.common import result
 from benchmarks.endurance import container as benchmark
-from harness.containers import ROOT, Container, built_image, missing, podman, run_once, started_container, volume
+from harness.deployment.containers import (
+    ROOT,
+    Container,
+    built_image,
+    missing,
+    podman,
+    run_once,
+    started_container,
+    volume,
+)
 from harness.servers import wait_until
 
 pytestmark = pytest.mark.slow

@@ -22,7 +22,7 @@ from animegan_cli.serving.torchserve import address, read_properties
 from animegan_gateway.settings import Settings as GatewaySettings
 from docs.pages import tables
 from docs.test_readme import anchors
-from harness.monitors import FOLDER, Prometheus, running_prometheus, targets
+from harness.monitoring.monitors import FOLDER, Prometheus, running_prometheus, targets
 from harness.pictures import encoded, photo
 from harness.servers import ROOT, Server
 from tools import dashboard

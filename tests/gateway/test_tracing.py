@@ -9,8 +9,8 @@ import pytest
 import requests
 
 from animegan_gateway.queue.jobs import Ask, new_id
-from harness.collectors import PARENT, collector, traceparent
 from harness.gateways import Gateway, before
+from harness.monitoring.collectors import PARENT, collector, traceparent
 from harness.pictures import encoded, photo
 from harness.servers import Server, wait_until
 from harness.stores import AMPLE, KINDS, Place, ask, redis_server

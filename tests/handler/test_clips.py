@@ -27,7 +27,7 @@ from animegan.pipeline import Item, Pipeline
 from animegan.settings import Settings
 from animegan.stylizer import Stylizer
 from benchmarks.pictures.fuzz import damage
-from harness.picture_files import needs_avif
+from harness.files.picture_files import needs_avif
 from harness.pictures import photo
 
 LIMITS = Limits(1 << 24, 1_000_000)

@@ -17,7 +17,7 @@ from animegan.options import Wish
 from animegan.picture.detail import choose_detail
 from animegan.styles import get_style
 from animegan.stylizer import Stylizer
-from harness.peaks import counted_peak
+from harness.engine.peaks import counted_peak
 from harness.pictures import photo
 
 CPU = torch.device("cpu")

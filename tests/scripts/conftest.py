@@ -9,7 +9,7 @@ import pytest
 from torch import Tensor
 
 from animegan_cli.weights import readers
-from harness import weight_files as files
+from harness.files import weight_files as files
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.endurance.faults import told, told_of_overload
-from harness.faults import DISK, FORWARDS, QUEUE_JOBS, Fault, House, redis_away, running_house, suffer
-from harness.overload import overload
+from harness.trials.faults import DISK, FORWARDS, QUEUE_JOBS, Fault, House, redis_away, running_house, suffer
+from harness.trials.overload import overload
 
 pytestmark = pytest.mark.server
 

@@ -21,7 +21,7 @@ from PIL import Image
 from animegan import Stylizer
 from animegan.report import Report
 from harness import MIB
-from harness.picture_files import STORED_AS, heic, oriented, png_bomb
+from harness.files.picture_files import STORED_AS, heic, oriented, png_bomb
 from harness.pictures import encoded, photo
 from harness.servers import QUICK, ROOT, Server, running_server
 

@@ -9,8 +9,8 @@ import psutil
 import pytest
 import requests
 
-from harness.collectors import PARENT, Collector, collector, traceparent
 from harness.gateways import code
+from harness.monitoring.collectors import PARENT, Collector, collector, traceparent
 from harness.pictures import encoded, photo
 from harness.servers import QUICK, ROOT, Server, running_server, wait_until
 

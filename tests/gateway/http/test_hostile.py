@@ -16,8 +16,8 @@ import pytest
 import requests
 
 from harness import MIB
+from harness.files.picture_files import png_bomb
 from harness.gateways import Gateway, code, running_gateway
-from harness.picture_files import png_bomb
 from harness.pictures import encoded, photo
 from harness.servers import Server, wait_until
 

@@ -18,8 +18,8 @@ from PIL import Image
 from animegan.report import Report
 from animegan_gateway.http.answers.views import JobView
 from animegan_gateway.http.styles.thumbnails import SIDE_PX
+from harness.files.picture_files import heic
 from harness.gateways import Gateway, code, running_gateway
-from harness.picture_files import heic
 from harness.pictures import encoded, photo
 from harness.servers import Server, wait_until
 

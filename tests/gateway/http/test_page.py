@@ -21,9 +21,9 @@ from playwright.sync_api import Browser, Route, expect
 
 from animegan_gateway.http.access.keys import Keys
 from animegan_gateway.http.styles.thumbnails import SIDE_PX
-from harness.browsers import opened_page, running_browser
+from harness.browsing.browsers import opened_page, running_browser
+from harness.browsing.pages import PHOTO_PX, accessible, draw, drawn, photo_files
 from harness.gateways import Gateway, before, running_gateway
-from harness.pages import PHOTO_PX, accessible, draw, drawn, photo_files
 from harness.servers import ROOT, Server, wait_until
 
 pytestmark = pytest.mark.server

@@ -12,9 +12,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from animegan.picture.sizes import fit
 from animegan.settings import MAX_SIDE_PX
-from harness.browsers import opened_page, running_browser
+from harness.browsing.browsers import opened_page, running_browser
+from harness.browsing.pages import PHOTO_PX, accessible, draw, drawn, photo_files
 from harness.gateways import Gateway, running_gateway
-from harness.pages import PHOTO_PX, accessible, draw, drawn, photo_files
 from harness.pictures import encoded, photo
 from harness.servers import Server
 

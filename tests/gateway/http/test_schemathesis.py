@@ -67,7 +67,7 @@ def test_schemathesis_finds_nothing_undocumented(server: Server, tmp_path: Path)
                 **os.environ,
                 "NO_COLOR": "1",
                 "PYTHONPATH": os.pathsep.join(sys.path),
-                "SCHEMATHESIS_HOOKS": "harness.schemathesis_hooks",
+                "SCHEMATHESIS_HOOKS": "harness.browsing.schemathesis_hooks",
             },
             cwd=tmp_path,
             capture_output=True,

@@ -23,7 +23,7 @@ from animegan_gateway.http.uploads.pace import Pace
 from animegan_gateway.http.uploads.picture_file import Upload, judge, temporary_file
 from animegan_gateway.http.uploads.receive import receive
 from animegan_service.errors import BadRequest
-from harness.picture_files import png_bomb
+from harness.files.picture_files import png_bomb
 from harness.pictures import encoded, photo
 
 BOUNDARY = "-----x-=-y"

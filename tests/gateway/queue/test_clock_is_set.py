@@ -10,11 +10,11 @@ import pytest
 import requests
 
 from animegan_gateway.http.access.keys import Keys
-from harness.clocks import WallClock, wall_clock
 from harness.gateways import Gateway, before
 from harness.pictures import encoded, photo
 from harness.servers import wait_until
 from harness.stores import KINDS, redis_server
+from harness.trials.clocks import WallClock, wall_clock
 
 PICTURE = encoded(photo(64, 48))
 HOUR_S = 3600

@@ -23,12 +23,12 @@ from animegan_gateway.queue.jobs import State
 from animegan_gateway.queue.stores.redis_store import RedisStore
 from animegan_gateway.queue.stores.sqlite_store import SqliteStore
 from animegan_service.bell import Bell
-from harness.crowd import Audit, Crowd, GatewayVictim, JavaVictim, Mute, RedisVictim, Victim, WorkerVictim, held
-from harness.faulty_handler import ALWAYS, ENDS_ITS_WORKER, HANDLER, no_memory
 from harness.gateways import Gateway, code, running_gateway
 from harness.pictures import encoded, photo
 from harness.servers import QUICK, Server, running_server, wait_until
 from harness.stores import KINDS, RedisServer, redis_server
+from harness.trials.crowd import Audit, Crowd, GatewayVictim, JavaVictim, Mute, RedisVictim, Victim, WorkerVictim, held
+from harness.trials.faulty_handler import ALWAYS, ENDS_ITS_WORKER, HANDLER, no_memory
 
 pytestmark = pytest.mark.server
 

@@ -14,8 +14,8 @@ import requests
 from PIL import Image
 
 from harness import MIB
+from harness.files.picture_files import png_bomb
 from harness.gateways import Gateway, code, running_gateway
-from harness.picture_files import png_bomb
 from harness.pictures import encoded, photo
 from harness.servers import wait_until
 

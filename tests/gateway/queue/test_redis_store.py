@@ -18,8 +18,8 @@ from animegan_gateway.queue.stores import redis_store
 from animegan_gateway.queue.stores.redis_store import RedisStore
 from animegan_gateway.queue.stores.store import Store
 from animegan_service.bell import Bell, wait
-from harness.clocks import wall_clock
 from harness.stores import AMPLE, Place, RedisServer, ask, redis_server, submitted
+from harness.trials.clocks import wall_clock
 
 pytestmark = pytest.mark.anyio
 

@@ -16,11 +16,11 @@ import pytest
 import requests
 
 from animegan_gateway.http.access.keys import Keys
-from harness.crowd import Audit, Crowd, GatewayVictim, RedisVictim, Victim, held, moment
 from harness.gateways import Gateway, running_gateway
 from harness.pictures import encoded, photo
 from harness.servers import QUICK, Server, running_server, wait_until
 from harness.stores import RedisServer, redis_server
+from harness.trials.crowd import Audit, Crowd, GatewayVictim, RedisVictim, Victim, held, moment
 
 pytestmark = pytest.mark.server
 

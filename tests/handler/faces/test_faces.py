@@ -20,7 +20,7 @@ from animegan.report import Report
 from animegan.settings import Settings
 from animegan.stylizer import Stylizer
 from animegan_service.notes import notes
-from harness.peaks import counted_peak
+from harness.engine.peaks import counted_peak
 
 PHOTOS = Path(__file__).parents[3] / "docs" / "photos"
 ASTRONAUT = Image.open(PHOTOS / "astronaut.jpg").convert("RGB")

@@ -24,7 +24,7 @@ from animegan.resources.hardware import DTYPES, cpu_convolves_bf16, pick_precisi
 from animegan.styles import Resize, get_style, verify
 from benchmarks.common import fresh
 from harness import MIB
-from harness.peaks import drawing_peak
+from harness.engine.peaks import drawing_peak
 
 pytestmark = pytest.mark.xdist_group("memory")  # they measure it
 

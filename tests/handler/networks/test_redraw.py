@@ -19,7 +19,7 @@ from animegan.networks.redraw.schedule import _needs, needs
 from animegan.networks.weights import load_weights
 from animegan.styles import bundled_dir
 from benchmarks.common import reference
-from harness.peaks import drawing_peak
+from harness.engine.peaks import drawing_peak
 from harness.pictures import photo
 
 CPU = torch.device("cpu")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from animegan.picture.colour import by_numbers
 from animegan.picture.images import decode
-from harness.picture_files import LIMITS, chunk, heic, load, needs_avif, pixels, png, swapped_primaries
+from harness.files.picture_files import LIMITS, chunk, heic, load, needs_avif, pixels, png, swapped_primaries
 from harness.pictures import encoded
 
 CODES = [(26, 26, 26), (128, 128, 128), (230, 230, 230), (200, 100, 50), (50, 180, 120), (20, 40, 160)]

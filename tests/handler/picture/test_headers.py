@@ -26,7 +26,7 @@ from animegan.picture.formats.jpeg import MOST_MISSING_ROWS
 from animegan.picture.formats.others import MOST_CHUNKS
 from animegan.picture.formats.png import PASSES
 from animegan.picture.images import Limits, inspect
-from harness.picture_files import (
+from harness.files.picture_files import (
     LIMITS,
     bmp,
     chunk,

@@ -25,7 +25,7 @@ from animegan.errors import (
 )
 from animegan.picture.images import DECODED_BYTES, Limits, decode, encode, fit, inspect, prepare
 from animegan.settings import Format
-from harness.picture_files import (
+from harness.files.picture_files import (
     HANDLER,
     LIMITS,
     PHOTOS,

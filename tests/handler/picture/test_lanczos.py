@@ -16,7 +16,7 @@ from animegan.picture import transfer
 from animegan.picture.lanczos import MOST_CACHED, Lanczos
 from animegan.picture.pixels import pillow_lanczos
 from animegan.picture.sizes import Size, fit
-from harness.picture_files import pixels
+from harness.files.picture_files import pixels
 from harness.pictures import photo
 
 CPU = torch.device("cpu")

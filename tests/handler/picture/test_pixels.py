@@ -12,7 +12,7 @@ from PIL import Image, ImageCms, ImageDraw, ImageFilter, PngImagePlugin
 
 from animegan.errors import BadImage, UnsupportedImage
 from animegan.picture.images import Picture, fit, prepare
-from harness.picture_files import (
+from harness.files.picture_files import (
     PHOTOS,
     PRIMARIES,
     STORED_AS,

@@ -12,7 +12,7 @@ from PIL import Image
 from animegan.errors import BadImage, TooLarge, UnsupportedImage
 from animegan.picture.formats import heif
 from animegan.picture.images import Header, Limits, inspect
-from harness.picture_files import (
+from harness.files.picture_files import (
     HANDLER,
     LIMITS,
     STORED_AS,

@@ -11,7 +11,7 @@ import pytest
 from animegan.errors import UnsupportedImage
 from animegan.picture.formats.refused import KINDS
 from animegan.picture.images import inspect
-from harness.picture_files import HANDLER, LIMITS, load, tiff
+from harness.files.picture_files import HANDLER, LIMITS, load, tiff
 
 
 def archive() -> bytes:

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from harness.picture_files import difference, load, tiff
+from harness.files.picture_files import difference, load, tiff
 from harness.pictures import encoded, photo
 
 

@@ -1,0 +1,1 @@
+"""Chromium, the page in it, and callers that are made up."""

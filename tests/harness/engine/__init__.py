@@ -1,0 +1,1 @@
+"""What the engine takes, and what TorchServe gives it."""

@@ -1,0 +1,1 @@
+"""What watches: Prometheus and the receivers of traces."""

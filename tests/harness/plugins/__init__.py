@@ -1,0 +1,1 @@
+"""Plugins of pytest: groups of tests, and skips that are expected."""

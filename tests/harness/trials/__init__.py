@@ -1,0 +1,1 @@
+"""What breaks on purpose while a crowd sends pictures."""

@@ -1,0 +1,439 @@
+"""`animegan stylize`: files, folders, endings, what is done already, what fails."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from PIL import Image
+
+from animegan.errors import BadOption
+from animegan_cli.stylize.journal import NAME, Journal
+from animegan_cli.stylize.tasks import plan
+from client.fake_gateway import PATIENCE_S, FakeGateway, problem
+from harness.commands import run_command
+from harness.files.picture_files import heic
+from harness.pictures import encoded, photo
+from harness.servers import wait_until
+
+ENVIRONMENT = {**os.environ, "ANIMEGAN_WARMUP_PX": "0", "ANIMEGAN_PRECISION": "fp32", "COLUMNS": "200", "LC_ALL": "C"}
+
+
+COMMAND = [sys.executable, "-m", "animegan_cli", "stylize"]
+
+
+def stylize(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return run_command("stylize", *arguments, environment={**ENVIRONMENT, **environment})
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    (folder / "a.jpg").write_bytes(encoded(photo(64, 48)))
+    (folder / "a.png").write_bytes(encoded(photo(40, 32), "PNG"))
+    (folder / "holiday.v2.jpg").write_bytes(encoded(photo(48, 48)))
+    (folder / "more" / "c.webp").write_bytes(encoded(photo(48, 40), "WEBP"))
+    (folder / "notes.txt").write_text("not a picture")
+    (folder / "._a.jpg").write_bytes(b"a resource fork")
+    (folder / "Thumbs.db").write_bytes(b"thumbnails")
+    return folder
+
+
+def outputs(folder: Path) -> list[str]:
+    found = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+    return [name for name in found if name != NAME]
+
+
+@pytest.mark.parametrize(("ending", "format"), [(".JPEG", "JPEG"), (".png", "PNG"), (".webp", "WEBP")])
+def test_the_ending_is_the_format(photos: Path, tmp_path: Path, ending: str, format: str) -> None:
+    out = tmp_path / f"anime{ending}"
+    done = stylize(photos / "a.jpg", "-o", out, "--max-side", "32")
+    assert done.returncode == 0, done.stderr
+    assert "fitted the size for you: 32×24" in done.stderr
+    with Image.open(out) as drawn:
+        assert (drawn.format, drawn.size) == (format, (32, 24))
+
+
+def test_a_folder_is_drawn_once_and_failures_are_listed(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (photos / "broken.jpg").write_bytes(encoded(photo(64, 48))[:300])
+    (photos / "tiny.png").write_bytes(encoded(photo(8, 8), "PNG"))
+    first = stylize(photos, "-o", out)
+    assert first.returncode == 1
+    failed = [line for line in first.stderr.splitlines() if line.startswith(str(photos)) and " -> " not in line]
+    assert [line.partition(": ")[0] for line in failed] == [str(photos / "broken.jpg"), str(photos / "tiny.png")]
+    assert "2 of 6 failed" in first.stderr
+    (photos / "tiny.png").unlink()
+    assert "Traceback" not in first.stderr
+    assert [line for line in first.stderr.splitlines() if "left out" in line] == [
+        f"left out: {photos}/notes.txt: This is text, which isn't read here. "
+        "Send the picture's own bytes, not its name or address."
+    ]
+    drawn = ["a-2.jpg", "a.jpg", "holiday.v2.jpg", "more/c.jpg"]
+    assert outputs(out) == drawn
+    times = {name: (out / name).stat().st_mtime_ns for name in drawn}
+    (photos / "broken.jpg").write_bytes(encoded(photo(64, 48)))
+    second = stylize(photos, "-o", out)
+    assert second.returncode == 0, second.stderr
+    assert "4 of 5 are done already" in second.stdout
+    assert outputs(out) == sorted([*drawn, "broken.jpg"])
+    assert times == {name: (out / name).stat().st_mtime_ns for name in drawn}
+
+
+def test_chinese_by_locale(photos: Path, tmp_path: Path) -> None:
+    done = stylize(photos / "a.jpg", "-o", tmp_path / "x.jpg", "--max-side", "32", LC_ALL="zh_CN.UTF-8")
+    assert "已为您智能适配分辨率：32×24" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere.jpg", "-o", "x.jpg"], "nowhere.jpg is not there"),
+        (["a.jpg", "-o", "x.bmp"], "'x.bmp': end it with one of .jpg"),
+        (["a.jpg", "-o", "x.jpg", "--style", "monet"], "no style 'monet'"),
+        (["a.jpg", "-o", "x.jpg", "--max-side", "-1"], "max_side='-1'"),
+        (["a.jpg", "-o", "x.jpg", "--format", "png"], "differ"),
+        (["a.jpg", "a.png", "-o", "notes.txt"], "notes.txt is a file"),
+        (["a.jpg", "a.png", "-o", "x.png"], "x.png is the name of one picture"),
+        ([".", "-o", "x.png"], "x.png is the name of one picture"),
+        (["a.jpg", "-o", "x.jpg", "--device", "gpu"], "--device gpu: use one of auto, cpu, cuda"),
+        (["-", "a.jpg", "-o", "out"], "- stands for one photo"),
+        (["-", "-o", "out.bmp"], "'out.bmp': end it with"),
+        (["notes.txt", "-o", "x.jpg"], "which isn't read here"),
+        (["a.jpg", "-o", "x.jpg", "--server", "http://127.0.0.1:9"], "Is the server running?"),
+        (["a.jpg", "-o", "x.jpg", "--server", "127.0.0.1:9"], "Begin it with http://"),
+        (["a.jpg", "-o", "x.jpg", "--server", "http://host:99999"], "no address of a server"),
+        (["a.jpg", "-o", "x.jpg", "--server", "http://127.0.0.1:9", "--key", "ag_ä"], "no key has"),
+        (["a.jpg", "-o", "a.jpg"], "a.jpg would be replaced by its drawing"),
+    ],
+)
+def test_a_clear_line_for_each_mistake(photos: Path, arguments: list[str], words: str) -> None:
+    paths = [photos / word if "." in word and "/" not in word else word for word in arguments]
+    done = stylize(*paths)
+    assert done.returncode == 1
+    assert words in done.stderr.replace(f"{photos}/", "")
+    assert "Traceback" not in done.stderr
+
+
+def test_an_output_that_cannot_be_written_is_named(photos: Path) -> None:
+    done = stylize(photos / "a.jpg", "-o", "/proc/anime.jpg")
+    assert done.returncode == 1
+    assert "/proc/anime.jpg can't be written" in done.stderr
+    assert ".part" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_no_output_takes_the_place_of_another(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (photos / "more" / "a.jpg").write_bytes(encoded(photo(32, 32)))
+    (photos / "A.gif").write_bytes(encoded(photo(32, 32), "GIF"))
+    few = plan([photos / "a.jpg", photos / "more" / "a.jpg"], out).tasks
+    assert [task.base.name for task in few] == ["a", "a-2"]
+    both = plan([photos, photos / "more"], out).tasks
+    assert len({str(task.base).casefold() for task in both}) == len(both) == 8
+
+
+def test_a_photo_keeps_its_output_when_another_of_its_name_comes(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert stylize(photos, "-o", out, "--max-side", "32").returncode == 0
+    before = {task.source: task.base for task in plan([photos], out).tasks}
+    (photos / "a.avi.bmp").write_bytes(encoded(photo(32, 32), "BMP"))
+    (photos / "a").write_bytes(encoded(photo(32, 32)))
+    after = {task.source: task.base for task in plan([photos], out).tasks}
+    assert before.items() < after.items()
+    assert after[photos / "a"].name == "a-3"
+
+
+def test_what_was_drawn_is_no_photo(photos: Path) -> None:
+    before = plan([photos], photos / "drawn").tasks
+    (photos / "drawn").mkdir()
+    (photos / "drawn" / "c.jpg").write_bytes(encoded(photo(32, 32)))
+    assert plan([photos], photos / "drawn").tasks == before
+    assert stylize(photos / "more", "-o", photos / "more", "--max-side", "32", "--format", "png").returncode == 0
+    again = plan([photos / "more"], photos / "more", "png").tasks
+    assert [task.source for task in again] == [photos / "more" / "c.webp"]
+
+
+def test_a_photo_is_told_by_its_content(tmp_path: Path) -> None:
+    kinds = {"a.HEIC": heic(photo(64, 48)), "b.jfif": encoded(photo(32, 32)), "c": encoded(photo(32, 32), "WEBP")}
+    for name, data in {**kinds, "d.jpg": b"%PDF-1.7", "e.png": b""}.items():
+        (tmp_path / name).write_bytes(data)
+    planned = plan([tmp_path], tmp_path / "out")
+    assert [task.source.name for task in planned.tasks] == list(kinds)
+    assert planned.left_out.keys() == {tmp_path / "d.jpg", tmp_path / "e.png"}
+    assert "PDF" in planned.left_out[tmp_path / "d.jpg"]
+
+
+@pytest.mark.slow
+def test_what_was_drawn_with_other_options_is_due(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def told(*options: str) -> str:
+        done = stylize(photos, "-o", out, "--max-side", "32", *options)
+        assert done.returncode == 0, done.stderr
+        return f"{done.stderr.count(' -> ')} drawn, {done.stdout.partition(' done already')[0]}"
+
+    assert told() == "4 drawn, "
+    assert told() == "0 drawn, 4 of 4 are"
+    assert told("--force") == "4 drawn, "
+    assert told("--style", "cel") == "0 drawn, 4 of 4 are"  # which is the default
+    assert told("--strength", "0.5") == "4 drawn, "
+    (photos / "a.png").write_bytes(encoded(photo(48, 40), "PNG"))
+    (out / "holiday.v2.jpg").unlink()
+    assert told("--strength", "0.5") == "2 drawn, 2 of 4 are"
+    refused = stylize(photos, "-o", out, "--max-side", "9000")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "max_side='9000'" in refused.stderr
+
+
+def test_a_damaged_journal_is_no_reason_to_fail(photos: Path, tmp_path: Path) -> None:
+    out, options = tmp_path / "out", {"style": "cel"}
+    out.mkdir()
+    source, output = photos / "a.jpg", out / "a.jpg"
+    output.write_bytes(b"drawn")
+    Journal(out).add(source, output, source.stat(), options)
+    with (out / NAME).open("ab") as file:
+        file.write(b'[1]\n{"source": 1}\n\xff\n{"source": "../photos/b')
+    assert Journal(out).holds(source, options)
+    Journal(out).add(photos / "a.png", output, source.stat(), options)
+    assert Journal(out).output_of(photos / "a.png") == output
+
+
+def test_the_report_has_all_of_a_run(photos: Path, tmp_path: Path) -> None:
+    (photos / "broken <b>.jpg").write_bytes(encoded(photo(64, 48))[:300])
+    done = stylize(photos, "-o", tmp_path / "out", "--max-side", "32", "--report", tmp_path / "seen" / "run")
+    assert done.returncode == 1
+    said = json.loads((tmp_path / "seen" / "run.json").read_text())
+    assert len(said["drawn"]) == 4
+    assert said["drawn"][0]["size"] == [32, 24]
+    assert [(failed["source"], failed["code"]) for failed in said["failed"]] == [
+        (str(photos / "broken <b>.jpg"), "bad_image")
+    ]
+    assert [entry["source"] for entry in said["left_out"]] == [str(photos / "notes.txt")]
+    sheet = (tmp_path / "seen" / "run.html").read_text()
+    assert sheet.count("<figure>") == 4
+    assert "broken &lt;b&gt;.jpg" in sheet
+    for address in re.findall(r'src="([^"]+)"', sheet):
+        assert (tmp_path / "seen" / unquote(address)).is_file()
+
+
+@pytest.mark.slow
+def test_a_pipe(photos: Path) -> None:
+    command = [*COMMAND, "-", "-o", "-", "--max-side", "32", "--format", "webp"]
+    environment = {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        command, input=(photos / "a.jpg").read_bytes(), capture_output=True, check=True, env=environment
+    )
+    with Image.open(io.BytesIO(done.stdout)) as drawn:
+        assert (drawn.format, drawn.size) == ("WEBP", (32, 24))
+    assert done.stderr.decode() == "fitted the size for you: 32×24\n"
+
+
+@pytest.mark.slow
+def test_killed_and_run_again(tmp_path: Path) -> None:
+    folder, out = tmp_path / "photos", tmp_path / "out"
+    folder.mkdir()
+    for number in range(12):
+        (folder / f"{number}.png").write_bytes(encoded(photo(64 + number, 64), "PNG"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "animegan", "stylize", str(folder), "-o", str(out), "--format", "png"],
+        env={**ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until(lambda: len(list(out.glob("*.png"))) >= 3, "three pictures")
+    process.kill()
+    process.wait()
+    times = {
+        file.name: file.stat().st_mtime_ns
+        for file in out.glob("*.png")
+        if Journal(out).holds(folder / file.name, json.loads((out / NAME).read_text().splitlines()[0])["options"])
+    }
+    assert 2 <= len(times) < 12
+    assert stylize(folder, "-o", out, "--format", "png").returncode == 0
+    assert outputs(out) == sorted(f"{number}.png" for number in range(12))
+    for number in range(12):
+        with Image.open(out / f"{number}.png") as drawn:
+            drawn.load()
+            assert drawn.size == (64 + number, 64)
+    assert times.items() <= {file.name: file.stat().st_mtime_ns for file in out.glob("*.png")}.items()
+
+
+@pytest.mark.slow
+def test_a_folder_is_watched(tmp_path: Path) -> None:
+    folder, out = tmp_path / "photos", tmp_path / "out"
+    folder.mkdir()
+    process = subprocess.Popen(
+        [*COMMAND, str(folder), "-o", str(out), "--watch"],
+        env={**ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    (folder / "half.jpg").write_bytes(encoded(photo(64, 48))[:300])
+    (folder / "a.jpg").write_bytes(encoded(photo(32, 32)))
+    wait_until((out / "a.jpg").exists, "the photo that is whole")
+    (folder / "half.jpg").write_bytes(encoded(photo(64, 48)))
+    wait_until((out / "half.jpg").exists, "the photo that became whole")
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, said
+    assert "Traceback" not in said
+    assert said.count("half.jpg: ") == 1
+
+
+def test_a_plan_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadOption, match="holds no picture"):
+        plan([tmp_path], tmp_path / "out")
+
+
+class Odd(BaseHTTPRequestHandler):
+    """A server that is not this project's."""
+
+    answer: tuple[int, bytes] = (200, b"hello")
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(self.answer[0])
+        self.end_headers()
+        self.wfile.write(self.answer[1])
+
+    def log_message(self, format: str, *arguments: object) -> None: ...
+
+
+@pytest.fixture
+def odd_server() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Odd) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ((200, b"hello"), "not as this project's server does"),
+        ((503, b'{"code": 503, "type": "ServiceUnavailableException"}'), "answered 503"),
+        ((413, b""), "answered 413"),
+        ((422, b'{"detail": "max_side is wrong"}'), "max_side is wrong"),
+    ],
+)
+def test_what_another_server_says_is_told(
+    photos: Path,
+    tmp_path: Path,
+    odd_server: str,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: tuple[int, bytes],
+    words: str,
+) -> None:
+    monkeypatch.setattr(Odd, "answer", answer)
+    done = stylize(photos / "a.jpg", "-o", tmp_path / "x.jpg", "--server", odd_server)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert outputs(tmp_path / "photos") == outputs(photos)
+    assert not (tmp_path / "x.jpg").exists()
+
+
+# ---- Through a gateway -----------------------------------------------------------------------------------------------
+
+
+def test_a_folder_through_a_gateway(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (photos / "broken.jpg").write_bytes(encoded(photo(32, 32)) + b"bad")
+    (photos / "more" / "big.jpg").write_bytes(encoded(photo(32, 32)) + b"fails")
+    with FakeGateway(prefix="/anime", key="ag_right") as gateway:
+        options: list[str | Path] = [
+            "-o",
+            out,
+            "--server",
+            gateway.url,
+            "--style",
+            "gouache",
+            "--max-side",
+            "640",
+            "--format",
+            "jpg",
+        ]
+        first = stylize(photos, *options, ANIMEGAN_KEY="ag_right")
+        assert first.returncode == 1
+        assert first.stderr.splitlines()[-3:] == [
+            f"{photos}/broken.jpg: That is no picture.",
+            f"{photos}/more/big.jpg: It did not fit.",
+            "animegan: 2 of 6 failed, listed above.",
+        ]
+        assert f"{photos}/more/c.webp -> {out}/more/c.jpg (fitted the size for you: 1024×683" in first.stderr
+        assert outputs(out) == ["a-2.jpg", "a.jpg", "holiday.v2.jpg", "more/c.jpg"]
+        assert (out / "a-2.jpg").read_bytes() == b"anime of " + (photos / "a.png").read_bytes()
+        asked = {"style": "gouache", "max_side": "640", "format": "jpeg"}
+        assert [job.fields for job in gateway.jobs.values()] == [asked] * 5
+        drawn = len(gateway.jobs)
+        (photos / "broken.jpg").unlink()
+        (photos / "more" / "big.jpg").write_bytes(encoded(photo(32, 32)))
+        second = stylize(photos, *options, "--key", "ag_right")
+        assert second.returncode == 0, second.stderr
+        assert "4 of 5 are done already" in second.stdout
+        assert len(gateway.jobs) == drawn + 1
+
+
+def test_the_gateway_has_several_pictures_at_a_time(photos: Path, tmp_path: Path) -> None:
+    with FakeGateway() as gateway:
+        gateway.finish = lambda _: len(gateway.jobs) == 4  # none before all are there
+        done = stylize(photos, "-o", tmp_path / "out", "--server", gateway.url)
+    assert done.returncode == 0, done.stderr
+    assert len(outputs(tmp_path / "out")) == 4
+
+
+def test_one_photo_through_a_gateway_that_refuses_it(photos: Path, tmp_path: Path) -> None:
+    with FakeGateway() as gateway:
+        gateway.replies("POST .*", problem(422, "bad_option"))
+        done = stylize(photos / "a.jpg", "-o", tmp_path / "x.png", "--server", gateway.url)
+        assert (done.returncode, done.stderr) == (1, "animegan: It is bad_option.\n")
+        assert stylize(photos / "a.jpg", "-o", tmp_path / "x.png", "--server", gateway.url).returncode == 0
+        assert [job.fields for job in gateway.jobs.values()] == [{"format": "png"}]
+
+
+def test_the_language_is_the_locales(photos: Path, tmp_path: Path) -> None:
+    with FakeGateway() as gateway:
+        stylize(photos / "a.jpg", "-o", tmp_path / "x.jpg", "--server", gateway.url, LC_ALL="zh_CN.UTF-8")
+        assert {headers["accept-language"] for headers in gateway.asked("POST .*")} == {"zh"}
+
+
+def test_a_key_that_is_wrong_is_said_once(photos: Path, tmp_path: Path) -> None:
+    with FakeGateway(key="ag_right") as gateway:
+        done = stylize(photos, "-o", tmp_path / "out", "--server", gateway.url, "--key", "ag_wrong")
+    assert (done.returncode, done.stderr.splitlines()[1:]) == (1, ["animegan: It is unauthorized."])
+
+
+def test_a_number_that_is_none_is_told_before_anything_is_sent(photos: Path, tmp_path: Path) -> None:
+    with FakeGateway() as gateway:
+        done = stylize(photos, "-o", tmp_path / "out", "--server", gateway.url, "--max-side", "big")
+        assert (done.returncode, done.stderr.strip()) == (1, "animegan: max_side='big': use a whole number.")
+        assert gateway.asked("POST .*") == []
+
+
+def test_ctrl_c_cancels_what_is_under_way(photos: Path, tmp_path: Path) -> None:
+    with FakeGateway() as gateway:
+        gateway.finish = lambda _: False
+        process = subprocess.Popen(
+            [*COMMAND, str(photos), "-o", str(tmp_path / "out"), "--server", gateway.url],
+            env={**ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        gateway.until(lambda: len(gateway.jobs) == 4)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 130
+        assert "Traceback" not in said
+        assert {job.status for job in gateway.jobs.values()} == {"cancelled"}
+    assert not (tmp_path / "out").exists()
