@@ -25,6 +25,7 @@ from harness import MIB
 from harness.gateways import Gateway, code, running_gateway
 from harness.pictures import encoded, photo
 from harness.servers import wait_until
+from harness.stores import RedisServer, redis_server
 
 PAGE = "docs/operations/recipes.md"
 NAME = "pictures.example.org"
@@ -164,6 +165,57 @@ def test_https_by_nginx_with_a_certificate_of_ones_own(gateway: Gateway, certifi
     [cookie] = re.findall(r"^set-cookie: .*", done.stdout, re.MULTILINE | re.IGNORECASE)
     assert "Secure" in cookie
     assert "Strict-Transport-Security" in done.stdout
+
+
+# ---- Backups ---------------------------------------------------------------------------------------------------------
+
+
+def carry_out(block: str, places: Mapping[str, object], **services: Gateway | RedisServer) -> None:
+    """Do what a recipe's block says, with these places in place of its own; services are stopped and started here."""
+    for line in block.splitlines():
+        if service := re.fullmatch(r"systemctl (stop|start) (\S+)", line):
+            getattr(services[service[2].partition("-")[0]], service[1])()
+            continue
+        for there, here in places.items():
+            line = line.replace(there, str(here))  # noqa: PLW2901
+        subprocess.run(["bash", "-c", f"set -e -o pipefail; {line}"], check=True, capture_output=True)
+
+
+@pytest.mark.slow
+def test_a_queue_of_sqlite_is_backed_up_and_restored(tmp_path: Path) -> None:
+    back_up, restore = (block for block in blocks("sh") if "animegan.tgz" in block)
+    state = tmp_path / "state"
+    places = {"/var/lib/animegan": state, "/root/": f"{tmp_path}/"}
+    with running_gateway(state, None) as gateway:
+        kept = gateway.submit(PICTURE).json()
+        carry_out(back_up, places, animegan=gateway)
+        later = gateway.submit(PICTURE).json()
+        carry_out(restore, places, animegan=gateway)
+        assert gateway.job(kept["id"])["status"] == "queued"
+        assert requests.get(f"{gateway.url}/v1/jobs/{later['id']}", timeout=30).status_code == 404
+
+
+@pytest.mark.slow
+def test_a_queue_of_redis_is_backed_up_and_restored(tmp_path: Path) -> None:
+    client = tool("redis-cli", "redis-tools")
+    back_up, restore = (block for block in blocks("sh") if "redis.tgz" in block)
+    with (
+        redis_server(tmp_path / "redis") as server,
+        running_gateway(tmp_path / "gateway", None, store=server.url) as gateway,
+    ):
+        places = {
+            "/var/lib/redis": server.folder,
+            "/root/": f"{tmp_path}/",
+            "redis-cli": f"{client} -p {server.port}",
+        }
+        kept = gateway.submit(PICTURE).json()
+        carry_out(back_up, places)
+        later = gateway.submit(PICTURE).json()
+        gateway.stop()
+        carry_out(restore, places, redis=server)
+        gateway.start()
+        assert gateway.job(kept["id"])["status"] == "queued"
+        assert requests.get(f"{gateway.url}/v1/jobs/{later['id']}", timeout=30).status_code == 404
 
 
 # ---- What other tools read -------------------------------------------------------------------------------------------

@@ -263,13 +263,14 @@ def test_detail_and_speed_are_chosen_and_told(
         notes = page.get_by_test_id("notes").first
         assert any(word in notes.inner_text() for word in auto)  # what `auto` chose
         page.get_by_test_id("detail").select_option("fine")
+        page.get_by_test_id("mode").select_option("scene")
         page.get_by_test_id("fast").check()
         expect(page.get_by_test_id("quality")).to_be_disabled()
         page.get_by_test_id("style-ink").check(force=True)
         with page.expect_response("**/v1/jobs") as sent:
             page.get_by_test_id("draw").click()
         job = sent.value.json()
-        assert (job["style"], job["fast"], job["detail"]) == ("ink", True, "fine")
+        assert (job["style"], job["fast"], job["detail"], job["mode"]) == ("ink", True, "fine", "scene")
         drawn(page, 2)
         expect(page.get_by_test_id("notes").first).to_contain_text(fine)
 

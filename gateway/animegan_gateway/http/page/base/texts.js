@@ -85,6 +85,8 @@ export const texts = {
     strengthOf: ({ percent }) => `strength ${percent} %`,
     detail: "How it is drawn",
     details: { auto: "Automatic", bold: "Bolder: larger shapes", medium: "In between", fine: "Finer: more details" },
+    faces: "Faces",
+    modes: { auto: "Automatic", portrait: "Portrait: every face with care", scene: "Scene: no search for faces" },
     detailOf: { bold: "bolder drawing", medium: "medium drawing", fine: "finer drawing" },
     fast: "Faster, softer",
     draw: ({ n }) => n > 1 ? `Draw ${n} pictures` : "Draw it",
@@ -170,7 +172,7 @@ export const texts = {
     skip: "跳到正文",
     otherLanguage: "English",
 
-    signInTitle: "请进",
+    signInTitle: "请先登录",
     signInHint: "这台服务器需要 API 密钥，只问一次。密钥可以向服务器的管理者要。",
     keyLabel: "API 密钥",
     signIn: "登录",
@@ -237,6 +239,8 @@ export const texts = {
     strengthOf: ({ percent }) => `强度 ${percent}%`,
     detail: "画法",
     details: { auto: "自动", bold: "粗放：概括成大块", medium: "适中", fine: "细腻：保留更多细节" },
+    faces: "人脸",
+    modes: { auto: "自动", portrait: "人像：仔细画好每张脸", scene: "场景：不单独画人脸" },
     detailOf: { bold: "粗放画法", medium: "适中画法", fine: "细腻画法" },
     fast: "快一些，线条柔和一些",
     draw: ({ n }) => n > 1 ? `画这 ${n} 张` : "开始画",
@@ -305,7 +309,7 @@ export const texts = {
     // The server's details are English.
     problems: {
       queue_full: "队列已满。",
-      share_full: "你排队的图片已达上限。",
+      share_full: "你正在排队的图片已达上限。",
       rate_limited: "发送得太快了。",
       unauthorized: "这个密钥无效或已被吊销。",
       bad_image: "图片损坏或不完整。请重新保存为 JPEG、PNG 或 WebP 后再试。",

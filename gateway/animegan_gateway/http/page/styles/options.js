@@ -4,7 +4,7 @@ import { onLanguage, t } from "../base/i18n.js";
 const SIDES_PX = [512, 768, 1024, 1536, 2048, 3072, 4096, 8192];
 const FORMATS = ["auto", "jpeg", "png", "webp"];
 const STORED = "animegan.options";
-const FIELDS = ["max-side", "format", "detail", "quality", "strength"];
+const FIELDS = ["max-side", "format", "detail", "mode", "quality", "strength"];
 const TICKS = ["fast", "photo-color"];
 
 /** @type {any} what the chosen style can do */
@@ -33,6 +33,7 @@ export function openOptions(limits) {
   onLanguage(() => {
     fill(side, limits.max_side_px, sides.map((px) => [px, `${px} px`]));
     fill(detail, "auto", Object.entries(t("details")));
+    fill($("mode"), "auto", Object.entries(t("modes")));
     fill(format, limits.format, FORMATS.map((id) => [id, id === "auto" ? t("auto") : id.toUpperCase()]));
     follow();
   });
@@ -94,6 +95,7 @@ export const chosenOptions = () => ({
   format: $("format").value,
   quality: isFast() ? "fast" : $("quality").value,
   ...(!$("detail").disabled && { detail: $("detail").value }),
+  mode: $("mode").value,
   strength: String($("strength").valueAsNumber / 100),
   color: $("photo-color").checked ? "photo" : "style",
 });
@@ -104,6 +106,7 @@ export function nameOption(name, value) {
   if (name === "format") return value === "auto" ? `${t("format")}: ${t("auto")}` : value.toUpperCase();
   if (name === "quality") return value === "fast" ? t("fast") : t("qualityOf", { value });
   if (name === "detail") return t("details")[value];
+  if (name === "mode") return value === "auto" ? `${t("faces")}: ${t("auto")}` : t("modes")[value];
   if (name === "strength") return t("strengthOf", { percent: Math.round(100 * value) });
   return t(value === "photo" ? "photoColor" : "styleColor");
 }
