@@ -139,7 +139,7 @@ class AnimeganHandler:
     def _count(self, items: Sequence[Item], *, cleaned: bool) -> None:
         for item in items:
             # Only a style that exists becomes a label: callers must not be able to invent series.
-            style = item.options.style if item.options and item.picture else "none"
+            style = item.options.style if item.options and item.source else "none"
             result = item.error.code if item.error else "ok"
             plan = item.plan.mode if item.plan and not item.error else "none"
             self.metrics["animegan_pictures_total"].add_or_update(1, [style, result, plan])

@@ -75,8 +75,8 @@ def _caller(headers: Mapping[str, Any]) -> Context:
 def _about(item: Item) -> dict[str, str | int | bool]:
     """Return a span's attributes: the options that exist, and what was done."""
     about: dict[str, str | int | bool] = {}
-    if item.options and item.picture:
-        (original_width, original_height), (width, height) = item.picture.original_size, item.picture.rgb.size
+    if item.options and item.source:
+        (original_width, original_height), (width, height) = item.source.original_size, item.source.size
         about |= {
             "animegan.style": item.options.style,
             "animegan.original_width_px": original_width,

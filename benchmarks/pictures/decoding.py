@@ -1,7 +1,7 @@
 """Memory of decoding each kind of picture file, foretold and measured.
 
-`scripts/benchmark decoding`. Pictures of 12 megapixels (HEIC: 3) are decoded and fitted to 1024 px, each in a process
-of its own; the peak is the kernel's, above what the process had before.
+`scripts/benchmark decoding`. Pictures of 12 megapixels (HEIC and animations: 3) are decoded and fitted to 1024 px, each
+in a process of its own; the peak is the kernel's, above what the process had before.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from animegan.clips.animation import FRAME_BYTES, KINDS, open_animation
 from animegan.picture import images
+from animegan.picture.sources import CLIPS
 from benchmarks.common.result import store, table
 from harness.files.picture_files import heic
 from harness.pictures import encoded, photo
@@ -34,6 +36,8 @@ def main() -> None:
             header = images.inspect(data, LIMITS)
             pixels = header.size[0] * header.size[1]
             foretold = images.DECODED_BYTES[header.format] + header.held_bytes / pixels
+            if header.motion:
+                foretold = FRAME_BYTES
             command = [sys.executable, "-m", "benchmarks.pictures.decoding", str(file)]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             measured = int(done.stdout) / pixels
@@ -46,6 +50,10 @@ def main() -> None:
 def sources() -> Mapping[str, bytes]:
     """Large files of each kind."""
     image = photo(96, 64).resize(SIZE)
+    moved = [image.resize(HEIC_SIZE, box=(x, 0, SIZE[0] - 100 + x, SIZE[1])) for x in (20, 40, 60)]
+    faint = [frame.copy() for frame in moved]
+    for frame in faint:
+        frame.putalpha(Image.linear_gradient("L").resize(HEIC_SIZE))
     clear, grey, small = image.convert("RGBA"), image.convert("L"), image.resize(HEIC_SIZE)
     return {
         "JPEG": encoded(image, "JPEG"),
@@ -68,6 +76,8 @@ def sources() -> Mapping[str, bytes]:
         "JPEG 2000": encoded(image, "JPEG2000"),
         "JPEG 2000, alpha": encoded(clear, "JPEG2000"),
         "PPM": encoded(image, "PPM"),
+        **{f"{kind}, animated": encoded(small, kind, save_all=True, append_images=moved) for kind in KINDS},
+        **{f"{kind}, animated, alpha": encoded(faint[0], kind, save_all=True, append_images=faint) for kind in KINDS},
     }
 
 
@@ -78,7 +88,12 @@ def measure(file: Path) -> int:
     data = file.read_bytes()
     before = _kibibytes("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    images.decode(data, max_side=1024, limits=LIMITS)
+    header = images.inspect(data, LIMITS)
+    if header.motion:
+        for _ in open_animation(data, header, 1024, None, LIMITS, CLIPS).read():
+            pass
+    else:
+        images.decode(data, max_side=1024, limits=LIMITS)
     return 1024 * (_kibibytes("VmHWM") - before)
 
 

@@ -27,11 +27,9 @@ from animegan.faces.detector import Face
 from animegan.networks.plan import megabytes
 from animegan.options import Options, parse
 from animegan.picture import images
-from animegan.picture.formats.header import Flaw
 from animegan.picture.jpeg import device_encoder
 from animegan.picture.lanczos import Lanczos
 from animegan.picture.pixels import Scale, pillow_lanczos
-from animegan.picture.sizes import Size
 from animegan.picture.transfer import download
 from animegan.report import Report
 from animegan.resources import budget, memory
@@ -67,6 +65,11 @@ class Item:
     pending: Future[None] | None = None  # its decoding; once it is drawn, its encoding
     abandoned: Callable[[], bool] = lambda: False  # whether nobody waits for it any more; asked again and again
     progress: Callable[[float], None] = lambda _: None  # is told again and again how much of it is drawn, 0 to 1
+
+    @property
+    def source(self) -> images.Picture | Animation | None:
+        """Return what was decoded."""
+        return self.picture or self.clip
 
 
 class Pipeline:
@@ -291,7 +294,7 @@ class Pipeline:
             item.seconds["encode"] = item.seconds["run"] - drawing.run_seconds
             item.seconds["run"] = drawing.run_seconds
             faces = drawing.faces
-            item.report = self._report(item, clip.original_size, clip.size, clip.frames, clip.flaws, faces)
+            item.report = self._report(item, clip, faces)
         elif isinstance(item.error, (OutOfMemory, PictureTooLarge)):
             self.cleaner.release()
 
@@ -312,27 +315,23 @@ class Pipeline:
             if item.drawn:
                 item.encoded = images.encode(item.drawn, picture.alpha, format=options.format, quality=options.quality)
             faces = len(item.faces) if item.plan.face else 0
-            item.report = self._report(
-                item, picture.original_size, picture.rgb.size, picture.frames, picture.flaws, faces
-            )
+            item.report = self._report(item, picture, faces)
 
-    def _report(
-        self, item: Item, original_size: Size, size: Size, frames: int, flaws: tuple[Flaw, ...], faces: int
-    ) -> Report:
+    def _report(self, item: Item, source: images.Picture | Animation, faces: int) -> Report:
         assert item.options
         assert item.plan
-        stylizer = self._stylizer(item.options)
+        stylizer = self._stylizer(item.options, clip=item.clip is not None)
         return Report(
             style=item.options.style,
             license=stylizer.style.license,
             precision=stylizer.precision,
             plan=item.plan.mode,
             detail=item.plan.detail,
-            original_size=original_size,
-            size=size,
-            frames=frames,
-            drawn_frames=frames if item.clip else 1,
-            flaws=flaws,
+            original_size=source.original_size,
+            size=source.size,
+            frames=source.frames,
+            drawn_frames=source.frames if item.clip else 1,
+            flaws=source.flaws,
             mode="portrait" if faces or item.options.wish.mode == "portrait" else "scene",
             faces=faces,
             seconds=item.seconds,

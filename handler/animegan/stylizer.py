@@ -42,6 +42,7 @@ from animegan.resources import budget
 from animegan.resources.hardware import DTYPES, pick_device, pick_precision
 from animegan.resources.memory import is_out_of_memory, release
 from animegan.resources.pace import Pace
+from animegan.resources.progress import observer
 from animegan.settings import MAX_SIDE_PX, WARMUP_PX, Color, Detail, DetailOption, Device, Frames, Mode, Precision, Tone
 from animegan.styles import DEFAULT_STYLE, get_style
 
@@ -51,6 +52,10 @@ CLIP_QUALITY = 92  # of WebP and AVIF
 def find_faces(photo: Image.Image, wish: Wish) -> tuple[Face, ...]:
     """Return the faces in a fitted photo, RGB, that are to be drawn again."""
     return find(photo, wish.mode) if wish.strength > 0 else ()
+
+
+def _nobody(_: float) -> None:
+    """Hear of the progress of what is no part of the caller's picture."""
 
 
 @dataclass(frozen=True)
@@ -313,7 +318,8 @@ class Stylizer:
         """How the look draws the tones of a typical photo."""
         photo = Photo(Image.fromarray(typical_photo().numpy()))
         *_, smallest = self._drawing.plans(photo.fitted.size, 1, self._drawing.details("auto"))
-        [drawing] = self._drawing.draw([photo], smallest, Wish()).batch
+        with observer(_nobody):
+            [drawing] = self._drawing.draw([photo], smallest, Wish()).batch
         return measure_curve(shrink(typical_photo()), shrink(drawing))
 
     def _details(self, photo: Photo, wish: Wish) -> tuple[Detail | None, ...]:
@@ -360,7 +366,7 @@ class Stylizer:
         chosen_by_trial = torch.backends.cudnn.benchmark
         torch.backends.cudnn.benchmark = True  # cuDNN remembers its choice for this shape
         try:
-            with contextlib.suppress(PictureTooLarge):  # each picture will hear of it
+            with contextlib.suppress(PictureTooLarge), observer(_nobody):  # each picture will hear of it
                 for _ in range(2):  # TorchScript profiles the first run and optimises before the second
                     self.run([blank], wish)
         finally:

@@ -197,3 +197,12 @@ def test_a_first_visit_over_a_slow_line_is_short() -> None:
     for row in found["visits"]:
         assert row["ready_ms"] < 3000, row
         assert row["kb"] < 200, row
+
+
+def test_a_clip_that_stands_still_does_not_flicker_and_a_cut_leaves_no_ghost() -> None:
+    for clips in stored("flicker")["styles"].values():
+        still, pan = clips["still"], clips["pan"]
+        assert still["steadied"]["difference"] < 0.2 * still["alone"]["difference"]
+        assert pan["steadied"]["difference"] < pan["alone"]["difference"]
+        assert still["carried"]["brightness"] <= still["alone"]["brightness"]
+        assert clips["cut"]["largest_difference"] == 0

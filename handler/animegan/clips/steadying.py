@@ -15,15 +15,12 @@ from torch.nn import functional as F
 REDUCED = 2  # the photos are compared at half their size,
 SMOOTH_PX = 5  # smoothed by a box of so many pixels of that: noise of 4 steps of 255 is 0.4 by then
 SAME, CHANGED = 2.0, 5.0  # steps of 255, up to which a smoothed pixel is the same, and from which it has changed
-REACH_PX = (
-    9  # of the reduced photo: the square in which one changed pixel counts for all, as lines reach beyond an edge
-)
+REACH_PX = 9  # a square of the reduced photo, in which one pixel that changed counts for all: lines reach out
 HELD = 0.85  # of the frames before, in the mean
 ALL_CHANGED = 0.6  # of the pixels, from which on nothing is blended
 CUT = 0.3  # of the pixels, that have other colours than before: it is another scene then
 BINS = 4  # of each channel, by which colours are counted
 BAND_PX = 2**18  # pixels that are blended at a time
-PIXEL_BYTES = 64  # what looking and blending take of each, and keep of it
 
 
 class Steadying:

@@ -37,6 +37,11 @@ class Picture:
     small: Image.Image | None = None  # the same as `rgb`, shrunk once from what was decoded
     flaws: tuple[Flaw, ...] = ()  # of a file that is drawn all the same
 
+    @property
+    def size(self) -> Size:
+        """Return the size at which it is drawn."""
+        return self.rgb.size
+
 
 def pillow_lanczos(image: Image.Image, size: Size, box: Box) -> Image.Image:
     """`box` of the image at `size` by Pillow's Lanczos; the image itself where that is the same."""

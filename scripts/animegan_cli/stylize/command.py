@@ -171,9 +171,14 @@ def _draw(
     columns = (
         TextColumn("Drawing"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn(compact=True),
     )  # fmt: skip
-    bars = Progress(*columns, console=console, transient=True, disable=len(tasks) == 1 or not console.is_terminal)
-    with bars, closing(draw(tasks, engine, request.options)) as outcomes:
-        bar = bars.add_task("", total=len(tasks))
+    bars = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    bar = bars.add_task("", total=len(tasks))
+    before = len(done.outcomes)
+
+    def tell(share: float) -> None:
+        bars.update(bar, completed=len(done.outcomes) - before + share)
+
+    with bars, closing(draw(tasks, engine, request.options, tell)) as outcomes:
         for outcome in outcomes:
             if outcome.drawn:
                 output, drawn = outcome.drawn
@@ -184,7 +189,7 @@ def _draw(
             if outcome.error and request.watch:
                 console.print(plain(f"{outcome.task.source}: {outcome.error.detail}"), soft_wrap=True)
             done.outcomes.append(outcome)
-            bars.advance(bar)
+            tell(0)
 
 
 class _Rate(ProgressColumn):

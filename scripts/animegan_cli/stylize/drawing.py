@@ -39,9 +39,14 @@ class Outcome:
 
 
 def draw(
-    tasks: Sequence[Task], engine: Pipeline | Server | Client, options: Mapping[str, str]
+    tasks: Sequence[Task],
+    engine: Pipeline | Server | Client,
+    options: Mapping[str, str],
+    progress: Callable[[float], None] = lambda _: None,
 ) -> Generator[Outcome, None, None]:
     """Draw and write the pictures, and yield each as it is finished.
+
+    `progress` is told how much of the one that is being drawn here is done, from 0 to 1; on a GPU it is not.
 
     Raises `BadOption` for a number that is none, `InternalError` where a gateway wants another key.
     """
@@ -51,7 +56,7 @@ def draw(
         for task in tasks:
             yield _outcome(task, _stat(task), partial(_draw_with, engine, task, options))
     else:
-        yield from _draw_here(engine, tasks, options)
+        yield from _draw_here(engine, tasks, options, progress)
 
 
 def draw_bytes(
@@ -75,7 +80,9 @@ def _draw_with(engine: Server, task: Task, options: Mapping[str, str]) -> tuple[
 # ---- In this process -------------------------------------------------------------------------------------------------
 
 
-def _draw_here(pipeline: Pipeline, tasks: Sequence[Task], options: Mapping[str, str]) -> Generator[Outcome, None, None]:
+def _draw_here(
+    pipeline: Pipeline, tasks: Sequence[Task], options: Mapping[str, str], progress: Callable[[float], None]
+) -> Generator[Outcome, None, None]:
     """Draw a batch while the next ones are decoded and the last one is encoded; no more than these are in memory."""
     size = 1 if pipeline.device.type == "cpu" else BATCH
     left = iter(tasks)
@@ -87,6 +94,8 @@ def _draw_here(pipeline: Pipeline, tasks: Sequence[Task], options: Mapping[str, 
         if not decoded:
             break
         batch = decoded.popleft()
+        if size == 1:
+            batch[0].item.progress = progress
         pipeline.draw([begun.item for begun in batch])
         drawn.append(batch)
         if len(drawn) > 1:

@@ -19,11 +19,12 @@ import pytest
 from PIL import Image
 
 from animegan.errors import BadOption
+from animegan.picture.images import Encoded
 from animegan_cli.stylize.journal import NAME, Journal
 from animegan_cli.stylize.tasks import plan
 from client.fake_gateway import PATIENCE_S, FakeGateway, problem
 from harness.commands import run_command
-from harness.files.picture_files import heic
+from harness.files.picture_files import animated, heic
 from harness.pictures import encoded, photo
 from harness.servers import wait_until
 
@@ -64,6 +65,17 @@ def test_the_ending_is_the_format(photos: Path, tmp_path: Path, ending: str, for
     assert "fitted the size for you: 32×24" in done.stderr
     with Image.open(out) as drawn:
         assert (drawn.format, drawn.size) == (format, (32, 24))
+
+
+def test_only_an_animation_becomes_a_gif(photos: Path, tmp_path: Path) -> None:
+    moving = photos / "moving.gif"
+    moving.write_bytes(animated("GIF"))
+    [task] = plan([moving], tmp_path / "anime.GIF").tasks
+    assert (task.format, task.write(Encoded(b"GIF89a", "image/gif"))) == ("auto", tmp_path / "anime.GIF")
+    with pytest.raises(BadOption, match=r"'anime.GIF': only an animation of that kind .* End it with \.jpg"):
+        task.write(Encoded(b"", "image/jpeg"))
+    with pytest.raises(BadOption, match=r"'anime.gif': only an animation of that kind"):
+        plan([photos / "a.jpg"], tmp_path / "anime.gif")
 
 
 def test_a_folder_is_drawn_once_and_failures_are_listed(photos: Path, tmp_path: Path) -> None:

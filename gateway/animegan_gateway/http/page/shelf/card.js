@@ -14,7 +14,7 @@ import { headway, standing } from "../jobs/waiting.js";
 
 const LOAD_ATTEMPTS = 5;
 const SAID_MS = 2500;
-const ENDINGS = { "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp" };
+const ENDINGS = { "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif", "image/avif": "avif" };
 
 /** @typedef {import("../jobs/jobs.js").Entry} Entry */
 
