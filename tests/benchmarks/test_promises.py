@@ -67,7 +67,7 @@ def test_kills_lose_no_job() -> None:
 def test_no_fault_loses_a_job() -> None:
     *rows, overload = stored("faults")["faults"]
     by_name = {fault.name: fault for fault in all_of_them(faults.REDIS_S)}
-    assert {row["fault"] for row in rows} <= by_name.keys()
+    assert [row["fault"] for row in rows] == [*by_name]
     for row in rows:
         fault = by_name[row["fault"]]
         assert row["how"] == fault.what

@@ -33,7 +33,6 @@ def steps(a: Image.Image, b: Image.Image) -> int:
     return int(np.abs(np.asarray(a, dtype=int) - np.asarray(b, dtype=int)).max())
 
 
-@pytest.mark.slow
 def test_less_memory_is_another_plan_and_the_same_picture() -> None:
     picture = photo(420, 300)
     plans = list(stylizer()._drawing.plans((420, 300), 1, (None,)))
@@ -49,7 +48,6 @@ def test_a_picture_beyond_the_budget_is_refused_before_anything_runs() -> None:
         limited(1).draw([photo(420, 300)])
 
 
-@pytest.mark.slow
 def test_memory_that_runs_out_is_tried_once_more_in_smaller_bands(monkeypatch: pytest.MonkeyPatch) -> None:
     network, tried, held = stylizer()._drawing.network, [], []
     real = network.draw
@@ -97,7 +95,6 @@ def test_another_error_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> No
         stylizer().draw([photo(64, 64)])
 
 
-@pytest.mark.slow
 def test_several_threads_draw_what_one_draws() -> None:
     pictures = [photo(16 * (2 + index % 5), 16 * (1 + index % 3), index) for index in range(12)]
     alone = [stylizer().draw([picture])[0] for picture in pictures]

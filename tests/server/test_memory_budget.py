@@ -12,7 +12,7 @@ from PIL import Image
 
 from animegan import Stylizer
 from harness.pictures import encoded, photo
-from harness.servers import Server, running_server
+from harness.servers import QUICK, Server, running_server
 
 pytestmark = pytest.mark.server
 
@@ -21,7 +21,7 @@ MEMORY_MB = 90
 
 @pytest.fixture(scope="module")
 def tight() -> Iterator[Server]:
-    with running_server(environment={"ANIMEGAN_MEMORY_MB": str(MEMORY_MB)}) as server:
+    with running_server(environment={**QUICK, "ANIMEGAN_MEMORY_MB": str(MEMORY_MB)}) as server:
         yield server
 
 
@@ -51,12 +51,12 @@ def test_pictures_of_all_sizes_are_drawn_as_with_all_the_memory(
 
 @pytest.mark.parametrize(("style", "plan"), [("classic", "recompute"), ("cel", "bands")])
 def test_the_side_that_an_error_names_fits(style: str, plan: str, tight: Server) -> None:
-    data = encoded(photo(2400, 2400))
-    refused = predict(tight, style, data, 2400)
+    data = encoded(photo(1800, 1800))
+    refused = predict(tight, style, data, 1800)
     assert refused.status_code == 413
     problem = refused.json()
     assert problem["code"] == "picture_too_large"
-    assert (problem["width_px"], problem["height_px"], problem["budget_mb"]) == (2400, 2400, MEMORY_MB)
+    assert (problem["width_px"], problem["height_px"], problem["budget_mb"]) == (1800, 1800, MEMORY_MB)
     assert problem["need_mb"] > MEMORY_MB
     fitted = predict(tight, style, data, problem["fits_side_px"])
     assert fitted.ok, fitted.text

@@ -22,7 +22,10 @@ from animegan.styles import get_style, verify
 from benchmarks.common.reference import generate, psnr, redraw, redraw_video
 from harness.pictures import photo
 
-pytestmark = pytest.mark.skipif(not importlib.util.find_spec("triton"), reason="Triton is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not importlib.util.find_spec("triton"), reason="Triton is not installed"),
+]
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -78,7 +81,7 @@ def test_a_convolution_writes_its_own_place_alone(triton: ModuleType) -> None:
     )
 
 
-@pytest.mark.parametrize("size", [(33, 40), (16, 47)])
+@pytest.mark.parametrize("size", [(17, 20), (16, 23)])
 def test_the_generator_in_whole_maps(triton: ModuleType, size: tuple[int, int]) -> None:
     tensors = load_file(verify(get_style("classic")))
     picture = torch.from_numpy(np.asarray(photo(*size)).copy())
@@ -92,7 +95,6 @@ def test_the_generator_in_whole_maps(triton: ModuleType, size: tuple[int, int]) 
     assert psnr(out.cpu().float() / 127.5 - 1, expected) >= 57
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["redraw", "redraw_video"])
 def test_the_networks_that_draw(triton: ModuleType, name: str) -> None:
     # The interpreter is slow: fewer blocks, and fp32, which it multiplies a hundred times as fast.

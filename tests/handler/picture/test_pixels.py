@@ -1,36 +1,29 @@
-"""Every kind of picture becomes upright sRGB: orientation, modes, transparency, colour profiles."""
+"""Every kind of picture becomes upright sRGB: orientation, modes, floats."""
 
 from __future__ import annotations
 
 import io
-import struct
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageDraw, ImageFilter, PngImagePlugin
+from PIL import Image, PngImagePlugin
 
 from animegan.errors import BadImage, UnsupportedImage
 from animegan.picture.images import Picture, fit, prepare
 from harness.files.picture_files import (
     PHOTOS,
-    PRIMARIES,
     STORED_AS,
-    chunk,
     difference,
     files,
     float_tiff,
-    gamma,
     heic,
-    icc,
     load,
     needs_avif,
     oriented,
     pixels,
     png,
     psnr,
-    srgb_profile,
-    swapped_primaries,
 )
 from harness.pictures import encoded, photo
 
@@ -125,18 +118,6 @@ def test_what_is_much_larger_is_averaged_first_and_nobody_sees_it() -> None:
             whole = image.resize(picture.rgb.size, Image.Resampling.LANCZOS)
             assert psnr(picture.rgb, whole) >= 45
             assert difference(picture.rgb, whole) > 0
-
-
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "CMYK"])
-def test_a_profile_is_applied_to_every_band(mode: str) -> None:
-    colour = Image.new("RGB", (1300, 1700), (200, 150, 100)).convert(mode)
-    colour.info["icc_profile"] = {
-        "L": icc(b"GRAY", b"XYZ ", kTRC=gamma(1)),
-        "CMYK": cmyk_profile(),
-    }.get(mode, swapped_primaries())
-    whole = prepare(colour, max_side=1700).rgb
-    assert whole.getcolors(1) == prepare(colour.crop((0, 0, 16, 16)), max_side=16).rgb.resize(whole.size).getcolors(1)
-    assert whole.getpixel((0, 0)) != colour.convert("RGB").getpixel((0, 0))
 
 
 def ramp16() -> NDArray[np.uint16]:
@@ -234,183 +215,6 @@ def test_prepare_leaves_the_image_alone() -> None:
         assert picture.rgb.info == {}
     with Image.open(io.BytesIO(files()["JPEG"][:-200])) as cut, pytest.raises(BadImage):
         prepare(cut, max_side=32)
-
-
-def test_alpha_is_kept_and_so_are_the_colours_under_it() -> None:
-    image = photo(64, 48).convert("RGBA")
-    image.putalpha(Image.linear_gradient("L").resize((64, 48)))
-    for form in ("PNG", "WEBP", "TIFF"):
-        picture = load(encoded(image, form, **({"lossless": True} if form == "WEBP" else {})))
-        assert difference(picture.alpha or picture.rgb, image.getchannel("A")) == 0
-        seen = pixels(picture.alpha) >= 64
-        assert np.abs(pixels(picture.rgb) - pixels(image.convert("RGB")))[seen].max() <= 4  # premultiplied on the way
-
-
-def test_an_alpha_of_255_throughout_is_opaque() -> None:
-    image = photo(64, 48)
-    for opaque in (image.convert("RGBA"), image.convert("LA")):
-        for max_side in (1024, 40):
-            picture = load(encoded(opaque, "PNG"), max_side)
-            assert picture.alpha is None
-            whole = opaque.convert("RGB").resize(picture.rgb.size, Image.Resampling.LANCZOS)
-            assert difference(picture.rgb, whole) == 0
-
-
-def test_the_hidden_colour_of_transparent_pixels_does_not_bleed() -> None:
-    image = Image.new("RGBA", (256, 256), (255, 0, 0, 0))
-    image.paste((0, 0, 255, 255), (0, 0, 101, 256))
-    picture = load(encoded(image, "PNG"), max_side=100)
-    assert np.abs(pixels(picture.rgb) - (0, 0, 255)).max() <= 2
-
-
-@pytest.mark.parametrize("colour", [(20, 30, 60), (250, 240, 200)])
-@pytest.mark.parametrize("size", [160, 163, 1000])
-def test_soft_edges_carry_no_ground_of_their_own(colour: tuple[int, int, int], size: int) -> None:
-    """A disk whose alpha is blurred by 5 px: whatever it is laid on, there is no ring."""
-    alpha = Image.new("L", (size, size))
-    ImageDraw.Draw(alpha).ellipse((size // 4, size // 4, size - size // 4, size - size // 4), fill=255)
-    alpha = alpha.filter(ImageFilter.GaussianBlur(5))
-    image = Image.merge("RGBA", (*Image.new("RGB", (size, size), colour).split(), alpha))
-    for max_side in (size, size // 2):
-        picture = load(encoded(image, "PNG"), max_side)
-        assert picture.alpha
-        off = np.abs(pixels(picture.rgb) - colour)
-        assert (off.mean() < 2, off.max() <= 12) == (True, True)  # the most where hardly anything is seen
-        for under in ("black", "white"):
-            laid = Image.composite(picture.rgb, Image.new("RGB", picture.rgb.size, under), picture.alpha)
-            most = np.maximum(colour, 255 if under == "white" else 0)
-            least = np.minimum(colour, 255 if under == "white" else 0)
-            assert np.all((pixels(laid) >= least - 3) & (pixels(laid) <= most + 3))
-
-
-def test_the_nearest_colours_are_spread_under_what_is_transparent() -> None:
-    image = Image.new("RGBA", (256, 64))
-    image.paste((200, 0, 0, 255), (0, 0, 40, 64))
-    image.paste((0, 0, 200, 255), (216, 0, 256, 64))
-    rgb = pixels(load(encoded(image, "PNG")).rgb)[32]
-    assert np.all(rgb[48] > (150, -1, -1))
-    assert np.all(rgb[208] > (-1, -1, 150))
-    assert np.abs(np.diff(rgb[44:212], axis=0)).max() <= 12
-
-
-def test_a_picture_that_is_all_transparent_is_white() -> None:
-    picture = load(encoded(Image.new("RGBA", (64, 48), (9, 9, 9, 0)), "PNG"))
-    assert picture.rgb.getcolors() == [(64 * 48, (255, 255, 255))]
-
-
-def test_palettes_with_transparency() -> None:
-    image = photo(64, 48).quantize(64)
-    index, alphas = np.asarray(image), np.arange(64, dtype=np.uint8) * 4
-    for transparency, expected in ((bytes(alphas), alphas[index]), (7, np.where(index == 7, 0, 255))):
-        picture = load(encoded(image, "PNG", transparency=transparency))
-        assert np.array_equal(pixels(picture.alpha), expected)
-    picture = load(encoded(image, "GIF", transparency=7))
-    assert np.array_equal(pixels(picture.alpha), np.where(index == 7, 0, 255))
-
-
-@pytest.mark.parametrize(
-    ("depth", "colour", "rows", "key"),
-    [
-        (1, 0, b"\x0f" * 2, (0,)),
-        (8, 0, bytes([9] * 8 + [200] * 8), (9,)),
-        (16, 0, bytes([9, 1] * 8 + [9, 2] * 8), (0x0901,)),
-        (8, 2, bytes([1, 2, 3] * 8 + [4, 5, 6] * 8), (1, 2, 3)),
-    ],
-)
-def test_a_transparent_colour(depth: int, colour: int, rows: bytes, key: tuple[int, ...]) -> None:
-    data = png((16, 16), depth, colour, rows * 16, chunk(b"tRNS", struct.pack(f">{len(key)}H", *key)))
-    alpha = pixels(load(data).alpha)
-    assert set(np.unique(alpha)) == {0, 255}
-    if depth > 1:
-        assert np.all(alpha[:, :8] == 0)
-        assert np.all(alpha[:, 8:] == 255)
-
-
-def cmyk_profile() -> bytes:
-    """All ink is lightness: L* = 100 - 100 K, a* = b* = 0, whatever C, M and Y are."""
-    identity = struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
-    curve = bytes(range(256))
-    grid = b"".join(bytes([255 * (1 - k), 128, 128]) for _ in range(8) for k in (0, 1))  # K runs fastest
-    lut = b"mft1" + struct.pack(">4x4B", 4, 3, 2, 0) + identity + curve * 4 + grid + curve * 3
-    return icc(b"CMYK", b"Lab ", A2B0=lut)
-
-
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", pytest.param("AVIF", marks=needs_avif)])
-def test_profiles_are_converted_to_srgb(form: str) -> None:
-    image = photo(64, 48)
-    options = {"quality": 95} if form != "PNG" else {}
-    plain = load(encoded(image, form, **options)).rgb
-    picture = load(encoded(image, form, icc_profile=swapped_primaries(), **options))
-    red, green, blue = plain.split()
-    assert difference(picture.rgb, Image.merge("RGB", (blue, green, red))) < 1.5
-    assert picture.rgb.info == {}
-
-
-def test_an_srgb_profile_changes_nothing() -> None:
-    image = photo(64, 48)
-    code = (np.arange(256) + 0.7).clip(0, 255) / 255
-    table = np.where(code > 0.04045, ((code + 0.055) / 1.055) ** 2.4, code / 12.92) * 65535
-    curve = b"curv" + struct.pack(">4xI256H", 256, *table.round().astype(int))
-    step = icc(b"RGB ", b"XYZ ", rTRC=curve, gTRC=curve, bTRC=curve, **PRIMARIES)  # rounds to the next value
-    for profile in (srgb_profile(), step):
-        assert load(encoded(image, "PNG", icc_profile=profile)).rgb.tobytes() == image.tobytes()
-
-
-def test_a_grey_profile() -> None:
-    image = photo(64, 48).convert("L")
-    plain = load(encoded(image, "PNG")).rgb
-    linear = load(encoded(image, "PNG", icc_profile=icc(b"GRAY", b"XYZ ", kTRC=gamma(1)))).rgb
-    assert np.all(pixels(linear) >= pixels(plain))
-    assert pixels(linear).mean() > pixels(plain).mean() + 20
-    assert load(encoded(photo(64, 48), "PNG", icc_profile=icc(b"GRAY", b"XYZ ", kTRC=gamma(1)))).rgb.tobytes() == (
-        photo(64, 48).tobytes()  # of no use for colours
-    )
-
-
-def test_an_rgb_profile_on_grey_and_with_alpha() -> None:
-    image = photo(64, 48)
-    curves = {name: gamma(1) for name in ("rTRC", "gTRC", "bTRC")}
-    linear = icc(b"RGB ", b"XYZ ", **curves, **PRIMARIES)
-    grey = load(encoded(image.convert("L"), "PNG", icc_profile=linear)).rgb
-    assert pixels(grey).mean() > pixels(image.convert("L")).mean() + 20
-    clear = image.convert("RGBA")
-    clear.putalpha(128)
-    picture = load(encoded(clear, "PNG", icc_profile=swapped_primaries()))
-    red, green, blue = load(encoded(clear, "PNG")).rgb.split()
-    assert difference(picture.rgb, Image.merge("RGB", (blue, green, red))) < 2
-    assert set(np.unique(pixels(picture.alpha))) == {128}
-
-
-def test_a_cmyk_profile() -> None:
-    ink = Image.merge("CMYK", [*[Image.new("L", (64, 48), 255)] * 3, Image.linear_gradient("L").resize((64, 48))])
-    for form in ("JPEG", "TIFF"):
-        assert np.all(pixels(load(encoded(ink, form)).rgb) == 0)
-        rgb = pixels(load(encoded(ink, form, icc_profile=cmyk_profile())).rgb)
-        assert rgb[0].mean() > 240
-        assert rgb[-1].mean() < 20
-        assert np.ptp(rgb, axis=-1).max() <= 3
-
-
-def test_a_lab_profile() -> None:
-    lab = photo(64, 48).convert("LAB")
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
-    assert difference(load(encoded(lab, "TIFF", icc_profile=profile)).rgb, photo(64, 48)) < 4
-
-
-@pytest.mark.parametrize(
-    "profile",
-    [b"x", b"\0" * 128, srgb_profile()[:300], srgb_profile()[:128] + b"\0" * 400, b"\xff" * 3000, cmyk_profile()],
-    ids=["short", "zeros", "cut", "no-tags", "ones", "cmyk"],
-)
-def test_a_profile_that_cannot_be_used_is_ignored(profile: bytes) -> None:
-    image = photo(64, 48)
-    for form in ("PNG", "JPEG"):
-        plain = load(encoded(image, form)).rgb
-        assert load(encoded(image, form, icc_profile=profile)).rgb.tobytes() == plain.tobytes()
-    image.info["icc_profile"] = profile
-    assert prepare(image, max_side=1024).rgb.tobytes() == image.tobytes()
-    image.info["icc_profile"] = "not bytes"
-    assert prepare(image, max_side=1024).rgb.tobytes() == image.tobytes()
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
