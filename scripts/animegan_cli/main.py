@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from animegan import __version__
-from animegan.errors import AnimeganError, BadOption
-from animegan.looks import look_of
-from animegan.styles import bundled_styles, get_style
-from animegan.styles import styles as all_styles
+from animegan.errors import AnimeganError
 from animegan_cli.checkout import ARCHIVE
-from animegan_cli.commands import gateway, keys, recipes, workers
-from animegan_cli.language import language
+from animegan_cli.commands import gateway, keys, recipes, styles, workers
 from animegan_cli.roles import become, require
 from animegan_cli.screen import plain, screen
-
-if TYPE_CHECKING:
-    from animegan.styles import Style
 
 app = typer.Typer(
     name="animegan",
@@ -38,8 +29,6 @@ app.add_typer(gateway.app, name="gateway", help="Run the gateway alone; check an
 app.add_typer(keys.app, name="keys", help="Make, list and revoke the gateway's API keys.")
 app.add_typer(recipes.app, name="styles", help="List the styles; make, show and check one of your own.")
 app.add_typer(workers.app, name="workers", help="List, scale and replace TorchServe's workers.")
-
-StyleArgument = Annotated[str, typer.Argument(metavar="STYLE", help="A style's id; `animegan styles` lists them.")]
 
 
 def main() -> None:
@@ -208,131 +197,10 @@ def compile_operators() -> None:
     native.build(_say)
 
 
-@recipes.app.callback(invoke_without_command=True)
-def list_styles(
-    context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list, for programs.")] = False,
-) -> None:
-    """List the styles: whose terms they are under, and which are installed. Or make, show and check one of your own."""
-    if context.invoked_subcommand:
-        return
-    from animegan_cli.weights.install import state  # noqa: PLC0415
-
-    states = {style: state(style) for style in all_styles().values()}
-    if as_json:
-        entries = [style.model_dump(mode="json") | {"state": where} for style, where in states.items()]
-        print(json.dumps(entries, indent=2))
-        return
-    from rich.table import Table  # noqa: PLC0415
-
-    table = Table(box=None, pad_edge=False, caption="NC: for non-commercial use only", caption_justify="left")
-    for heading in ("ID", "TITLE", "SUITS", "LICENCE", "NC", "STATE"):
-        table.add_column(heading, no_wrap=heading in ("ID", "NC", "STATE"), overflow="fold")
-    for style, where in states.items():
-        noncommercial = "NC" if style.noncommercial else ""
-        table.add_row(style.id, _title(style), ", ".join(style.suits), style.license, noncommercial, where)
-    screen().print(table)
-
-
-@app.command()
-def fetch(
-    style_id: StyleArgument,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Accept the licence without being asked.")] = False,
-) -> None:
-    """Download a published style, after its licence was shown."""
-    from animegan_cli.weights import install  # noqa: PLC0415
-
-    style = bundled_styles().get(style_id) or get_style(style_id)
-    if install.state(style) == "bundled":
-        print(f"{style_id} is bundled: there is nothing to fetch.")
-        return
-    if install.is_intact(style_id):
-        print(f"{style_id} is installed already.")
-        return
-    install.published(style)
-    _show_licence(style)
-    if not yes:
-        _ask("Download it under these terms?")
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn  # noqa: PLC0415
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(style_id, total=None)
-        install.fetch(style, progress=lambda done, total: bar.update(task, completed=done, total=total))
-    print(f"Installed the style {style_id}.")
-
-
-@app.command("import")
-def import_style(
-    file: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE", exists=True, dir_okay=False, help="PyTorch checkpoint, safetensors, ONNX or TFLite file."
-        ),
-    ],
-    style_id: Annotated[str, typer.Option("--style", metavar="ID", help="The id to install it under.")],
-    license: Annotated[
-        str | None,
-        typer.Option(
-            "--license", "--licence", metavar="TEXT", help="SPDX id or words; needed for a style of your own."
-        ),
-    ] = None,
-    title: Annotated[str | None, typer.Option(metavar="TEXT", help="Its title in English.")] = None,
-    title_zh: Annotated[str | None, typer.Option(metavar="TEXT", help="Its title in Chinese.")] = None,
-    source: Annotated[str | None, typer.Option(metavar="TEXT", help="Where the weights come from.")] = None,
-    noncommercial: Annotated[
-        bool | None,
-        typer.Option(
-            "--noncommercial/--commercial",
-            help="What the licence allows; a style of your own counts as non-commercial unless you say otherwise.",
-            show_default=False,
-        ),
-    ] = None,
-) -> None:
-    """Install a style from a weights file in hand; for the listed ids, the registry knows title and licence."""
-    from animegan_cli.weights import install  # noqa: PLC0415
-
-    style = install.import_file(
-        file,
-        style_id,
-        license=license,
-        title=title,
-        title_zh=title_zh,
-        source=source,
-        noncommercial=noncommercial,
-    )
-    _show_licence(style)
-    print(f"Installed the style {style.id}.")
-
-
-@app.command("export")
-def export_style(
-    onnx: Annotated[
-        Path, typer.Option("--onnx", metavar="FILE", help="The ONNX file to write; one that is there is replaced.")
-    ],
-    style_id: Annotated[
-        str, typer.Option("--style", metavar="ID", help="A style's id; `animegan styles` lists them.")
-    ] = "classic",
-    fast: Annotated[
-        bool, typer.Option("--fast", help="Write the small network that draws at quality=fast, softer.")
-    ] = False,
-) -> None:
-    """Write a style's network as an ONNX file, to run it elsewhere; compared with PyTorch if onnxruntime is there.
-
-    What the look does before and after its network is not in the file.
-    """
-    style = get_style(style_id)
-    from animegan_cli.weights.export import export, left_out  # noqa: PLC0415
-
-    difference = export(onnx, style, fast=fast)
-    _show_licence(style)
-    print(f"Wrote {onnx} ({onnx.stat().st_size / 2**20:.0f} MiB)", flush=True)
-    if rest := left_out(look_of(style)):
-        print(f"Not in the file: {rest}.", flush=True)
-    if difference is None:
-        print("Checked by onnx.checker only. Install onnxruntime to have it compared with PyTorch.", flush=True)
-    else:
-        print(f"Checked in ONNX Runtime: at most {difference:.1g} from PyTorch.", flush=True)
+recipes.app.callback(invoke_without_command=True)(styles.list_styles)
+app.command()(styles.fetch)
+app.command("import")(styles.import_style)
+app.command("export")(styles.export_style)
 
 
 @app.command("profile")
@@ -366,22 +234,3 @@ def profile_picture(
     console.print(work.table(result))
     console.print(work.legend(result))
     console.print(work.own_time(result))
-
-
-def _title(style: Style) -> str:
-    return style.title.zh if language() == "zh" else style.title.en
-
-
-def _show_licence(style: Style) -> None:
-    use = "non-commercial use only" if style.noncommercial else "commercial use allowed"
-    lines = [f"{_title(style)} ({style.id})", f"  from     {style.source}", f"  licence  {style.license}, {use}"]
-    print("\n".join(lines + [f"           {style.license_url}"] * bool(style.license_url)), flush=True)
-
-
-def _ask(question: str) -> None:
-    """Go on after a yes. Raises `BadOption` where nobody can be asked."""
-    if not sys.stdin.isatty():
-        raise BadOption("The licence wants a yes, and there is no terminal to ask at. Read it, then add --yes.")
-    if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
-        print("Nothing was downloaded.")
-        raise typer.Exit(1)
