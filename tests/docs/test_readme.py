@@ -24,6 +24,8 @@ from animegan.options import Wish
 from animegan.report import FLAWS, Report
 from animegan.settings import SMALLEST_SIDE_PX, Color, DetailOption, Format, Mode, Settings, Tone
 from animegan_cli.commands import contact_sheet
+from animegan.settings import SMALLEST_SIDE_PX, Color, DetailOption, Format, Frames, Mode, Settings, Tone
+from animegan_cli import contact_sheet
 from animegan_cli.main import app
 from animegan_cli.serving.torchserve import MODEL, address, read_properties
 from animegan_cli.stylize.tasks import SUFFIXES
@@ -257,6 +259,7 @@ def test_the_options_are_those_of_a_request() -> None:
         "color": Wish().color,
         "tone": Wish().tone,
         "mode": Wish().mode,
+        "frames": options.parse({}, settings).frames,
     }
     ceiling = settings.max_side_ceiling_px
     for name, least, most in (
@@ -272,11 +275,13 @@ def test_the_options_are_those_of_a_request() -> None:
                 options.parse({name: str(value)}, settings)
     for name, choices in (
         ("format", Format), ("detail", DetailOption), ("color", Color), ("tone", Tone), ("mode", Mode),
+        ("frames", Frames),
     ):  # fmt: skip
         assert SPAN.findall(rows[name][2]) == list(get_args(choices))
         for choice in get_args(choices):
             options.parse({name: choice}, settings)
     assert options.parse({"quality": "fast"}, settings).fast
+    assert options.parse({"quality": "best"}, settings).best
     assert options.parse({"max_side": "original"}, settings).max_side is None
 
 
