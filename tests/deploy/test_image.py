@@ -17,8 +17,6 @@ from typing import Any
 import pytest
 
 import animegan
-from benchmarks.common import result
-from benchmarks.endurance import container as benchmark
 from harness.deployment.containers import (
     ROOT,
     Container,

@@ -22,10 +22,8 @@ from animegan import options, styles
 from animegan.errors import AnimeganError, BadOption
 from animegan.options import Wish
 from animegan.report import FLAWS, Report
-from animegan.settings import SMALLEST_SIDE_PX, Color, DetailOption, Format, Mode, Settings, Tone
-from animegan_cli.commands import contact_sheet
 from animegan.settings import SMALLEST_SIDE_PX, Color, DetailOption, Format, Frames, Mode, Settings, Tone
-from animegan_cli import contact_sheet
+from animegan_cli.commands import contact_sheet
 from animegan_cli.main import app
 from animegan_cli.serving.torchserve import MODEL, address, read_properties
 from animegan_cli.stylize.tasks import SUFFIXES
