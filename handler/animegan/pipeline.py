@@ -19,7 +19,7 @@ from torch.profiler import record_function
 from animegan.clips.animation import FRAME_BYTES, Animation, is_animation, open_animation
 from animegan.clips.drawing import ClipDrawing
 from animegan.clips.limits import ClipLimits
-from animegan.clips.writing import kind_of, write
+from animegan.clips.writing import kind_of
 from animegan.drawing import LookPlan, Photo
 from animegan.errors import AnimeganError, BadSetting, InternalError, Interrupted, OutOfMemory, PictureTooLarge
 from animegan.faces import detector
@@ -236,16 +236,7 @@ class Pipeline:
                 yield group[first : first + most]
 
     def _draw_together(self, group: list[Item]) -> None:
-        def check() -> None:
-            if all(item.abandoned() for item in group):
-                raise Interrupted("The drawing was interrupted, as its job was cancelled. Send the picture again.")
-
-        def tell(share: float) -> None:
-            for item in group:
-                item.progress(share)
-
-        with _phase("run", group), checked(check), observer(tell):
-            check()
+        with _drawing(group):
             assert group[0].options
             photos = [Photo(item.picture.rgb, item.picture.small, item.faces) for item in group if item.picture]
             run = self._stylizer(group[0].options).run(photos, group[0].options.wish)
@@ -270,31 +261,16 @@ class Pipeline:
 
     def _draw_clip(self, item: Item, clip: Animation) -> None:
         """Draw an animation frame by frame, and write its file meanwhile."""
-
-        def check() -> None:
-            if item.abandoned():
-                raise Interrupted("The drawing was interrupted, as its job was cancelled. Send the animation again.")
-
-        with _phase("run", [item]), checked(check), observer(item.progress):
+        with _drawing([item]):
             assert item.options
-            options = item.options
-            stylizer = self._stylizer(options, clip=True)
-            drawing = ClipDrawing(stylizer, options.wish, clip.frames, pace=stylizer.pace)
-            kind = kind_of(options.format, clip.kind)
-            item.encoded = write(
-                kind,
-                drawing.draw(clip.read()),
-                clip.size,
-                clip.plays,
-                has_alpha=clip.has_alpha,
-                quality=options.quality,
-            )
+            stylizer = self._stylizer(item.options, clip=True)
+            drawing = ClipDrawing(stylizer, item.options.wish, clip.frames, pace=stylizer.pace)
+            item.encoded = drawing.encode(clip, kind_of(item.options.format, clip.kind), item.options.quality)
             item.plan, item.recovered = drawing.plan, drawing.recovered
         if not item.error:
             item.seconds["encode"] = item.seconds["run"] - drawing.run_seconds
             item.seconds["run"] = drawing.run_seconds
-            faces = drawing.faces
-            item.report = self._report(item, clip, faces)
+            item.report = self._report(item, clip, drawing.faces)
         elif isinstance(item.error, (OutOfMemory, PictureTooLarge)):
             self.cleaner.release()
 
@@ -413,10 +389,10 @@ def _phase(name: str, items: Sequence[Item]) -> Iterator[None]:
         with record_function(name):
             yield
     except Exception as error:  # noqa: BLE001 - one picture's fault must not reach the rest of its batch
-        known = _known(error, name).with_traceback(None)
-        known.__context__ = known.__cause__ = None  # a traceback would keep the picture, in a cycle
+        failure = _as_ours(error, name).with_traceback(None)
+        failure.__context__ = failure.__cause__ = None  # a traceback would keep the picture, in a cycle
         for item in items:
-            item.error = known
+            item.error = failure
     finally:
         seconds = time.perf_counter() - start
         for item in items:
@@ -425,7 +401,24 @@ def _phase(name: str, items: Sequence[Item]) -> Iterator[None]:
             item.times_ns[name] = (first_ns, began_ns + round(seconds * 1e9))
 
 
-def _known(error: Exception, phase: str) -> AnimeganError:
+@contextmanager
+def _drawing(items: Sequence[Item]) -> Iterator[None]:
+    """The phase in which items are drawn: it ends once nobody waits for any, and tells each how far it is."""
+
+    def check() -> None:
+        if all(item.abandoned() for item in items):
+            raise Interrupted("The drawing was interrupted, as its job was cancelled. Send the picture again.")
+
+    def tell(share: float) -> None:
+        for item in items:
+            item.progress(share)
+
+    with _phase("run", items), checked(check), observer(tell):
+        check()
+        yield
+
+
+def _as_ours(error: Exception, phase: str) -> AnimeganError:
     if isinstance(error, AnimeganError):
         return error
     if memory.is_out_of_memory(error):

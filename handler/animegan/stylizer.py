@@ -21,7 +21,6 @@ from torch.profiler import record_function
 
 from animegan.clips.animation import Animation
 from animegan.clips.drawing import ClipDrawing
-from animegan.clips.writing import write
 from animegan.drawing import Drawing, Drawn, LookPlan, Photo
 from animegan.errors import AnimeganError, PictureTooLarge
 from animegan.faces.detector import Face, find
@@ -52,10 +51,6 @@ CLIP_QUALITY = 92  # of WebP and AVIF
 def find_faces(photo: Image.Image, wish: Wish) -> tuple[Face, ...]:
     """Return the faces in a fitted photo, RGB, that are to be drawn again."""
     return find(photo, wish.mode) if wish.strength > 0 else ()
-
-
-def _nobody(_: float) -> None:
-    """Hear of the progress of what is no part of the caller's picture."""
 
 
 @dataclass(frozen=True)
@@ -239,16 +234,8 @@ class Stylizer:
 
     def _drawn(self, picture: images.Picture | Animation, give_back: Callable[[Image.Image], Any]) -> Any:
         if isinstance(picture, Animation):
-            drawn = ClipDrawing(self._clip_stylizer, self.wish, picture.frames, pace=self.pace).draw(picture.read())
-            encoded = write(
-                picture.kind,
-                drawn,
-                picture.size,
-                picture.plays,
-                has_alpha=picture.has_alpha,
-                quality=CLIP_QUALITY,
-            )
-            return Image.open(BytesIO(encoded.data))
+            clip = ClipDrawing(self._clip_stylizer, self.wish, picture.frames, pace=self.pace)
+            return Image.open(BytesIO(clip.encode(picture, picture.kind, CLIP_QUALITY).data))
         faces = find_faces(picture.rgb, self.wish)
         drawing = self.run([Photo(picture.rgb, picture.small, faces)]).picture(0)
         if picture.alpha:
@@ -318,7 +305,7 @@ class Stylizer:
         """How the look draws the tones of a typical photo."""
         photo = Photo(Image.fromarray(typical_photo().numpy()))
         *_, smallest = self._drawing.plans(photo.fitted.size, 1, self._drawing.details("auto"))
-        with observer(_nobody):
+        with observer(None):
             [drawing] = self._drawing.draw([photo], smallest, Wish()).batch
         return measure_curve(shrink(typical_photo()), shrink(drawing))
 
@@ -366,7 +353,7 @@ class Stylizer:
         chosen_by_trial = torch.backends.cudnn.benchmark
         torch.backends.cudnn.benchmark = True  # cuDNN remembers its choice for this shape
         try:
-            with contextlib.suppress(PictureTooLarge), observer(_nobody):  # each picture will hear of it
+            with contextlib.suppress(PictureTooLarge), observer(None):  # each picture will hear of it
                 for _ in range(2):  # TorchScript profiles the first run and optimises before the second
                     self.run([blank], wish)
         finally:

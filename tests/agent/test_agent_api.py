@@ -14,11 +14,12 @@ import psutil
 import pytest
 import requests
 
+import animegan_handler
 from animegan_agent.__main__ import open_agent
 from animegan_agent.settings import Settings
 from animegan_cli.serving.ports import free_port
 from animegan_gateway.queue.jobs import new_id
-from animegan_service.protocol import CANCEL_FOLDER, PROGRESS_ENDING
+from animegan_service.protocol import CANCEL_FOLDER
 from harness.gateways import code
 from harness.servers import Server, wait_until
 
@@ -153,7 +154,7 @@ async def test_how_far_an_attempt_is_stands_in_a_file_of_its_worker(
     async with asking("192.0.2.7") as gateway:
         for text, progress in ((None, None), ("0.4321", 0.4321), ("", None), ("nan", None), ("7", None)):
             if text is not None:
-                (tmp_path / f"{attempt}{PROGRESS_ENDING}").write_text(text)
+                animegan_handler._progress_file(tmp_path / attempt).write_text(text)
             assert (await gateway.get("/v1/progress", params={"attempt": attempt})).json() == {"progress": progress}
         refused = await gateway.get("/v1/progress", params={"attempt": "../../etc/passwd"})
         assert refused.status_code == HTTPStatus.UNPROCESSABLE_ENTITY

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageChops
 
-from animegan.clips.animation import Frame
+from animegan.clips.animation import Animation, Frame
 from animegan.clips.steadying import Steadying
+from animegan.clips.writing import write
 from animegan.drawing import LookPlan, Photo
 from animegan.faces.detector import find
 from animegan.finish.continuity import Continuity
 from animegan.options import Wish
+from animegan.picture.images import Encoded
 from animegan.picture.pixels import pillow_lanczos
 from animegan.picture.sizes import Size
 from animegan.picture.transfer import download, upload
@@ -72,6 +74,11 @@ class ClipDrawing:
                 deadline.check(run.plan.network, frame.rgb.size, number + 1)
             before = frame.rgb, picture
             yield replace(frame, rgb=picture)
+
+    def encode(self, animation: Animation, kind: str, quality: int) -> Encoded:
+        """Return the file of the animation's frames, each written once it is drawn. Raise as `draw`."""
+        frames = self.draw(animation.read())
+        return write(kind, frames, animation.size, animation.plays, has_alpha=animation.has_alpha, quality=quality)
 
     def _run(self, rgb: Image.Image, small_size: Size | None, continuity: Continuity) -> Run:
         faces = find(rgb, "portrait") if self.wish.mode == "portrait" and self.wish.strength > 0 else ()

@@ -24,9 +24,9 @@ _part: ContextVar[_Part | None] = ContextVar("part", default=None)
 
 
 @contextmanager
-def observer(tell: Callable[[float], None]) -> Iterator[None]:
-    """Have `tell` called with what is done, from 0 to 1, in this thread, while open."""
-    token = _part.set(_Part(tell))
+def observer(tell: Callable[[float], None] | None) -> Iterator[None]:
+    """Have `tell`, or nobody, called with what is done, from 0 to 1, in this thread, while open."""
+    token = _part.set(_Part(tell) if tell else None)
     try:
         yield
     finally:

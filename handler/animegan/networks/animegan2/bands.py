@@ -18,7 +18,7 @@ from animegan.networks.animegan2.generator import RESIZE
 from animegan.networks.animegan2.layers import LAYERS, Layer
 from animegan.networks.animegan2.layout import Layout, Shape, bands, below, needs_no_window, source_rows
 from animegan.operators import native, plain
-from animegan.operators.native.convolutions import Kind, kind_of
+from animegan.operators.native.convolutions import Convolutions, Kind, kind_of
 from animegan.operators.passes import Norm, Upsampling, Window
 from animegan.resources.interruption import interrupt_if_asked
 from animegan.resources.progress import report
@@ -28,6 +28,7 @@ CONVOLUTIONS = {layer.name for layer in LAYERS}  # their weights take the networ
 
 # Window, target if there is one, and whether moments are wanted, to the output and its moments where it takes them.
 Conv = Callable[[Tensor, Tensor | None, bool], tuple[Tensor, Tensor | None]]
+Packing = Callable[[Layer, Tensor, Tensor | None], Conv]  # of a layer, its weight and its bias
 
 
 class Weights:
@@ -41,8 +42,9 @@ class Weights:
         self.resize = resize
         self.asymmetric = resize == "asymmetric"
         self.device = tensors["out_layer.0.weight"].device
-        self.writes_out = _onednn_takes(self.device, dtype)
-        self._convs = {layer.name: _conv(tensors, layer, dtype, onednn=self.writes_out) for layer in LAYERS}
+        pack = _packing(self.device, dtype)
+        self.writes_out = pack is not None
+        self._convs = {layer.name: (pack or _stock_conv)(layer, *_filters(tensors, layer, dtype)) for layer in LAYERS}
         self._norms = {
             layer.norm: (tensors[f"{layer.norm}.weight"].float(), tensors[f"{layer.norm}.bias"].float())
             for layer in LAYERS
@@ -66,27 +68,33 @@ class Weights:
         return self._norms[layer.norm]
 
 
+def _filters(tensors: Mapping[str, Tensor], layer: Layer, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+    weight, bias = tensors[f"{layer.name}.weight"], tensors.get(f"{layer.name}.bias")
+    return weight.to(dtype).contiguous(memory_format=torch.channels_last), None if bias is None else bias.to(dtype)
+
+
+def _packing(device: torch.device, dtype: torch.dtype) -> Packing | None:
+    """Return what makes convolutions that write where they are told, if the device has such: compiled, or oneDNN's."""
+    if device.type == "cpu" and dtype == torch.float32 and (compiled := native.best()):
+        return functools.partial(_compiled_conv, compiled.convolutions)
+    return _onednn_conv if _onednn_takes(device, dtype) else None
+
+
 @functools.cache
 def _onednn_takes(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether a convolution can write where it is told: on a CPU; in bf16 on one with AVX-512 or its like."""
+    """Return whether oneDNN writes where it is told: on a CPU; in bf16 on one with AVX-512 or its like."""
     if device.type != "cpu" or dtype == torch.float16:
         return False
-    window, weight = torch.ones(1, 8, 3, 3, dtype=dtype), torch.ones(8, 8, 1, 1, dtype=dtype)
-    out = torch.empty_like(window)
+    window, weight = torch.ones(1, 3, 16, 16, dtype=dtype), torch.ones(32, 3, 7, 7, dtype=dtype)
+    out = torch.empty(1, 32, 10, 10, dtype=dtype).contiguous(memory_format=torch.channels_last)
     try:  # these operators are PyTorch's own business, and may go
-        _packed_conv(weight, None, 1, 1)(window, out, False)
+        _onednn_conv(LAYERS[0], weight, None)(window, out, False)
     except (AttributeError, RuntimeError):
         return False
-    return bool((out == 8).all())
+    return bool((out == weight[0].numel()).all())
 
 
-def _conv(tensors: Mapping[str, Tensor], layer: Layer, dtype: torch.dtype, *, onednn: bool) -> Conv:
-    weight = tensors[f"{layer.name}.weight"].to(dtype).contiguous(memory_format=torch.channels_last)
-    bias = tensors.get(f"{layer.name}.bias")
-    bias = bias.to(dtype) if bias is not None else None
-    if onednn:
-        return _compiled_conv(layer, weight, bias) or _packed_conv(weight, bias, layer.stride, layer.groups)
-
+def _stock_conv(layer: Layer, weight: Tensor, bias: Tensor | None) -> Conv:
     def stock(window: Tensor, out: Tensor | None, moments: bool) -> tuple[Tensor, None]:  # noqa: ARG001
         made = F.conv2d(window, weight, bias, layer.stride, groups=layer.groups)
         return made if out is None else out.copy_(made), None
@@ -99,28 +107,23 @@ def is_filtered(layer: Layer) -> bool:
     return kind_of(layer.channels_in, layer.kernel, layer.stride, layer.groups) is Kind.FILTERING
 
 
-def _compiled_conv(layer: Layer, weight: Tensor, bias: Tensor | None) -> Conv | None:
-    """Return the convolution that is compiled for this CPU, if it is."""
-    compiled = native.best()
-    if compiled is None or weight.dtype != torch.float32:
-        return None
-    convolve = compiled.convolutions.conv
-    packed = compiled.convolutions.pack(weight, layer.stride, layer.groups)
+def _compiled_conv(form: Convolutions, layer: Layer, weight: Tensor, bias: Tensor | None) -> Conv:
+    packed = form.pack(weight, layer.stride, layer.groups)
 
-    def compiled_conv(window: Tensor, out: Tensor | None, moments: bool) -> tuple[Tensor, Tensor | None]:
+    def compiled(window: Tensor, out: Tensor | None, moments: bool) -> tuple[Tensor, Tensor | None]:
         assert out is not None
-        return out, convolve(window[0], packed, out[0], before=(0, 0), bias=bias, moments=moments)
+        return out, form.conv(window[0], packed, out[0], before=(0, 0), bias=bias, moments=moments)
 
-    return compiled_conv
+    return compiled
 
 
-def _packed_conv(weight: Tensor, bias: Tensor | None, step: int, groups: int) -> Conv:
+def _onednn_conv(layer: Layer, weight: Tensor, bias: Tensor | None) -> Conv:
     """oneDNN's convolution, its weights in oneDNN's own layout: else each call would order them anew."""
-    stride, one, none = [step, step], [1, 1], [0, 0]
-    usual = [1, weight.shape[1] * groups, 32 * step + weight.shape[2], 512 * step + weight.shape[3]]
+    stride, one, none, groups = [layer.stride] * 2, [1, 1], [0, 0], layer.groups
+    usual = [1, weight.shape[1] * groups, *(length * layer.stride + layer.kernel for length in (32, 512))]
     packed = torch.ops.mkldnn._reorder_convolution_weight(weight, none, stride, one, groups, usual)
 
-    def packed_conv(window: Tensor, out: Tensor | None, moments: bool) -> tuple[Tensor, None]:  # noqa: ARG001
+    def onednn(window: Tensor, out: Tensor | None, moments: bool) -> tuple[Tensor, None]:  # noqa: ARG001
         # Of its forms, the one that adds to its output is the one that writes where it is told.
         assert out is not None
         made: Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(
@@ -128,7 +131,7 @@ def _packed_conv(weight: Tensor, bias: Tensor | None, step: int, groups: int) ->
         )
         return made, None
 
-    return packed_conv
+    return onednn
 
 
 @torch.inference_mode()
