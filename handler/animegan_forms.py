@@ -36,7 +36,7 @@ from animegan.options import (
     sift,
 )
 from animegan.picture.encoded import decode_text
-from animegan.pipeline import Item
+from animegan.pipeline.items import Item
 
 JSON = "application/json"
 BINARY = "application/octet-stream"

@@ -26,7 +26,8 @@ from animegan.errors import (
     InternalError,
 )
 from animegan.options import ATTEMPT, IGNORED, MOST_CHARACTERS, REQUEST_ID
-from animegan.pipeline import Item, Pipeline
+from animegan.pipeline.items import Item
+from animegan.pipeline.pipeline import Pipeline
 from animegan.resources import hardware, memory
 
 if TYPE_CHECKING:

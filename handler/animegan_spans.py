@@ -24,7 +24,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from animegan import __version__
-from animegan.pipeline import Item
+from animegan.pipeline.items import Item
 
 SERVICE = "animegan-handler"
 FLUSH_EVERY_MS = 500  # a worker is killed, never asked to end: spans this young are lost with it

@@ -78,7 +78,9 @@ def main(arguments: Sequence[str]) -> None:
         print("Too many pictures ...", flush=True)
         gateway = house.server.gateway()
         assert gateway
-        found = overload(house.gateway, gateway, options.overload, TIMES, SIDE_PX)
+        found = overload(
+            house.gateway, gateway, seconds=options.overload, times=TIMES, side=SIDE_PX, queue_jobs=QUEUE_JOBS
+        )
         rows.append(told_of_overload(found, options.overload))
     table(
         ("fault", "pause s", "accepted", "lost"),

@@ -20,7 +20,7 @@ from torch.profiler import ProfilerActivity, profile
 from animegan.networks.animegan2.layout import Shape
 from animegan.networks.animegan2.plan import plans
 from animegan.networks.plan import Mode, Plan, megabytes
-from animegan.pipeline import Pipeline
+from animegan.pipeline.pipeline import Pipeline
 from animegan.resources import budget
 from animegan.resources.hardware import DTYPES, pick_precision
 from animegan.settings import Settings

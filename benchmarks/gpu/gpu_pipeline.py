@@ -20,7 +20,8 @@ from animegan.picture.lanczos import Lanczos
 from animegan.picture.pixels import pillow_lanczos
 from animegan.picture.sizes import fit
 from animegan.picture.transfer import download, upload
-from animegan.pipeline import Item, Pipeline
+from animegan.pipeline.items import Item
+from animegan.pipeline.pipeline import Pipeline
 from animegan.resources.hardware import cpu_count
 from animegan.settings import Settings
 from benchmarks.common.contenders import PHOTOS

@@ -23,7 +23,8 @@ from animegan.finish.continuity import Continuity
 from animegan.options import Wish
 from animegan.picture.headers import inspect
 from animegan.picture.sizes import Limits
-from animegan.pipeline import Item, Pipeline
+from animegan.pipeline.items import Item
+from animegan.pipeline.pipeline import Pipeline
 from animegan.settings import Settings
 from animegan.stylizer import Stylizer
 from benchmarks.pictures.fuzz import damage
@@ -234,6 +235,13 @@ def test_an_animation_ends_between_frames_when_its_job_is_cancelled() -> None:
     assert isinstance(item.error, Interrupted)
     assert told == sorted(told)
     assert 0.5 <= told[-1] < 0.8
+
+
+def test_an_animation_whose_job_was_cancelled_is_not_begun(pipeline: Pipeline) -> None:
+    item = pipeline.decode(animation("GIF"), {"style": "cel"})
+    item.abandoned = lambda: True
+    pipeline.draw([item])
+    assert isinstance(item.error, Interrupted)
 
 
 def test_progress_is_told_of_a_picture(pipeline: Pipeline) -> None:

@@ -22,7 +22,7 @@ from animegan.networks.weights import load_weights
 from animegan.picture import transfer
 from animegan.picture.jpeg import device_encoder
 from animegan.picture.lanczos import Lanczos
-from animegan.pipeline import Pipeline
+from animegan.pipeline.pipeline import Pipeline
 from animegan.resources.memory import Cleaner, usage
 from animegan.settings import Settings
 from animegan.styles import Resize, get_style, verify

@@ -24,7 +24,7 @@ from animegan.errors import (
     UnknownStyle,
 )
 from animegan.options import Wish
-from animegan.pipeline import Pipeline
+from animegan.pipeline.pipeline import Pipeline
 from animegan.settings import Settings
 from animegan.stylizer import Run, Stylizer
 from harness.pictures import encoded, photo
@@ -334,8 +334,10 @@ def test_the_device_writes_jpegs_of_full_chroma(pipeline: Pipeline, monkeypatch:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("style", ["classic", "cel"])
-@pytest.mark.parametrize("asked", [1, 20])
-def test_a_picture_that_nobody_waits_for_ends_between_bands(pipeline: Pipeline, style: str, asked: int) -> None:
+@pytest.mark.parametrize("asked", [0, 1, 20])
+def test_a_picture_that_nobody_waits_for_is_not_begun_or_ends_between_bands(
+    pipeline: Pipeline, style: str, asked: int
+) -> None:
     left = iter(range(asked))
     abandoned, wanted = (pipeline.decode(encoded(photo(320, 256)), {"style": style}) for _ in range(2))
     abandoned.abandoned = lambda: next(left, None) is None

@@ -22,7 +22,7 @@ import pytest
 import redis
 
 from animegan_cli.serving.ports import free_port
-from animegan_gateway.queue.jobs import Ask, new_id
+from animegan_gateway.queue.jobs import MOST_PAUSE_S, Ask, Result, new_id
 from animegan_gateway.queue.stores.redis_store import RedisStore
 from animegan_gateway.queue.stores.sqlite_store import SqliteStore
 from animegan_gateway.queue.stores.store import Bounds, Store
@@ -258,3 +258,12 @@ def _redis() -> str:
     if not found:
         pytest.skip("redis-server is not installed (Debian: redis-server)")
     return found
+
+
+def later() -> float:
+    """Return the time of a pause as far away as one may be, less what a test takes."""
+    return time.time() + MOST_PAUSE_S - 1
+
+
+def result(size: int = 7, run_s: float = 1.5) -> Result:
+    return Result(content_type="image/jpeg", bytes=size, run_s=run_s, headers={"X-Style": "cel"})

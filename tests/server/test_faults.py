@@ -37,7 +37,7 @@ def test_nothing_is_lost(fault: Fault, house: House) -> None:
 def test_too_many_pictures_are_refused_and_the_others_drawn(house: House) -> None:
     process = house.server.gateway()
     assert process
-    found = overload(house.gateway, process, seconds=4, times=10, side=96)
+    found = overload(house.gateway, process, seconds=4, times=10, side=192, queue_jobs=QUEUE_JOBS)
     row = told_of_overload(found, 4)
     assert found.answers.keys() == {"202", "429 queue_full"}
     assert len(found.retry_after_s) == found.answers["429 queue_full"]

@@ -34,7 +34,8 @@ from torch.profiler import ProfilerActivity, record_function
 from animegan import settings
 from animegan.errors import BadOption, BadSetting
 from animegan.networks.plan import Plan, megabytes
-from animegan.pipeline import Item, Pipeline
+from animegan.pipeline.items import Item
+from animegan.pipeline.pipeline import Pipeline
 from animegan.report import Report
 from animegan.resources import hardware
 from animegan_cli.checkout import CONFIG

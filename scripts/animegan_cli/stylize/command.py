@@ -33,7 +33,7 @@ from animegan_client import Client
 from animegan_service.notes import notes
 
 if TYPE_CHECKING:
-    from animegan.pipeline import Pipeline
+    from animegan.pipeline.pipeline import Pipeline
 
 STREAM = Path("-")  # standard input or output
 LOOK_EVERY_S = 1.0  # of --watch

@@ -22,7 +22,8 @@ from animegan_client import Client, ServerError
 from animegan_client.folder import Outcome as Answer
 
 if TYPE_CHECKING:
-    from animegan.pipeline import Item, Pipeline
+    from animegan.pipeline.items import Item
+    from animegan.pipeline.pipeline import Pipeline
 
 AHEAD = 2  # batches that are decoded before it is their turn
 BATCH = 8  # photos on a GPU, where those of one size are drawn together
@@ -116,7 +117,7 @@ def _begin(pipeline: Pipeline, task: Task, options: Mapping[str, str]) -> _Begun
     try:
         return _Begun(task, stat, pipeline.decode(task.source.read_bytes(), {**options, "format": task.format}))
     except OSError as error:
-        from animegan.pipeline import Item  # noqa: PLC0415 - it is imported by now
+        from animegan.pipeline.items import Item  # noqa: PLC0415 - it is imported by now
 
         return _Begun(task, stat, Item(error=_unreadable(error)))
 

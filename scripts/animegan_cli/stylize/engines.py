@@ -17,7 +17,7 @@ from animegan_cli.serving.processes import OPENMP
 from animegan_client import Client
 
 if TYPE_CHECKING:
-    from animegan.pipeline import Pipeline
+    from animegan.pipeline.pipeline import Pipeline
 
 THREADS = 2  # that decode and encode
 _TIMEOUT_S = (5, 600)  # to connect, and between two bytes of an answer
@@ -29,7 +29,7 @@ def local_engine(settings: Settings) -> Pipeline:
     os.environ.update({**OPENMP, **os.environ})
     import torch  # noqa: PLC0415 - seconds that a run through a server does not have to spend
 
-    from animegan.pipeline import Pipeline  # noqa: PLC0415
+    from animegan.pipeline.pipeline import Pipeline  # noqa: PLC0415
     from animegan.resources import hardware  # noqa: PLC0415
 
     torch.set_num_threads(settings.cpu_threads or hardware.cpu_count())

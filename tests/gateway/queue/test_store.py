@@ -5,29 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    Bundle,
-    RuleBasedStateMachine,
-    invariant,
-    multiple,
-    rule,
-    run_state_machine_as_test,
-)
 
 from animegan.errors import BadSetting
-from animegan_gateway.queue.jobs import ENDED, HELD, MOST_PAUSE_S, TRANSITIONS, Job, Result, State, new_id
+from animegan_gateway.queue.jobs import Job, State, new_id
 from animegan_gateway.queue.stores import redis_store, sqlite_store
 from animegan_gateway.queue.stores.store import RUNS, Bounds, Full, Line, Mismatch, Run, Store, Waiting
 from animegan_service.bell import Bell, wait
-from harness.stores import AMPLE, KINDS, Place, RedisServer, ask, redis_server, submitted
+from harness.stores import AMPLE, Place, ask, later, result, submitted
 
 pytestmark = pytest.mark.anyio
 
@@ -38,22 +29,6 @@ WORK_PX = 64 * 32
 @pytest.fixture(scope="module")
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with redis_server(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def place(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Place:
-    return Place(kind, tmp_path, request.getfixturevalue("server") if kind == "redis" else None)
 
 
 @pytest.fixture
@@ -72,15 +47,6 @@ async def moved(store: Store, job: Job, to: State, **changes: Any) -> Job:
     after = await store.move(job.id, to, attempt=job.attempt, changes=changes)
     assert after
     return after
-
-
-def later() -> float:
-    """As far away as a pause may be, less the time that a test takes."""
-    return time.time() + MOST_PAUSE_S - 1
-
-
-def result(size: int = 7, run_s: float = 1.5) -> Result:
-    return Result(content_type="image/jpeg", bytes=size, run_s=run_s, headers={"X-Style": "cel"})
 
 
 async def ids(store: Store) -> list[str]:
@@ -458,115 +424,3 @@ async def test_a_schema_is_migrated_and_a_newer_one_refused(
     with pytest.raises(BadSetting, match="schema"):
         async with place.opened():
             pass
-
-
-class Model(RuleBasedStateMachine):
-    """A store beside a model of it that fits in a few lines; each step is done to both."""
-
-    jobs = Bundle("jobs")
-
-    def __init__(self, place: Place) -> None:
-        super().__init__()
-        self.runner = asyncio.Runner()
-        self.store = place.store()
-        self.runner.run(self.store.open())
-        self.model: dict[str, Job] = {}
-        self.turns: dict[str, int] = {}
-        self.turn = 0
-
-    def teardown(self) -> None:
-        self.runner.run(self.store.close())
-        self.runner.close()
-
-    def waiting(self) -> list[str]:
-        """By turn, then by arrival: a dict keeps the order of arrival, and sorting keeps that of equals."""
-        queued = [job_id for job_id, job in self.model.items() if job.state is State.QUEUED]
-        return sorted(queued, key=lambda job_id: self.turns[job_id])
-
-    @rule(target=jobs, caller=st.sampled_from("abc"), size=st.integers(0, 9), bound=st.integers(1, 6))
-    def submit(self, caller: str, size: int, bound: int) -> Any:
-        held = {job_id: job for job_id, job in self.model.items() if job.state in HELD}
-        own = [job_id for job_id, job in held.items() if job.ask.caller == caller]
-        job_id, asked = new_id(), ask(caller, size=size, accepted_at=float(len(self.turns)))
-        submission = self.store.submit(job_id, asked, Bounds(jobs=bound, bytes=10**6, caller_jobs=99), None)
-        if len(held) >= bound:
-            with pytest.raises(Full):
-                self.runner.run(submission)
-            return multiple()
-        self.runner.run(submission)
-        self.model[job_id] = Job(id=job_id, ask=asked)
-        self.turns[job_id] = max([self.turn, *(self.turns[other] for other in own)]) + 1
-        return job_id
-
-    @rule(idle=st.booleans())
-    def take(self, idle: bool) -> None:
-        due = [job_id for job_id in self.waiting() if not self.model[job_id].not_before]
-        job = self.runner.run(self.store.take("one", idle=idle))
-        if not due or (self.model[due[0]].alone and not idle):
-            assert job is None
-            return
-        assert job
-        expected = self.model[due[0]]
-        assert job == expected.model_copy(
-            update={"state": State.RUNNING, "attempt": expected.attempt + 1, "started_at": job.started_at}
-        )
-        self.model[job.id] = job
-        self.turn = max(self.turn, self.turns[job.id])
-
-    @rule(
-        job_id=jobs,
-        to=st.sampled_from(sorted(set(State) - {State.RUNNING})),
-        behind=st.sampled_from([None, 0, 0, 1]),
-        alone=st.booleans(),
-        paused=st.booleans(),
-    )
-    def move(self, job_id: str, to: State, behind: int | None, alone: bool, paused: bool) -> None:
-        if job_id not in self.model:  # forgotten
-            assert self.runner.run(self.store.get(job_id)) is None
-            assert self.runner.run(self.store.move(job_id, to)) is None
-            return
-        before = self.model[job_id]
-        changes: dict[str, Any] = {}
-        if to is State.QUEUED:
-            changes = {"alone": alone, "not_before": later() if paused else 0.0}
-        if to is State.DONE:
-            changes = {"result": result()}
-        attempt = None if behind is None else before.attempt - behind
-        after = self.runner.run(self.store.move(job_id, to, attempt=attempt, changes=changes))
-        if to not in TRANSITIONS[before.state] or behind == 1:
-            assert after is None
-        else:
-            assert after
-            finished_at = after.finished_at if to in ENDED - {State.EXPIRED} else before.finished_at
-            assert after == before.model_copy(update={**changes, "state": to, "finished_at": finished_at})
-            self.model[job_id] = after
-        assert self.runner.run(self.store.get(job_id)) == self.model[job_id]
-
-    @rule()
-    def forget(self) -> None:
-        self.runner.run(self.store.forget(FUTURE))
-        self.model = {job_id: job for job_id, job in self.model.items() if job.state is not State.EXPIRED}
-
-    @invariant()
-    def line_and_tally_agree(self) -> None:
-        jobs = self.model.values()
-        line, tally = self.runner.run(self.store.line()), self.runner.run(self.store.tally())
-        assert [waiting.id for waiting in line.waiting] == self.waiting()
-        running = {job.id for job in jobs if job.state is State.RUNNING}
-        assert {waiting.id for waiting in line.running} == running
-        assert len(line.running) == len(running)
-        assert tally.jobs == {state: sum(job.state is state for job in jobs) for state in State}
-        uploads = sum(job.ask.bytes for job in jobs if job.state in HELD)
-        results = sum(job.result.bytes for job in jobs if job.state is State.DONE and job.result)
-        assert tally.bytes == uploads + results
-        accepted = [job.ask.accepted_at for job in jobs if job.state is State.QUEUED]
-        assert tally.oldest_accepted_at == min(accepted, default=None)
-
-
-@pytest.mark.slow
-def test_any_sequence_of_steps_does_what_the_model_does(place: Place) -> None:
-    class Here(Model):
-        def __init__(self) -> None:
-            super().__init__(replace(place, prefix=Place(place.kind, place.folder).prefix))
-
-    run_state_machine_as_test(Here, settings=settings(max_examples=25, stateful_step_count=30, deadline=None))

@@ -15,7 +15,7 @@ from animegan.faces import detector
 from animegan.faces.crops import Room, crops, most_side
 from animegan.faces.detector import Face, find
 from animegan.options import Wish
-from animegan.pipeline import Pipeline
+from animegan.pipeline.pipeline import Pipeline
 from animegan.report import Report
 from animegan.settings import Settings
 from animegan.stylizer import Stylizer

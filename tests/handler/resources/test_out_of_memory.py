@@ -20,7 +20,7 @@ from pathlib import Path
 from PIL import Image
 from animegan.drawing import Photo
 from animegan.options import Wish
-from animegan.pipeline import Pipeline
+from animegan.pipeline.pipeline import Pipeline
 from animegan.resources.memory import release
 from animegan.settings import Settings
 

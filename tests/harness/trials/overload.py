@@ -55,11 +55,16 @@ class Overload:
         return float(np.percentile(self.waits_s, percent))
 
 
-def overload(gateway: Gateway, process: psutil.Process, seconds: float, times: float, side: int) -> Overload:
-    """Send so many times the capacity for so long, in squares of `side` px, and wait for what was accepted."""
+def overload(
+    gateway: Gateway, process: psutil.Process, *, seconds: float, times: float, side: int, queue_jobs: int
+) -> Overload:
+    """Send so many times the capacity for so long, in squares of `side` px, and wait for what was accepted.
+
+    At least three queues full are sent: the capacity may have been measured while the machine was busy.
+    """
     pictures = [encoded(photo(side, side, seed), quality=90) for seed in range(CALLERS)]
     capacity = _capacity(gateway, pictures)
-    found = Overload(capacity, times * capacity, side)
+    found = Overload(capacity, max(times * capacity, 3 * queue_jobs / seconds), side)
     with _watched(process, found.mib), ThreadPoolExecutor(CALLERS) as pool:
         start = time.monotonic()
         for told in pool.map(

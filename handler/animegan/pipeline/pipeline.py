@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.profiler import record_function
 
 from animegan.clips.animation import FRAME_BYTES, Animation, is_animation, open_animation
 from animegan.clips.drawing import ClipDrawing
 from animegan.clips.limits import ClipLimits
 from animegan.clips.writing import kind_of
-from animegan.drawing import LookPlan, Photo
-from animegan.errors import AnimeganError, BadSetting, InternalError, Interrupted, OutOfMemory, PictureTooLarge
+from animegan.drawing import Photo
+from animegan.errors import AnimeganError, BadSetting, OutOfMemory, PictureTooLarge
 from animegan.faces import detector
-from animegan.faces.detector import Face
 from animegan.networks.plan import megabytes
 from animegan.options import Options, parse
 from animegan.picture import images
@@ -31,45 +27,17 @@ from animegan.picture.jpeg import device_encoder
 from animegan.picture.lanczos import Lanczos
 from animegan.picture.pixels import Scale, pillow_lanczos
 from animegan.picture.transfer import download
+from animegan.pipeline.items import Item, attended, phase
 from animegan.report import Report
 from animegan.resources import budget, memory
 from animegan.resources.gate import Gate
 from animegan.resources.hardware import cpu_count, pick_device
-from animegan.resources.interruption import checked
 from animegan.resources.pace import Pace
-from animegan.resources.progress import observer
 from animegan.settings import Settings
 from animegan.styles import get_style, styles
 from animegan.stylizer import Stylizer, find_faces
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class Item:
-    """One picture on its way through; once `error` is set the later phases pass it by."""
-
-    options: Options | None = None
-    picture: images.Picture | None = None
-    clip: Animation | None = None  # in place of the picture
-    faces: tuple[Face, ...] = ()  # in it
-    drawn: Image.Image | None = None
-    pixels: Tensor | None = None  # uint8 (H, W, 3), in place of `drawn` where the device writes the file
-    plan: LookPlan | None = None
-    encoded: images.Encoded | None = None
-    report: Report | None = None
-    error: AnimeganError | None = None
-    recovered: bool = False  # memory ran out, and it was drawn all the same
-    seconds: dict[str, float] = field(default_factory=dict)
-    times_ns: dict[str, tuple[int, int]] = field(default_factory=dict)  # of a phase's first start and last end, UTC
-    pending: Future[None] | None = None  # its decoding; once it is drawn, its encoding
-    abandoned: Callable[[], bool] = lambda: False  # whether nobody waits for it any more; asked again and again
-    progress: Callable[[float], None] = lambda _: None  # is told again and again how much of it is drawn, 0 to 1
-
-    @property
-    def source(self) -> images.Picture | Animation | None:
-        """Return what was decoded."""
-        return self.picture or self.clip
 
 
 class Pipeline:
@@ -151,7 +119,7 @@ class Pipeline:
     def decode(self, data: bytes, options: Mapping[str, str]) -> Item:
         """A picture's options read (see `options.parse`), and the decoding of its bytes, fitted to the limit, begun."""
         item = Item()
-        with _phase("decode", [item]):
+        with phase("decode", [item]):
             item.options = parse(options, self.settings)
             self._stylizer(item.options).check(item.options.wish)
         if not item.error:
@@ -159,7 +127,7 @@ class Pipeline:
         return item
 
     def _decode(self, item: Item, data: bytes) -> None:
-        with _phase("decode", [item]):
+        with phase("decode", [item]):
             assert item.options
             header = images.inspect(data, self.limits)
             if is_animation(header) and item.options.keeps_motion:
@@ -178,7 +146,7 @@ class Pipeline:
             images.check_side(picture.rgb.size, images.chosen_format(item.options.format, picture.alpha))
             item.picture = picture
         if item.picture and item.options and item.options.wish.mode != "scene":
-            with _phase("faces", [item]):
+            with phase("faces", [item]):
                 item.faces = find_faces(item.picture.rgb, item.options.wish)
 
     def _open(self, data: bytes, header: images.Header, options: Options) -> Animation:
@@ -227,7 +195,7 @@ class Pipeline:
     def _batches(self, items: Sequence[Item]) -> Iterator[list[Item]]:
         for group in _grouped(items):
             most = 1
-            with _phase("run", group):
+            with phase("run", group):
                 options, picture = group[0].options, group[0].picture
                 assert options
                 assert picture
@@ -236,7 +204,7 @@ class Pipeline:
                 yield group[first : first + most]
 
     def _draw_together(self, group: list[Item]) -> None:
-        with _drawing(group):
+        with phase("run", group), attended(group):
             assert group[0].options
             photos = [Photo(item.picture.rgb, item.picture.small, item.faces) for item in group if item.picture]
             run = self._stylizer(group[0].options).run(photos, group[0].options.wish)
@@ -261,7 +229,7 @@ class Pipeline:
 
     def _draw_clip(self, item: Item, clip: Animation) -> None:
         """Draw an animation frame by frame, and write its file meanwhile."""
-        with _drawing([item]):
+        with phase("run", [item]), attended([item]):
             assert item.options
             stylizer = self._stylizer(item.options, clip=True)
             drawing = ClipDrawing(stylizer, item.options.wish, clip.frames, pace=stylizer.pace)
@@ -284,7 +252,7 @@ class Pipeline:
         if item.error or not (item.options and item.picture and item.plan):
             return
         options, picture = item.options, item.picture
-        with _phase("encode", [item]):
+        with phase("encode", [item]):
             if item.pixels is not None:
                 item.encoded, item.drawn = self._encode_on_the_device(item.pixels, options.quality)
                 item.pixels = None
@@ -379,49 +347,3 @@ def _grouped(items: Sequence[Item]) -> list[list[Item]]:
             small = picture.small and picture.small.size
             groups[options.style, options.fast, options.wish, picture.rgb.size, small].append(item)
     return list(groups.values())
-
-
-@contextmanager
-def _phase(name: str, items: Sequence[Item]) -> Iterator[None]:
-    """Time a phase of some items, and turn what it raises into the error of each."""
-    began_ns, start = time.time_ns(), time.perf_counter()
-    try:
-        with record_function(name):
-            yield
-    except Exception as error:  # noqa: BLE001 - one picture's fault must not reach the rest of its batch
-        failure = _as_ours(error, name).with_traceback(None)
-        failure.__context__ = failure.__cause__ = None  # a traceback would keep the picture, in a cycle
-        for item in items:
-            item.error = failure
-    finally:
-        seconds = time.perf_counter() - start
-        for item in items:
-            item.seconds[name] = item.seconds.get(name, 0) + seconds
-            first_ns, _ = item.times_ns.get(name, (began_ns, began_ns))
-            item.times_ns[name] = (first_ns, began_ns + round(seconds * 1e9))
-
-
-@contextmanager
-def _drawing(items: Sequence[Item]) -> Iterator[None]:
-    """The phase in which items are drawn: it ends once nobody waits for any, and tells each how far it is."""
-
-    def check() -> None:
-        if all(item.abandoned() for item in items):
-            raise Interrupted("The drawing was interrupted, as its job was cancelled. Send the picture again.")
-
-    def tell(share: float) -> None:
-        for item in items:
-            item.progress(share)
-
-    with _phase("run", items), checked(check), observer(tell):
-        check()
-        yield
-
-
-def _as_ours(error: Exception, phase: str) -> AnimeganError:
-    if isinstance(error, AnimeganError):
-        return error
-    if memory.is_out_of_memory(error):
-        return OutOfMemory("There is not enough memory for this picture now. Lower max_side, or try again later.")
-    logger.error("%s failed", phase, exc_info=error)
-    return InternalError("The picture could not be drawn, and the fault is the server's: its log has the details.")

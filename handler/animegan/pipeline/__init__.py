@@ -1,0 +1,1 @@
+"""Bytes in, bytes out: pictures through their phases."""
