@@ -43,7 +43,7 @@ class Contender(Protocol):
         """Picture to picture."""
 
     def values(self, picture: Tensor) -> Tensor:
-        """What is drawn, before it is rounded to 8 bits."""
+        """Return what is drawn, before it is rounded to 8 bits."""
 
 
 def photo(width: int, height: int, name: str = "mountain_path") -> Tensor:
@@ -109,7 +109,7 @@ def half(device: torch.device) -> torch.dtype:
 
 
 def precisions() -> dict[str, str]:
-    """What `auto` is on each device that is here."""
+    """Return what `auto` is on each device that is here."""
     here = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     return {name: pick_precision("auto", torch.device(name)) for name in here}
 

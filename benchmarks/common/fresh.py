@@ -44,7 +44,10 @@ def worker() -> ProcessPoolExecutor:
 
 
 def call(task: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """What the task returns, from a fresh process. Raises `NotMeasured` where memory runs out, and what it raises."""
+    """Return what the task returns, from a fresh process.
+
+    Raise what it raises, and `NotMeasured` where memory runs out.
+    """
     with worker() as process:
         try:
             return process.submit(task, *args, **kwargs).result()
@@ -93,7 +96,7 @@ def synchronize(where: torch.device) -> None:
 
 
 class Watch:
-    """What a block of code takes above what was in use before it, in MiB: resident on a CPU, allocated on CUDA.
+    """The MiB that a block of code takes above what was in use before it: resident on a CPU, allocated on CUDA.
 
     `peak_mib` is the most, `held_mib` what was not given back at the end; on CUDA what PyTorch's cache keeps is held.
     """

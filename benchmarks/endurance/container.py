@@ -119,7 +119,7 @@ class House:
             assert time.monotonic() < deadline, job
 
     def used_mib(self) -> float:
-        """What the kernel counts for the container now and can't drop at once."""
+        """Return the bytes that the kernel counts for the container now and can't drop at once."""
         stat = facts(self.memory / "memory.stat")
         used = int((self.memory / ("memory.usage_in_bytes" if self.version_1 else "memory.current")).read_text())
         return (used - stat["total_inactive_file" if self.version_1 else "inactive_file"]) / MIB
@@ -197,7 +197,7 @@ def drawn(house: House, count: int, callers: int, largest: tuple[int, int]) -> d
 
 
 def draw(house: House, size: tuple[int, int], format: str, options: dict[str, str]) -> Report | None:
-    """What was done to the picture, which is fetched and decoded; None where the job failed."""
+    """Fetch and decode the picture, and return how it was drawn; None where the job failed."""
     job = house.ended(house.submit(encoded(photo(*size), format), options))
     if job["status"] != "done":
         print(f"{size}: {job['error']}", flush=True)

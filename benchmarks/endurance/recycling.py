@@ -84,7 +84,7 @@ def measured(picture: bytes, jobs: int, every: int) -> dict[str, Any]:
 
 
 def draw(gateway: Gateway, picture: bytes) -> tuple[str, float]:
-    """What became of a job, and its seconds."""
+    """Return the outcome of a job, and its seconds."""
     start = time.perf_counter()
     job = gateway.ended(gateway.submit(picture).json()["id"])
     return job["status"], time.perf_counter() - start

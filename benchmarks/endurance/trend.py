@@ -23,7 +23,7 @@ class Trend:
 
     @property
     def none(self) -> bool:
-        """Whether the slope can't be told from none."""
+        """Return whether the slope can't be told from none."""
         return self.low <= ROUNDING and self.high >= -ROUNDING
 
 

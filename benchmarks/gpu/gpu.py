@@ -36,7 +36,7 @@ def folder() -> Path:
 
 
 def rehearsal() -> bool:
-    """Whether the phase was asked to rehearse: `--rehearse` runs it on the CPU, with small shapes."""
+    """Return whether the phase was asked to rehearse: `--rehearse` runs it on the CPU, with small shapes."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rehearse", action="store_true")
     return bool(parser.parse_known_args()[0].rehearse)

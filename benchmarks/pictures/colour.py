@@ -75,7 +75,7 @@ def sources() -> dict[str, tuple[bytes, Image.Image]]:
 
 
 def screenshots(files: Mapping[str, bytes]) -> dict[str, Image.Image]:
-    """What Chromium shows of each file."""
+    """Return the pixels that Chromium shows of each file."""
     shown = {}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(

@@ -134,7 +134,7 @@ class Autoscaler:
 
 
 def _replicas(jobs: int, target: float, replicas: int) -> int:
-    """What one metric asks for."""
+    """Return the number of workers that one metric asks for."""
     if abs(jobs / (target * replicas) - 1) <= TOLERANCE:
         return replicas
     return math.ceil(jobs / target)

@@ -142,7 +142,7 @@ class BadSetting(AnimeganError):
 
 
 class InternalError(AnimeganError):
-    """What a caller sees of a fault of ours: no trace, no path; the log has them."""
+    """A fault of ours as a caller sees it: without trace and path, which the log has."""
 
 
 class Interrupted(AnimeganError):

@@ -41,7 +41,7 @@ class Report:
 
     @property
     def fitted(self) -> bool:
-        """Whether the picture was scaled down to the limit on its longest side."""
+        """Return whether the picture was scaled down to the limit on its longest side."""
         return self.size != self.original_size
 
     def headers(self) -> dict[str, str]:

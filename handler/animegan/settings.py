@@ -87,12 +87,12 @@ class Rows(BaseSettings):
             raise BadSetting(f"{error}. Write a list as JSON.") from None
         except ValueError as error:  # TOML that can't be parsed
             raise BadSetting(f"{file} can't be read: {error}.") from None
-        known = [cls.variable(field) for field in cls.model_fields]
+        variables = [cls.variable(field) for field in cls.model_fields]
         elsewhere = tuple(prefix for prefix in ROLES if prefix != cls.model_config["env_prefix"])
-        for name in os.environ.keys() - set(known):
+        for name in os.environ.keys() - set(variables):
             if name.startswith(elsewhere):
                 continue
-            if near := difflib.get_close_matches(name, known, n=1, cutoff=0.85):
+            if near := difflib.get_close_matches(name, variables, n=1, cutoff=0.85):
                 logger.warning("%s is no setting, and ignored. Is %s meant?", name, near[0])
         return settings
 

@@ -35,7 +35,7 @@ _turn = threading.RLock()  # PyTorch captures one graph at a time
 
 
 def held_bytes() -> int:
-    """What the captured graphs keep of the device's memory: at most `MOST_GRAPHS` × `most_bytes`."""
+    """Return the bytes of the device's memory that the captured graphs keep: at most `MOST_GRAPHS` × `most_bytes`."""
     with _turn:
         return sum(plan.peak_bytes for _, plan in _captured)
 

@@ -21,7 +21,7 @@ Mode = Literal["whole", "bands", "recompute"]
 
 @dataclass(frozen=True)
 class Shape:
-    """What the peak depends on: a picture's height and width in px, pictures in the batch, bytes of one value."""
+    """What decides the peak: a picture's height and width in px, pictures in the batch, bytes of one value."""
 
     height: int
     width: int

@@ -36,7 +36,7 @@ class Form(NamedTuple):
 
 @functools.cache
 def form(device: torch.device) -> Form:
-    """What runs the operators on that device, decided at the first call."""
+    """Return what runs the operators on that device, decided at the first call."""
     if device.type == "cuda" and (triton := _triton(device)):
         return triton
     if device.type == "cpu" and (compiled := native.best()):

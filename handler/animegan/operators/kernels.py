@@ -113,7 +113,7 @@ def _tile(channels: int, launch: Launch) -> tuple[int, int]:
 
 
 def _channels_last(x: Tensor) -> Tensor:
-    """What a convolution leaves in another order is brought into the one that is read here."""
+    """Return the map channels-last, as the kernels read it; a convolution may leave it in another order."""
     return x if x.stride(1) == 1 else x.contiguous(memory_format=torch.channels_last)
 
 

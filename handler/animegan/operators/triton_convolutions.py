@@ -304,8 +304,8 @@ def _last(
     value = tl.maximum(value, value * slope)
     for colour in tl.static_range(3):
         factor = tl.load(projection + colour * channels + lane, mask=lane < channels, other=0)
-        made = tl.sum(tl.where(inside, value * factor, 0), axis=1)
-        level = 2 * tl.sigmoid(2 * made) * 127.5  # tanh(y) + 1 = 2 / (1 + exp(-2y))
+        colors = tl.sum(tl.where(inside, value * factor, 0), axis=1)
+        level = 2 * tl.sigmoid(2 * colors) * 127.5  # tanh(y) + 1 = 2 / (1 + exp(-2y))
         level = tl.floor(tl.minimum(tl.maximum(level, 0), 255) + 0.5)
         tl.store(out + row * out_row_stride + column * 3 + colour, level.to(tl.uint8), mask=column < width)
 

@@ -35,7 +35,7 @@ def observer(tell: Callable[[float], None] | None) -> Iterator[None]:
 
 @contextmanager
 def part(first: float, last: float) -> Iterator[None]:
-    """What is told inside is of that part of the work at hand: 0.5 to 1 is its second half."""
+    """Map what is reported inside to that part of the work at hand: 0.5 to 1 is its second half."""
     outer = _part.get()
     if outer is None:
         yield

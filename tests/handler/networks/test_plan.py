@@ -121,8 +121,8 @@ def test_the_widest_map_sets_the_floor() -> None:
     """At 1024² in 16 bits one 64-channel map is 128 MiB, and bands keep no more; recomputation keeps half of that."""
     shape = Shape(1024, 1024, 1, 2)
     assert layout(shape, "bands", MIB, cuda=False).places[0].offset < 128 * MIB
-    assert layout(shape, "bands", MIB, cuda=False).made_offset <= 129 * MIB
-    assert layout(shape, "recompute", MIB, cuda=False).made_offset <= 65 * MIB
+    assert layout(shape, "bands", MIB, cuda=False).output_offset <= 129 * MIB
+    assert layout(shape, "recompute", MIB, cuda=False).output_offset <= 65 * MIB
 
 
 def test_recomputation_says_what_it_costs() -> None:

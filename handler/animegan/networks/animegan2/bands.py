@@ -96,8 +96,8 @@ def _onednn_takes(device: torch.device, dtype: torch.dtype) -> bool:
 
 def _stock_conv(layer: Layer, weight: Tensor, bias: Tensor | None) -> Conv:
     def stock(window: Tensor, out: Tensor | None, moments: bool) -> tuple[Tensor, None]:  # noqa: ARG001
-        made = F.conv2d(window, weight, bias, layer.stride, groups=layer.groups)
-        return made if out is None else out.copy_(made), None
+        output = F.conv2d(window, weight, bias, layer.stride, groups=layer.groups)
+        return output if out is None else out.copy_(output), None
 
     return stock
 
@@ -126,10 +126,10 @@ def _onednn_conv(layer: Layer, weight: Tensor, bias: Tensor | None) -> Conv:
     def onednn(window: Tensor, out: Tensor | None, moments: bool) -> tuple[Tensor, None]:  # noqa: ARG001
         # Of its forms, the one that adds to its output is the one that writes where it is told.
         assert out is not None
-        made: Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(
+        output: Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(
             out.zero_(), window, packed, bias, none, stride, one, groups, "add", 1.0, None, [], None
         )
-        return made, None
+        return output, None
 
     return onednn
 
@@ -152,7 +152,7 @@ class _Run:
         self.maps: dict[str, Tensor] = {}  # of the kept layers that are still whole
         self.moments: dict[str, Tensor] = {}
         closing = next(layer for layer in LAYERS if layer.closes)
-        self.settled = self._rows(closing, closing.size(self.height), layout.residual_offset)
+        self.residual = self._rows(closing, closing.size(self.height), layout.residual_offset)
         self.form = operators.form(picture.device)
 
     def draw(self) -> None:
@@ -167,7 +167,7 @@ class _Run:
                     self._gather(kept, place.rows[-1], target)
                     self.maps = {kept.name: target}
                     if kept.closes:
-                        self._settle(kept, place.rows[-1])
+                        self._write_residual(kept, place.rows[-1])
                 else:
                     self._finish(kept, place.rows[-1])
 
@@ -186,8 +186,8 @@ class _Run:
         parts, counts = [], []
         for first, last in bands(layer.size(self.height), rows):
             out = None if target is None else target[:, :, first:last]
-            made, moments = self._compute(layer, first, last, out, moments=True)
-            parts.append(self.form.moments(made) if moments is None else moments)
+            output, moments = self._compute(layer, first, last, out, moments=True)
+            parts.append(self.form.moments(output) if moments is None else moments)
             counts.append(last - first)
         self.moments[layer.name] = plain.merge_moments(parts, counts)
 
@@ -201,43 +201,43 @@ class _Run:
         interrupt_if_asked()
         window = self._window(layer, first, last)
         if out is None and self.weights.writes_out:
-            out = self._rows(layer, last - first, self.layout.made_offset)
+            out = self._rows(layer, last - first, self.layout.output_offset)
         return self.weights.conv(layer, window, out, moments=moments)
 
     def _window(self, layer: Layer, first: int, last: int) -> Tensor:
-        """What the convolution reads for rows [first, last) of its output: (1, C, rows, columns), padded."""
+        """Return what the convolution reads for rows [first, last) of its output: (1, C, rows, columns), padded."""
         top, bottom = layer.reads(first, last)
         left, right = layer.reads(0, layer.size(self.width))
         if needs_no_window(layer):
-            return self.settled[:, :, top:bottom]
+            return self.residual[:, :, top:bottom]
         out = self._view(self.layout.window_offset, layer.channels_in, bottom - top, right - left)
         if layer.source == "pixels":
             return out.copy_(self._pixels(top, bottom, left, right))
         source = below(layer)
         height = source.size(self.height)
         if source.closes:
-            wanted = Window(0, height, top, bottom, left, right)
-            return self.form.norm_act_pad(self.settled, self.weights.identity, None, wanted, out=out)
-        start, made = 0, self.maps.get(source.name)
-        if made is None:
+            window = Window(0, height, top, bottom, left, right)
+            return self.form.norm_act_pad(self.residual, self.weights.identity, None, window, out=out)
+        start, output = 0, self.maps.get(source.name)
+        if output is None:
             start, stop = source_rows(layer, first, last, self.shape)
-            made, _ = self._compute(source, start, stop)
-        norm, wanted = self._norm(source), Window(start, height, top, bottom, left, right)
+            output, _ = self._compute(source, start, stop)
+        norm, window = self._norm(source), Window(start, height, top, bottom, left, right)
         if layer.source == "upsample":
             upsampling = Upsampling(layer.size(self.height), layer.size(self.width), self.weights.asymmetric)
-            return self.form.upsample_pad(made, norm, upsampling, wanted, out=out)
-        return self.form.norm_act_pad(made, norm, None, wanted, out=out)
+            return self.form.upsample_pad(output, norm, upsampling, window, out=out)
+        return self.form.norm_act_pad(output, norm, None, window, out=out)
 
     def _norm(self, layer: Layer) -> Norm:
         return Norm(self.moments[layer.name], *self.weights.norm(layer), layer.slope)
 
-    def _settle(self, layer: Layer, rows: int) -> None:
-        """What a block ends with, normalised and with its residual, over the residual."""
-        made, height = self.maps[layer.name], layer.size(self.height)
-        norm, residual = self._norm(layer), self.settled if layer.residual else None
+    def _write_residual(self, layer: Layer, rows: int) -> None:
+        """Normalise what a block ends with, add its residual, and write it over the residual."""
+        output, height = self.maps[layer.name], layer.size(self.height)
+        norm, added = self._norm(layer), self.residual if layer.residual else None
         for first, last in bands(height, rows):
-            wanted = Window(0, height, first, last, 0, made.shape[3])
-            self.form.norm_act_pad(made, norm, residual, wanted, out=self.settled[:, :, first:last])
+            window = Window(0, height, first, last, 0, output.shape[3])
+            self.form.norm_act_pad(output, norm, added, window, out=self.residual[:, :, first:last])
 
     def _pixels(self, top: int, bottom: int, left: int, right: int) -> Tensor:
         rows = plain.reflected(top, bottom, self.height, self.picture.device)
@@ -246,8 +246,8 @@ class _Run:
 
     def _finish(self, layer: Layer, rows: int) -> None:
         for first, last in bands(self.height, rows):
-            made = self._compute(layer, first, last)[0][0].permute(1, 2, 0)
-            self.out[first:last] = to_pixels(torch.tanh(made.to(torch.float32)))
+            output = self._compute(layer, first, last)[0][0].permute(1, 2, 0)
+            self.out[first:last] = to_pixels(torch.tanh(output.to(torch.float32)))
 
 
 def from_pixels(pixels: Tensor) -> Tensor:

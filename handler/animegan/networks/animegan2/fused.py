@@ -1,6 +1,6 @@
 """The generator with the passes between its convolutions fused: whole maps, in a form that can be traced.
 
-The functions are scripted, so that a trace made at one size reads every size from its input.
+The functions are scripted, so that a trace output at one size reads every size from its input.
 """
 
 from __future__ import annotations
@@ -59,17 +59,17 @@ def upsample_conv(
             x, moments, weight, bias, slope, [height, width, int(asymmetric)],
             [0, below, first - 1, last + 1, -1, width + 1],
         )  # fmt: skip
-        made = F.conv2d(window, conv)
+        output = F.conv2d(window, conv)
         if rows >= height:
-            return made
+            return output
         if first == 0:
             out = torch.empty(
-                [x.size(0), made.size(1), height, width],
+                [x.size(0), output.size(1), height, width],
                 dtype=x.dtype,
                 device=x.device,
                 memory_format=torch.channels_last,
             )
-        out[:, :, first:last] = made
+        out[:, :, first:last] = output
     return out
 
 
@@ -90,14 +90,14 @@ class Fused(nn.Module):
         residual = None
         for below, layer in zip(LAYERS, rest, strict=False):
             norm = self.generator.get_submodule(below.norm)
-            known = (norm.weight, norm.bias, below.slope)
+            norm_act = (norm.weight, norm.bias, below.slope)
             with record_function(layer.name):
                 if layer.source == "upsample":
                     conv = self.generator.get_submodule(layer.name)
                     size = (picture, layer.scale)
-                    x = upsample_conv(x, *known, self.resize == "asymmetric", *size, conv.weight, WIDEST_BAND_ROWS)
+                    x = upsample_conv(x, *norm_act, self.resize == "asymmetric", *size, conv.weight, WIDEST_BAND_ROWS)
                     continue
-                x = norm_act_pad(x, *known, residual if below.residual else None, layer.before, layer.after)
+                x = norm_act_pad(x, *norm_act, residual if below.residual else None, layer.before, layer.after)
                 if below.closes:
                     residual = x
                 x = self._conv(layer, x)

@@ -32,7 +32,7 @@ def below(layer: Layer) -> Layer:
 
 
 def needs_no_window(layer: Layer) -> bool:
-    """Whether the layer reads a block's end as it lies: normalised already, the residual added, and nothing to pad."""
+    """Return whether the layer reads a block's end as it lies: normalised, the residual added, nothing to pad."""
     return layer.kernel == 1 and below(layer).closes
 
 
@@ -96,13 +96,13 @@ class Place:
 class Layout:
     """A picture's arena, in bytes: the maps in the order of their making, the residual, and a band's two buffers.
 
-    `made_offset` is of what a band's convolution makes where it is not kept, `window_offset` of what one reads.
+    `output_offset` is of what a band's convolution makes where it is not kept, `window_offset` of what one reads.
     `loose_bytes` is what a band takes outside the arena.
     """
 
     places: tuple[Place, ...]
     residual_offset: int
-    made_offset: int
+    output_offset: int
     window_offset: int
     arena_bytes: int
     loose_bytes: int
@@ -117,18 +117,39 @@ def bands(size: int, rows: int) -> Iterator[tuple[int, int]]:
 def layout(shape: Shape, mode: Mode, band_bytes: int, *, cuda: bool) -> Layout:
     """Lay out the arena for bands of about `band_bytes`; one row at least.
 
-    Backwards from the last map, each lies wholly below its successor where there is room, else as low as lets the
-    successor overwrite it: before a band is written, the rows that later bands read must lie above its end. What an
-    inverted residual block ends with is settled into one place for all of them, and their maps lie above it.
+    The maps lie at the start of the arena, behind them the two buffers of a band.
     """
     paths = _paths(mode)
     rows = [tuple(_rows(shape, path[: end + 1], band_bytes) for end in range(len(path))) for path in paths]
     sizes = [shape.map_bytes(path[-1]) if path[-1].norm else 0 for path in paths]
+    offsets, residual = _offsets(shape, paths, sizes, [counts[-1] for counts in rows])
+    output = _aligned(max(offset + size for offset, size in zip(offsets, sizes, strict=True)))
+    passes = [
+        (path[: end + 1], count) for path, counts in zip(paths, rows, strict=True) for end, count in enumerate(counts)
+    ]
+    window = output if cuda else output + _output_buffer_bytes(shape, paths, passes)
+    return Layout(
+        places=tuple(starmap(Place, zip(paths, offsets, rows, strict=True))),
+        residual_offset=residual,
+        output_offset=output,
+        window_offset=window,
+        arena_bytes=_aligned(window + max(_read(shape, path, count) for path, count in passes)),
+        loose_bytes=max(_loose(shape, path, count, cuda=cuda) for path, count in passes),
+    )
+
+
+def _offsets(shape: Shape, paths: list[tuple[Layer, ...]], sizes: list[int], rows: list[int]) -> tuple[list[int], int]:
+    """Return where each kept map begins in the arena, and where the residual does, in bytes.
+
+    Backwards from the last map, each lies wholly below its successor where there is room, else as low as lets the
+    successor overwrite it: before a band of so many `rows` is written, the rows that later bands read must lie above
+    its end. The inverted residual blocks share one place for their ends, and their maps lie above it.
+    """
     offsets = [0] * len(paths)
     residual, residual_end = 0, 0
     for index in range(len(paths) - 2, -1, -1):
         layer, path, above = paths[index][-1], paths[index + 1], offsets[index + 1]
-        gap = _gap(shape, layer, path, rows[index + 1][-1])
+        gap = _gap(shape, layer, path, rows[index + 1])
         if layer.closes:
             if not residual_end:
                 residual = _lowest(0, sizes[index], above, gap)
@@ -137,21 +158,15 @@ def layout(shape: Shape, mode: Mode, band_bytes: int, *, cuda: bool) -> Layout:
         else:
             floor = residual_end if layer.name.startswith(BLOCKS) else 0
             offsets[index] = _lowest(floor, sizes[index], above, gap)
-    passes = [
-        (path[: end + 1], count) for path, counts in zip(paths, rows, strict=True) for end, count in enumerate(counts)
-    ]
+    return offsets, residual
+
+
+def _output_buffer_bytes(
+    shape: Shape, paths: list[tuple[Layer, ...]], passes: list[tuple[tuple[Layer, ...], int]]
+) -> int:
+    """Return the most bytes that a band's convolutions make where no map keeps them."""
     kept = {path for path in paths if path[-1].norm}
-    made = _aligned(max(offset + size for offset, size in zip(offsets, sizes, strict=True)))
-    beside = max(_made(shape, path, count, last=path not in kept) for path, count in passes)
-    window = made if cuda else _aligned(made + beside)
-    return Layout(
-        places=tuple(starmap(Place, zip(paths, offsets, rows, strict=True))),
-        residual_offset=residual,
-        made_offset=made,
-        window_offset=window,
-        arena_bytes=_aligned(window + max(_read(shape, path, count) for path, count in passes)),
-        loose_bytes=max(_loose(shape, path, count, cuda=cuda) for path, count in passes),
-    )
+    return _aligned(max(_output(shape, path, count, last=path not in kept) for path, count in passes))
 
 
 def _lowest(floor: int, size: int, above: int, gap: int) -> int:
@@ -171,10 +186,10 @@ def _paths(mode: Mode) -> list[tuple[Layer, ...]]:
 
 def spans(path: tuple[Layer, ...], first: int, last: int, shape: Shape) -> list[tuple[int, int]]:
     """Rows [first, last) of each layer on the path, and first of the map before it, for those of the last."""
-    found = [(first, last)]
+    reads = [(first, last)]
     for layer in reversed(path):
-        found.append(source_rows(layer, *found[-1], shape) if layer.source != "pixels" else (0, shape.height))
-    return found[::-1]
+        reads.append(source_rows(layer, *reads[-1], shape) if layer.source != "pixels" else (0, shape.height))
+    return reads[::-1]
 
 
 def _gap(shape: Shape, source: Layer, path: tuple[Layer, ...], rows: int) -> int:
@@ -193,7 +208,7 @@ def _aligned(size: int) -> int:
     return -(-size // _ALIGN) * _ALIGN
 
 
-def _made(shape: Shape, path: tuple[Layer, ...], rows: int, *, last: bool) -> int:
+def _output(shape: Shape, path: tuple[Layer, ...], rows: int, *, last: bool) -> int:
     """The most bytes that one convolution on the path makes for a band; `last`: whether the last one counts."""
     counted = list(zip(path, _band(shape, path, rows), strict=True))[: None if last else -1]
     return max((count * shape.row_bytes(layer) for layer, count in counted), default=0)
@@ -208,13 +223,13 @@ def _read(shape: Shape, path: tuple[Layer, ...], rows: int) -> int:
 
 
 def _loose(shape: Shape, path: tuple[Layer, ...], rows: int, *, cuda: bool) -> int:
-    """What a band takes outside the arena: pixels from uint8 and to it; on CUDA what a convolution makes."""
+    """Return the bytes that a band takes outside the arena: pixels as fp32; on CUDA a convolution's output."""
     first, last = path[0], path[-1]
     count = _band(shape, path, rows)[0]
     values = shape.window_bytes(first, count) // shape.itemsize if first.source == "pixels" else 0
     values_out = 0 if last.norm else rows * shape.row_bytes(last) // shape.itemsize
-    made = _made(shape, path, rows, last=True) if cuda else 0
-    return made + max(FROM_PIXELS_BYTES * values, TO_PIXELS_BYTES * values_out)
+    output = _output(shape, path, rows, last=True) if cuda else 0
+    return output + max(FROM_PIXELS_BYTES * values, TO_PIXELS_BYTES * values_out)
 
 
 def _band(shape: Shape, path: tuple[Layer, ...], rows: int) -> list[int]:
@@ -226,7 +241,7 @@ def _band(shape: Shape, path: tuple[Layer, ...], rows: int) -> list[int]:
 
 def _rows(shape: Shape, path: tuple[Layer, ...], band_bytes: int) -> int:
     """Rows of a band that makes and reads about `band_bytes`: linear in the rows but for the halos."""
-    one, two = (_made(shape, path, rows, last=True) + _read(shape, path, rows) for rows in (1, 2))
+    one, two = (_output(shape, path, rows, last=True) + _read(shape, path, rows) for rows in (1, 2))
     rows = max(1, (band_bytes - one) // max(two - one, 1) + 1)
     if rows >= 2 * TILE_ROWS and path[-1].stride == path[-1].groups == 1:
         rows -= rows % TILE_ROWS

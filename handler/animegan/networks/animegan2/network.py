@@ -71,12 +71,12 @@ class Network:
     @torch.inference_mode()
     def generate(self, photos: Tensor) -> Tensor:
         """The traced graph: (N, 3, H, W) in [-1, 1] on the network's device to the same, in the network's dtype."""
-        made: Tensor = self._frozen(photos.to(self.dtype, memory_format=torch.channels_last))
-        return made
+        drawing: Tensor = self._frozen(photos.to(self.dtype, memory_format=torch.channels_last))
+        return drawing
 
     def _whole(self, pictures: Tensor) -> Tensor:
-        made = self.generate(bands.from_pixels(pictures.permute(0, 3, 1, 2)))
-        return bands.to_pixels(made.permute(0, 2, 3, 1)).contiguous()
+        drawing = self.generate(bands.from_pixels(pictures.permute(0, 3, 1, 2)))
+        return bands.to_pixels(drawing.permute(0, 2, 3, 1)).contiguous()
 
     @functools.cached_property
     def _frozen(self) -> torch.jit.ScriptModule:

@@ -65,19 +65,19 @@ class Whole:
             with record_function(layer.name):
                 if layer is WIDE:
                     self._form.norm_act_pad(x, norm, None, Window(0, height, 0, height, 0, width), out=x)
-                    made = self._map(layer, height, width)
+                    output = self._map(layer, height, width)
                     before = (layer.before, layer.before)
-                    total = self._triton.conv(x[0], self._wide, made[0], before=before, mirror=True, moments=True)
+                    total = self._triton.conv(x[0], self._wide, output[0], before=before, mirror=True, moments=True)
                     assert total is not None
-                    x, moments = made, total
+                    x, moments = output, total
                     continue
                 size = layer.size(height), layer.size(width)
-                wanted = Window(0, height_below, *layer.reads(0, size[0]), *layer.reads(0, size[1]))
+                reads = Window(0, height_below, *layer.reads(0, size[0]), *layer.reads(0, size[1]))
                 if layer.source == "upsample":
                     upsampling = Upsampling(*size, self._weights.asymmetric)
-                    window = self._form.upsample_pad(x, norm, upsampling, wanted)
+                    window = self._form.upsample_pad(x, norm, upsampling, reads)
                 else:
-                    window = self._form.norm_act_pad(x, norm, residual if below.residual else None, wanted)
+                    window = self._form.norm_act_pad(x, norm, residual if below.residual else None, reads)
                 del x  # the memory is the convolution's
                 if below.closes:
                     residual = window

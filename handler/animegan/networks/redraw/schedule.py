@@ -34,7 +34,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a schedule takes.
+    """The memory that a schedule takes.
 
     `capacity`: rows of each map that are kept at most. `peak_values`: of all maps at one time, for each column of the
     photo. `most_rows`: of the target, that each step makes at one time.

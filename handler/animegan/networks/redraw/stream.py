@@ -110,13 +110,13 @@ class Run:
             self.maps[step.target] = Rows(map, rows, self.width, self.photo)
         target = self.maps[step.target]
         target.make_room(scale * last, work.keep)
-        made = target.view(scale * first, scale * last, slice(step.at, step.at + step.channels))
+        output = target.view(scale * first, scale * last, slice(step.at, step.at + step.channels))
         if not step.name:
-            made.copy_(self.maps[step.source].view(first, last, slice(step.channels)))
+            output.copy_(self.maps[step.source].view(first, last, slice(step.channels)))
         for down, across, packed in self.weights.packed.get(step.name, ()):
             x, above = self._read(step, first, last, down)
             self.weights.form.conv(
-                x, packed, made[:, down::2, across::2] if step.up else made,
+                x, packed, output[:, down::2, across::2] if step.up else output,
                 before=(above, 1 - across), bias=self.weights.bias[step.name],
                 slope=self.weights.prelu[step.prelu] if step.prelu else step.slope,
                 alpha=step.alpha, residual=self._residual(step.residual, work), beta=step.beta,
@@ -126,12 +126,12 @@ class Run:
             rows = ENLARGED_ROWS * self.program.maps[step.source].scale
             for start in range(first, last, rows):
                 stop = min(start + rows, last)
-                self.emit(made[:, start - first : stop - first], start, stop)
+                self.emit(output[:, start - first : stop - first], start, stop)
         for name in work.finished:
             del self.maps[name]
 
     def _read(self, step: Step, first: int, last: int, down: int) -> tuple[Tensor, int]:
-        """What a convolution reads for its rows, as far as the map has rows; and how many lie above the map."""
+        """Return what a convolution reads for its rows, as far as the map has rows, and how many lie above the map."""
         total = self.height * self.program.maps[step.source].scale
         top = first - 1 + down
         bottom = last + down if step.up else last + 1

@@ -166,8 +166,8 @@ def load(form: str) -> Native:
 
 def best() -> Native | None:
     """The fastest form that runs here, if any."""
-    found = ((form, _library(FOLDER, form)) for form in FORMS)
-    return next((Native(form, library) for form, library in found if library), None)
+    libraries = ((form, _library(FOLDER, form)) for form in FORMS)
+    return next((Native(form, library) for form, library in libraries if library), None)
 
 
 @cache
@@ -205,7 +205,7 @@ def _cpu_flags() -> frozenset[str]:
 
 
 def _takes(x: Tensor, like: Tensor | None = None, size: tuple[int, int] | None = None) -> bool:
-    """Whether x is a map that lies as the compiled form reads it, with the dtype and shape (or `size`) of `like`."""
+    """Return whether the compiled form reads x as it lies, and x has the dtype and shape (or `size`) of `like`."""
     if like is not None and (x.dtype != like.dtype or x.shape != (*like.shape[:2], *(size or like.shape[2:]))):
         return False
     return (
