@@ -37,6 +37,9 @@ class AsyncClient:
         self._client = Client(url, key=key, language=language, patience_s=patience_s)
         self._threads = ThreadPoolExecutor(MOST_REQUESTS, "animegan-client")
 
+    def __repr__(self) -> str:
+        return f"Async{self._client!r}"
+
     async def __aenter__(self) -> Self:
         return self
 

@@ -75,6 +75,9 @@ class Client:
         self._patience_s = patience_s
         self._transport = Transport(self._url, key=self._key, language=language, patience_s=patience_s)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._url!r}{', key=…' if self._key else ''})"
+
     def __enter__(self) -> Self:
         return self
 
@@ -229,7 +232,9 @@ def _file_of(source: Source) -> tuple[str, bytes]:
         return "image", file.getvalue()
     data = source.read() if hasattr(source, "read") else source
     if not isinstance(data, bytes):
-        raise TypeError(f"A photo is a path, bytes, a binary file or a PIL image, not {type(source).__name__}.")
+        several = " Several photos are for stylize_all." if isinstance(source, list | tuple) else ""
+        kind = type(source).__name__
+        raise TypeError(f"A photo is a path, bytes, a binary file or a PIL image, not {kind}.{several}")
     return "image", data
 
 

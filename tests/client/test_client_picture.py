@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from animegan_client import Client
+from animegan_client import AsyncClient, Client
 from animegan_client.client import Source
 from client.fake_gateway import FakeGateway
 from harness.pictures import encoded, photo
@@ -40,3 +40,11 @@ def test_photos_of_any_kind_are_drawn_some_at_a_time(gateway: FakeGateway, clien
 def test_what_is_no_photo_is_told_by_its_type(client: Client) -> None:
     with pytest.raises(TypeError, match="NoneType"):
         client.stylize(None)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"not list\. Several photos are for stylize_all"):
+        client.stylize([b"one", b"two"])  # type: ignore[arg-type]
+
+
+def test_a_client_shows_its_address_and_never_its_key() -> None:
+    assert repr(Client("http://127.0.0.1:8000/anime")) == "Client('http://127.0.0.1:8000/anime')"
+    assert repr(Client("http://127.0.0.1:8000", key="ag_secret")) == "Client('http://127.0.0.1:8000', key=…)"
+    assert repr(AsyncClient("http://127.0.0.1:8000")) == "AsyncClient('http://127.0.0.1:8000')"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from io import TextIOBase
 from os import PathLike, fspath
 from pathlib import Path
 from typing import IO, Any
@@ -25,6 +26,7 @@ Source = Image.Image | File | Array | Tensor
 
 CLIPS = ClipLimits(frames=10**6, seconds=math.inf, pixels=10**12)
 LIMITS = images.Limits(max_bytes=2**31, max_pixels=178_000_000)  # of a file; the latter is where Pillow refuses
+ADDRESSES = ("http://", "https://", "data:")
 KINDS = "a PIL image, a path, bytes, a binary file, a NumPy array (H, W, 3 or 4) or a tensor (3 or 4, H, W)"
 
 
@@ -35,8 +37,8 @@ def read(
 
     `motion`: of a file that is an animation return that.
 
-    Raise `TypeError` for what is none of `Source`, `ValueError` for an array of another shape or dtype, `OSError` for
-    a path that can't be read, and as `images.decode` and `images.prepare`.
+    Raise `TypeError` for what is none of `Source`, `ValueError` for an array of another shape or dtype or an address of
+    the web, `OSError` for a path that can't be read, and as `images.decode` and `images.prepare`.
     """
     limits: dict[str, Any] = {"max_side": max_side, "max_pixels": max_pixels}
     if isinstance(source, Image.Image):
@@ -55,15 +57,27 @@ def read(
 
 def _bytes(source: File) -> bytes:
     if isinstance(source, str | PathLike):
-        return Path(fspath(source)).read_bytes()
+        return _file(fspath(source))
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source)
-    data = source.read() if hasattr(source, "read") else None
-    if isinstance(data, str):
+    if isinstance(source, TextIOBase):
         raise TypeError(f"A picture is bytes, and this {type(source).__name__} reads text. Open it as 'rb'.")
+    data = source.read() if hasattr(source, "read") else None
     if not isinstance(data, bytes):
-        raise TypeError(f"A picture is {KINDS}, not {type(source).__name__}.")
+        several = " Several pictures are for stylize_all." if isinstance(source, list | tuple) else ""
+        raise TypeError(f"A picture is {KINDS}, not {type(source).__name__}.{several}")
     return data
+
+
+def _file(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError:
+        if path.startswith(ADDRESSES):
+            raise ValueError(
+                f"{path[:80]!r} is an address, and none is fetched here. Load it, and give its bytes."
+            ) from None
+        raise
 
 
 def _same(drawing: Image.Image) -> Image.Image:

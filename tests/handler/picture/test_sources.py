@@ -74,14 +74,17 @@ def test_tensors_give_tensors() -> None:
     [
         (None, TypeError, "NoneType"),
         (7, TypeError, "int"),
-        ([PHOTO], TypeError, "list"),
+        ([PHOTO], TypeError, r"not list\. Several pictures are for stylize_all"),
         (io.StringIO("x"), TypeError, "rb"),
+        (io.TextIOWrapper(io.BytesIO(b"\xff\xd8\xff"), encoding="utf-8"), TypeError, "rb"),
         (PIXELS.astype(np.float32), ValueError, r"float32 \(32, 48, 3\)"),
         (PIXELS[..., 0], ValueError, r"uint8 \(32, 48\)"),
         (torch.zeros(2, 3, 32, 32), ValueError, r"float32 \(2, 3, 32, 32\)"),
         (b"", BadImage, "empty"),
         (b"a letter", UnsupportedImage, "picture"),
         ("no such.jpg", FileNotFoundError, "no such"),
+        ("https://example.org/photo.jpg", ValueError, "address"),
+        (f"data:image/jpeg;base64,{'A' * 5000}", ValueError, "address"),
     ],
 )
 def test_what_is_no_picture_is_told_by_its_type(source: Any, error: type[Exception], words: str) -> None:

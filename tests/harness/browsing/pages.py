@@ -29,9 +29,14 @@ def drawn(page: Page, count: int = 1) -> None:
     expect(page.locator("[data-testid=job][data-status=done]")).to_have_count(count)
 
 
+def settle(page: Page) -> None:
+    """Wait until nothing moves but what moves for ever."""
+    page.evaluate(SETTLED)
+
+
 def accessible(page: Page) -> None:
     """Fail where axe finds anything, and finds it again: a colour amid its transition is no one's contrast."""
-    page.evaluate(SETTLED)
+    settle(page)
     found = _violations(page)
     if found:
         page.wait_for_timeout(700)

@@ -229,6 +229,17 @@ def animated(form: str, **options: Any) -> bytes:
     return encoded(first, form, save_all=True, append_images=others, **options)
 
 
+def gliding_gif(seconds: float, size: tuple[int, int] = (320, 240), per_s: int = 10) -> bytes:
+    """A part of a photo that glides over it, from the left to the right."""
+    width, height = size
+    with Image.open(PHOTOS / "mountain_path.jpg") as picture:
+        wide = picture.convert("RGB").resize((2 * width, round(2 * width * picture.height / picture.width)))
+    count = round(seconds * per_s)
+    lefts = [round(place * width / max(1, count - 1)) for place in range(count)]
+    first, *others = (wide.crop((left, 0, left + width, height)) for left in lefts)
+    return encoded(first, "GIF", save_all=True, append_images=others, duration=1000 // per_s, loop=0)
+
+
 def oriented(orientation: int) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation

@@ -10,9 +10,12 @@ export function t(key, values) {
   return typeof text === "function" ? text(values ?? {}) : text;
 }
 
-/** What went wrong, in the page's language where it has words for it. @param {{ code: string, detail: string, kind?: string }} problem */
-export const explain = (problem) =>
-  texts[languageNow()].kinds[problem.kind ?? ""] ?? texts[languageNow()].problems[problem.code] ?? problem.detail;
+/** What went wrong, in the page's language where it has words for it. @param {any} problem as the server sends it, or an `api.Problem` of it */
+export function explain(problem) {
+  const { kinds, problems } = texts[languageNow()];
+  const text = kinds[problem.kind ?? ""] ?? problems[problem.code];
+  return (typeof text === "function" ? text(problem.members ?? problem) : text) ?? problem.detail;
+}
 
 /** Calls `listener` now and after every change of the language. */
 export function onLanguage(listener) {

@@ -7,6 +7,10 @@ const times = (/** @type {string} */ language, /** @type {number} */ seconds) =>
   return new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: "long", maximumFractionDigits: 1 }).format(value);
 };
 
+const counted = (/** @type {number} */ n) => n.toLocaleString("zh-CN");
+const mebi = (/** @type {number} */ bytes) => counted(Math.floor(bytes / 2 ** 20));
+const smaller = (/** @type {number | null} */ side) => side ? `请把长边调到 ${side} 像素或更小。` : "请缩小后再试。";
+
 export const texts = {
   en: {
     title: "AnimeGAN Serve: photo in, anime picture out",
@@ -76,19 +80,23 @@ export const texts = {
     sizeKept: ({ width, height }) => `Will be drawn at its own size, ${width} × ${height} px.`,
     format: "Format",
     auto: "Automatic",
+    autoFormat: "automatic format",
+    percent: ({ n }) => `${n} %`,
     more: "More",
     quality: "Quality of JPEG and WebP",
     strength: "Strength of the drawing",
     photoColor: "Keep the photo’s colours",
-    styleColor: "The style’s colours",
+    colorOf: { photo: "the photo’s colours", style: "the style’s colours" },
     qualityOf: ({ value }) => `quality ${value}`,
     strengthOf: ({ percent }) => `strength ${percent} %`,
     detail: "How it is drawn",
     details: { auto: "Automatic", bold: "Bolder: larger shapes", medium: "In between", fine: "Finer: more details" },
     faces: "Faces",
     modes: { auto: "Automatic", portrait: "Portrait: every face with care", scene: "Scene: no search for faces" },
-    detailOf: { bold: "bolder drawing", medium: "medium drawing", fine: "finer drawing" },
+    modeOf: { auto: "faces where there are any", portrait: "every face with care", scene: "no search for faces" },
+    detailOf: { auto: "automatic detail", bold: "bolder drawing", medium: "medium drawing", fine: "finer drawing" },
     fast: "Faster, softer",
+    fastOf: "faster and softer",
     draw: ({ n }) => n > 1 ? `Draw ${n} pictures` : "Draw it",
     drawNew: ({ n }) => n > 1 ? `Draw the ${n} new ones` : "Draw the new one",
     drawChanged: ({ n, changes }) => `${n > 1 ? `Draw these ${n} again` : "Draw it again"}: ${changes.join(", ")}`,
@@ -230,19 +238,23 @@ export const texts = {
     sizeKept: ({ width, height }) => `成图与照片一样大，${width} × ${height} 像素。`,
     format: "格式",
     auto: "自动",
+    autoFormat: "自动选择格式",
+    percent: ({ n }) => `${n}%`,
     more: "更多",
     quality: "JPEG 和 WebP 的质量",
     strength: "画风强度",
     photoColor: "保留照片的颜色",
-    styleColor: "用画风的颜色",
+    colorOf: { photo: "保留照片的颜色", style: "用画风的颜色" },
     qualityOf: ({ value }) => `质量 ${value}`,
     strengthOf: ({ percent }) => `强度 ${percent}%`,
     detail: "画法",
     details: { auto: "自动", bold: "粗放：概括成大块", medium: "适中", fine: "细腻：保留更多细节" },
     faces: "人脸",
     modes: { auto: "自动", portrait: "人像：仔细画好每张脸", scene: "场景：不单独画人脸" },
-    detailOf: { bold: "粗放画法", medium: "适中画法", fine: "细腻画法" },
+    modeOf: { auto: "自动找人脸", portrait: "仔细画每张脸", scene: "不单独画人脸" },
+    detailOf: { auto: "自动选择画法", bold: "粗放画法", medium: "适中画法", fine: "细腻画法" },
     fast: "快一些，线条柔和一些",
+    fastOf: "快速画",
     draw: ({ n }) => n > 1 ? `画这 ${n} 张` : "开始画",
     drawNew: ({ n }) => n > 1 ? `画新加的 ${n} 张` : "画新加的这张",
     drawChanged: ({ n, changes }) => `${n > 1 ? `重画这 ${n} 张` : "重画"}：${changes.join("、")}`,
@@ -314,15 +326,23 @@ export const texts = {
       unauthorized: "这个密钥无效或已被吊销。",
       bad_image: "图片损坏或不完整。请重新保存为 JPEG、PNG 或 WebP 后再试。",
       unsupported_image: "这不是可以读取的图片。请转换成 JPEG、PNG 或 WebP。",
-      too_large: "图片太大，超过了服务器的限制。请缩小后再试。",
-      clip_too_long: "动图太长了，超过了服务器的限制。请缩小或截短，或只画第一帧。",
-      picture_too_large: "服务器的内存画不下这么大的图。请把最长边调小。",
-      picture_too_slow: "这么大的图画得太久了。请把最长边调小。",
-      picture_too_small: "图片太小，每边至少要 16 像素。",
-      bad_option: "有一项设置超出了范围。",
+      too_large: ({ pixels, limit_pixels, limit_bytes }) => limit_pixels
+        ? `图片太大：${pixels ? `有 ${counted(pixels)} 像素，` : ""}最多 ${counted(limit_pixels)} 像素。请缩小后再试。`
+        : limit_bytes ? `文件太大，最多 ${mebi(limit_bytes)} MiB。请缩小图片，或降低保存质量后再试。` : undefined,
+      clip_too_long: ({ frames, limit_frames, seconds, limit_seconds, pixels, limit_pixels }) => (
+        limit_frames ? `动图有 ${counted(frames)} 帧，最多 ${counted(limit_frames)} 帧。`
+          : limit_seconds ? `动图长 ${seconds} 秒，最多 ${limit_seconds} 秒。`
+          : limit_pixels ? `动图所有帧加起来有 ${counted(pixels)} 像素，最多 ${counted(limit_pixels)} 像素。` : "动图太长。"
+      ) + "请缩小或截短后再试。",
+      picture_too_large: ({ need_mb, budget_mb, fits_side_px }) =>
+        `画这张图要 ${counted(need_mb)} MiB 内存，服务器现在只有 ${counted(budget_mb)} MiB。${smaller(fits_side_px)}`,
+      picture_too_slow: ({ limit_s, fits_side_px }) => `画这张图要超过 ${limit_s} 秒，这是上限。${smaller(fits_side_px)}`,
+      picture_too_small: ({ smallest_side_px }) => `图片太小，每边至少要 ${smallest_side_px} 像素。`,
+      bad_option: ({ option, least, most }) => least == null || most == null
+        ? `设置 ${option} 的值不能用，请换一个。` : `设置 ${option} 超出了范围，应在 ${least} 到 ${most} 之间。`,
       unknown_style: "服务器上没有这个画风了。",
       style_not_installed: "服务器上没有安装这个画风。",
-      worker_killed: "画这张图时服务两次中断，不再重试。请换个格式保存，或把最长边调小。",
+      worker_killed: "画这张图时服务两次中断，不再重试。请换个格式保存，或把长边调小。",
       drawing_failed: "画图服务多次没有回应，请稍后再试。",
       interrupted: "绘制被中断，请重新发送。",
       out_of_memory: "服务器内存暂时不足，请稍后再试。",

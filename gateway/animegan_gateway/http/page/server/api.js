@@ -14,6 +14,7 @@ export class Problem extends Error {
     this.status = problem.status;
     this.code = problem.code;
     this.kind = problem.kind;
+    this.members = problem;
     this.retryable = Boolean(problem.retryable);
     this.retryAfterS = Number(retryAfter) || problem.retry_after_s || 5;
   }

@@ -37,7 +37,7 @@ export function viewOf(entry) {
   const name = nameOf(entry);
   const style = styleOf(job.style)?.title ?? job.style;
   return {
-    title: `${name}, ${style}`, drawing: at(`v1/jobs/${job.id}/result`), photo: photo?.shown ?? null,
+    title: [name, style].join(t("comma")), drawing: at(`v1/jobs/${job.id}/result`), photo: photo?.shown ?? null,
     alt: t("resultAlt", { name, style }), width: job.size.width, height: job.size.height,
   };
 }
@@ -167,10 +167,11 @@ export function cardOf(entry, { onDismiss, onLook }) {
     const image = status === "done" && picture.querySelector("img.after");
     if (image) image.alt = t("resultAlt", { name, style: styleTitle });
 
-    const again = (problem?.retryable ?? false) || status === "cancelled" || status === "expired";
+    const again = problem?.retryable ?? false;
     const lacksPhoto = status === "failed" && problem?.retryable && !entry.photo;
     say(message, messageOf(entry) + (lacksPhoto ? `${t("gap")}${t("fileGone")}` : ""));
-    const lines = [...(job?.notes ?? []), ...(status === "done" ? [facts(job)] : [])];
+    const over = status === "cancelled" || status === "expired"; // of its drawing nothing is left to be told
+    const lines = over ? [] : [...(job?.notes ?? []), ...(status === "done" ? [facts(job)] : [])];
     if (notes.textContent !== lines.join("")) notes.replaceChildren(...lines.map((line) => h("li", {}, line)));
     notes.hidden = !lines.length;
 
@@ -184,7 +185,6 @@ export function cardOf(entry, { onDismiss, onLook }) {
     if (status === "done") {
       download.href = at(`v1/jobs/${job.id}/result`);
     }
-    const over = status === "cancelled" || status === "expired";
     buttons.share.hidden = status !== "done" || !canShare(fileNameOf(entry), job.result.content_type);
     buttons.copy.hidden = status !== "done" || !canCopy();
     buttons.retry.hidden = active || over || !again || !entry.photo;

@@ -98,7 +98,7 @@ function place() {
   $("viewer-line").hidden = share <= 0 || share >= 100;
   $("viewer-split").setAttribute("aria-valuetext", t("compareValue", { percent: share }));
   $("viewer-hold").setAttribute("aria-pressed", String(held));
-  say($("viewer-scale"), `${Math.round(at.scale * 100)} %`);
+  say($("viewer-scale"), t("percent", { n: Math.round(at.scale * 100) }));
   stage().classList.toggle("larger", room.x > 0 || room.y > 0);
 }
 

@@ -28,7 +28,7 @@ export function openOptions(limits) {
     $("fast").disabled = !able?.fast;
     $("quality").disabled = format.value === "png" || isFast();
     say($("quality-value"), isFast() ? "" : $("quality").value);
-    say($("strength-value"), `${$("strength").value} %`);
+    say($("strength-value"), t("percent", { n: $("strength").value }));
   };
   onLanguage(() => {
     fill(side, limits.max_side_px, sides.map((px) => [px, `${px} px`]));
@@ -103,10 +103,10 @@ export const chosenOptions = () => ({
 /** What a field of a job is called, with its value. */
 export function nameOption(name, value) {
   if (name === "max_side") return `${value} px`;
-  if (name === "format") return value === "auto" ? `${t("format")}: ${t("auto")}` : value.toUpperCase();
-  if (name === "quality") return value === "fast" ? t("fast") : t("qualityOf", { value });
-  if (name === "detail") return t("details")[value];
-  if (name === "mode") return value === "auto" ? `${t("faces")}: ${t("auto")}` : t("modes")[value];
+  if (name === "format") return value === "auto" ? t("autoFormat") : value.toUpperCase();
+  if (name === "quality") return value === "fast" ? t("fastOf") : t("qualityOf", { value });
+  if (name === "detail") return t("detailOf")[value];
+  if (name === "mode") return t("modeOf")[value];
   if (name === "strength") return t("strengthOf", { percent: Math.round(100 * value) });
-  return t(value === "photo" ? "photoColor" : "styleColor");
+  return t("colorOf")[value];
 }
