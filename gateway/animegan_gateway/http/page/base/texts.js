@@ -315,7 +315,7 @@ export const texts = {
       bad_image: "图片损坏或不完整。请重新保存为 JPEG、PNG 或 WebP 后再试。",
       unsupported_image: "这不是可以读取的图片。请转换成 JPEG、PNG 或 WebP。",
       too_large: "图片太大，超过了服务器的限制。请缩小后再试。",
-      clip_too_long: "动图太长了，超过了服务器的限制。请缩小或截短，或只画第一帧。",
+      clip_too_long: "动图或视频太长了，超过了服务器的限制。请缩小或截短，或只画第一帧。",
       picture_too_large: "服务器的内存画不下这么大的图。请把最长边调小。",
       picture_too_slow: "这么大的图画得太久了。请把最长边调小。",
       picture_too_small: "图片太小，每边至少要 16 像素。",
@@ -336,7 +336,8 @@ export const texts = {
     // Files that are not read, by the error's `kind`.
     kinds: {
       raw: "这是相机的 RAW 原始文件，这里不能读取。请先冲洗导出，或发送相机同时保存的 JPEG。",
-      video: "这是视频，这里不能读取。请截取其中一帧，存成 JPEG 或 PNG 再发送。",
+      video: "这种视频这里不能读取。请存成 MP4（H.264），或截取其中一帧再发送。",
+      "video-decoder": "这是视频，服务器没有安装视频解码器（pip install 'animegan-serve[video]'）。也可以截取其中一帧，存成 JPEG 或 PNG 再发送。",
       psd: "这是 Photoshop 文档，这里不能读取。请合并图层后存成 JPEG、PNG 或 WebP。",
       pdf: "这是 PDF 文档，这里不能读取。请把页面导出或截图，存成 JPEG、PNG 或 WebP。",
       svg: "这是 SVG 矢量图，没有像素，这里不能读取。请导出为 PNG。",
