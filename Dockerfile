@@ -9,6 +9,8 @@ FROM ${BASE} AS packages
 ARG ANIMEGAN_LOCK=cpu
 # The URL of an index for PyTorch's CPU build, instead of PyTorch's own.
 ARG ANIMEGAN_TORCH_INDEX=
+# video: also what draws videos, with licences of its own (docs/decisions/libraries.md).
+ARG ANIMEGAN_EXTRAS=
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 # Debian's versions move with its security updates, and the older ones are gone then: the base's digest is what is pinned.
 # hadolint ignore=DL3008
@@ -20,7 +22,7 @@ COPY requirements requirements
 COPY scripts/bootstrap.py scripts/bootstrap.py
 # The secret is a pip.conf, for an index of one's own. Not needed to run are pip, headers, tests, static libraries and the
 # symbols that a debugger reads.
-RUN --mount=type=secret,id=pip,target=/etc/pip.conf python3 scripts/bootstrap.py \
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf python3 scripts/bootstrap.py ${ANIMEGAN_EXTRAS:+"$ANIMEGAN_EXTRAS"} \
   && packages=$(echo .venv/lib/python3.*/site-packages) \
   && rm -rf .venv/bin/pip* "$packages"/{pip,pip-*.dist-info,torch/{include,test,lib/lib*test*.so},onnx/backend/test} \
   && find "$packages"/torch/bin -mindepth 1 ! -name torch_shm_manager -delete \

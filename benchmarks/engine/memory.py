@@ -34,6 +34,7 @@ SMALLEST_PX, LARGEST_PX, COUNTED_PX = 256, 8192, 1024
 SECONDS = 200
 MODES: tuple[Mode, ...] = ("whole", "bands", "recompute")
 UHD = 3840, 2160
+STYLE = "classic"  # whose network has these plans
 
 Size = tuple[int, int]
 
@@ -127,12 +128,12 @@ def worker_row(size: Size, index: int) -> dict[str, Any]:
     """A whole request of a worker on the CPU, which has just the memory that the plan of that index needs."""
     width, height = size
     itemsize = DTYPES[pick_precision("auto", torch.device("cpu"))].itemsize
-    known = list(plans(Shape(height, width, 1, itemsize), cuda=False))
+    choices = list(plans(Shape(height, width, 1, itemsize), cuda=False))
     figures: dict[str, Any] = dict.fromkeys(("measured_mib", "seconds", "not_measured"))
-    plan = known[min(index, len(known) - 1)]
+    plan = choices[min(index, len(choices) - 1)]
     print(f"worker: {width}x{height}, {plan.mode}, {megabytes(plan.peak_bytes)} MiB ...", flush=True)
     try:
-        if index >= len(known):
+        if index >= len(choices):
             raise NotMeasured("the size has no smaller plan")
         figures |= fresh.call(request, size, plan)
     except NotMeasured as reason:
@@ -147,7 +148,7 @@ def request(size: Size, plan: Plan) -> dict[str, float]:
     settings = Settings(device="cpu", memory_mb=megabytes(plan.peak_bytes))
     pipeline = Pipeline(settings)
     pipeline.load_styles()
-    data, options = encoded(photo(*size), quality=90), {"max_side": str(max(size))}
+    data, options = encoded(photo(*size), quality=90), {"style": STYLE, "max_side": str(max(size))}
     pipeline.stylize(encoded(photo(WARMUP_PX, WARMUP_PX)), options)
     cpu = torch.device("cpu")
     with Watch(cpu) as watch:

@@ -157,13 +157,21 @@ class Settings(Rows):
         le=178,  # where Pillow itself refuses
         description="Most pixels of a picture as sent, in millions; read from its header before it is decoded.",
     )
-    clip_frames: int = Field(1800, ge=1, description="Most frames of an animation or a video.")
-    clip_s: float = Field(60, gt=0, description="Longest animation or video, in s.")
+    clip_frames: int = Field(1800, ge=1, description="Most frames of an animation.")
+    clip_s: float = Field(60, gt=0, description="Longest animation, in s.")
     clip_mpx: int = Field(
         1000,
         ge=1,
-        description="Most pixels of all frames of an animation or a video together as they are drawn, in millions. "
-        "As sent it may have eight times as many.",
+        description="Most pixels of all frames of an animation together as they are drawn, in millions. As sent it may "
+        "have eight times as many.",
+    )
+    video_frames: int = Field(9000, ge=1, description="Most frames of a video that is sent to the server.")
+    video_s: float = Field(300, gt=0, description="Longest video that is sent to the server, in s.")
+    video_mpx: int = Field(
+        3000,
+        ge=1,
+        description="Most pixels of all frames of a video together as they are drawn, in millions, where it is sent to "
+        "the server. As sent it may have eight times as many.",
     )
     format: Format = Field(
         "auto",

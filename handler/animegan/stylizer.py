@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from itertools import islice
-from os import PathLike
+from os import PathLike, fspath
+from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -35,7 +36,7 @@ from animegan.options import Wish, check_options
 from animegan.picture import images
 from animegan.picture.detail import FACTORS
 from animegan.picture.sizes import Size
-from animegan.picture.sources import Array, File, Source, read
+from animegan.picture.sources import LIMITS, Array, File, Source, read
 from animegan.picture.transfer import download, wait
 from animegan.resources import budget
 from animegan.resources.hardware import DTYPES, pick_device, pick_precision
@@ -241,6 +242,25 @@ class Stylizer:
         if picture.alpha:
             drawing.putalpha(picture.alpha)
         return give_back(drawing)
+
+    def stylize_video(
+        self, source: str | PathLike[str], out: str | PathLike[str], *, progress: Callable[[float], None] | None = None
+    ) -> None:
+        """Draw a video's file to `out`: an MP4, or a WebM where it ends so; one that is there is replaced.
+
+        `progress` is told how much of it is drawn, from 0 to 1. Beside the file a folder holds what is drawn until it
+        is whole. Raises `BadImage`, `UnsupportedImage`, `PictureTooSmall`, `PictureTooLarge` or `OSError`.
+        """
+        from animegan.clips.video.files import draw_file  # noqa: PLC0415 - it draws with a stylizer
+
+        target = Path(fspath(out))
+        part = target.with_name(f".{target.name}.part")
+        kind: Literal["mp4", "webm"] = "webm" if target.suffix.lower() == ".webm" else "mp4"
+        limits = (self.max_side, self.max_pixels)
+        draw_file(
+            self._clip_stylizer, self.wish, Path(fspath(source)), limits, CLIP_QUALITY, kind, part, LIMITS, progress
+        )
+        part.replace(target)
 
     def draw(self, pictures: Sequence[Image.Image]) -> list[Image.Image]:
         """Draw RGB pictures of one size as one batch, as they are: no limit, no scaling, no look at faces.

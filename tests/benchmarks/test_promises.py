@@ -206,3 +206,11 @@ def test_a_clip_that_stands_still_does_not_flicker_and_a_cut_leaves_no_ghost() -
         assert pan["steadied"]["difference"] < pan["alone"]["difference"]
         assert still["carried"]["brightness"] <= still["alone"]["brightness"]
         assert clips["cut"]["largest_difference"] == 0
+
+
+def test_a_videos_memory_does_not_grow_with_its_length_and_it_does_not_flicker() -> None:
+    found = stored("video")
+    assert (found["size"], found["frames"]) == ([640, 360], 125)
+    assert found["memory_mib"] <= 1.1 * found["half_way_mib"]
+    assert found["memory_mib"] < 128
+    assert found["flicker"] < 0.2

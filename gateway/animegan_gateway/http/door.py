@@ -12,10 +12,11 @@ from typing import NoReturn
 
 import structlog
 
-from animegan.clips.animation import check, is_animation
-from animegan.clips.limits import ClipLimits
+from animegan.clips.opening import check, limits_of, moves
+from animegan.clips.video.reading import is_video, upright
 from animegan.errors import AnimeganError
 from animegan.options import Options, merge, options_in_headers, parse, sift
+from animegan.picture.headers import content_type
 from animegan.picture.sizes import Limits, fit_or_refuse
 from animegan.settings import Settings as HandlerSettings
 from animegan_gateway import tracing
@@ -86,7 +87,6 @@ class Door:
         self._limits = Limits(
             drawing.max_upload_mb * MIB, drawing.max_pixels_mpx * 1_000_000, drawing.max_side_ceiling_px**2
         )
-        self._clip_limits = ClipLimits.of(drawing)
         self._pace = Pace(settings.upload_idle_s, settings.upload_rate_kb_s * 1000)
 
     async def accept(
@@ -228,9 +228,12 @@ class Door:
         options = parse(asked, self.drawing)
         self._catalogue.require(options.style)
         header = await judge(upload, self._limits)
-        drawn_frames = 1
-        if header.motion and is_animation(header) and options.keeps_motion:
-            check(header, options.max_side, options.max_pixels, self._limits, self._clip_limits)
+        sent, sides = header.size, (options.max_side, options.max_pixels)
+        if is_video(header):
+            sent = upright(sent, header)
+        drawn_frames, size = 1, fit_or_refuse(sent, *sides, self._limits)
+        if header.motion and moves(header, options):
+            size = check(header, *sides, self._limits, limits_of(header, self.drawing))
             drawn_frames = header.motion.frames
         return Ask(
             caller=caller.name,
@@ -247,11 +250,11 @@ class Door:
             color=options.wish.color,
             tone=options.wish.tone,
             mode=options.wish.mode,
-            content_type=f"image/{header.format.lower()}",
+            content_type=content_type(header),
             name=file_stem(upload.name),
             bytes=upload.bytes,
-            original_size=header.size,
-            size=fit_or_refuse(header.size, options.max_side, options.max_pixels, self._limits),
+            original_size=sent,
+            size=size,
             frames=header.frames,
             fingerprint=_fingerprint(upload, options),
             request_id=request_id,

@@ -44,7 +44,7 @@ from animegan_gateway.queue.jobs import State
 from animegan_service.errors import BadRequest, Forbidden
 
 JPEG = "image/jpeg"
-PICTURES = (JPEG, "image/png", "image/webp", "image/gif", "image/avif")
+PICTURES = (JPEG, "image/png", "image/webp", "image/gif", "image/avif", "video/mp4")
 EVENTS = {State.QUEUED: "position"}  # the others are named as their states
 
 # Errors of any request, of one for a job, of one that brings a picture, and of one for the drawn picture.

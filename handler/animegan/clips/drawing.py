@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+import torch
 from PIL import Image, ImageChops
 
 from animegan.clips.animation import Animation, Frame
@@ -28,57 +30,84 @@ if TYPE_CHECKING:
     from animegan.stylizer import Run, Stylizer
 
 
+F = TypeVar("F", bound=Frame)
+
+
 @dataclass
 class ClipDrawing:
     """A clip on its way through a stylizer, frame by frame.
 
-    `frames`: how many there are. `wish`: with `mode=auto` faces are left out, since one that is found in some frames
-    alone would flicker. `steady`: whether frames are blended where the clip stands still. `pace`: whose most time is
-    for all frames together. The plan and the seconds are there once frames were drawn.
+    `frames`: how many there are, of which `done` are drawn; `name`: what they are called, as in "The video". `wish`:
+    with `mode=auto` faces are left out, since one that is found in some frames alone would flicker. `steady`: whether
+    frames are blended where the clip stands still. `pace`: whose most time is for all frames together. The plan and
+    the seconds are there once frames were drawn.
     """
 
     stylizer: Stylizer
     wish: Wish
     frames: int
+    name: str = "The animation"
     steady: bool = True
     pace: Pace | None = None
+    done: int = 0
     plan: LookPlan | None = None
     recovered: bool = False
     run_seconds: float = 0.0
     faces: int = 0
+    _continuity: Continuity = field(default_factory=Continuity)
+    _steadying: Steadying = field(default_factory=Steadying)
+    _small_size: Size | None = None
+    _before: tuple[Image.Image, Image.Image] | None = None  # the last photo and its drawing
 
-    def draw(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+    def draw(self, frames: Iterable[F]) -> Iterator[F]:
         """Yield each frame drawn. Raise `PictureTooLarge`, `PictureTooSlow`, or what reading a frame raises."""
-        continuity, steadying = Continuity(), Steadying()
-        deadline = self.pace.clip(self.frames) if self.pace else None
-        small_size = None
-        before: tuple[Image.Image, Image.Image] | None = None
-        for number, frame in enumerate(frames):
+        deadline = self.pace.clip(self.name, self.frames) if self.pace else None
+        for frame in frames:
             interrupt_if_asked()
-            report(min(1.0, number / self.frames))
-            if before and _same(frame.rgb, before[0]):
-                yield replace(frame, rgb=before[1])
-                continue
-            began = time.perf_counter()
-            device = self.stylizer.device
-            if steadying.look(upload([frame.rgb], device)[0]):
-                continuity.forget()
-                small_size = self.stylizer.shrink(self.wish)(frame.rgb)
-            with part(min(1.0, number / self.frames), min(1.0, (number + 1) / self.frames)):
-                run = self._run(frame.rgb, small_size, continuity)
-            drawing = steadying.blend(run.batch[0]) if self.steady else run.batch[0]
-            [picture] = download(drawing[None])
-            self.run_seconds += time.perf_counter() - began
-            self.plan, self.recovered = run.plan, self.recovered or run.recovered
-            if deadline:
-                deadline.check(run.plan.network, frame.rgb.size, number + 1)
-            before = frame.rgb, picture
-            yield replace(frame, rgb=picture)
+            report(self._share(self.done))
+            if not (self._before and _same(frame.rgb, self._before[0])):
+                self._draw(frame.rgb)
+                if deadline and self.plan:
+                    deadline.check(self.plan.network, frame.rgb.size, self.done + 1)
+            self.done += 1
+            assert self._before
+            yield replace(frame, rgb=self._before[1])
 
     def encode(self, animation: Animation, kind: str, quality: int) -> Encoded:
         """Return the file of the animation's frames, each written once it is drawn. Raise as `draw`."""
         frames = self.draw(animation.read())
         return write(kind, frames, animation.size, animation.plays, has_alpha=animation.has_alpha, quality=quality)
+
+    def state(self) -> dict[str, Any]:
+        """Return what the frames that follow depend on: tensors, numbers and tuples."""
+        before = self._before and [torch.from_numpy(np.array(image)) for image in self._before]
+        parts = {"continuity": self._continuity.state(), "steadying": self._steadying.state()}
+        return {"done": self.done, "before": before, "small_size": self._small_size, **parts}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where another drawing of the same clip was, by its `state`."""
+        self.done, self._small_size = state["done"], state["small_size"]
+        if state["before"]:
+            photo, picture = (Image.fromarray(pixels.numpy()) for pixels in state["before"])
+            self._before = photo, picture
+        self._continuity.restore(state["continuity"])
+        self._steadying.restore(state["steadying"], self.stylizer.device)
+
+    def _draw(self, photo: Image.Image) -> None:
+        began = time.perf_counter()
+        if self._steadying.look(upload([photo], self.stylizer.device)[0]):
+            self._continuity.forget()
+            self._small_size = self.stylizer.shrink(self.wish)(photo)
+        with part(self._share(self.done), self._share(self.done + 1)):
+            run = self._run(photo, self._small_size, self._continuity)
+        drawing = self._steadying.blend(run.batch[0]) if self.steady else run.batch[0]
+        [picture] = download(drawing[None])
+        self.run_seconds += time.perf_counter() - began
+        self.plan, self.recovered = run.plan, self.recovered or run.recovered
+        self._before = photo, picture
+
+    def _share(self, done: int) -> float:
+        return min(1.0, done / self.frames)
 
     def _run(self, rgb: Image.Image, small_size: Size | None, continuity: Continuity) -> Run:
         faces = find(rgb, "portrait") if self.wish.mode == "portrait" and self.wish.strength > 0 else ()

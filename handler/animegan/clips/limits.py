@@ -24,8 +24,16 @@ class ClipLimits:
 
     @classmethod
     def of(cls, settings: Settings) -> ClipLimits:
-        """Return the limits that the settings name."""
+        """Return the limits of animations that the settings name."""
         return cls(settings.clip_frames, settings.clip_s, settings.clip_mpx * MILLION)
+
+    @classmethod
+    def of_videos(cls, settings: Settings) -> ClipLimits:
+        """Return those of videos."""
+        return cls(settings.video_frames, settings.video_s, settings.video_mpx * MILLION)
+
+
+NO_LIMITS = ClipLimits(frames=10**9, seconds=math.inf, pixels=10**15)
 
 
 def check_clip(what: str, motion: Motion, sent: Size, drawn: Size, limits: ClipLimits, way_out: str) -> None:

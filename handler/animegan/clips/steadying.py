@@ -8,6 +8,8 @@ change adds up until it is seen. At a cut nothing is blended.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -31,6 +33,16 @@ class Steadying:
         self._colours: Tensor | None = None
         self._drawing: Tensor | None = None  # (H, W, 3), fp32
         self._held: Tensor | None = None  # (1, 1, h, w), how much of it stays; None: nothing
+
+    def state(self) -> list[Tensor | None]:
+        """Return what is held, as copies on the host."""
+        held = (self._photo, self._colours, self._drawing, self._held)
+        return [None if tensor is None else tensor.cpu().clone() for tensor in held]
+
+    def restore(self, state: Sequence[Tensor | None], device: torch.device) -> None:
+        """Hold what another one did."""
+        held = (None if tensor is None else tensor.to(device) for tensor in state)
+        self._photo, self._colours, self._drawing, self._held = held
 
     def look(self, photo: Tensor) -> bool:
         """Take in the next photo, uint8 (H, W, 3); return whether it begins a scene."""

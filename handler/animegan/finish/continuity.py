@@ -8,6 +8,7 @@ follows the scene slowly where it gets darker or lighter by more than `STILL`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from animegan.finish.tone import Corrections, shift_at
 
@@ -28,6 +29,14 @@ class Continuity:
     def forget(self) -> None:
         """Begin a scene: the next frame's measures are taken as they are."""
         self._measures = self._shifts = None
+
+    def state(self) -> list[Any]:
+        """Return what is carried, as lists and tuples of numbers."""
+        return [self._measures, self._shifts]
+
+    def restore(self, state: list[Any]) -> None:
+        """Carry what another one did."""
+        self._measures, self._shifts = state
 
     def measures(self, measured: Measures) -> Measures:
         """Return what a frame is drawn with, of which that was measured."""

@@ -15,12 +15,13 @@ from io import BytesIO
 from PIL import AvifImagePlugin, Image, features  # noqa: F401 - the plugin registers itself
 
 from animegan.errors import BadImage, TooLarge, UnsupportedImage
-from animegan.picture.formats import heif, jpeg, others, png, refused, tiff
+from animegan.picture.formats import heif, jpeg, matroska, mp4, others, png, refused, tiff
+from animegan.picture.formats.films import FORMATS
 from animegan.picture.formats.header import Bytes, Flaw, Header, Motion
 from animegan.picture.pillow_guard import guarded
 from animegan.picture.sizes import Limits, check_size
 
-__all__ = ["HEADERS", "Bytes", "Flaw", "Header", "essence", "inspect", "kind"]
+__all__ = ["HEADERS", "Bytes", "Flaw", "Header", "content_type", "essence", "inspect", "kind"]
 
 KIND_BYTES = 8192  # by which the kind of a file can be told
 REDUCTION = 4  # decoded at half the width and height, which a `max_side` of up to a fourth of either leaves room for
@@ -62,6 +63,12 @@ def essence(data: bytes, header: Header) -> bytes:
     return ESSENCES[header.format](data, header) if header.format in ESSENCES else data
 
 
+def content_type(header: Header) -> str:
+    """Return the media type of a file with that header."""
+    family = "video" if header.format in FORMATS else "image"
+    return f"{family}/{header.format.lower()}"
+
+
 def kind(data: Bytes) -> str:
     """Pillow's name of the format, told by the first `KIND_BYTES`, or more.
 
@@ -80,7 +87,18 @@ def kind(data: Bytes) -> str:
                 kind="heif",
             )
         return "HEIF"
-    raise refused.refuse(data, brands, ", ".join(HEADERS))
+    if refused.name(data) is None and (film := _film(data, brands)):
+        if film not in HEADERS:
+            raise UnsupportedImage(refused.NO_DECODER.detail, kind=refused.NO_DECODER.id)
+        return film
+    raise refused.refuse(data, ", ".join(HEADERS))
+
+
+def _film(data: Bytes, brands: set[bytes]) -> str:
+    """Return which kind of video it is; empty: none that is read here."""
+    if FILMS["MATROSKA"].match(data):
+        return "MATROSKA"
+    return "MP4" if brands & refused.VIDEO_BRANDS or FILMS["MP4"].match(data) else ""
 
 
 SIGNATURES = {
@@ -93,6 +111,10 @@ SIGNATURES = {
     "JPEG2000": re.compile(rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51"),
     "ICO": re.compile(rb"\0\0\x01\0[^\0]\0...\0", re.DOTALL),
     "PPM": re.compile(rb"P[456][\s#]"),
+}
+FILMS = {
+    "MP4": re.compile(rb".{4}(moov|mdat|wide|free|skip).", re.DOTALL),  # QuickTime's, before there were brands
+    "MATROSKA": re.compile(rb"\x1a\x45\xdf\xa3"),
 }
 
 
@@ -120,6 +142,7 @@ HEADERS: dict[str, Callable[[Bytes], Header]] = {
     **({"JPEG2000": others.jpeg2000_header} if features.check("jpg_2000") else {}),
     "ICO": _ico_header,
     "PPM": others.anymap_header,
+    **({"MP4": mp4.header, "MATROSKA": matroska.header} if find_spec("av") else {}),
 }
 ESSENCES: dict[str, Callable[[bytes, Header], bytes]] = {
     "JPEG": jpeg.essence,

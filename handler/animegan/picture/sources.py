@@ -17,6 +17,8 @@ from torch import Tensor
 
 from animegan.clips.animation import Animation, is_animation, open_animation
 from animegan.clips.limits import ClipLimits
+from animegan.clips.video.reading import first_frame, is_video
+from animegan.errors import UnsupportedImage
 from animegan.picture import images
 from animegan.picture.pixels import Picture, Shrink
 
@@ -52,6 +54,14 @@ def read(
     header = images.inspect(data, LIMITS)
     if motion and is_animation(header):
         return open_animation(data, header, **limits, limits=LIMITS, most=CLIPS), _same
+    if is_video(header) and motion:
+        raise UnsupportedImage(
+            "This is a video, which becomes no picture. Draw it with stylize_video, or its first frame with "
+            "frames='first'.",
+            kind="video",
+        )
+    if is_video(header):
+        return first_frame(data, header, **limits, limits=LIMITS, shrink=shrink), _same
     return images.decode(data, **limits, limits=LIMITS, shrink=shrink, header=header), _same
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.profiler import record_function
 
-from animegan.clips.animation import Animation
+from animegan.clips.opening import Clip
 from animegan.drawing import LookPlan
 from animegan.errors import AnimeganError, InternalError, Interrupted, OutOfMemory
 from animegan.faces.detector import Face
@@ -33,7 +33,7 @@ class Item:
 
     options: Options | None = None
     picture: images.Picture | None = None
-    clip: Animation | None = None  # in place of the picture
+    clip: Clip | None = None  # in place of the picture
     faces: tuple[Face, ...] = ()  # in it
     drawn: Image.Image | None = None
     pixels: Tensor | None = None  # uint8 (H, W, 3), in place of `drawn` where the device writes the file
@@ -49,7 +49,7 @@ class Item:
     progress: Callable[[float], None] = lambda _: None  # is told again and again how much of it is drawn, 0 to 1
 
     @property
-    def source(self) -> images.Picture | Animation | None:
+    def source(self) -> images.Picture | Clip | None:
         """Return what was decoded."""
         return self.picture or self.clip
 

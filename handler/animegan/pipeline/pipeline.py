@@ -13,9 +13,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from animegan.clips.animation import FRAME_BYTES, Animation, is_animation, open_animation
+from animegan.clips.animation import FRAME_BYTES
 from animegan.clips.drawing import ClipDrawing
-from animegan.clips.limits import ClipLimits
+from animegan.clips.opening import Clip, limits_of, moves, name_of, open_clip
+from animegan.clips.video import drawing as videos
+from animegan.clips.video import reading
+from animegan.clips.video.reading import Video
 from animegan.clips.writing import kind_of
 from animegan.drawing import Photo
 from animegan.errors import AnimeganError, BadSetting, OutOfMemory, PictureTooLarge
@@ -55,7 +58,6 @@ class Pipeline:
             max_pixels=settings.max_pixels_mpx * 1_000_000,
             max_drawn_pixels=settings.max_side_ceiling_px**2,
         )
-        self.clip_limits = ClipLimits.of(settings)
         self.cleaner = memory.Cleaner(settings.cleanup, settings.cleanup_watermark_mb, self.device)
         on_gpu = self.device.type == "cuda"
         if threads is None:
@@ -112,8 +114,12 @@ class Pipeline:
             )
         return self._stylizers[style_id, fast]
 
-    def _stylizer(self, options: Options, *, clip: bool = False) -> Stylizer:
-        fast = options.fast or (clip and not options.best and get_style(options.style).fast is not None)
+    def _stylizer(self, options: Options) -> Stylizer:
+        return self.stylizer(options.style, fast=options.fast)
+
+    def stylizer_of_clips(self, options: Options) -> Stylizer:
+        """Return what draws clips: with the small network, where there is one, unless the large one is asked for."""
+        fast = options.fast or (not options.best and get_style(options.style).fast is not None)
         return self.stylizer(options.style, fast=fast)
 
     def decode(self, data: bytes, options: Mapping[str, str]) -> Item:
@@ -130,31 +136,38 @@ class Pipeline:
         with phase("decode", [item]):
             assert item.options
             header = images.inspect(data, self.limits)
-            if is_animation(header) and item.options.keeps_motion:
+            if moves(header, item.options):
                 item.clip = self._open(data, header, item.options)
                 return
-            picture = images.decode(
-                data,
-                header=header,
-                max_side=item.options.max_side,
-                max_pixels=item.options.max_pixels,
-                limits=self.limits,
-                scale=self._scale,
-                gate=self._decoding,
-                shrink=self._stylizer(item.options).shrink(item.options.wish),
-            )
+            picture = self._decode_picture(data, header, item.options)
             images.check_side(picture.rgb.size, images.chosen_format(item.options.format, picture.alpha))
             item.picture = picture
         if item.picture and item.options and item.options.wish.mode != "scene":
             with phase("faces", [item]):
                 item.faces = find_faces(item.picture.rgb, item.options.wish)
 
-    def _open(self, data: bytes, header: images.Header, options: Options) -> Animation:
-        kind = kind_of(options.format, header.format)
-        with self._decoding(header.size[0] * header.size[1] * FRAME_BYTES):
-            sides, most = (options.max_side, options.max_pixels), self.clip_limits
-            clip = open_animation(data, header, *sides, self.limits, most)
-        if kind == "WEBP":
+    def _decode_picture(self, data: bytes, header: images.Header, options: Options) -> images.Picture:
+        sides, shrink = (options.max_side, options.max_pixels), self._stylizer(options).shrink(options.wish)
+        if reading.is_video(header):
+            with self._decoding(header.size[0] * header.size[1] * reading.FRAME_BYTES):
+                return reading.first_frame(data, header, *sides, self.limits, shrink)
+        return images.decode(
+            data,
+            header=header,
+            max_side=options.max_side,
+            max_pixels=options.max_pixels,
+            limits=self.limits,
+            scale=self._scale,
+            gate=self._decoding,
+            shrink=shrink,
+        )
+
+    def _open(self, data: bytes, header: images.Header, options: Options) -> Clip:
+        need = reading.FRAME_BYTES if reading.is_video(header) else FRAME_BYTES
+        with self._decoding(header.size[0] * header.size[1] * need):
+            sides, most = (options.max_side, options.max_pixels), limits_of(header, self.settings)
+            clip = open_clip(data, header, *sides, self.limits, most)
+        if not isinstance(clip, Video) and kind_of(options.format, clip.kind) == "WEBP":
             images.check_side(clip.size, "webp")
         return clip
 
@@ -227,13 +240,17 @@ class Pipeline:
                     self._draw_together([item])
                     item.recovered |= isinstance(failed, OutOfMemory) and not item.error
 
-    def _draw_clip(self, item: Item, clip: Animation) -> None:
-        """Draw an animation frame by frame, and write its file meanwhile."""
+    def _draw_clip(self, item: Item, clip: Clip) -> None:
+        """Draw a clip frame by frame, and write its file meanwhile."""
         with phase("run", [item]), attended([item]):
             assert item.options
-            stylizer = self._stylizer(item.options, clip=True)
-            drawing = ClipDrawing(stylizer, item.options.wish, clip.frames, pace=stylizer.pace)
-            item.encoded = drawing.encode(clip, kind_of(item.options.format, clip.kind), item.options.quality)
+            options = item.options
+            stylizer = self.stylizer_of_clips(options)
+            drawing = ClipDrawing(stylizer, options.wish, clip.frames, name_of(clip), pace=stylizer.pace)
+            if isinstance(clip, Video):
+                item.encoded = videos.draw(clip, drawing, "mp4", options.quality)
+            else:
+                item.encoded = drawing.encode(clip, kind_of(options.format, clip.kind), options.quality)
             item.plan, item.recovered = drawing.plan, drawing.recovered
         if not item.error:
             item.seconds["encode"] = item.seconds["run"] - drawing.run_seconds
@@ -261,10 +278,10 @@ class Pipeline:
             faces = len(item.faces) if item.plan.face else 0
             item.report = self._report(item, picture, faces)
 
-    def _report(self, item: Item, source: images.Picture | Animation, faces: int) -> Report:
+    def _report(self, item: Item, source: images.Picture | Clip, faces: int) -> Report:
         assert item.options
         assert item.plan
-        stylizer = self._stylizer(item.options, clip=item.clip is not None)
+        stylizer = self.stylizer_of_clips(item.options) if item.clip else self._stylizer(item.options)
         return Report(
             style=item.options.style,
             license=stylizer.style.license,

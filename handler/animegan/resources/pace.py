@@ -45,9 +45,12 @@ class Pace:
             return self._ceiling_s
         return min(self._ceiling_s, max(self._floor_s, MARGIN * predicted_s))
 
-    def clip(self, frames: int) -> ClipDeadline:
-        """Return the deadline of so many frames, whose drawing begins now: the most time, for all of them together."""
-        return ClipDeadline(self, self._ceiling_s, frames)
+    def clip(self, name: str, frames: int) -> ClipDeadline:
+        """Return the deadline of so many frames, whose drawing begins now: the most time, for all of them together.
+
+        `name`: what they are called, as in "The animation".
+        """
+        return ClipDeadline(self, self._ceiling_s, name, frames)
 
     @contextmanager
     def limited(self, plan: Plan, size: Size) -> Iterator[None]:
@@ -81,9 +84,10 @@ class Pace:
 class ClipDeadline:
     """The deadline of a clip's frames; see `Pace.clip`."""
 
-    def __init__(self, pace: Pace, limit_s: float, frames: int) -> None:
+    def __init__(self, pace: Pace, limit_s: float, name: str, frames: int) -> None:
         self._pace = pace
         self._limit_s = limit_s
+        self._name = name
         self._frames = frames
         self._start = time.monotonic()
 
@@ -95,23 +99,23 @@ class ClipDeadline:
         foretold_s = elapsed_s + each_s * (self._frames - drawn)
         if foretold_s > self._limit_s:
             what = f"and its {self._frames} frames would take about {foretold_s:.0f} s"
-            raise _too_slow(what, size, self._limit_s, self._limit_s / foretold_s, clip=True)
+            raise _too_slow(what, size, self._limit_s, self._limit_s / foretold_s, clip=self._name)
 
 
 def _work_px(plan: Plan) -> float:
     return plan.shape.batch * plan.shape.height * plan.shape.width * plan.work
 
 
-def _too_slow(what: str, size: Size, limit_s: float, share: float, *, clip: bool = False) -> PictureTooSlow:
-    """Return the error; that share of the work would be done within the limit."""
+def _too_slow(what: str, size: Size, limit_s: float, share: float, *, clip: str = "") -> PictureTooSlow:
+    """Return the error; that share of the work would be done within the limit. `clip`: what it is called."""
     width, height = size
     side = max(SMALLEST_SIDE_PX, math.floor(max(size) * math.sqrt(share)))
     fits = min(fit(size, side)) >= SMALLEST_SIDE_PX
-    name, otherwise = ("The animation", "Draw its first frame with frames=first.") if clip else ("The picture", "")
+    otherwise = "Draw its first frame with frames=first." if clip else ""
     smaller = f"Set max_side to {side} px or less." if fits else ""
     way_out = f"{smaller} {otherwise}".strip() or "Send it cropped."
     return PictureTooSlow(
-        f"{name} is {width}×{height} px {what}; {limit_s:.0f} s are the limit. {way_out}",
+        f"{clip or 'The picture'} is {width}×{height} px {what}; {limit_s:.0f} s are the limit. {way_out}",
         width_px=width,
         height_px=height,
         limit_s=round(limit_s),

@@ -16,6 +16,7 @@ from animegan.errors import AnimeganError, BadOption, InternalError
 from animegan.options import BEST, FAST, ORIGINAL
 from animegan.picture.images import Encoded
 from animegan.report import Report
+from animegan_cli.stylize import videos
 from animegan_cli.stylize.engines import Server
 from animegan_cli.stylize.tasks import Task
 from animegan_client import Client, ServerError
@@ -82,6 +83,16 @@ def _draw_with(engine: Server, task: Task, options: Mapping[str, str]) -> tuple[
 
 
 def _draw_here(
+    pipeline: Pipeline, tasks: Sequence[Task], options: Mapping[str, str], progress: Callable[[float], None]
+) -> Generator[Outcome, None, None]:
+    """Draw the photos, then the videos."""
+    films = [task for task in tasks if videos.moves(task, options)]
+    yield from _draw_photos(pipeline, [task for task in tasks if task not in films], options, progress)
+    for task in films:
+        yield _done(task, _stat(task), partial(videos.draw, pipeline, task, options, progress))
+
+
+def _draw_photos(
     pipeline: Pipeline, tasks: Sequence[Task], options: Mapping[str, str], progress: Callable[[float], None]
 ) -> Generator[Outcome, None, None]:
     """Draw a batch while the next ones are decoded and the last one is encoded; no more than these are in memory."""
@@ -200,10 +211,19 @@ def _stat(task: Task) -> os.stat_result | None:
 
 
 def _outcome(task: Task, stat: os.stat_result | None, drawn: Callable[[], tuple[Encoded, Report]]) -> Outcome:
-    """Write what is drawn; also where a file can't be read or written, the error is the picture's own."""
-    try:
+    """Write what is drawn."""
+
+    def write() -> tuple[Path, Report]:
         encoded, report = drawn()
-        return Outcome(task, (task.write(encoded), report), stat=stat)
+        return task.write(encoded), report
+
+    return _done(task, stat, write)
+
+
+def _done(task: Task, stat: os.stat_result | None, drawn: Callable[[], tuple[Path, Report]]) -> Outcome:
+    """Return what became of a task; also where a file can't be read or written, the error is the picture's own."""
+    try:
+        return Outcome(task, drawn(), stat=stat)
     except AnimeganError as error:
         return Outcome(task, error=error, stat=stat)
     except OSError as error:

@@ -14,6 +14,8 @@ from animegan_cli.stylize.journal import NAME as JOURNAL
 # What systems leave in folders, and this command: names of which nothing is said.
 QUIET = re.compile(rf"\._.*|\.DS_Store|Thumbs\.db|\..*\.part|{re.escape(JOURNAL)}", re.IGNORECASE)
 
+SEGMENTS = re.compile(r"\..*\.parts")  # a folder with those of a video that is being drawn
+
 
 @dataclass
 class Sources:
@@ -49,7 +51,7 @@ def find(inputs: Sequence[Path], out: Path, drawings: Collection[Path], *, may_b
 def _files(folder: Path, out: Path, drawings: Collection[Path]) -> Iterator[Path]:
     inside = folder.resolve() != out.resolve()
     for file in sorted(folder.rglob("*")):
-        if QUIET.fullmatch(file.name) or not file.is_file():
+        if QUIET.fullmatch(file.name) or SEGMENTS.fullmatch(file.parent.name) or not file.is_file():
             continue
         place = file.resolve()
         if place in drawings or (inside and place.is_relative_to(out.resolve())):

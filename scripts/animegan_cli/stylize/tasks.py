@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -10,14 +10,29 @@ from pathlib import Path
 from typing import Any
 
 from animegan.errors import AnimeganError, BadOption, InternalError
+from animegan.picture.formats.films import FORMATS
 from animegan.picture.headers import KIND_BYTES, kind
 from animegan.picture.images import Encoded
 from animegan_cli.stylize.journal import Journal
 from animegan_cli.stylize.sources import find
 
 SUFFIXES = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp"}  # of an output, with its format
-MOVING = {".gif": "image/gif", ".avif": "image/avif"}  # what an animation of that kind becomes, and nothing else
-ENDINGS = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp", "image/gif": ".gif", "image/avif": ".avif"}
+MOVING = {  # what a clip becomes, and nothing else
+    ".gif": "image/gif",
+    ".avif": "image/avif",
+    ".mp4": "video/mp4",
+    ".webm": "video/webm",
+}
+SOURCES = {"image/gif": ("GIF",), "image/avif": ("AVIF",), "video/mp4": FORMATS, "video/webm": FORMATS}  # kinds of file
+ENDINGS = {
+    "image/jpeg": ".jpg",
+    "image/png": ".png",
+    "image/webp": ".webp",
+    "image/gif": ".gif",
+    "image/avif": ".avif",
+    "video/mp4": ".mp4",
+    "video/webm": ".webm",
+}
 
 
 @dataclass(frozen=True)
@@ -36,16 +51,27 @@ class Task:
     def write(self, encoded: Encoded) -> Path:
         """Write the output in one step, so that a broken-off run leaves nothing that looks done.
 
+        Raises as `put`.
+        """
+
+        def write(part: Path) -> None:
+            part.write_bytes(encoded.data)
+
+        return self.put(write, encoded.content_type)
+
+    def put(self, write: Callable[[Path], None], content_type: str) -> Path:
+        """Have the output written to a path beside its own, and put it in place; return that.
+
         Raises `InternalError`, which names the output, or `BadOption` where its ending is another kind's.
         """
-        output = self._output(self.ending or ENDINGS[encoded.content_type])
-        if MOVING.get(self.ending.lower(), encoded.content_type) != encoded.content_type:
-            raise _other_kind(output.name, ENDINGS[encoded.content_type])
+        output = self._output(self.ending or ENDINGS[content_type])
+        if MOVING.get(self.ending.lower(), content_type) != content_type:
+            raise _other_kind(output.name, ENDINGS[content_type])
         part = output.with_name(f".{output.name}.part")
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
             try:
-                part.write_bytes(encoded.data)
+                write(part)
                 part.replace(output)
             finally:
                 part.unlink(missing_ok=True)
@@ -104,7 +130,7 @@ def single(source: Path, out: Path, format: str = "") -> Task:
     """Return the task of one photo that is drawn to that file. Raises `BadOption` for an ending that is no format."""
     ending = SUFFIXES.get(out.suffix.lower())
     if moving := MOVING.get(out.suffix.lower()):
-        if source.is_file() and moving != _content_type(source):
+        if source.is_file() and _kind(source) not in SOURCES[moving]:
             raise _other_kind(out.name, ".jpg, .png or .webp")
         return Task(source, out.with_suffix(""), out.suffix, "auto")
     if not ending:
@@ -115,12 +141,14 @@ def single(source: Path, out: Path, format: str = "") -> Task:
 
 
 def _other_kind(name: str, endings: str) -> BadOption:
-    return BadOption(f"{name!r}: only an animation of that kind becomes one. End it with {endings}, or name a folder.")
+    return BadOption(
+        f"{name!r}: only an animation or a video of that kind becomes one. End it with {endings}, or name a folder."
+    )
 
 
-def _content_type(source: Path) -> str:
+def _kind(source: Path) -> str:
     with suppress(AnimeganError), source.open("rb") as file:
-        return f"image/{kind(file.read(KIND_BYTES)).lower()}"
+        return kind(file.read(KIND_BYTES))
     return ""
 
 

@@ -87,7 +87,7 @@ def test_a_picture_ends_at_its_deadline_and_the_next_have_more_time(clock: Clock
 
 def test_a_clip_is_refused_once_its_frames_cannot_be_drawn_in_time(clock: Clock) -> None:
     paced = Pace(FLOOR_S, CEILING_S)
-    deadline = paced.clip(frames=1000)
+    deadline = paced.clip("The animation", frames=1000)
     for number in (1, 2):
         drawn(paced, clock, 256, seconds=2)
         deadline.check(plan(256), (512, 256), number)
@@ -95,4 +95,4 @@ def test_a_clip_is_refused_once_its_frames_cannot_be_drawn_in_time(clock: Clock)
     refusal = "is 512×256 px and its 1000 frames would take about 2000 s; 600 s are the limit. Set max_side to 280 px"
     with pytest.raises(PictureTooSlow, match=f"{refusal} or less. Draw its first frame with frames=first."):
         deadline.check(plan(256), (512, 256), 3)
-    paced.clip(frames=290).check(plan(256), (512, 256), 3)
+    paced.clip("The animation", frames=290).check(plan(256), (512, 256), 3)

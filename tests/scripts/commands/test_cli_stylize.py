@@ -72,9 +72,9 @@ def test_only_an_animation_becomes_a_gif(photos: Path, tmp_path: Path) -> None:
     moving.write_bytes(animated("GIF"))
     [task] = plan([moving], tmp_path / "anime.GIF").tasks
     assert (task.format, task.write(Encoded(b"GIF89a", "image/gif"))) == ("auto", tmp_path / "anime.GIF")
-    with pytest.raises(BadOption, match=r"'anime.GIF': only an animation of that kind .* End it with \.jpg"):
+    with pytest.raises(BadOption, match=r"'anime.GIF': only an animation or a video of that kind .* End it with \.jpg"):
         task.write(Encoded(b"", "image/jpeg"))
-    with pytest.raises(BadOption, match=r"'anime.gif': only an animation of that kind"):
+    with pytest.raises(BadOption, match=r"'anime.gif': only an animation or a video of that kind"):
         plan([photos / "a.jpg"], tmp_path / "anime.gif")
 
 

@@ -47,7 +47,7 @@ async def receive(
             fields, file_name = await receive_form(body, parameters[b"boundary"], picture)
         elif is_json:
             fields, file_name = await receive_json(body, file.with_suffix(".json"), picture)
-        elif kind.startswith(b"image/") or kind in (b"", b"application/octet-stream", URLENCODED):
+        elif kind.startswith((b"image/", b"video/")) or kind in (b"", b"application/octet-stream", URLENCODED):
             await _receive_raw(body, picture, may_be_text=kind != URLENCODED)
             fields, file_name = {}, ""
         else:

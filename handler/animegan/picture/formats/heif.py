@@ -54,7 +54,7 @@ def header(data: Bytes) -> Header:
     """
     items = _items(data)
     if items is None:
-        if any(kind == b"moov" for kind, _, _ in _boxes(data, 0, len(data))):
+        if any(kind == b"moov" for kind, _, _ in boxes(data, 0, len(data))):
             raise UnsupportedImage(
                 "This is a HEIF film without a still picture, which isn't read here. Send one picture of it, as JPEG.",
                 kind="video",
@@ -88,7 +88,7 @@ def film_seconds(data: Bytes) -> float:
     """For how long the frames of the first track are shown; 0 where there is none, or its length is not said."""
     start, end = 0, len(data)
     for wanted in (b"moov", b"trak", b"mdia", b"mdhd"):
-        inside = next(((first, last) for kind, first, last in _boxes(data, start, end) if kind == wanted), None)
+        inside = next(((first, last) for kind, first, last in boxes(data, start, end) if kind == wanted), None)
         if inside is None:
             return 0
         start, end = inside
@@ -96,7 +96,7 @@ def film_seconds(data: Bytes) -> float:
     return length / scale if scale and length < UNKNOWN_LENGTH else 0
 
 
-def _boxes(data: Bytes, start: int, end: int) -> Iterator[Box]:
+def boxes(data: Bytes, start: int, end: int) -> Iterator[Box]:
     """The boxes between two offsets, not those inside them. Raises `BadImage` where there are too many."""
     at, end = start, min(end, len(data))
     for _ in range(MOST_BOXES):
@@ -117,11 +117,11 @@ def _boxes(data: Bytes, start: int, end: int) -> Iterator[Box]:
 
 def _items(data: Bytes) -> _Items | None:
     """The items of the first `meta` box; None where there is none, or it names no primary picture."""
-    meta = next(((start, end) for kind, start, end in _boxes(data, 0, len(data)) if kind == b"meta"), None)
+    meta = next(((start, end) for kind, start, end in boxes(data, 0, len(data)) if kind == b"meta"), None)
     if meta is None:
         return None
     items = _Items()
-    for kind, start, end in _boxes(data, meta[0] + 4, meta[1]):
+    for kind, start, end in boxes(data, meta[0] + 4, meta[1]):
         version = data[start]
         if kind == b"pitm":
             (items.primary,) = struct.unpack_from(">I" if version else ">H", data, start + 4)
@@ -130,9 +130,9 @@ def _items(data: Bytes) -> _Items | None:
         elif kind == b"iref":
             _read_references(data, items, start + 4, end, "I" if version else "H")
         elif kind == b"iprp":
-            for inner, first, last in _boxes(data, start, end):
+            for inner, first, last in boxes(data, start, end):
                 if inner == b"ipco":
-                    items.properties = list(_boxes(data, first, last))
+                    items.properties = list(boxes(data, first, last))
                 elif inner == b"ipma":
                     _read_owners(data, items, first)
     if len(items.kinds) > MOST_ITEMS:
@@ -141,7 +141,7 @@ def _items(data: Bytes) -> _Items | None:
 
 
 def _read_kinds(data: Bytes, items: _Items, start: int, end: int) -> None:
-    for kind, at, _ in _boxes(data, start, end):
+    for kind, at, _ in boxes(data, start, end):
         if kind == b"infe" and data[at] >= 2:
             item, _, code = struct.unpack_from(">HH4s" if data[at] == 2 else ">IH4s", data, at + 4)
             items.kinds[item] = code
@@ -150,7 +150,7 @@ def _read_kinds(data: Bytes, items: _Items, start: int, end: int) -> None:
 
 
 def _read_references(data: Bytes, items: _Items, start: int, end: int, number: str) -> None:
-    for kind, at, last in _boxes(data, start, end):
+    for kind, at, last in boxes(data, start, end):
         source, count = struct.unpack_from(f">{number}H", data, at)
         at += struct.calcsize(f">{number}H")  # noqa: PLW2901
         if at + count * struct.calcsize(number) > last:

@@ -31,7 +31,13 @@ RAW = Kind(
     "a camera's raw file",
     "Develop it, or send the JPEG that the camera saved beside it.",
 )
-VIDEO = Kind("video", "a video", "Send a single picture of it, saved as JPEG or PNG.")
+VIDEO = Kind("video", "an AVI, MPEG, FLV or WMV video", "Save it as MP4 (H.264), or send a single picture of it.")
+NO_DECODER = Kind(
+    "video-decoder",
+    "a video",
+    "To have videos drawn, install their decoder where this runs: pip install 'animegan-serve[video]'. "
+    "Or send a single picture of it.",
+)
 PSD = Kind("psd", "a Photoshop document", f"{TO_JPEG}, with its layers merged.")
 PDF = Kind("pdf", "a PDF document", f"{TO_JPEG}: export its page, or take a screenshot of it.")
 SVG = Kind("svg", "an SVG drawing, made of shapes and not of pixels", "Export it as PNG.")
@@ -52,8 +58,7 @@ SIGNATURES: tuple[tuple[Kind, re.Pattern[bytes]], ...] = tuple(
         (RAW, rb"II\*\0.{4}CR|II\x1a\0\0\0HEAPCCDR|FUJIFILMCCD-RAW|II(RO|RS|U\0)|MMOR|FOVb|\0MRM|.{4}ftypcrx "),
         (
             VIDEO,
-            rb"RIFF.{4}AVI |\x1a\x45\xdf\xa3|"
-            rb".{4}(moov|mdat|wide|free|skip).|\0\0\x01[\xb3\xba]|FLV\x01|\x30\x26\xb2\x75",
+            rb"RIFF.{4}AVI |\0\0\x01[\xb3\xba]|\x47.{187}\x47.{187}\x47|FLV\x01|\x30\x26\xb2\x75",
         ),
         (AUDIO, rb"RIFF.{4}WAVE|ID3|fLaC|OggS|.{4}ftypM4A|\xff[\xfb\xf3\xf2\xf1\xf9]"),
         (PSD, rb"8BPS\0[\x01\x02]"),
@@ -85,23 +90,35 @@ SIGNATURES: tuple[tuple[Kind, re.Pattern[bytes]], ...] = tuple(
 VIDEO_BRANDS = frozenset(
     {b"isom", b"iso2", b"iso4", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"qt  ", b"M4V ", b"M4VH"}
 )
+VIDEO_BRANDS |= {
+    b"mp71",
+    b"iso3",
+    b"iso7",
+    b"iso8",
+    b"iso9",
+    b"hvc1",
+    b"av01",
+    b"dby1",
+    b"M4VP",
+    b"3gp7",
+    b"mmp4",
+    b"cmfc",
+}
 VIDEO_BRANDS |= {b"3gp4", b"3gp5", b"3gp6", b"3g2a", b"dash", b"MSNV", b"XAVC", b"f4v "}
 KINDS = tuple(dict.fromkeys([kind for kind, _ in SIGNATURES] + [TEXT]))
 
 
-def name(data: Bytes, brands: set[bytes]) -> Kind | None:
+def name(data: Bytes) -> Kind | None:
     """The kind of a file that is not read, told by its content; None where it can't be told."""
     for kind, signature in SIGNATURES:
         if signature.match(data):
             return kind
-    if brands & VIDEO_BRANDS:
-        return VIDEO
     return TEXT if _is_text(bytes(data[:TEXT_BYTES])) else None
 
 
-def refuse(data: Bytes, brands: set[bytes], kinds: str) -> UnsupportedImage:
+def refuse(data: Bytes, kinds: str) -> UnsupportedImage:
     """The error for a file of none of the `kinds` that are read."""
-    kind = name(data, brands)
+    kind = name(data)
     if kind:
         return UnsupportedImage(kind.detail, kind=kind.id)
     return UnsupportedImage(

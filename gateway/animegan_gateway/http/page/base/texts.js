@@ -330,10 +330,10 @@ export const texts = {
         ? `图片太大：${pixels ? `有 ${counted(pixels)} 像素，` : ""}最多 ${counted(limit_pixels)} 像素。请缩小后再试。`
         : limit_bytes ? `文件太大，最多 ${mebi(limit_bytes)} MiB。请缩小图片，或降低保存质量后再试。` : undefined,
       clip_too_long: ({ frames, limit_frames, seconds, limit_seconds, pixels, limit_pixels }) => (
-        limit_frames ? `动图有 ${counted(frames)} 帧，最多 ${counted(limit_frames)} 帧。`
-          : limit_seconds ? `动图长 ${seconds} 秒，最多 ${limit_seconds} 秒。`
-          : limit_pixels ? `动图所有帧加起来有 ${counted(pixels)} 像素，最多 ${counted(limit_pixels)} 像素。` : "动图太长。"
-      ) + "请缩小或截短后再试。",
+        limit_frames ? `动图或视频有 ${counted(frames)} 帧，最多 ${counted(limit_frames)} 帧。`
+          : limit_seconds ? `动图或视频长 ${seconds} 秒，最多 ${limit_seconds} 秒。`
+          : limit_pixels ? `动图或视频所有帧加起来有 ${counted(pixels)} 像素，最多 ${counted(limit_pixels)} 像素。` : "动图或视频太长了。"
+      ) + "请缩小或截短，或只画第一帧。",
       picture_too_large: ({ need_mb, budget_mb, fits_side_px }) =>
         `画这张图要 ${counted(need_mb)} MiB 内存，服务器现在只有 ${counted(budget_mb)} MiB。${smaller(fits_side_px)}`,
       picture_too_slow: ({ limit_s, fits_side_px }) => `画这张图要超过 ${limit_s} 秒，这是上限。${smaller(fits_side_px)}`,
@@ -356,7 +356,8 @@ export const texts = {
     // Files that are not read, by the error's `kind`.
     kinds: {
       raw: "这是相机的 RAW 原始文件，这里不能读取。请先冲洗导出，或发送相机同时保存的 JPEG。",
-      video: "这是视频，这里不能读取。请截取其中一帧，存成 JPEG 或 PNG 再发送。",
+      video: "这种视频这里不能读取。请存成 MP4（H.264），或截取其中一帧再发送。",
+      "video-decoder": "这是视频，服务器没有安装视频解码器（pip install 'animegan-serve[video]'）。也可以截取其中一帧，存成 JPEG 或 PNG 再发送。",
       psd: "这是 Photoshop 文档，这里不能读取。请合并图层后存成 JPEG、PNG 或 WebP。",
       pdf: "这是 PDF 文档，这里不能读取。请把页面导出或截图，存成 JPEG、PNG 或 WebP。",
       svg: "这是 SVG 矢量图，没有像素，这里不能读取。请导出为 PNG。",

@@ -27,7 +27,18 @@ function inTurn(work) {
   return result;
 }
 
-const decode = (photo) => createImageBitmap(photo.file, { imageOrientation: "from-image" });
+const decode = (photo) => photo.file.type.startsWith("video/") ? firstFrame(photo.file)
+  : createImageBitmap(photo.file, { imageOrientation: "from-image" });
+
+async function firstFrame(file) {
+  const film = h("video", { muted: true, preload: "auto", src: URL.createObjectURL(file) });
+  try {
+    await new Promise((resolve, reject) => Object.assign(film, { onloadeddata: resolve, onerror: reject }));
+    return await createImageBitmap(film);
+  } finally {
+    URL.revokeObjectURL(film.src);
+  }
+}
 
 /** @param {File} file @param {{ id: string, drawn?: string }} record @returns {Photo} */
 export function photoOf(file, { id, drawn = "" }) {

@@ -14,7 +14,7 @@ import { headway, standing } from "../jobs/waiting.js";
 
 const LOAD_ATTEMPTS = 5;
 const SAID_MS = 2500;
-const ENDINGS = { "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif", "image/avif": "avif" };
+const ENDINGS = { "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif", "image/avif": "avif", "video/mp4": "mp4" };
 
 /** @typedef {import("../jobs/jobs.js").Entry} Entry */
 
@@ -116,7 +116,8 @@ export function cardOf(entry, { onDismiss, onLook }) {
     const size = job?.size;
     if (size) shape(size.width, size.height);
     if (status === "done") {
-      const after = resultImage(job, picture);
+      const after = isVideo(job) ? resultVideo(job, picture) : resultImage(job, picture);
+      if (isVideo(job)) return picture.replaceChildren(after);
       slider = photo?.shown ? compare(photo.shown, after) : null;
       const frame = slider?.element ?? h("div", { className: "compare" }, after);
       frame.onclick = () => onLook(entry);
@@ -166,6 +167,8 @@ export function cardOf(entry, { onDismiss, onLook }) {
     slider?.translate();
     const image = status === "done" && picture.querySelector("img.after");
     if (image) image.alt = t("resultAlt", { name, style: styleTitle });
+    const film = status === "done" && picture.querySelector("video");
+    if (film) film.setAttribute("aria-label", t("resultAlt", { name, style: styleTitle }));
 
     const again = problem?.retryable ?? false;
     const lacksPhoto = status === "failed" && problem?.retryable && !entry.photo;
@@ -186,7 +189,7 @@ export function cardOf(entry, { onDismiss, onLook }) {
       download.href = at(`v1/jobs/${job.id}/result`);
     }
     buttons.share.hidden = status !== "done" || !canShare(fileNameOf(entry), job.result.content_type);
-    buttons.copy.hidden = status !== "done" || !canCopy();
+    buttons.copy.hidden = status !== "done" || !canCopy() || isVideo(job);
     buttons.retry.hidden = active || over || !again || !entry.photo;
     buttons.again.hidden = !over || !entry.photo;
     buttons.cancel.hidden = !active;
@@ -219,6 +222,20 @@ function facts(job) {
   const weight = new Intl.NumberFormat(locale(), { style: "unit", unit, maximumFractionDigits: unit === "megabyte" ? 1 : 0 }).format(value);
   const detail = styleOf(job.style)?.details.length && t("detailOf")[job.detail];
   return [`${job.size.width} × ${job.size.height} px`, weight, ...(detail ? [detail] : [])].join(t("comma"));
+}
+
+export const isVideo = (job) => job.result.content_type.startsWith("video/");
+
+/** A drawn video, played where somebody asks for it, never by itself. */
+export const filmOf = (job) => h("video", {
+  className: "film", src: at(`v1/jobs/${job.id}/result`), controls: true, playsInline: true, preload: "metadata",
+  width: job.size.width, height: job.size.height, "data-testid": "film",
+});
+
+function resultVideo(job, picture) {
+  const film = filmOf(job);
+  film.onerror = () => picture.replaceChildren(h("p", { className: "error" }, t("resultGone")));
+  return film;
 }
 
 function resultImage(job, picture) {

@@ -1,7 +1,7 @@
 /** One photo in several styles on one sheet, to be compared, and saved as one picture. */
 
 import { at } from "../server/api.js";
-import { nameOf, messageOf, viewOf } from "./card.js";
+import { filmOf, isVideo, nameOf, messageOf, viewOf } from "./card.js";
 import { $, h, save, say } from "../base/dom.js";
 import { t } from "../base/i18n.js";
 import { allEntries, fetchDrawing, isFinal, statusOf } from "../jobs/jobs.js";
@@ -47,7 +47,7 @@ function sheetOf() {
 
   function render(entries) {
     const name = nameOf(entries[0]);
-    const done = entries.filter((entry) => statusOf(entry) === "done");
+    const done = entries.filter((entry) => statusOf(entry) === "done" && !isVideo(entry.job));
     say(title, t("sheetTitle", { name }));
     say(button, t("sheetSave"));
     button.hidden = done.length < 2;
@@ -69,6 +69,7 @@ function cell(entry, done) {
   if (statusOf(entry) !== "done") {
     return h("li", { className: "pending" }, h("span", { className: "cell" }, h("span", {}, wordOf(entry))), h("span", {}, style));
   }
+  if (isVideo(entry.job)) return h("li", {}, h("span", { className: "cell" }, filmOf(entry.job)), h("span", {}, style));
   const image = h("img", { src: at(`v1/jobs/${entry.job.id}/result`), alt: "" });
   const look = h("button", {
     type: "button", className: "cell", "aria-label": `${t("look")}: ${style}`, onclick: () => openViewer(done.map(viewOf), done.indexOf(entry)),

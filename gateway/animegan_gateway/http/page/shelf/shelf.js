@@ -1,7 +1,7 @@
 /** All pictures that were asked for, the newest first. */
 
 import { announce } from "../base/announce.js";
-import { cardOf, fileNameOf, messageOf, nameOf, viewOf } from "./card.js";
+import { cardOf, fileNameOf, isVideo, messageOf, nameOf, viewOf } from "./card.js";
 import { $, calm, save, say } from "../base/dom.js";
 import { onLanguage, t } from "../base/i18n.js";
 import { allEntries, dismiss, fetchDrawing, isFinal, onDismissed, onJobs, statusOf } from "../jobs/jobs.js";
@@ -60,7 +60,7 @@ function place(entry) {
 }
 
 function lookAt(entry) {
-  const done = doneEntries();
+  const done = doneEntries().filter((other) => !isVideo(other.job));
   openViewer(done.map(viewOf), done.indexOf(entry));
 }
 
