@@ -67,6 +67,11 @@ def main(arguments: list[str]) -> None:
     if sys.version_info[:2] not in PYTHONS:
         versions = ", ".join(f"{major}.{minor}" for major, minor in PYTHONS)
         raise SetupError(f"{sys.executable} is Python {platform.python_version()}. Use one of {versions}.")
+    if VENV.is_symlink():
+        raise SetupError(
+            f"{VENV} is a link to {VENV.readlink()}, and checkouts that share a virtual environment clear it for each "
+            "other. Remove the link: this checkout gets one of its own."
+        )
     cut = arguments.index("--exec") if "--exec" in arguments else len(arguments)
     locks = [runtime(), *arguments[:cut]]
     if not all(map(installed, locks)):

@@ -23,7 +23,8 @@ import pytest
 
 from benchmarks.common import result
 from benchmarks.common.result import store, table
-from harness.trials.faults import QUEUE_JOBS, Outcome, all_of_them, running_house, said, suffer
+from harness.trials.faults import all_of_them
+from harness.trials.house import QUEUE_JOBS, Outcome, running_house, said, suffer
 from harness.trials.overload import Overload, overload
 
 REDIS_S, OVERLOAD_S = 30.0, 300.0

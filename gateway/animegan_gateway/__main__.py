@@ -14,15 +14,14 @@ from animegan import settings as handler_settings
 from animegan.errors import AnimeganError
 from animegan_gateway import settings, tracing
 from animegan_gateway.gateway import open_gateway
-from animegan_gateway.http.transport.http_protocol import limited_protocol, most_connections
+from animegan_gateway.http.transport.http_protocol import ACCEPTED_AT_ONCE, limited_protocol, most_connections
 from animegan_gateway.http.transport.middleware import RequestMiddleware
 from animegan_gateway.http.transport.sockets import listen
 from animegan_gateway.http.uploads.pace import Pace
 from animegan_gateway.settings import Settings
 from animegan_service import logs
-from animegan_service.server import serve_until_stopped
+from animegan_service.server import WAITING_CONNECTIONS, serve_until_stopped
 
-BACKLOG = 2048
 ANSWER_WITHIN_S = 5  # a slow upload, before its connection is cut
 LAST_ANSWERS_S = 5  # for answers under way once everything is drained
 
@@ -64,12 +63,12 @@ async def serve(configured: Settings) -> None:
             access_log=False,
             server_header=False,
             date_header=True,
-            backlog=BACKLOG,
+            backlog=ACCEPTED_AT_ONCE,
             proxy_headers=bool(configured.trusted_proxies),
             forwarded_allow_ips=configured.trusted_proxies,
             timeout_graceful_shutdown=LAST_ANSWERS_S,
         )
-        sockets = listen(configured.host, configured.port, BACKLOG)
+        sockets = listen(configured.host, configured.port, WAITING_CONNECTIONS)
         await serve_until_stopped(config, lambda: gateway.drain(configured.drain_s), sockets)
 
 

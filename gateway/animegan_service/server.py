@@ -13,12 +13,22 @@ import structlog
 import uvicorn
 
 STOP = (signal.SIGTERM, signal.SIGINT)
+WAITING_CONNECTIONS = 2048  # that the system keeps until they are accepted
 
 log = structlog.get_logger(__name__)
 
 
 class Server(uvicorn.Server):
-    """Uvicorn without signal handlers of its own: it still answers while the service finishes its work."""
+    """Uvicorn without signal handlers of its own: it still answers while the service finishes its work.
+
+    On sockets of the service, asyncio takes its configuration's `backlog` for the connections to accept in one turn of
+    the loop, and for those that may wait in the system. The latter are `WAITING_CONNECTIONS`: many more.
+    """
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for each in sockets or ():
+            each.listen(WAITING_CONNECTIONS)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import socket
 from contextlib import ExitStack
@@ -16,9 +17,11 @@ from animegan_gateway.http.transport.http_protocol import FILES_PER_CONNECTION, 
 from harness.gateways import Gateway, code, running_gateway
 from harness.pictures import encoded, photo
 from harness.servers import wait_until
+from harness.trials.descriptor_faults import REFUSAL, IdleConnections, allowed_files
 
 PICTURE = encoded(photo(64, 48))
 MOST = 8
+FILES = 512
 
 
 def connected(gateway: Gateway, stack: ExitStack) -> socket.socket:
@@ -44,6 +47,23 @@ def test_connections_beyond_the_most_are_told_so_and_the_others_answered(tmp_pat
                 assert json.loads(body)["code"] == "too_many_connections"
             assert gateway.submit(PICTURE, session).status_code == 202
         wait_until(gateway.answers, "connections that have ended to make room")
+
+
+@pytest.mark.slow
+def test_a_burst_of_connections_takes_no_descriptor_that_the_gateway_needs(tmp_path: Path) -> None:
+    with running_gateway(tmp_path, None, FILES) as gateway, requests.Session() as session:
+        assert gateway.submit(PICTURE, session).status_code == 202
+        (most,) = map(int, re.findall(r'"most": (\d+)', gateway.log))
+        idle = IdleConnections(gateway.port, 2 * FILES)
+        with allowed_files(4 * FILES):
+            for _ in range(3):
+                idle.fill()
+                assert gateway.submit(PICTURE, session).status_code == 202
+            wait_until(lambda: idle.look()[REFUSAL], "those beyond the most to be told so")
+            idle.close()
+        assert idle.answers.keys() == {REFUSAL}
+        assert most < FILES / FILES_PER_CONNECTION
+        assert "out of system resource" not in gateway.log
 
 
 def test_the_most_leaves_files_for_each_and_for_the_gateway() -> None:

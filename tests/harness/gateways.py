@@ -46,6 +46,7 @@ class Gateway:
     variables: Mapping[str, str]
     port: int = field(default_factory=free_port)
     metrics_port: int = field(default_factory=free_port)
+    open_files: int = 0  # the hard limit on them; 0: the test's own
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -77,13 +78,33 @@ class Gateway:
             "ANIMEGAN_GATEWAY_LOG_FILE": str(self.folder / "gateway.log"),
             "PYTHONPATH": os.pathsep.join(sys.path),
         }
+        limited = ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(self.open_files)] if self.open_files else []
+        command = [*limited, sys.executable, "-m", "animegan_gateway"]
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.errors.open("w") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "animegan_gateway"], env={**inherited, **own, **self.variables}, stderr=errors
-            )
+            self.process = subprocess.Popen(command, env={**inherited, **own, **self.variables}, stderr=errors)
         wait_until(lambda: self.process is None or self.process.poll() is not None or self.answers(), "the gateway")
         assert self.process.poll() is None, f"the gateway did not start: {self.errors.read_text()}"
+
+    def refusal(self) -> str:
+        """Start it where it can't be; return the line that it prints."""
+        try:
+            self.start()
+        except AssertionError:
+            text = self.errors.read_text()
+            assert text.count("\n") == 1, text
+            return text
+        raise AssertionError("the gateway started")
+
+    def command(self, name: str) -> subprocess.CompletedProcess[str]:
+        """Run `animegan gateway NAME` on its folder."""
+        return subprocess.run(
+            [sys.executable, "-m", "animegan_cli", "gateway", name],
+            env={**os.environ, "ANIMEGAN_GATEWAY_DATA": str(self.folder), "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     def answers(self) -> bool:
         try:
@@ -186,10 +207,12 @@ def before(torchserve: Server | None) -> dict[str, str]:
 
 
 @contextmanager
-def running_gateway(folder: Path, torchserve: Server | None, /, **settings: object) -> Iterator[Gateway]:
+def running_gateway(
+    folder: Path, torchserve: Server | None, open_files: int = 0, /, **settings: object
+) -> Iterator[Gateway]:
     """A gateway with these settings, by their names; without a TorchServe its jobs wait."""
     variables = {f"ANIMEGAN_GATEWAY_{name.upper()}": str(value) for name, value in settings.items()}
-    gateway = Gateway(folder, {**before(torchserve), **variables})
+    gateway = Gateway(folder, {**before(torchserve), **variables}, open_files=open_files)
     gateway.start()
     try:
         yield gateway

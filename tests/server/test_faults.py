@@ -10,10 +10,14 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.endurance.faults import told, told_of_overload
-from harness.trials.faults import DISK, FORWARDS, QUEUE_JOBS, Fault, House, redis_away, running_house, suffer
+from harness.trials.faults import FORWARDS, redis_away
+from harness.trials.house import QUEUE_JOBS, Fault, House, running_house, suffer
 from harness.trials.overload import overload
+from harness.trials.storage_faults import DISK, PAGES
 
 pytestmark = pytest.mark.server
+
+FAULTS = [FORWARDS, redis_away(2), DISK, PAGES]
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +26,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         yield running
 
 
-@pytest.mark.parametrize("fault", [FORWARDS, redis_away(2), DISK], ids=lambda fault: fault.name.replace(" ", "-"))
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name.replace(" ", "-"))
 def test_nothing_is_lost(fault: Fault, house: House) -> None:
     outcome = suffer(house, fault)
     row = told(outcome)

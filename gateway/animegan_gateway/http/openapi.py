@@ -8,12 +8,16 @@ from fastapi import FastAPI
 
 from animegan.errors import (
     BadImage,
+    BadLook,
     BadOption,
+    BadSetting,
     BadWeights,
     ClipTooLong,
     InternalError,
+    Interrupted,
     OutOfMemory,
     PictureTooLarge,
+    PictureTooSlow,
     PictureTooSmall,
     StyleNotInstalled,
     TooLarge,
@@ -47,30 +51,47 @@ JPEG = "image/jpeg"
 PICTURES = (JPEG, "image/png", "image/webp", "image/gif", "image/avif", "video/mp4")
 EVENTS = {State.QUEUED: "position"}  # the others are named as their states
 
-# Errors of any request, of one for a job, of one that brings a picture, and of one for the drawn picture.
+# Errors of any request, of one for a job, of a picture that was sent, of a request that brings one, and of one for the
+# drawn picture: the gateway judges less of a picture than the engine does, so that what it lets through can fail later.
 REQUEST_ERRORS = (Unauthorized, RateLimited, StoreUnavailable, InternalError)
 JOB_ERRORS = (*REQUEST_ERRORS, JobNotFound, JobExpired)
-SUBMIT_ERRORS = (
-    *REQUEST_ERRORS,
+_PICTURE_ERRORS = (
     BadImage,
     BadOption,
-    BadRequest,
     ClipTooLong,
-    Draining,
-    Forbidden,
-    IdempotencyMismatch,
-    JobExpired,
     PictureTooSmall,
-    QueueFull,
-    ShareFull,
-    StorageFull,
     StyleNotInstalled,
     TooLarge,
     UnknownStyle,
     UnsupportedImage,
+)
+SUBMIT_ERRORS = (
+    *REQUEST_ERRORS,
+    *_PICTURE_ERRORS,
+    BadRequest,
+    Draining,
+    Forbidden,
+    IdempotencyMismatch,
+    JobExpired,
+    QueueFull,
+    ShareFull,
+    StorageFull,
     UploadTimeout,
 )
-DRAWING_ERRORS = (BadWeights, DrawingFailed, JobCancelled, OutOfMemory, PictureTooLarge, WorkerKilled)
+DRAWING_ERRORS = (
+    *_PICTURE_ERRORS,
+    BadLook,
+    BadSetting,
+    BadWeights,
+    DrawingFailed,
+    InternalError,
+    Interrupted,
+    JobCancelled,
+    OutOfMemory,
+    PictureTooLarge,
+    PictureTooSlow,
+    WorkerKilled,
+)
 PICTURE: dict[str, Any] = {
     "description": "The picture; X-Animegan-… headers say what was done to it.",
     "content": {

@@ -59,7 +59,7 @@ class Housekeeper:
                 await self._round()
             except AnimeganError as error:
                 self._metrics.mark_store_away()
-                log.warning("housekeeping_waits", reason=error.code)
+                log.warning("housekeeping_waits", reason=error.code, detail=error.detail)
             await asyncio.sleep(EVERY_S)
 
     async def _round(self) -> None:

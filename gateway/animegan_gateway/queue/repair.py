@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from animegan.errors import AnimeganError, BadSetting
 from animegan.picture.headers import inspect
 from animegan.picture.sizes import Limits
 from animegan_gateway.queue.backend import queue_id
+from animegan_gateway.queue.blobs.blobs import OURS
 from animegan_gateway.queue.blobs.file_blobs import MARK, FileBlobs
 from animegan_gateway.queue.jobs import HELD
 from animegan_gateway.queue.stores import sqlite_file
@@ -29,7 +30,8 @@ ANY_SIZE = Limits(max_bytes=2**40, max_pixels=2**40)
 class Health:
     """The findings of a look at the queue: the damage of its database, in words, and what can be read of it.
 
-    `orphans` are the files of photos of which no job is known; `ours` says whether the pictures are this queue's.
+    `orphans` are the files of photos and drawn pictures of which no job is known; `ours` says whether the pictures are
+    this queue's.
     """
 
     damage: str
@@ -45,11 +47,11 @@ class Health:
 
 @dataclass(frozen=True)
 class Repair:
-    """The result of a repair: the jobs kept, and where the damaged database and the photos without a job are now."""
+    """The result of a repair: the jobs kept, and where the damaged database and the pictures without a job are now."""
 
     jobs: int
     damaged: Path | None
-    photos: Sequence[Path]
+    pictures: Sequence[Path]
 
 
 class Patient:
@@ -108,6 +110,9 @@ class Patient:
             for name in ("secret", "turn"):
                 if (value := _meta(damaged, name)) is not None:
                     database.execute("INSERT INTO meta VALUES (?, ?)", (name, value))
+            with suppress(sqlite3.Error):  # who had signed out stays so, as far as it can be read
+                for row in damaged.execute("SELECT * FROM ended_sessions"):
+                    database.execute("INSERT INTO ended_sessions VALUES (?, ?)", tuple(row))
             database.execute("COMMIT")
         kept = self.file.with_name(f"{self.file.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
         for suffix in ("", "-wal"):
@@ -124,16 +129,20 @@ class Patient:
 
     def _orphans(self, rows: Sequence[sqlite3.Row]) -> list[Path]:
         ids = {row["id"] for row in rows}
-        return sorted(file for file in self.pictures.glob("*.upload") if file.stem not in ids)
+        files = self.pictures.glob("*") if self.pictures.is_dir() else ()
+        return sorted(
+            file for file in files if OURS.fullmatch(file.name) and file.suffix != ".part" and file.stem not in ids
+        )
 
-    def _set_aside(self, upload: Path) -> Path:
-        """Move a photo to where no gateway deletes it, under the job's id and with the ending of its format."""
+    def _set_aside(self, picture: Path) -> Path:
+        """Move a picture to where no gateway deletes it, under the job's id and with the ending of its format."""
+        drawn = "" if picture.suffix == ".upload" else "-drawn"
         try:
-            ending = inspect(upload.read_bytes(), ANY_SIZE).format.lower()
+            ending = inspect(picture.read_bytes(), ANY_SIZE).format.lower()
         except AnimeganError:
-            ending = "upload"
+            ending = "unreadable"
         self.unclaimed.mkdir(mode=0o700, exist_ok=True)
-        return Path(shutil.move(upload, self.unclaimed / f"{upload.stem}.{ending}"))
+        return Path(shutil.move(picture, self.unclaimed / f"{picture.stem}{drawn}.{ending}"))
 
 
 def _open(file: Path) -> sqlite3.Connection:

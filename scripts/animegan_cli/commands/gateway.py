@@ -31,24 +31,24 @@ def check() -> None:
     if not health.ours:
         print(f"{patient.pictures}: not marked as the pictures of this queue.")
     if health.orphans:
-        print(f"{len(health.orphans)} photos have no job:")
+        print(f"{len(health.orphans)} pictures have no job:")
         print("\n".join(f"  {file}" for file in health.orphans))
     if not health.sound:
-        print("`animegan gateway repair` keeps what can be read, and sets photos without a job aside.")
+        print("`animegan gateway repair` keeps what can be read, and sets pictures without a job aside.")
         raise typer.Exit(1)
 
 
 @app.command()
 def repair() -> None:
-    """Keep what can be read of a damaged queue, and set photos without a job aside; its gateway has to be stopped."""
+    """Keep what can be read of a damaged queue, and set pictures without a job aside; its gateway has to be stopped."""
     patient = _patient()
     outcome = patient.repair()
     print(f"{patient.file}: {outcome.jobs} jobs.")
     if outcome.damaged:
         print(f"The damaged database is kept as {outcome.damaged}; delete it once nothing is missed.")
-    if outcome.photos:
-        print(f"{len(outcome.photos)} photos without a job are in {patient.unclaimed}, under their jobs' ids:")
-        print("\n".join(f"  {file.name}" for file in outcome.photos))
+    if outcome.pictures:
+        print(f"{len(outcome.pictures)} pictures without a job are in {patient.unclaimed}, under their jobs' ids:")
+        print("\n".join(f"  {file.name}" for file in outcome.pictures))
 
 
 def _patient() -> Patient:

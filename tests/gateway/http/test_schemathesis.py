@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from animegan_gateway import errors
 from animegan_gateway.http.answers.views import JobView, StylesView
 from animegan_service import errors as service_errors
 from harness.gateways import Gateway, running_gateway
-from harness.servers import Server
+from harness.servers import ROOT, Server
 
 OWN = (errors.__name__, service_errors.__name__)
 CONFIGURATION = """
@@ -116,6 +117,30 @@ def test_every_error_is_documented_with_an_example(document: dict[str, Any]) -> 
     assert own.keys() <= {*document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"]}
     assert shown["queue_full"]["retry_after_s"] == 4
     assert "Retry-After" in operations(document)["POST /v1/jobs"]["responses"]["429"]["headers"]
+
+
+def raised_in(folder: Path) -> set[str]:
+    """The codes of the errors that the code of a folder makes."""
+    by_name = {error.__name__: error.code for error in subclasses(AnimeganError)}
+    calls = (
+        node.func.id
+        for file in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    )
+    return {by_name[name] for name in calls if name in by_name}
+
+
+@pytest.mark.parametrize("folder", ["handler", "gateway/animegan_gateway/drawing"])
+@pytest.mark.parametrize("name", ["POST /v1/stylize", "PUT /v1/stylize", "GET /v1/jobs/{job_id}/result"])
+def test_what_drawing_can_end_with_is_documented_where_it_is_answered(
+    document: dict[str, Any], name: str, folder: str
+) -> None:
+    raised = raised_in(ROOT / folder)
+    assert raised & {"picture_too_slow", "drawing_failed"}
+    responses = operations(document)[name]["responses"].values()
+    problems = [response.get("content", {}).get("application/problem+json", {}) for response in responses]
+    assert raised <= {code for problem in problems for code in problem.get("examples", ())}
 
 
 def test_no_error_is_anything_but_a_problem(document: dict[str, Any]) -> None:

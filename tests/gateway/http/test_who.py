@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -297,6 +298,16 @@ def test_two_hosts_are_one_too_many(gateway: Gateway, path: str) -> None:
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n".encode())
         assert connection.recv(64).startswith(b"HTTP/1.1 400 ")
+
+
+def test_what_is_no_http_is_told_so(gateway: Gateway) -> None:
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as connection:
+        connection.sendall(b"\x16\x03\x01\x02\x00\x01\r\n\r\n")  # as TLS begins
+        head, _, body = b"".join(iter(lambda: connection.recv(4096), b"")).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/problem+json\r\n")
+    problem = json.loads(body)
+    assert (problem["code"], problem["status"]) == ("bad_request", 400)
+    assert "HTTP/1.1" in problem["detail"]
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])

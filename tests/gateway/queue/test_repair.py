@@ -6,15 +6,16 @@ import asyncio
 import os
 import re
 import shutil
-import subprocess
-import sys
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import requests
 
 from animegan.errors import BadSetting
+from animegan_gateway.queue.jobs import new_id
 from animegan_gateway.queue.repair import Patient
 from animegan_gateway.queue.stores.sqlite_store import SqliteStore
 from animegan_gateway.settings import Settings
@@ -23,10 +24,10 @@ from harness.gateways import Gateway, code, running_gateway
 from harness.pictures import encoded, photo
 from harness.servers import wait_until
 from harness.stores import submitted
+from harness.trials.storage_faults import overwrite, pages_of_jobs
 
 JOBS = 30
 PICTURE = encoded(photo(64, 48))
-PAGE_BYTES = 4096
 
 
 @pytest.fixture(scope="module")
@@ -60,52 +61,32 @@ def patient(gateway: Gateway) -> Patient:
     return Patient(Settings(data=gateway.folder))
 
 
-def refusal(gateway: Gateway) -> str:
-    """What a gateway prints that doesn't start."""
-    with pytest.raises(AssertionError, match="did not start"):
-        gateway.start()
-    said = gateway.errors.read_text()
-    assert said.count("\n") == 1, "it is one line"
-    return said
-
-
 def uploads(gateway: Gateway) -> int:
     return len([*(gateway.folder / "pictures").glob("*.upload")])
 
 
-def overwrite(*pages: int) -> Callable[[Path], None]:
-    """Overwrite these pages of a file, counted from its end where they are below 0."""
-
-    def damage(file: Path) -> None:
-        count = file.stat().st_size // PAGE_BYTES
-        with file.open("r+b") as stream:
-            for page in pages:
-                stream.seek(page % count * PAGE_BYTES)
-                stream.write(os.urandom(PAGE_BYTES))
-
-    return damage
+def overwrite_pages(*pages: int) -> Callable[[Path], None]:
+    return lambda file: overwrite(file, *pages)
 
 
 def overwrite_rows(file: Path) -> None:
-    """Overwrite two of the pages that hold jobs: leaves of a table, which begin with 13 (SQLite's file format, 1.6)."""
-    data = file.read_bytes()
-    starts = range(0, len(data), PAGE_BYTES)
-    leaves = [start // PAGE_BYTES for start in starts if data[start] == 13 and b"queued" in data[start:][:PAGE_BYTES]]
+    """Overwrite two of the pages that hold jobs."""
+    leaves = pages_of_jobs(file)
     assert len(leaves) > 3
-    overwrite(*leaves[1:3])(file)
+    overwrite(file, *leaves[1:3])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "least"),
-    [(overwrite_rows, 10), (overwrite(-1, -3), 10), (overwrite(0), 0)],
+    [(overwrite_rows, 10), (overwrite_pages(-1, -3), 10), (overwrite_pages(0), 0)],
     ids=["pages-in-the-middle", "the-last-pages", "the-first-page"],
 )
 def test_damage_is_told_in_a_line_and_what_can_be_read_is_kept(
     gateway: Gateway, damage: Callable[[Path], None], least: int
 ) -> None:
     damage(gateway.folder / "queue.sqlite")
-    assert "animegan gateway repair" in refusal(gateway)
+    assert "animegan gateway repair" in gateway.refusal()
     queue = patient(gateway)
     before = {file: file.stat().st_mtime_ns for file in gateway.folder.rglob("*.sqlite*")}
     health = queue.check()
@@ -117,8 +98,8 @@ def test_damage_is_told_in_a_line_and_what_can_be_read_is_kept(
     assert repair.jobs == health.jobs
     assert repair.damaged
     assert repair.damaged.exists()
-    assert len(repair.photos) == JOBS - health.jobs
-    assert all(file.read_bytes() == PICTURE and file.suffix != ".upload" for file in repair.photos)
+    assert len(repair.pictures) == JOBS - health.jobs
+    assert all(file.read_bytes() == PICTURE and file.suffix != ".upload" for file in repair.pictures)
     assert queue.check().sound
     gateway.start()
     wait_until(lambda: gateway.metric("animegan_gateway_queue_depth") == repair.jobs, "the jobs that were kept")
@@ -139,7 +120,7 @@ def test_a_log_of_writes_that_is_damaged_is_found_by_photos_without_a_job(gatewa
     gateway.start()
     wait_until(lambda: "photos_without_a_job" in gateway.log, "the loss to be told")
     assert gateway.stop() == 0
-    lost = [file.stem for file in patient(gateway).repair().photos]
+    lost = [file.stem for file in patient(gateway).repair().pictures]
     assert lost
     assert {*lost} <= {*accepted}
 
@@ -148,8 +129,8 @@ def test_a_log_of_writes_that_is_damaged_is_found_by_photos_without_a_job(gatewa
 @pytest.mark.parametrize("lose", [Path.unlink, lambda file: os.truncate(file, 0)], ids=["removed", "emptied"])
 def test_pictures_are_not_lost_with_the_database(gateway: Gateway, lose: Callable[[Path], None]) -> None:
     lose(gateway.folder / "queue.sqlite")
-    assert "pictures of another queue" in refusal(gateway)
-    assert len(patient(gateway).repair().photos) == JOBS
+    assert "pictures of another queue" in gateway.refusal()
+    assert len(patient(gateway).repair().pictures) == JOBS
     gateway.start()
     assert gateway.submit(PICTURE).status_code == 202
 
@@ -164,11 +145,25 @@ def test_a_database_that_is_removed_or_replaced_counts_as_away(gateway: Gateway)
         if replacement:
             file.write_bytes(replacement)
         assert code(gateway.submit(PICTURE)) == (503, "store_unavailable")
+        wait_until(lambda: "removed or replaced" in gateway.log, "it to be told, whether anybody asks or not")
         wait_until(lambda: requests.get(f"{gateway.url}/readyz", timeout=30).status_code == 503, "it to be noticed")
-        assert "removed or replaced" in gateway.log
         away.replace(file)
         wait_until(lambda: requests.get(f"{gateway.url}/readyz", timeout=30).ok, "it to be back")
     assert gateway.job(job_id)["status"] == "queued"
+
+
+@pytest.mark.slow
+def test_what_was_drawn_is_set_aside_too_and_who_had_signed_out_stays_so(gateway: Gateway) -> None:
+    file, drawn = gateway.folder / "queue.sqlite", gateway.folder / "pictures" / f"{new_id()}.1"
+    drawn.write_bytes(PICTURE)
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("INSERT INTO ended_sessions VALUES ('a session', 1e12)")
+    overwrite_rows(file)
+    repair = patient(gateway).repair()
+    (kept,) = [picture for picture in repair.pictures if picture.name.startswith(drawn.stem)]
+    assert (kept.name, kept.read_bytes()) == (f"{drawn.stem}-drawn.jpeg", PICTURE)
+    with closing(sqlite3.connect(file)) as database:
+        assert database.execute("SELECT * FROM ended_sessions").fetchall() == [("a session", 1e12)]
 
 
 @pytest.mark.slow
@@ -181,27 +176,17 @@ def test_a_queue_in_use_is_left_alone(gateway: Gateway) -> None:
 
 @pytest.mark.slow
 def test_the_commands(gateway: Gateway) -> None:
-    def animegan(*words: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "ANIMEGAN_GATEWAY_DATA": str(gateway.folder), "PYTHONPATH": ":".join(sys.path)}
-        return subprocess.run(
-            [sys.executable, "-m", "animegan_cli", "gateway", *words],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    sound = animegan("check")
+    sound = gateway.command("check")
     assert (sound.returncode, sound.stderr) == (0, "")
     assert f"queue.sqlite: sound; {JOBS} jobs can be read, {JOBS} of them wait." in sound.stdout
-    overwrite(-2)(gateway.folder / "queue.sqlite")
-    damaged = animegan("check")
+    overwrite(gateway.folder / "queue.sqlite", -2)
+    damaged = gateway.command("check")
     assert damaged.returncode == 1
-    assert re.search(r"\d+ photos have no job:\n  /", damaged.stdout)
-    repaired = animegan("repair")
+    assert re.search(r"\d+ pictures have no job:\n  /", damaged.stdout)
+    repaired = gateway.command("repair")
     assert repaired.returncode == 0, repaired.stderr
     assert "The damaged database is kept as" in repaired.stdout
-    assert animegan("check").returncode == 0
+    assert gateway.command("check").returncode == 0
 
 
 @pytest.mark.parametrize("ask", [b"{}", b"\xff\xfe", b'{"caller": 3'])

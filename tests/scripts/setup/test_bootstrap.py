@@ -121,6 +121,17 @@ def fresh(tmp_path: Path) -> Checkout:
     return Checkout(tmp_path)
 
 
+def test_a_virtual_environment_of_another_checkout_is_left_alone(fresh: Checkout, tmp_path: Path) -> None:
+    other = tmp_path / "another checkout" / ".venv"
+    other.mkdir(parents=True)
+    (other / "theirs").touch()
+    (fresh.root / ".venv").symlink_to(other)
+    said = fresh.run(status=1)
+    assert f"is a link to {other}" in said
+    assert said.count("\n") == 1
+    assert [file.name for file in other.iterdir()] == ["theirs"]
+
+
 def test_the_second_time_nothing_is_done(shared: Checkout) -> None:
     assert shared.run(PIP_FIND_LINKS="/nowhere") == "module 1.0 a b\n"
 

@@ -42,7 +42,7 @@ class Problem(BaseModel):
 def document_errors(*errors: type[AnimeganError]) -> dict[int | str, dict[str, Any]]:
     """Return the `responses` of a route that may raise these."""
     by_status: defaultdict[int, list[type[AnimeganError]]] = defaultdict(list)
-    for error in errors:
+    for error in dict.fromkeys(errors):
         by_status[int(error.status)].append(error)
     return {status: _document_status(those) for status, those in sorted(by_status.items())}
 

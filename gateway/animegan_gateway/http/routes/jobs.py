@@ -14,7 +14,7 @@ from fastapi import APIRouter, Header, Path, Query, Request
 from pydantic import WithJsonSchema
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from animegan.errors import BadImage, BadOption, PictureTooSmall, UnknownStyle
+from animegan.errors import BadOption
 from animegan.options import IGNORED, MOST_CHARACTERS
 from animegan_gateway.errors import NotReady, RangeNotSatisfiable, StoreUnavailable
 from animegan_gateway.http.access.callers import Caller
@@ -208,16 +208,7 @@ async def events(services: ServicesDep, caller: CallerDep, language: LanguageDep
         200: PICTURE,
         206: {**PICTURE, "description": "The part that Range asked for."},
         304: {"description": "It is what If-None-Match names."},
-        **document_errors(
-            *JOB_ERRORS,
-            *DRAWING_ERRORS,
-            BadImage,
-            BadOption,
-            NotReady,
-            PictureTooSmall,
-            RangeNotSatisfiable,
-            UnknownStyle,
-        ),
+        **document_errors(*JOB_ERRORS, *DRAWING_ERRORS, NotReady, RangeNotSatisfiable),
     },
     response_class=StreamingResponse,
     summary="The picture",

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import resource
+from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from animegan.errors import CONTENT_TYPE
+from animegan.errors import CONTENT_TYPE, AnimeganError
 from animegan_gateway.errors import TooManyConnections
 from animegan_gateway.http.uploads.pace import Pace
+from animegan_service.errors import BadRequest
 
-RESERVED_FILES = 64  # of the gateway itself: its stores, its log, TorchServe
+# A connection too many is open for some turns of the event loop before it is refused: in a burst without a bound here,
+# those would take every descriptor.
+ACCEPTED_AT_ONCE = 8  # by each of the two sockets, in a turn
+RESERVED_FILES = 128  # of the gateway itself (its stores, its log, TorchServe), and of connections that are refused
 FILES_PER_CONNECTION = 2  # its own, and that of the picture which comes or goes
 MOST_HEAD_BYTES = 64 * 1024  # of a request's line and headers, and of a chunked body's trailers
 
@@ -30,7 +34,13 @@ def limited_protocol(connections: int, header_timeout_s: float, pace: Pace) -> t
     An upload's own limits (`uploads.receive`) are answered; these are for clients that do not even listen.
     """
 
-    refusal = _refusal(connections)
+    refusal = _answer(
+        TooManyConnections(
+            f"{connections} callers are connected to this server, as many as it takes at one time. Try again in a "
+            "moment."
+        ),
+        "Retry-After: 1",
+    )
 
     class LimitedProtocol(HttpToolsProtocol):
         _deadline: asyncio.TimerHandle | None = None
@@ -84,6 +94,10 @@ def limited_protocol(connections: int, header_timeout_s: float, pace: Pace) -> t
             self._set_deadline(None)
             super().connection_lost(exc)
 
+        def send_400_response(self, msg: str) -> None:
+            self.transport.write(_answer(BadRequest(f"{msg.rstrip('.')}. Send a request of HTTP/1.1.")))
+            self.transport.close()
+
         def _is_idle(self) -> bool:
             return self.cycle is None or self.cycle.response_complete
 
@@ -112,14 +126,15 @@ def limited_protocol(connections: int, header_timeout_s: float, pace: Pace) -> t
     return LimitedProtocol
 
 
-def _refusal(connections: int) -> bytes:
-    """Return the whole answer to a connection beyond those that there may be."""
-    error = TooManyConnections(
-        f"{connections} callers are connected to this server, as many as it takes at one time. Try again in a moment."
-    )
-    body = json.dumps(error.problem()).encode()
+def _answer(error: AnimeganError, *headers: str) -> bytes:
+    """Return the whole answer to what never becomes a request of the app; the connection ends with it."""
+    body = error.json()
     head = (
-        f"HTTP/1.1 {int(error.status)} {error.status.phrase}\r\nContent-Type: {CONTENT_TYPE}\r\n"
-        f"Content-Length: {len(body)}\r\nRetry-After: 1\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
+        f"HTTP/1.1 {int(error.status)} {HTTPStatus(error.status).phrase}",
+        f"Content-Type: {CONTENT_TYPE}",
+        f"Content-Length: {len(body)}",
+        *headers,
+        "Cache-Control: no-store",
+        "Connection: close",
     )
-    return head.encode() + body
+    return "\r\n".join((*head, "", "")).encode() + body
