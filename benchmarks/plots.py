@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def render(name: str) -> str:
-    """The plot as SVG, the same from the same result; the result's time stands in it."""
+    """Return the plot as SVG, the same from the same result; the result's time stands in it."""
     stored = json.loads((result.FOLDER / f"{name}.json").read_text())
     style: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9, "axes.spines.top": False}
     with mpl.rc_context(style | {"axes.spines.right": False, "font.family": "sans-serif"}):
@@ -49,7 +49,7 @@ def render(name: str) -> str:
 
 
 def ablation(stored: Result) -> Figure:
-    """Peak memory and time of each row, a row of plots for each device that was measured."""
+    """Plot peak memory and time of each row, a row of plots for each device that was measured."""
     devices = _measured_devices(stored["rows"])
     figure = Figure(figsize=(9, 3.6 * len(devices)), layout="constrained")
     for axes, device in zip(figure.subplots(len(devices), 2, squeeze=False), devices, strict=True):
@@ -76,7 +76,7 @@ def _bars(plot: Axes, rows: list[Result], key: str) -> None:
 
 
 def memory(stored: Result) -> Figure:
-    """Predicted (lines) and measured (dots) peaks over a square's side, by mode."""
+    """Plot predicted (lines) and measured (dots) peaks over a square's side, by mode."""
     devices = _measured_devices(stored["rows"])
     figure = Figure(figsize=(4.8 * len(devices) + 1.2, 4), layout="constrained")
     for plot, device in zip(figure.subplots(1, len(devices), squeeze=False)[0], devices, strict=True):
@@ -84,9 +84,9 @@ def memory(stored: Result) -> Figure:
         for mode, colour in MODES.items():
             rows = [row for row in squares if row["mode"] == mode]
             plot.plot([_side(row) for row in rows], [row["predicted_mib"] for row in rows], color=colour, lw=1.2)
-            seen = [row for row in rows if row["measured_mib"] is not None]
+            dots = [row for row in rows if row["measured_mib"] is not None]
             plot.plot(
-                [_side(row) for row in seen], [row["measured_mib"] for row in seen], "o", color=colour, label=mode
+                [_side(row) for row in dots], [row["measured_mib"] for row in dots], "o", color=colour, label=mode
             )
         plot.set_xscale("log", base=2)
         plot.set_yscale("log", base=2)
@@ -101,7 +101,7 @@ def memory(stored: Result) -> Figure:
 
 
 def day(stored: Result) -> Figure:
-    """Workers over the day, the waits below, and under them what each target costs and keeps."""
+    """Plot workers over the day, the waits below, and under them the cost and the wait of each target."""
     series = stored["series"]
     hours, load = series["hours"], series["load"]
     shown = dict(zip((name for name in series if name not in ("hours", "load")), (ARTICLE, OTHER, OURS), strict=True))
@@ -121,29 +121,29 @@ def day(stored: Result) -> Figure:
         plot.set_xlim(hours[0], hours[-1])
         plot.set_xticks(range(0, 25, 3))
         plot.set_xlabel("Hour of the day")
-    costs, kept = figure.add_subplot(grid[2, 0]), figure.add_subplot(grid[2, 1])
+    costs, waits_by_target = figure.add_subplot(grid[2, 0]), figure.add_subplot(grid[2, 1])
     for asks_for, colour in (("queue alone", OTHER), ("queue and running", OURS)):
         rows = [row for row in stored["targets"] if row["asks_for"] == asks_for]
         targets = [row["waiting_for_each_worker"] for row in rows]
         costs.plot(targets, [row["worker_hours"] for row in rows], "o-", color=colour, lw=1.2, label=asks_for)
-        kept.plot(targets, [row["wait_p95_s"] for row in rows], "o-", color=colour, lw=1.2)
+        waits_by_target.plot(targets, [row["wait_p95_s"] for row in rows], "o-", color=colour, lw=1.2)
     costs.legend(frameon=False)
-    for plot, title in ((costs, "Hours that workers run"), (kept, "The same wait over the whole day, s")):
+    for plot, title in ((costs, "Hours that workers run"), (waits_by_target, "The same wait over the whole day, s")):
         plot.set_title(title, fontsize=10, loc="left")
         plot.set_xscale("log", base=2)
         plot.xaxis.set_major_formatter("{x:.0f}")
         plot.set_xlabel("Target: jobs that wait, for each worker")
-    for plot in (waits, kept):
+    for plot in (waits, waits_by_target):
         plot.axhline(stored["promised_s"], color="#333333", lw=0.8, ls="--")
         plot.text(0.01, 1.1 * stored["promised_s"], "promised", fontsize=8, transform=plot.get_yaxis_transform())
-    for plot in (workers, waits, costs, kept):
+    for plot in (workers, waits, costs, waits_by_target):
         plot.set_ylim(bottom=0)
         plot.grid(color="#e5e5e5", lw=0.6)
     return figure
 
 
 def monitoring(stored: Result) -> Figure:
-    """The dashboard's panels as they were; a dotted line where something happened."""
+    """Plot the dashboard's panels as they were; a dotted line where something happened."""
     series = stored["series"]
     minutes = [second / 60 for second in series["seconds"]]
     rows = series["panels"]
@@ -160,7 +160,7 @@ def monitoring(stored: Result) -> Figure:
 
 
 def _panel(plot: Axes, minutes: list[float], panel: Result) -> None:
-    """One graph of the dashboard; seconds and MiB as their unit says."""
+    """Plot one graph of the dashboard; seconds and MiB as their unit says."""
     scale, suffix = {"bytes": (2**20, ", MiB"), "s": (1, ", s")}.get(panel["unit"], (1, ""))
     lines = {
         legend: [None if each is None else each / scale for each in line] for legend, line in panel["lines"].items()
@@ -180,7 +180,7 @@ def _panel(plot: Axes, minutes: list[float], panel: Result) -> None:
 
 
 def soak(stored: Result) -> Figure:
-    """Resident memory of each process, with the line through what follows the warm-up."""
+    """Plot the resident memory of each process, with the line through what follows the warm-up."""
     series = stored["series"]
     minutes, warm = series["minutes"], stored["warm_up_s"] / 60
     figure = Figure(figsize=(9, 5.6), layout=ConstrainedLayoutEngine(rect=(0, 0.03, 1, 0.97)))
@@ -207,13 +207,13 @@ def _measured_devices(rows: list[Result]) -> list[str]:
 
 
 def _side(row: Result) -> int:
-    """0: not a square."""
+    """Return the side of a square picture; 0 for another one."""
     width, _, height = str(row["size"]).partition("x")
     return int(width) if width == height else 0
 
 
 def multiplications(stored: Result) -> Figure:
-    """Each layer of AnimeGANv2's generator: what it multiplies, and what is left by minimal filtering."""
+    """Plot the multiplications of each layer of AnimeGANv2's generator, and those left by minimal filtering."""
     rows = [row for row in stored["layers"] if row["network"] == "animegan2" and row["layer"] != "all"][::-1]
     figure = Figure(figsize=(7, 5.6), layout="constrained")
     plot = figure.subplots()

@@ -20,7 +20,7 @@ Generated from `benchmarks/results/*.json` by `python -m benchmarks.report`; a t
 
 
 def render() -> str:
-    """The page as Markdown."""
+    """Return the page as Markdown."""
     files = sorted(FOLDER.glob("*.json"))
     gpus = sorted({gpu for file in files if (gpu := json.loads(file.read_text())["machine"]["gpu"])})
     said = f"Measured with a GPU: {', '.join(gpus)}." if gpus else "No figure of a GPU is stored yet."
@@ -54,7 +54,7 @@ def _table(head: list[str], rows: Iterable[Iterable[Any]]) -> str:
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Each number below the value, with the path to it."""
+    """Yield each number below the value, with the path to it."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _flat(inner, f"{name}, {key}" if name else key)

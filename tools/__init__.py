@@ -1,1 +1,1 @@
-"""What only developers run, from the checkout: `python -m tools.NAME` writes a page, a picture or a list."""
+"""Tools for developers, run from the checkout: `python -m tools.NAME` writes a page, a picture or a list."""

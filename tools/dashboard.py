@@ -18,7 +18,7 @@ SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 
 def render() -> str:
-    """The dashboard as Grafana's JSON."""
+    """Return the dashboard as Grafana's JSON."""
     return json.dumps(_dashboard(), indent=2, ensure_ascii=False) + "\n"
 
 
@@ -39,7 +39,7 @@ def _dashboard() -> dict[str, Any]:
 
 
 def _panels() -> list[dict[str, Any]]:
-    """Each with its id and its place in the grid."""
+    """Yield each panel with its id and its place in the grid."""
     placed: list[dict[str, Any]] = []
     ids, top = count(1), 0
 

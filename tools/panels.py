@@ -1,4 +1,4 @@
-"""What the dashboard shows, row by row: the questions that are asked of Prometheus."""
+"""The dashboard's panels, row by row, with their Prometheus queries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Panel:
-    """A graph over time. `about` says what to make of it."""
+    """A graph over time. `about` says how to read it."""
 
     title: str
     about: str
@@ -59,12 +59,12 @@ class Row:
 
 
 def a_minute(counter: str, by: str = "") -> str:
-    """The counter's growth in a minute, over all instances."""
+    """Return the query of a counter's growth in a minute, over all instances."""
     return f"60 * sum{f' by ({by}) ' if by else ''}(rate({counter}[$__rate_interval]))"
 
 
 def percentiles(histogram: str, matchers: str = "") -> tuple[Query, ...]:
-    """Of the histogram over all instances: half, most, nearly all."""
+    """Return the queries of a histogram's percentiles over all instances: half, most, nearly all."""
     buckets = f"sum by (le) (rate({histogram}_bucket{matchers}[$__rate_interval]))"
     return tuple(Query(f"histogram_quantile({share}, {buckets})", f"p{100 * share:g}") for share in (0.5, 0.95, 0.99))
 

@@ -31,7 +31,7 @@ _Dumper.add_representer(str, _text)
 
 
 def render() -> str:
-    """The PrometheusRule as YAML."""
+    """Return the PrometheusRule as YAML."""
     files = sorted((DEPLOY / "prometheus" / "rules").glob("*.yml"))
     groups = [group for file in files for group in yaml.safe_load(file.read_text())["groups"]]
     rule: dict[str, Any] = {

@@ -29,13 +29,13 @@ NETTY = "META-INF/io.netty.versions.properties"
 
 
 def main(arguments: list[str]) -> None:
-    """Write the file that is named. Ends with a message where what is locked is not what is installed."""
+    """Write the named file. Ends with a message where the lock and the installed packages differ."""
     [file] = arguments
     Path(file).write_text(json.dumps(bill(), indent=1) + "\n", encoding="utf-8")
 
 
 def bill() -> dict[str, Any]:
-    """The bill, validated. Raises `SystemExit` where a package of the lock is missing or of another version."""
+    """Return the bill, validated. Raises `SystemExit` where a package of the lock is missing or of another version."""
     document = packages(locked())
     torchserve = next(each for each in document["components"] if each["name"] == "torchserve")
     jar = java_archive(torchserve["version"])
@@ -48,7 +48,7 @@ def bill() -> dict[str, Any]:
 
 
 def packages(pins: dict[str, str]) -> dict[str, Any]:
-    """The bill of these packages as they are installed. Raises `SystemExit` where that differs."""
+    """Return the bill of these packages as they are installed. Raises `SystemExit` where that differs."""
     options = ("--output-reproducible", "--no-validate", "--pyproject", ROOT / "pyproject.toml")
     command = (sys.executable, "-m", "cyclonedx_py", "environment", *options, sys.executable)
     document: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
@@ -73,7 +73,7 @@ def packages(pins: dict[str, str]) -> dict[str, Any]:
 
 
 def locked() -> dict[str, str]:
-    """The version of each package that the runtime's lock has for this machine, by normalised name."""
+    """Return the version of each package that the runtime's lock has for this machine, by normalised name."""
     torch = importlib.metadata.version("torch")
     names = ("torch-cpu", "cpu") if "+" in torch else ("cuda",)
     lines = [line for name in names for line in (ROOT / "requirements" / f"{name}.txt").read_text().splitlines()]
@@ -86,7 +86,7 @@ def locked() -> dict[str, str]:
 
 
 def java_archive(version: str) -> dict[str, Any]:
-    """TorchServe's frontend, as a component with those parts that it tells the versions of."""
+    """Return TorchServe's frontend as a component, with those of its parts whose versions it names."""
     ts = importlib.util.find_spec("ts")
     if not ts or not ts.submodule_search_locations:
         raise SystemExit("TorchServe is not installed.")

@@ -106,7 +106,7 @@ def _rows(settings: type[Rows]) -> Iterator[tuple[str, str, str]]:
 
 
 def _commented_rows(file: Path, separator: str) -> Iterator[tuple[str, str, str]]:
-    """Each `key<separator>value` line, and the comment line right above it."""
+    """Yield each `key<separator>value` line with the comment line right above it."""
     why = ""
     for line in file.read_text().splitlines():
         if line.startswith("#"):

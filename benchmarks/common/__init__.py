@@ -1,1 +1,1 @@
-"""What several benchmarks share: contenders, a reference of the networks, fresh processes, stored results."""
+"""Parts that several benchmarks share: contenders, a reference of the networks, fresh processes, stored results."""

@@ -40,21 +40,21 @@ class Contender(Protocol):
     """Pictures are uint8 (1, H, W, 3) on the contender's device, values fp32 (1, 3, H, W) in [-1, 1]."""
 
     def draw(self, picture: Tensor) -> Tensor:
-        """Picture to picture."""
+        """Return the drawing of a picture."""
 
     def values(self, picture: Tensor) -> Tensor:
         """Return what is drawn, before it is rounded to 8 bits."""
 
 
 def photo(width: int, height: int, name: str = "mountain_path") -> Tensor:
-    """A photo of docs/photos cut and scaled to that size, as a contender takes it."""
+    """Return a photo of docs/photos cut and scaled to that size, as a contender takes it."""
     with Image.open(PHOTOS / f"{name}.jpg") as image:
         fitted = ImageOps.fit(image.convert("RGB"), (width, height), Image.Resampling.LANCZOS)
     return torch.from_numpy(np.array(fitted))[None]
 
 
 def generator() -> Generator:
-    """The network's definition with the default style's weights, for inference, laid out as PyTorch does by default."""
+    """Return the network's definition with the default style's weights, for inference, in PyTorch's default layout."""
     network = build(load_weights(verify(get_style("classic"))))
     return network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload, no-any-return]
 
@@ -101,7 +101,7 @@ def result_name(benchmark: str, network: str) -> str:
 
 
 def half(device: torch.device) -> torch.dtype:
-    """The 16-bit dtype that the engine takes there. Raises `NotMeasured` where it takes none."""
+    """Return the 16-bit dtype of the engine on that device. Raises `NotMeasured` where it has none."""
     precision = pick_precision("auto", device)
     if precision == "fp32":
         raise NotMeasured("this CPU has neither AMX nor AVX512-BF16")
@@ -148,27 +148,27 @@ class Stock:
 
 
 def traced_fp32(device: torch.device, example_px: int = EXAMPLE_PX, network: str = "animegan2") -> Stock:
-    """As the article does it."""
+    """Return the network traced in fp32, as the article does it."""
     return Stock(
         _traced(definition(network).to(device), torch.zeros(1, 3, example_px, example_px, device=device)), device
     )
 
 
 def traced_half(device: torch.device, example_px: int = EXAMPLE_PX, network: str = "animegan2") -> Stock:
-    """In 16 bits, channels-last and frozen. Raises `NotMeasured` where the engine takes no 16 bits."""
+    """Return the network in 16 bits, channels-last, frozen. Raises `NotMeasured` where the engine takes no 16 bits."""
     dtype = half(device)
     net = definition(network).to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     example = torch.zeros(1, 3, example_px, example_px, device=device, dtype=dtype)
-    made = _traced(net, example.to(memory_format=torch.channels_last))
-    return Stock(torch.jit.freeze(made), device, dtype, torch.channels_last)
+    module = _traced(net, example.to(memory_format=torch.channels_last))
+    return Stock(torch.jit.freeze(module), device, dtype, torch.channels_last)
 
 
 def _traced(network: nn.Module, example: Tensor) -> torch.jit.ScriptModule:
     with torch.inference_mode():
-        made: torch.jit.ScriptModule = torch.jit.trace(  # type: ignore[no-untyped-call]
+        module: torch.jit.ScriptModule = torch.jit.trace(  # type: ignore[no-untyped-call]
             network, example, check_trace=False
         )
-    return made
+    return module
 
 
 class Ours:
@@ -193,7 +193,7 @@ class Ours:
         return self.values_by(self.plan(picture), picture)
 
     def values_by(self, plan: Plan, picture: Tensor) -> Tensor:
-        """As `values`, following that plan."""
+        """Return as `values` does, following that plan."""
         if plan.mode == "whole":
             return self.network.generate(bands.from_pixels(picture.permute(0, 3, 1, 2))).float()
         out = torch.empty(picture.shape[1:], dtype=torch.float32, device=self.device)
@@ -214,10 +214,10 @@ class OursRedraw:
     def plan(self, small: Tensor) -> Plan:
         """Return the fastest plan of the mode for the shrunk photo. Raises `NotMeasured` where there is none."""
         plans = [*self.network.plans(small.shape[1], small.shape[2], 1)]
-        found = [plan for plan in plans if self.mode in ("planned", plan.mode)]
-        if not found:
+        choices = [plan for plan in plans if self.mode in ("planned", plan.mode)]
+        if not choices:
             raise NotMeasured(f"this network has no plan {self.mode!r} for such a picture")
-        return found[0]
+        return choices[0]
 
     def draw(self, picture: Tensor) -> Tensor:
         planes = shrink(picture.permute(0, 3, 1, 2).float())
@@ -234,11 +234,11 @@ def ours(device: torch.device, mode: Mode | Literal["planned"], network: str) ->
 
 
 def plan_of(shape: Shape, mode: Mode | Literal["planned"], *, cuda: bool) -> Plan:
-    """The plan that the engine would take of that mode, the fastest if it has several."""
-    known = list(plans(shape, cuda=cuda))
+    """Return the plan that the engine would take of that mode, the fastest if it has several."""
+    choices = list(plans(shape, cuda=cuda))
     if mode == "planned":
-        return known[0]
+        return choices[0]
     if mode == "whole":
         return whole(shape, cuda=cuda)
     smallest = banded(shape, mode, BAND_BYTES, cuda=cuda)
-    return next((plan for plan in known if plan.mode == mode), smallest)
+    return next((plan for plan in choices if plan.mode == mode), smallest)

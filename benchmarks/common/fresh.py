@@ -32,11 +32,11 @@ T = TypeVar("T")
 
 
 class NotMeasured(Exception):
-    """Why a row has no figures."""
+    """A row has no figures; the message says why."""
 
 
 def worker() -> ProcessPoolExecutor:
-    """One process for what is submitted: torch is imported, the heap holds nothing else, threads wait as a server's."""
+    """Return a pool of one process: torch is imported, the heap holds nothing else, threads wait as a server's do."""
     os.environ.update({**OPENMP, "KINETO_LOG_LEVEL": "99", **os.environ})  # the profiler's log is of no use here
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch"])
@@ -66,14 +66,14 @@ def _prepare() -> None:
 
 
 def device(name: str) -> torch.device:
-    """Raises `NotMeasured` for a GPU where there is none."""
+    """Return the device of that name. Raises `NotMeasured` for a GPU where there is none."""
     if name == "cuda" and not torch.cuda.is_available():
         raise NotMeasured("there is no CUDA GPU here")
     return torch.device(name)
 
 
 def timed(draw: Callable[[], object], where: torch.device) -> float:
-    """Seconds of one run, all of it."""
+    """Return the seconds of one run, all of it."""
     synchronize(where)
     start = time.perf_counter()
     draw()
@@ -82,7 +82,7 @@ def timed(draw: Callable[[], object], where: torch.device) -> float:
 
 
 def median_seconds(draw: Callable[[], object], where: torch.device, first: float) -> float:
-    """Of further runs after the first one, which took `first` seconds; that, where it is slow."""
+    """Return the median of further runs after the first, which took `first` seconds; that itself where it is slow."""
     taken: list[float] = []
     while first < SLOW_S and len(taken) < MOST_RUNS and sum(taken) < MOST_RUNS_S:
         taken.append(timed(draw, where))
@@ -90,7 +90,7 @@ def median_seconds(draw: Callable[[], object], where: torch.device, first: float
 
 
 def synchronize(where: torch.device) -> None:
-    """Wait for what the device has been given to do."""
+    """Wait until the device has finished its work."""
     if where.type == "cuda":
         torch.cuda.synchronize(where)
 
@@ -124,10 +124,10 @@ class Watch:
     ) -> None:
         if self._cuda:
             synchronize(self._cuda)
-            peak, held = torch.cuda.max_memory_allocated(self._cuda) / MIB, torch.cuda.memory_reserved(self._cuda) / MIB
+            peak, end = torch.cuda.max_memory_allocated(self._cuda) / MIB, torch.cuda.memory_reserved(self._cuda) / MIB
         else:
-            peak, held = _status("VmHWM"), _status("VmRSS")
-        self.peak_mib, self.held_mib = peak - self._idle, held - self._idle
+            peak, end = _status("VmHWM"), _status("VmRSS")
+        self.peak_mib, self.held_mib = peak - self._idle, end - self._idle
 
 
 def _status(name: str) -> float:

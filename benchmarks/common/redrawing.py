@@ -40,7 +40,7 @@ class Redrawing:
 
 
 class Captured:
-    """`net` through a CUDA graph for each size that comes; as it is on a CPU."""
+    """`net` through a CUDA graph of the last picture's size; on a CPU, `net` itself."""
 
     def __init__(self, net: Draw) -> None:
         self.net = net
@@ -50,28 +50,28 @@ class Captured:
         if not photo.is_cuda:
             return self.net(photo)
         if photo.shape not in self.graphs:
-            given, graph = photo.clone(), torch.cuda.CUDAGraph()
+            buffer, graph = photo.clone(), torch.cuda.CUDAGraph()
             for _ in range(2):
-                self.net(given)
+                self.net(buffer)
             torch.cuda.synchronize()
             with torch.cuda.graph(graph):
-                drawn = self.net(given)
-            self.graphs = {photo.shape: (graph, given, drawn)}
-        graph, given, drawn = self.graphs[photo.shape]
-        given.copy_(photo)
+                drawn = self.net(buffer)
+            self.graphs = {photo.shape: (graph, buffer, drawn)}
+        graph, buffer, drawn = self.graphs[photo.shape]
+        buffer.copy_(photo)
         graph.replay()
         return drawn
 
 
 def tensors(name: str, device: torch.device) -> dict[str, Tensor]:
-    """A network's weights; on a CPU, where it is only rehearsed, the first of its blocks alone."""
+    """Return a network's weights; on a CPU, which is only for rehearsals, those of its first block alone."""
     loaded = load_file(WEIGHTS / f"{name}.safetensors")
     left = [f"body.{block}." for block in range(1, 6)] if device.type == "cpu" else []
     return {key: tensor for key, tensor in loaded.items() if not key.startswith(tuple(left))}
 
 
 def ours(name: str, *, graph: bool) -> Callable[[torch.device], Redrawing]:
-    """The engine's form of `redraw` or `redraw_video`."""
+    """Return the engine's form of `redraw` or `redraw_video`."""
 
     def make(device: torch.device) -> Redrawing:
         precision = "fp16" if device.type == "cuda" else "fp32"
@@ -94,7 +94,7 @@ def _blocks(weights: Mapping[str, Tensor]) -> int:
 
 
 def eager(name: str) -> Callable[[torch.device], Redrawing]:
-    """Stock PyTorch, channels-last, in fp16; in fp32 on a CPU."""
+    """Return the network in stock PyTorch, channels-last, in fp16; in fp32 on a CPU."""
 
     def make(device: torch.device) -> Redrawing:
         dtype = torch.float16 if device.type == "cuda" else torch.float32
@@ -111,7 +111,7 @@ def eager(name: str) -> Callable[[torch.device], Redrawing]:
 
 
 def traced(name: str) -> Callable[[torch.device], Redrawing]:
-    """As `eager`, traced and frozen."""
+    """Return the network as `eager` does, traced and frozen."""
 
     def make(device: torch.device) -> Redrawing:
         stock = eager(name)(device)

@@ -13,13 +13,13 @@ from torch.nn import functional as F
 
 
 def psnr(a: Tensor, b: Tensor) -> float:
-    """Peak signal-to-noise ratio in dB, the peak being the output's full range, -1 to 1."""
+    """Return the peak signal-to-noise ratio in dB, the peak being the output's full range, -1 to 1."""
     error = (a.double() - b.double()).square().mean().item()
     return float("inf") if error == 0 else 10 * torch.log10(torch.tensor(4.0 / error)).item()
 
 
 def generate(weights: Mapping[str, Tensor], x: Tensor, *, asymmetric: bool = False) -> Tensor:
-    """(N, 3, H, W) in [-1, 1] to the same, in x's dtype; `asymmetric`: scaled up as TensorFlow 1 does."""
+    """Draw (N, 3, H, W) in [-1, 1] to the same, in x's dtype; `asymmetric`: scaled up as TensorFlow 1 does."""
     w = {name: tensor.to(x.dtype) for name, tensor in weights.items()}
 
     def norm(y: Tensor, name: str) -> Tensor:
@@ -75,7 +75,7 @@ def generate(weights: Mapping[str, Tensor], x: Tensor, *, asymmetric: bool = Fal
 
 
 def redraw(weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
-    """Real-ESRGAN's RRDBNet ×4: (N, 3, h, w) in 0..1 to (N, 3, 4h, 4w), in x's dtype."""
+    """Draw by Real-ESRGAN's RRDBNet ×4: (N, 3, h, w) in 0..1 to (N, 3, 4h, 4w), in x's dtype."""
     w = {name: tensor.to(x.dtype) for name, tensor in weights.items()}
 
     def conv(y: Tensor, name: str) -> Tensor:
@@ -101,7 +101,7 @@ def redraw(weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
 
 
 def redraw_video(weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
-    """Real-ESRGAN's SRVGGNetCompact with 16 convolutions, ×4: as `redraw`."""
+    """Draw by Real-ESRGAN's SRVGGNetCompact with 16 convolutions, ×4: as `redraw`."""
     w = {name: tensor.to(x.dtype) for name, tensor in weights.items()}
     with torch.no_grad():
         y = x

@@ -1,4 +1,4 @@
-"""What every benchmark writes beside its figures: the machine and the versions."""
+"""Results of benchmarks: the figures, and beside them the machine and the versions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "results"
 
 
 def machine() -> dict[str, Any]:
-    """The processor and what it multiplies, the GPU where there is one, and the versions that shape a figure."""
+    """Return the processor and its bf16 instructions, the GPU if there is one, and versions that shape a figure."""
     compiled = native.best()
     return {
         "cpu": _cpu(),

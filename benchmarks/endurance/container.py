@@ -103,14 +103,14 @@ class House:
         return answer
 
     def submit(self, picture: bytes, options: Mapping[str, str]) -> str:
-        """The accepted job's id."""
+        """Submit a picture and return the job's id."""
         return str(self.ask("POST", "/v1/jobs", files={"image": picture}, data=options).json()["id"])
 
     def status(self, job_id: str) -> str:
         return str(self.ask("GET", f"/v1/jobs/{job_id}").json()["status"])
 
     def ended(self, job_id: str) -> dict[str, Any]:
-        """The job once it has ended."""
+        """Wait until the job has ended and return it."""
         deadline = time.monotonic() + WAIT_S
         while True:
             job: dict[str, Any] = self.ask("GET", f"/v1/jobs/{job_id}?wait=30").json()
@@ -125,14 +125,14 @@ class House:
         return (used - stat["total_inactive_file" if self.version_1 else "inactive_file"]) / MIB
 
     def counted(self) -> dict[str, float]:
-        """The most that the kernel counted, and how many processes it killed."""
+        """Return the most memory that the kernel counted, and how many processes it killed."""
         files = (
             ("memory.max_usage_in_bytes", "memory.oom_control") if self.version_1 else ("memory.peak", "memory.events")
         )
         return Group(self.memory, *files).figures()
 
     def parts(self, when: str) -> dict[str, float]:
-        """PSS in MiB of its processes now, by kind."""
+        """Return the PSS, in MiB, of the container's processes now, by kind."""
         parts = dict.fromkeys([*KINDS.values(), "rest"], 0.0)
         for pid in (self.memory / "cgroup.procs").read_text().split():
             with suppress(psutil.Error):  # ended meanwhile
@@ -149,7 +149,7 @@ class House:
 
 @contextmanager
 def started(image: str, data: str, key: str, limit_mib: int) -> Iterator[House]:
-    """A container of all roles under that limit, ready for work."""
+    """Yield a container of all roles under that limit, ready for work."""
     ports = {f"ANIMEGAN_{name}_PORT": str(free_port()) for name in PORTS}
     own = {"ANIMEGAN_GATEWAY_HOST": "127.0.0.1", "ANIMEGAN_GATEWAY_KEYS": "required"}
     start = time.monotonic()
@@ -162,9 +162,9 @@ def started(image: str, data: str, key: str, limit_mib: int) -> Iterator[House]:
 
 
 def drawn(house: House, count: int, callers: int, largest: tuple[int, int]) -> dict[str, Any]:
-    """So many pictures, that many at one time, the largest in the middle, and what became of them."""
-    asked = [MIXED[number % len(MIXED)] for number in range(count)]
-    asked[count // 2] = (largest, "JPEG", {"max_side": str(max(largest))})
+    """Draw `count` pictures, `callers` at one time, the largest in the middle, and return outcomes and memory."""
+    pictures = [MIXED[number % len(MIXED)] for number in range(count)]
+    pictures[count // 2] = (largest, "JPEG", {"max_side": str(max(largest))})
     peak: dict[str, float] = {"peak_used_mib": 0}
     done, start = threading.Event(), time.monotonic()
 
@@ -178,7 +178,7 @@ def drawn(house: House, count: int, callers: int, largest: tuple[int, int]) -> d
     watcher.start()
     try:
         with ThreadPoolExecutor(callers) as pool:
-            results = list(pool.map(lambda each: draw(house, *each), asked))
+            results = list(pool.map(lambda each: draw(house, *each), pictures))
     finally:
         done.set()
         watcher.join()
@@ -211,7 +211,7 @@ def draw(house: House, size: tuple[int, int], format: str, options: dict[str, st
 
 
 def stopped(house: House, count: int) -> tuple[list[str], dict[str, Any]]:
-    """The ids of so many accepted jobs; how the container stopped while the second of them ran."""
+    """Stop the container while the second of `count` jobs runs. Return the jobs' ids, and the figures of the stop."""
     picture = encoded(photo(QUEUED_PX, QUEUED_PX))
     job_ids = [house.submit(picture, {}) for _ in range(count)]
     wait_until(lambda: house.status(job_ids[1]) == "running", "a job that runs")

@@ -95,12 +95,12 @@ def measure(folder: Path, count: int, max_side: int, chance: random.Random) -> d
 
 
 def drawings(out: Path) -> list[Path]:
-    """The pictures in the folder."""
+    """Return the pictures in the folder."""
     return [file for file in out.rglob("*") if file.suffix in (".jpg", ".png", ".webp")]
 
 
 def write(folder: Path, count: int, chance: random.Random) -> None:
-    """Photos of several kinds and sizes."""
+    """Write photos of several kinds and sizes."""
     sources = []
     for file in sorted(PHOTOS.glob("*.jpg")):
         with Image.open(file) as image:

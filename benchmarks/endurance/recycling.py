@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def measured(picture: bytes, jobs: int, every: int) -> dict[str, Any]:
-    """One run: what became of the jobs, their times, and the replacements meanwhile."""
+    """Return a run's figures: the jobs' outcomes, their times, and the replacements meanwhile."""
     metrics = free_port()
     environment = {"ANIMEGAN_AGENT_METRICS_PORT": str(metrics), "ANIMEGAN_AGENT_RECYCLE_AFTER_REQUESTS": str(every)}
     with (
@@ -62,11 +62,11 @@ def measured(picture: bytes, jobs: int, every: int) -> dict[str, Any]:
         with ThreadPoolExecutor(CALLERS) as pool:
             ended = list(pool.map(lambda _: draw(gateway, picture), range(jobs)))
         seconds = time.perf_counter() - start
-        told = requests.get(f"http://127.0.0.1:{metrics}/metrics", timeout=10).text
+        metrics_text = requests.get(f"http://127.0.0.1:{metrics}/metrics", timeout=10).text
         sent = sum(gateway.metric("animegan_gateway_attempts_total", outcome=name) for name in OUTCOMES)
     statuses = Counter(status for status, _ in ended)
-    replaced = {result: int(float(count)) for result, count in DONE.findall(told)}
-    took = SUM.search(told)
+    replaced = {result: int(float(count)) for result, count in DONE.findall(metrics_text)}
+    took = SUM.search(metrics_text)
     p50, p99 = np.percentile([1000 * each for _, each in ended], [50, 99])
     return {
         "replaced_after": every or None,

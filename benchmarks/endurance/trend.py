@@ -1,4 +1,4 @@
-"""How steeply a series rises, and how well that is known although its values hang together."""
+"""The slope of a series and its confidence interval, for values that are correlated with those before them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Trend:
 
     @property
     def none(self) -> bool:
-        """Return whether the slope can't be told from none."""
+        """Return whether the interval holds a slope of 0, but for rounding."""
         return self.low <= ROUNDING and self.high >= -ROUNDING
 
 
 def trend(minutes: NDArray[np.float64], values: NDArray[np.float64]) -> Trend:
-    """By least squares through the means of `STEPS` equal parts, whose errors are taken as autocorrelated (AR(1)).
+    """Fit a line by least squares to the means of `STEPS` equal parts, whose errors are taken to be AR(1).
 
     The correlation of the residuals is corrected for what the fit takes from it, and the interval is Student's. In
     simulations with errors that decay within one part it holds the slope in 95 of 100 series, where they take three
@@ -40,8 +40,8 @@ def trend(minutes: NDArray[np.float64], values: NDArray[np.float64]) -> Trend:
     slope = float(centred @ y) / spread
     errors = y - y.mean() - slope * centred
     square = float(errors @ errors)
-    seen = float(errors[1:] @ errors[:-1]) / square if square else 0.0
-    correlation = min(MOST_CORRELATION, max(0.0, seen + (2 + 4 * seen) / count))
+    estimate = float(errors[1:] @ errors[:-1]) / square if square else 0.0
+    correlation = min(MOST_CORRELATION, max(0.0, estimate + (2 + 4 * estimate) / count))
     order = np.arange(count)
     together = correlation ** np.abs(order[:, None] - order)
     design = np.column_stack([np.ones(count), centred])
@@ -52,5 +52,5 @@ def trend(minutes: NDArray[np.float64], values: NDArray[np.float64]) -> Trend:
 
 
 def _student(degrees: int) -> float:
-    """Its quantile for 95 of 100, by the series of Cornish and Fisher, which is good from five degrees on."""
+    """Return Student's quantile for 95 of 100, by Cornish and Fisher's series, which is good from five degrees on."""
     return float(Z + (Z**3 + Z) / (4 * degrees) + (5 * Z**5 + 16 * Z**3 + 3 * Z) / (96 * degrees**2))

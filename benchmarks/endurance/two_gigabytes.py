@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def ask(server: Server, width: int, height: int) -> dict[str, Any]:
-    """One request, with what the server's processes take before and while it runs."""
+    """Return the figures of one request, with the memory of the server's processes before and during it."""
     data = encoded(photo(width, height), quality=90)
     idle = peak = taken(server)
     done = threading.Event()
@@ -98,7 +98,7 @@ def ask(server: Server, width: int, height: int) -> dict[str, Any]:
 
 
 def taken(server: Server) -> dict[str, float]:
-    """PSS in MiB of the server's processes: all of them, and by kind."""
+    """Return the PSS, in MiB, of the server's processes: of all together, and by kind."""
     parts = {"all": 0.0, "worker": 0.0, "java": 0.0, "rest": 0.0}
     for process in [psutil.Process(server.process.pid), *server.descendants()]:
         words = " ".join(command(process))
@@ -120,7 +120,7 @@ class Group:
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """What this process starts meanwhile stays in the group; the process itself goes back."""
+        """Enter the group for the block. Processes that this one starts in it stay in the group."""
         before = _own_folder()
         (self.folder / "cgroup.procs").write_text(str(os.getpid()))
         try:
@@ -129,7 +129,7 @@ class Group:
             (before / "cgroup.procs").write_text(str(os.getpid()))
 
     def figures(self) -> dict[str, float]:
-        """The most that the kernel counted, and how many processes it killed."""
+        """Return the most memory that the kernel counted, and how many processes it killed."""
         peak = self.folder / self.peak
         words = (self.folder / self.kills).read_text().split()
         counted = {"counted_mib": int(peak.read_text()) / MIB} if peak.exists() else {}
@@ -138,8 +138,8 @@ class Group:
 
 @contextmanager
 def limited(limit_bytes: int) -> Iterator[Group | None]:
-    """A group with that limit and no swap beyond it, removed at the end; None: none can be made here."""
-    group = _made(limit_bytes)
+    """Yield a group with that limit and no swap beyond it, removed at the end; None where none can be made."""
+    group = _create(limit_bytes)
     try:
         yield group
     finally:
@@ -147,7 +147,7 @@ def limited(limit_bytes: int) -> Iterator[Group | None]:
             _remove(group.folder)
 
 
-def _made(limit_bytes: int) -> Group | None:
+def _create(limit_bytes: int) -> Group | None:
     version_1 = (CGROUPS / "memory").is_dir()
     name = f"animegan-benchmark-{os.getpid()}"
     if version_1:
@@ -168,7 +168,7 @@ def _made(limit_bytes: int) -> Group | None:
 
 
 def _own_folder() -> Path:
-    """This process's memory cgroup."""
+    """Return this process's memory cgroup."""
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         if "memory" in controllers.split(",") or (not controllers and not (CGROUPS / "memory").is_dir()):

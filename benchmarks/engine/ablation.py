@@ -101,7 +101,7 @@ def square(side: int) -> Size:
 
 
 def larger(side: int) -> Size:
-    """A photo of the size that a camera or a page has."""
+    """Return the size of a photo as a camera or a page has it."""
     return side * 1600 // 1024, side * 1200 // 1024
 
 
@@ -160,8 +160,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure_all(device: str, side: int, network: str) -> list[dict[str, Any]]:
-    """Every row on that device, in order."""
-    found = []
+    """Return every row on that device, in order."""
+    rows = []
     with tempfile.TemporaryDirectory(prefix="animegan-ablation-") as folder:
         for index, row in enumerate(ROWS):
             width, height = row.picture(side)
@@ -173,12 +173,12 @@ def measure_all(device: str, side: int, network: str) -> list[dict[str, Any]]:
                 figures["psnr_db"] = _psnr(Path(folder), index)
             except NotMeasured as reason:
                 figures["not_measured"] = str(reason)
-            found.append({"row": row.name, "device": device, "input": f"{width}x{height}", **figures})
-    return found
+            rows.append({"row": row.name, "device": device, "input": f"{width}x{height}", **figures})
+    return rows
 
 
 def measure(name: str, device_name: str, side: int, network: str, file: Path) -> dict[str, float]:
-    """One row's figures; what it draws goes into `file`. Runs in the row's own process."""
+    """Return one row's figures; write its drawing to `file`. Runs in the row's own process."""
     row, device = next(row for row in ROWS if row.name == name), fresh.device(device_name)
     contender = row.make(device, side, network)
     for _ in range(2):  # TorchScript profiles the first run and optimises before the second
@@ -192,7 +192,7 @@ def measure(name: str, device_name: str, side: int, network: str, file: Path) ->
 
 
 def _psnr(folder: Path, index: int) -> float | str | None:
-    """Against the first row that drew the same picture; None: this is that row, or what it drew has another size."""
+    """Return the PSNR against the first row of the same picture; None for that row, or where the sizes differ."""
     size, drawn = ROWS[index].picture, np.load(folder / f"{index}.npy")
     first = next(other for other, row in enumerate(ROWS) if row.picture == size)
     if first == index or not (folder / f"{first}.npy").exists():
@@ -243,7 +243,7 @@ class _CleanedUp(_Wrapped):
 
 
 class _Callers(_Wrapped):
-    """As many callers as `CALLERS` with a picture each: all draw at once, or wait for their turn."""
+    """`CALLERS` callers with a picture each: all draw at once, or one after another."""
 
     def __init__(self, contender: Contender, *, one_at_a_time: bool) -> None:
         super().__init__(contender)

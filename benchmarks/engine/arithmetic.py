@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _race(ours: Run, stock: Run, rounds: int) -> dict[str, Any]:
-    """Seconds of both, taking turns: medians, and the ratios' median, least and most."""
+    """Run both in turns. Return the medians of their seconds, and the ratios' median, least and most."""
     times: list[list[tuple[float, float]]] = []
     for run in (ours, stock):
         run()
@@ -102,7 +102,7 @@ def _time(run: Run) -> tuple[float, float]:
 
 
 def _layer(
-    made: Convolutions,
+    convolutions: Convolutions,
     small: int,
     rounds: int,
     channels_in: int,
@@ -115,14 +115,14 @@ def _layer(
     buffer = torch.randn(height, width, max(192, channels_in + channels)).permute(2, 0, 1)
     x, out = buffer[:channels_in], torch.empty(height, width, channels).permute(2, 0, 1)
     weight, bias = torch.randn(channels, channels_in, side, side) / 50, torch.randn(channels)
-    packed = made.pack(weight)
-    given, filters = (y.contiguous(memory_format=torch.channels_last) for y in (x[None], weight))
+    packed = convolutions.pack(weight)
+    batch, filters = (y.contiguous(memory_format=torch.channels_last) for y in (x[None], weight))
     return {
         "layer": f"{channels_in} to {channels}, {side}×{side}, ×{scale}, {count} of them",
         "pixels": height * width,
         **_race(
-            lambda: made.conv(x, packed, out, before=(1, side - 2), bias=bias, slope=0.2),
-            lambda: F.leaky_relu_(F.conv2d(given, filters, bias, padding=1), 0.2),
+            lambda: convolutions.conv(x, packed, out, before=(1, side - 2), bias=bias, slope=0.2),
+            lambda: F.leaky_relu_(F.conv2d(batch, filters, bias, padding=1), 0.2),
             rounds,
         ),
     }
@@ -138,7 +138,7 @@ class _Values(stream.Run):
 
 
 def _precision(tensors: Mapping[str, Tensor]) -> dict[str, float]:
-    """PSNR of the product's values, and of stock PyTorch's, against fp64."""
+    """Return the PSNR of the product's values, and of stock PyTorch's, against fp64."""
     small = _small(*SMALL)
     expected = redraw({name: tensor.double() for name, tensor in tensors.items()}, small[None].double())[0]
     _, height, width = small.shape

@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def predicted(device: str, sizes: Sequence[Size], most_seconds: float) -> list[dict[str, Any]]:
-    """A row for each mode and size on that device."""
+    """Return a row for each mode and size on that device."""
     rows = []
     for mode in MODES:
         pace = 0.0  # seconds a pixel, of the last size
@@ -94,7 +94,7 @@ def predicted(device: str, sizes: Sequence[Size], most_seconds: float) -> list[d
 
 
 def measure(device_name: str, mode: Mode, size: Size) -> dict[str, float]:
-    """One row's figures. Runs in the row's own process."""
+    """Return one row's figures. Runs in the row's own process."""
     device = fresh.device(device_name)
     ours = Ours(device, mode)
     for _ in range(2):
@@ -116,16 +116,16 @@ def measure(device_name: str, mode: Mode, size: Size) -> dict[str, float]:
 def _counted_peak(profiled: profile) -> int:
     assert profiled.profiler
     assert profiled.profiler.kineto_results
-    held = peak = 0
+    allocated = peak = 0
     events: list[Any] = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
     for _, size in sorted((event.start_ns(), event.nbytes()) for event in events):
-        held += size
-        peak = max(peak, held)
+        allocated += size
+        peak = max(peak, allocated)
     return peak
 
 
 def worker_row(size: Size, index: int) -> dict[str, Any]:
-    """A whole request of a worker on the CPU, which has just the memory that the plan of that index needs."""
+    """Return the figures of a whole request to a worker on the CPU with just the memory that this plan needs."""
     width, height = size
     itemsize = DTYPES[pick_precision("auto", torch.device("cpu"))].itemsize
     choices = list(plans(Shape(height, width, 1, itemsize), cuda=False))
@@ -144,7 +144,7 @@ def worker_row(size: Size, index: int) -> dict[str, Any]:
 
 
 def request(size: Size, plan: Plan) -> dict[str, float]:
-    """Runs in the row's own process."""
+    """Return the figures of a whole request that follows that plan. Runs in the row's own process."""
     settings = Settings(device="cpu", memory_mb=megabytes(plan.peak_bytes))
     pipeline = Pipeline(settings)
     pipeline.load_styles()

@@ -1,4 +1,4 @@
-"""How many multiplications each layer of the networks has, and how many are left by the compiled convolutions.
+"""The multiplications of each layer of the networks, and those left by the compiled convolutions.
 
 `scripts/benchmark multiplications`: counted, not measured, for a picture of 1024×1024 px, in millions. `direct` is what
 the layer's definition multiplies; `filtered` what is left by minimal filtering of 4×4 outputs: of a 3×3 layer 36 a tile
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def animegan2() -> Iterator[dict[str, Any]]:
-    """A row for each layer of AnimeGANv2's generator, and their sum."""
+    """Yield a row for each layer of AnimeGANv2's generator, and their sum."""
     rows = []
     for layer in layers.LAYERS:
         direct = layer.macs * layer.size(SIDE_PX) ** 2
@@ -38,7 +38,7 @@ def animegan2() -> Iterator[dict[str, Any]]:
 
 
 def redraw(name: str, program: steps.Program) -> Iterator[dict[str, Any]]:
-    """A row for each group of like convolutions of a network that draws from the shrunk photo, and their sum."""
+    """Yield a row for each group of like convolutions of a network that redraws a shrunk photo, and their sum."""
     sums: dict[str, tuple[float, float]] = {}
     for step in program.steps:
         if step.name:

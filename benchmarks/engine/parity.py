@@ -1,4 +1,4 @@
-"""How close AnimeGANv2's generator comes, in each precision and plan, to an independent computation of it in fp64.
+"""AnimeGANv2's generator in each precision and plan, compared with an independent computation of it in fp64.
 
 `scripts/benchmark parity`. Photos of docs/photos at 256 px; PSNR's peak is the output's full range, -1 to 1. fp16 runs
 on a GPU where there is one, else on the CPU.

@@ -147,7 +147,7 @@ def ncnn(device: torch.device, network: str) -> Contender:
 
 
 def _ncnn_net(module: Any, converter: str, network: str, x: Tensor) -> Any:
-    """The network in ncnn's format, for pictures of that shape."""
+    """Return the network in ncnn's format, for pictures of that shape."""
     with tempfile.TemporaryDirectory() as folder:
         torch.jit.trace(define_network(_family(network), weights_of(network)), x).save(f"{folder}/net.pt")  # type: ignore[no-untyped-call]
         shape = f"inputshape=[{','.join(map(str, x.shape))}]"
@@ -225,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def compare(device: str, network: str, sizes: Sequence[Size], rounds: int) -> list[dict[str, Any]]:
-    """A row for each contender and size."""
+    """Return a row for each contender and size."""
     workers: dict[str, ProcessPoolExecutor] = {}
     setup: dict[str, float] = {}
     missing: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Why tiles fail and bands do not: one photo drawn whole, in tiles that are normalised each alone, and in bands.
+"""Seams of tiles and of bands: one photo drawn whole, in tiles that are normalised each alone, and in bands.
 
 `scripts/benchmark seams [--width PX] [--height PX] [--tile PX]`. Overlapping tiles are drawn by the network's
 definition in stock PyTorch, then cut in the middle of the overlap or blended across it, as is common. Writes
@@ -58,27 +58,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "Tiles, blended": (joined(parts, size, tile, blend=True), edges),
         "Bands": (Ours(cpu, "bands", "fp32").values_by(plan, picture), [list(range(rows, size[0], rows)), []]),
     }
-    found = [figures(name, values - whole, at, psnr(values, whole)) for name, (values, at) in drawn.items()]
+    cases = [figures(name, values - whole, at, psnr(values, whole)) for name, (values, at) in drawn.items()]
     PICTURE.write_bytes(sheet(picture, whole, {name: values for name, (values, _) in drawn.items()}))
-    table(tuple(found[0]), [tuple(row.values()) for row in found])
-    store("seams", {"width_px": size[1], "height_px": size[0], "tile_px": tile, "band_rows": rows, "rows": found})
+    table(tuple(cases[0]), [tuple(row.values()) for row in cases])
+    store("seams", {"width_px": size[1], "height_px": size[0], "tile_px": tile, "band_rows": rows, "rows": cases})
 
 
 def starts(side: int, tile: int) -> list[int]:
-    """Where tiles begin along a side, the last one at its end."""
+    """Return the first pixel of each tile along a side; the last tile ends with the side."""
     step = tile - tile // OVERLAP_SHARE
     return [*range(0, max(side - tile, 0), step), max(side - tile, 0)]
 
 
 def tiles(size: tuple[int, int], tile: int) -> Iterator[tuple[slice, slice]]:
-    """Rows and columns of each tile."""
+    """Yield the rows and columns of each tile."""
     for top in starts(size[0], tile):
         for left in starts(size[1], tile):
             yield slice(top, min(top + tile, size[0])), slice(left, min(left + tile, size[1]))
 
 
 def middles(side: int, tile: int) -> list[int]:
-    """Where one tile's part ends and the next one's begins."""
+    """Return the middles of the overlaps, where one tile's part ends and the next one's begins."""
     begun = starts(side, tile)
     return [(after + before + tile) // 2 for before, after in pairwise(begun)]
 
@@ -86,7 +86,7 @@ def middles(side: int, tile: int) -> list[int]:
 def joined(
     parts: Sequence[tuple[tuple[slice, slice], Tensor]], size: tuple[int, int], tile: int, *, blend: bool
 ) -> Tensor:
-    """The tiles' values as one picture: each pixel from the tile whose middle is nearest, or blended in the overlap."""
+    """Return the tiles as one picture: each pixel from the tile whose middle is nearest, or blended in the overlap."""
     total, weights = torch.zeros(1, 3, *size), torch.zeros(1, 1, *size)
     for (rows, columns), values in parts:
         weight = _hill(values.shape[2])[:, None] * _hill(values.shape[3])
@@ -103,13 +103,13 @@ def joined(
 
 
 def _hill(side: int) -> Tensor:
-    """How far each pixel lies from the nearer end, 1 at the ends."""
+    """Return the distance of each pixel from the nearer end, 1 at the ends."""
     along = torch.arange(1, side + 1)
     return torch.minimum(along, along.flip(0)).float()
 
 
 def figures(name: str, difference: Tensor, edges: Sequence[Sequence[int]], decibels: float) -> dict[str, Any]:
-    """One way of drawing: its difference, and its jumps across the edges, which are indices of rows and of columns."""
+    """Return the figures of one drawing: its difference, and its jumps across `edges` (indices of rows, of columns)."""
     steps = difference * 127.5
     across, elsewhere = [], []
     for axis, at in zip((2, 3), edges, strict=True):
@@ -129,22 +129,22 @@ def figures(name: str, difference: Tensor, edges: Sequence[Sequence[int]], decib
 
 
 def sheet(picture: Tensor, whole: Tensor, drawn: dict[str, Tensor]) -> bytes:
-    """The figure as a JPEG: the pictures in a row, below each its difference from the whole one; grey is none."""
+    """Return the figure as a JPEG: pictures in a row, below each its difference from the whole one; grey is none."""
     above = {"Whole": _image(whole), **{name: _image(values) for name, values in drawn.items()}}
     below = {"Photo": Image.fromarray(picture[0].numpy())}
     for name, values in drawn.items():
         below[f"{name}: difference, {TIMES} times"] = _image((values - whole) * TIMES)
     height = round(CELL_PX * picture.shape[1] / picture.shape[2])
     row = CAPTION_PX + height
-    made = Image.new("RGB", (len(above) * (CELL_PX + GAP_PX) - GAP_PX, 2 * row), "white")
-    pen, font = ImageDraw.Draw(made), ImageFont.load_default(CAPTION_PX // 2)
+    figure = Image.new("RGB", (len(above) * (CELL_PX + GAP_PX) - GAP_PX, 2 * row), "white")
+    pen, font = ImageDraw.Draw(figure), ImageFont.load_default(CAPTION_PX // 2)
     for top, cells in ((0, above), (row, below)):
         for index, (caption, image) in enumerate(cells.items()):
             left = index * (CELL_PX + GAP_PX)
             pen.text((left + CELL_PX / 2, top + CAPTION_PX / 2), caption, "black", font, anchor="mm")
             scaled = image.resize((CELL_PX, height), Image.Resampling.LANCZOS)
-            made.paste(scaled, (left, top + CAPTION_PX))
-    return images.encode(made, None, format="jpeg", quality=QUALITY).data
+            figure.paste(scaled, (left, top + CAPTION_PX))
+    return images.encode(figure, None, format="jpeg", quality=QUALITY).data
 
 
 def _image(values: Tensor) -> Image.Image:

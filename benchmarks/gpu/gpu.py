@@ -1,4 +1,4 @@
-"""What the phases of `scripts/gpu` share: results written row by row, times, peaks. Run as a module it prints the page.
+"""Results of the phases of `scripts/gpu`, written row by row; times; peaks. Run as a module it prints the page.
 
 The page says what passed in each phase and sets the figures beside their floors. The floors are of one H100.
 """
@@ -29,10 +29,10 @@ Row = dict[str, Any]
 
 
 def folder() -> Path:
-    """Where results go: `$OUT`, else `build/gpu`."""
-    made = Path(os.environ.get("OUT") or ROOT / "build" / "gpu")
-    made.mkdir(parents=True, exist_ok=True)
-    return made
+    """Return the folder of the results: `$OUT`, else `build/gpu`."""
+    path = Path(os.environ.get("OUT") or ROOT / "build" / "gpu")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def rehearsal() -> bool:
@@ -43,7 +43,7 @@ def rehearsal() -> bool:
 
 
 def device(*, rehearse: bool) -> torch.device:
-    """The GPU; the CPU in a rehearsal. Raises `NotMeasured` where there is no GPU."""
+    """Return the GPU; the CPU in a rehearsal. Raises `NotMeasured` where there is no GPU."""
     return fresh.device("cpu" if rehearse else "cuda")
 
 
@@ -57,7 +57,7 @@ class Results:
         self.write()
 
     def add(self, name: str, **row: Any) -> Row:
-        """One row of the table of that name. What is changed in it later is written with the next."""
+        """Add a row to the table of that name and return it. Later changes of the row are written with the next row."""
         self.figures.setdefault(name, []).append(row)
         self.write()
         print(f"{name}: " + ", ".join(f"{key} {_short(value)}" for key, value in row.items()), flush=True)
@@ -76,7 +76,7 @@ class Results:
 
     @contextmanager
     def trial(self, name: str, **row: Any) -> Iterator[Row]:
-        """A row whose figures the block adds; where it fails, the error is the row's, and the next goes on."""
+        """Yield a new row for the block's figures. An error of the block goes into the row, and the run goes on."""
         start = time.perf_counter()
         try:
             yield row
@@ -125,10 +125,10 @@ class Floor:
     most: bool = True  # the limit is the most that it may be; False: the least
 
     def judge(self) -> tuple[str, ...]:
-        """A line of the page: what, the figure, the floor, the verdict."""
+        """Return a line of the page: the name, the figure, the floor, the verdict."""
         rows = _read(self.phase).get(self.table, [])
-        found = [row.get(self.figure) for row in rows if self.row.items() <= row.items()]
-        value = next((value for value in found if value is not None), None)
+        values = [row.get(self.figure) for row in rows if self.row.items() <= row.items()]
+        value = next((value for value in values if value is not None), None)
         name = f"{', '.join(map(str, self.row.values()))}: {self.figure}"
         floor = f"{'≤' if self.most else '≥'} {self.limit:g}"
         if value is None:
@@ -156,21 +156,21 @@ FLOORS = (
 
 
 def page() -> None:
-    """Print what each phase has, what failed, and the figures beside their floors."""
+    """Print each phase's state, the failed rows, and the figures beside their floors."""
     summary, failures = [], []
     for phase in PHASES:
-        found = _read(phase)
-        tables = {name: rows for name, rows in found.items() if isinstance(rows, list)}
+        result = _read(phase)
+        tables = {name: rows for name, rows in result.items() if isinstance(rows, list)}
         rows = [(name, row) for name, listed in tables.items() for row in listed]
         failed = [(phase, name, row) for name, row in rows if row.get("ok") is False]
         without = sum(bool(row.get("not_measured")) for _, row in rows)
-        state = "not run" if not found else "complete" if found["complete"] else "cut off"
+        state = "not run" if not result else "complete" if result["complete"] else "cut off"
         summary.append((phase, state, len(rows), len(failed), without))
         failures += failed
     table(("phase", "state", "rows", "failed", "not measured"), list(summary))
     for phase, name, row in failures:
-        told = {key: _short(value) for key, value in row.items() if key not in ("ok", "took_s") and value is not None}
-        print(f"FAILED {phase}, {name}: {told}")
+        fields = {key: _short(value) for key, value in row.items() if key not in ("ok", "took_s") and value is not None}
+        print(f"FAILED {phase}, {name}: {fields}")
     print()
     table(("figure", "value", "floor", "verdict"), [floor.judge() for floor in FLOORS])
     print(f"\n{machine()}\nEvery row: {folder()}")
@@ -178,8 +178,8 @@ def page() -> None:
 
 def _read(phase: str) -> dict[str, Any]:
     file = folder() / f"gpu_{phase}.json"
-    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-    return found
+    result: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    return result
 
 
 if __name__ == "__main__":

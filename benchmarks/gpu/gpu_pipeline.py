@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def photos(size: tuple[int, int]) -> list[bytes]:
-    """Distinct JPEGs of that size: the photos of docs/photos, and each mirrored."""
+    """Return distinct JPEGs of that size: the photos of docs/photos, and each mirrored."""
     files = []
     for path in sorted(PHOTOS.glob("*.jpg")):
         with Image.open(path) as image:
@@ -67,7 +67,7 @@ def photos(size: tuple[int, int]) -> list[bytes]:
 def throughput(
     results: gpu.Results, where: torch.device, files: list[bytes], side: int, group: int, threads: int, most_s: float
 ) -> None:
-    """A row: groups as the handler takes them, one after another; seconds of a phase are summed over the threads."""
+    """Add a row of groups as the handler takes them; seconds of a phase are summed over the threads."""
     with (
         results.trial("throughput", group=group, threads=threads) as row,
         closing(Pipeline(Settings(device=where.type, quality=QUALITY), threads=threads)) as pipeline,
@@ -86,7 +86,7 @@ def throughput(
 
 
 def run_group(pipeline: Pipeline, files: list[bytes], side: int, group: int) -> list[Item]:
-    """One group, start to end. Raises a picture's error."""
+    """Draw one group, start to end. Raises a picture's error."""
     options = {"format": "jpeg", "max_side": str(side)}
     items = [pipeline.decode(files[index % len(files)], options) for index in range(group)]
     pipeline.draw(items)
@@ -98,7 +98,7 @@ def run_group(pipeline: Pipeline, files: list[bytes], side: int, group: int) -> 
 
 
 def steps(results: gpu.Results, where: torch.device, data: bytes, side: int) -> None:
-    """Rows: each step alone, one picture in one thread."""
+    """Add rows of each step alone, one picture in one thread."""
     limits = images.Limits(max_bytes=2**30, max_pixels=2**27)
     with Image.open(io.BytesIO(data)) as image:
         image.load()

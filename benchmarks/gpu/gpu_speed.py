@@ -1,4 +1,4 @@
-"""How fast and how small on a GPU: `scripts/gpu speed`. The engine in every mode beside other ways to run the network.
+"""Time and memory on a GPU: `scripts/gpu speed`. The engine in every mode beside other ways to run the network.
 
 Medians between CUDA events, after a warm-up; `peak_mib` is the most above the weights. `times_as_fast` is over the
 traced fp16 reference of the same run and size, `times_whole` the time over that of whole maps. Rows come in the order
@@ -40,7 +40,7 @@ TOP_KERNELS = 40
 
 
 def ours(mode: Mode, *, graph: bool = False) -> Make:
-    """The engine in one mode, with a CUDA graph at any size or never."""
+    """Return the engine in one mode, with a CUDA graph at any size or never."""
     return lambda device: _Ours(device, mode, graph=graph)
 
 
@@ -60,7 +60,7 @@ class _Ours(Ours):
 
 
 def reference(device: torch.device) -> Contender:
-    """The network traced and frozen in 16 bits; in fp32 on a CPU without them."""
+    """Return the network traced and frozen in 16 bits; in fp32 on a CPU without them."""
     try:
         return traced_half(device)
     except NotMeasured:
@@ -68,7 +68,7 @@ def reference(device: torch.device) -> Contender:
 
 
 def eager(device: torch.device) -> Contender:
-    """The definition as it is, in fp16; in fp32 on a CPU."""
+    """Return the definition as it is, in fp16; in fp32 on a CPU."""
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     return Stock(generator().to(device, dtype), device, dtype)
 
@@ -136,7 +136,7 @@ def measure(
     *,
     rehearse: bool,
 ) -> None:
-    """A row: a contender at a size."""
+    """Add a row of a contender at a size."""
     with results.trial("rows", network=network, contender=name, size=text(size)) as row:
         if (network, name) not in contenders:
             contenders[network, name] = NETWORKS[network][name](where)
@@ -169,7 +169,7 @@ def text(size: Size) -> str:
 
 
 def explain(results: gpu.Results, where: torch.device, network: str, size: Size) -> None:
-    """Where the time of one run goes: rows by kernel and by layer, and the trace for chrome://tracing."""
+    """Add a row with the time of one run by kernel and by layer; write the trace for chrome://tracing."""
     name = next(iter(NETWORKS[network]))
     with results.trial("profiles", network=network, contender=name, size=text(size)) as row:
         contender, picture = NETWORKS[network][name](where), photo(*size).to(where)
@@ -208,7 +208,7 @@ def explain(results: gpu.Results, where: torch.device, network: str, size: Size)
 
 
 def run_compiler(results: gpu.Results, *, rehearse: bool) -> None:
-    """torch.compile's row, from a process that has a time of its own."""
+    """Add torch.compile's row, from a process with a time limit of its own."""
     size = text(sizes(rehearse)[0])
     with results.trial("rows", network="animegan2", contender="torch.compile max-autotune", size=size) as row:
         words = [sys.executable, "-m", "benchmarks.gpu.gpu_speed", "--compile", *["--rehearse"] * rehearse]
@@ -223,7 +223,7 @@ def run_compiler(results: gpu.Results, *, rehearse: bool) -> None:
 
 
 def compiled(rehearse: bool) -> gpu.Row:
-    """Figures of torch.compile. A rehearsal captures the network and leaves the compiling out."""
+    """Return the figures of torch.compile. A rehearsal captures the network and does not compile."""
     where = gpu.device(rehearse=rehearse)
     dtype = torch.float32 if rehearse else torch.float16
     network = generator().to(where, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

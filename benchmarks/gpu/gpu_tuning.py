@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def operator_calls(where: torch.device, side: int) -> dict[str, list[Call]]:
-    """Every call that a picture of that side makes, by operator."""
+    """Return every call that a picture of that side makes, by operator."""
     calls: dict[str, list[Call]] = {"norm_act_pad": [], "moments": [], "upsample_pad": []}
     for layer in LAYERS[1:]:
         source = below(layer)
@@ -64,7 +64,7 @@ def operator_calls(where: torch.device, side: int) -> dict[str, list[Call]]:
 def tune(
     results: gpu.Results, where: torch.device, operator: str, calls: list[Call], *, rehearse: bool
 ) -> dict[str, int]:
-    """The best launch of an operator; a row for each that was tried."""
+    """Return the best launch of an operator; add a row for each that was tried."""
     best, least = kernels.LAUNCHES[operator], float("inf")
     for name, values in SWEEPS.items():
         if name == "rows" and operator != "upsample_pad":
@@ -83,7 +83,7 @@ def tune(
 
 
 def tune_graphs(results: gpu.Results, where: torch.device, best: gpu.Row, sides: list[int]) -> None:
-    """Up to how many bytes of a run a CUDA graph is worth its memory."""
+    """Add a row for each side, with and without a graph; record up to how many bytes a graph is worth its memory."""
     network = Ours(where, "whole").network
     for side in sides:
         with results.trial("graphs", side_px=side) as row:
@@ -100,7 +100,7 @@ def tune_graphs(results: gpu.Results, where: torch.device, best: gpu.Row, sides:
 
 
 def tune_bands(results: gpu.Results, where: torch.device, best: gpu.Row, sides: list[int]) -> None:
-    """Bands of several sizes: the fastest of those whose memory is least but for a quarter, for each side."""
+    """Add a row for each size of bands; record each side's fastest among those within a quarter of the least memory."""
     network, cuda = Ours(where, "bands").network, where.type == "cuda"
     for side in sides:
         for mebibytes, mode in candidates():

@@ -1,4 +1,4 @@
-"""Whether everything that was written for a GPU works on one: `scripts/gpu works`.
+"""A check, on a GPU, of all code that is for GPUs: `scripts/gpu works`.
 
 The tests of CUDA and of the operators, each with its outcome; each Triton operator against the plain form at every
 shape that the network has; CUDA graphs; memory that runs out; the plan's peaks beside those measured. A rehearsal takes
@@ -63,7 +63,7 @@ PEAK_SIZES = [(512, 512), (1024, 1024), (1600, 900), (2048, 2048), (4096, 4096)]
 
 
 def run_tests(results: gpu.Results, *, rehearse: bool) -> None:
-    """A row for each test. One that leaves the device unusable ends its process, and the rest go on in the next one."""
+    """Add a row for each test. After one that leaves the device unusable, a new process runs the rest."""
     file = gpu.folder() / "outcomes.jsonl"
     file.write_text("")
     environment = os.environ | {OUTCOMES: str(file), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
@@ -102,7 +102,7 @@ def run_tests(results: gpu.Results, *, rehearse: bool) -> None:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """As pytest's plugin: one line for each test, and for each error around one."""
+    """Print a line for each test, and for each error around one; a hook of pytest."""
     if OUTCOMES in os.environ and (report.when == "call" or report.outcome != "passed"):
         line = {"test": report.nodeid, "outcome": report.outcome, "ok": report.outcome != "failed"}
         line |= {"seconds": round(report.duration, 2), "error": _last_line(report) if report.failed else None}
@@ -111,7 +111,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_runtest_teardown(item: pytest.Item) -> None:
-    """As pytest's plugin: an illegal access fails every later test of the process, so it ends here."""
+    """End the process after an illegal access, which would fail every later test of it; a hook of pytest."""
     if OUTCOMES in os.environ and torch.cuda.is_available():
         try:
             torch.cuda.synchronize()
@@ -125,7 +125,7 @@ def _last_line(report: pytest.TestReport) -> str:
 
 
 def compare_operators(results: gpu.Results, where: torch.device, size: Size) -> None:
-    """Each operator in each layer, whole and a band from the middle, against the plain form: error and bound."""
+    """Compare each operator in each layer, whole and a band from the middle, with the plain form: error and bound."""
     width, height = size
     for layer in LAYERS[1:]:
         source = below(layer)
@@ -168,7 +168,7 @@ def _error_of_window(x: Tensor, layer: Layer, size: Size, first: int, last: int)
 
 @torch.inference_mode()
 def check_graphs(results: gpu.Results, where: torch.device, sizes: list[Size]) -> None:
-    """A captured graph draws what its kernels draw, in every mode, and gives its memory back."""
+    """Check that a captured graph draws what its kernels draw, in every mode, and gives its memory back."""
     network = Ours(where, "whole").network
     for width, height in sizes:
         for mode in MODES:
@@ -180,17 +180,17 @@ def check_graphs(results: gpu.Results, where: torch.device, sizes: list[Size]) -
                     for _ in range(graphs.OFTEN + 2):
                         drawn = network.draw(picture, plan)
                 most = (drawn.int() - expected.int()).abs().max().item()
-                held = graphs.held_bytes()
-                row.update({"largest_difference": most, "held_mib": held / MIB, "ok": most <= 1})
+                graph_bytes = graphs.held_bytes()
+                row.update({"largest_difference": most, "held_mib": graph_bytes / MIB, "ok": most <= 1})
                 if where.type == "cuda":
-                    row["ok"] &= held == plan.peak_bytes
+                    row["ok"] &= graph_bytes == plan.peak_bytes
                 else:
                     row["instead"] = "the same run without a graph"
                 graphs.release()
 
 
 def exhaust_memory(results: gpu.Results, where: torch.device, side: int) -> None:
-    """Pictures for which memory runs out against the plan, and where little is free from the start."""
+    """Draw pictures for which memory runs out against the plan, and where little is free from the start."""
     picture = download(photo(side, side))
     stylizer = Stylizer("classic", device="cuda" if where.type == "cuda" else "cpu", warmup_px=64)
     expected = stylizer.run(picture)
@@ -207,7 +207,7 @@ def exhaust_memory(results: gpu.Results, where: torch.device, side: int) -> None
 
 @contextmanager
 def _runs_out(stylizer: Stylizer, side: int) -> Iterator[None]:
-    """The allocator refuses what the driver calls free; on a CPU the first plan that is tried."""
+    """Have the allocator refuse what the driver calls free; on a CPU, have the first plan run out of memory."""
     if stylizer.device.type == "cuda":
         first, smaller = list(stylizer._drawing.network.plans(side, side, 1))[:2]
         allowed = torch.cuda.memory_reserved() + (first.peak_bytes + smaller.peak_bytes) // 2
@@ -231,9 +231,9 @@ def _runs_out(stylizer: Stylizer, side: int) -> Iterator[None]:
 
 @contextmanager
 def _little_is_free(stylizer: Stylizer, side: int) -> Iterator[None]:
-    """Another tensor takes the device's memory but for what the second plan needs; on a CPU the budget is told."""
-    known = list(stylizer._drawing.network.plans(side, side, 1))
-    left = (known[0].peak_bytes + known[1].peak_bytes) // 2
+    """Leave free only the memory of the second plan: a tensor takes the rest; on a CPU the budget is set."""
+    choices = list(stylizer._drawing.network.plans(side, side, 1))
+    left = (choices[0].peak_bytes + choices[1].peak_bytes) // 2
     if stylizer.device.type != "cuda":
         with mock.patch.object(stylizer, "memory_mb", max(1, left // MIB)):
             yield
@@ -248,7 +248,7 @@ def _little_is_free(stylizer: Stylizer, side: int) -> Iterator[None]:
 
 @torch.inference_mode()
 def compare_peaks(results: gpu.Results, where: torch.device, sizes: list[Size]) -> None:
-    """The plan's peak beside the one measured, in every mode."""
+    """Compare the plan's peak with the measured one, in every mode."""
     network = Ours(where, "whole").network
     for width, height in sizes:
         for mode in MODES:

@@ -37,11 +37,11 @@ Array = NDArray[np.float64]
 
 def main() -> None:
     files = sources()
-    seen = screenshots({name: data for name, (data, _) in files.items() if not name.startswith("HEIC")})
+    screenshot_by_name = screenshots({name: data for name, (data, _) in files.items() if not name.startswith("HEIC")})
     figures, rows = {}, []
     for name, (data, plain) in files.items():
         drawn = decode(data, max_side=1024, limits=LIMITS).rgb
-        reference = seen[name] if name in seen else _by_profile(plain)
+        reference = screenshot_by_name[name] if name in screenshot_by_name else _by_profile(plain)
         off = delta_e2000(_lab(drawn), _lab(reference))
         ignored = delta_e2000(_lab(plain), _lab(reference))
         figures[name] = {"mean": off.mean(), "p99": float(np.percentile(off, 99)), "ignored_mean": ignored.mean()}
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def sources() -> dict[str, tuple[bytes, Image.Image]]:
-    """The files, each with its codes as if they were sRGB."""
+    """Return the files, each with its codes as if they were sRGB."""
     photos = [Image.open(PHOTOS / f"{name}.jpg") for name in ("dogs_window", "mountain_path", "palace")]
     dogs, path, palace = (photo.convert("RGB").resize(SIZE, Image.Resampling.LANCZOS) for photo in photos)
     p3, adobe = profile(P3, srgb_curve()), profile(ADOBE, gamma(2.2))
@@ -94,7 +94,7 @@ def screenshots(files: Mapping[str, bytes]) -> dict[str, Image.Image]:
 
 
 def profile(chromaticities: tuple[colour.Point, ...], curve: bytes) -> bytes:
-    """A matrix profile with one curve, its white adapted to D50."""
+    """Return a matrix profile with one curve, its white adapted to D50."""
     on_d50 = (*colour.SRGB[:3], D50)
     matrix = colour._to_xyz(on_d50) @ colour._between(chromaticities, on_d50)
     curves = {f"{name}TRC": curve for name in "rgb"}
@@ -106,13 +106,13 @@ def profile(chromaticities: tuple[colour.Point, ...], curve: bytes) -> bytes:
 
 
 def srgb_curve() -> bytes:
-    """An ICC curve of sRGB's transfer."""
+    """Return an ICC curve of sRGB's transfer."""
     points = np.round(colour._srgb_light(np.arange(1024) / 1023) * 65535).astype(int)
     return b"curv" + struct.pack(f">4xI{len(points)}H", len(points), *points)
 
 
 def delta_e2000(one: Array, other: Array) -> Array:
-    """CIEDE2000 of CIELAB arrays (..., 3) (CIE 142-2001, with Sharma's notes)."""
+    """Return CIEDE2000 of CIELAB arrays (..., 3) (CIE 142-2001, with Sharma's notes)."""
     (l1, a1, b1), (l2, a2, b2) = np.moveaxis(one, -1, 0), np.moveaxis(other, -1, 0)
     mean_c7 = ((np.hypot(a1, b1) + np.hypot(a2, b2)) / 2) ** 7
     stretch = 1 + (1 - np.sqrt(mean_c7 / (mean_c7 + 25.0**7))) / 2
@@ -146,7 +146,7 @@ def _lab(image: Image.Image) -> Array:
 
 
 def _by_profile(plain: Image.Image) -> Image.Image:
-    """The codes of a Display P3 file in sRGB by LittleCMS."""
+    """Return the codes of a Display P3 file in sRGB by LittleCMS."""
     source = ImageCms.ImageCmsProfile(BytesIO(profile(P3, srgb_curve())))
     converted = ImageCms.profileToProfile(plain, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
     assert converted
@@ -154,13 +154,13 @@ def _by_profile(plain: Image.Image) -> Image.Image:
 
 
 def _said(data: bytes, primaries: int, transfer: int) -> bytes:
-    """A HEIC or AVIF with other numbers in its `nclx` box."""
+    """Return a HEIC or AVIF with other numbers in its `nclx` box."""
     at = data.index(b"nclx") + 4
     return data[:at] + struct.pack(">HH", primaries, transfer) + data[at + 4 :]
 
 
 def _plain(data: bytes) -> Image.Image:
-    """The codes of a file, whatever it says of their colour."""
+    """Return the codes of a file, whatever it says of their colour."""
     if b"nclx" in data[:4096]:
         data = _said(data, 1, 13)
     with Image.open(BytesIO(data)) as image:
@@ -176,7 +176,7 @@ def _light(image: Image.Image) -> Array:
 
 
 def _bright(image: Image.Image, white: float) -> Array:
-    """PQ codes in BT.2020 of a photo whose white is that many times the reference white."""
+    """Return PQ codes in BT.2020 of a photo whose white is that many times the reference white."""
     light = np.clip(_light(image) @ colour._between(colour.SRGB, colour.PRIMARIES[9]).T, 0, None) * white
     y = np.power(light * colour.WHITE_NITS / 10_000, 2610 / 16384)
     return np.asarray(np.power((3424 / 4096 + 2413 / 128 * y) / (1 + 2392 / 128 * y), 2523 / 32))

@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def sources() -> Mapping[str, bytes]:
-    """Large files of each kind."""
+    """Return large files of each kind."""
     image = photo(96, 64).resize(SIZE)
     moved = [image.resize(HEIC_SIZE, box=(x, 0, SIZE[0] - 100 + x, SIZE[1])) for x in (20, 40, 60)]
     faint = [frame.copy() for frame in moved]
@@ -82,7 +82,7 @@ def sources() -> Mapping[str, bytes]:
 
 
 def measure(file: Path) -> int:
-    """Bytes that decoding the file takes at its peak, above what the process has."""
+    """Return the bytes that decoding the file takes at its peak, above what the process has."""
     small = encoded(Image.new("RGBA", (64, 64)), "PNG")
     images.decode(small, max_side=64, limits=LIMITS)
     data = file.read_bytes()
@@ -98,9 +98,9 @@ def measure(file: Path) -> int:
 
 
 def _kibibytes(name: str) -> int:
-    found = re.search(rf"{name}:\s+(\d+)", STATUS.read_text())
-    assert found
-    return int(found[1])
+    match = re.search(rf"{name}:\s+(\d+)", STATUS.read_text())
+    assert match
+    return int(match[1])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Damaged picture files against the decoder: whatever comes, it is a picture or one of the product's errors, and soon.
+"""Damaged picture files against the decoder: each gives a picture or one of the product's errors, and soon.
 
 `scripts/benchmark fuzz [FILES]` (100,000 by default). Each file is a whole one of a known kind, cut, overwritten, or
 with pieces moved; the seed is stored, so that a run can be had again. The memory is the process's, above what it had
@@ -65,7 +65,7 @@ def _peak_bytes() -> int:
 
 
 def damage(data: bytes, chance: random.Random) -> bytes:
-    """One to eight cuts, overwritten bytes or moved pieces."""
+    """Return the data with one to eight cuts, overwritten bytes or moved pieces."""
     damaged = bytearray(data)
     for _ in range(chance.randint(1, 8)):
         at = chance.randrange(len(damaged)) if damaged else 0

@@ -1,4 +1,4 @@
-"""What the looks do to photographs, beside the photo itself: edges, flatness, lines, tone, colour, flicker, distances.
+"""The looks measured on photographs, beside the photo itself: edges, flatness, lines, tone, colour, flicker, distances.
 
 `scripts/benchmark style --photos FOLDER [--side PX]`. The stored figures are of photographs that no look was tuned on,
 from Debian's `endless-sky-data` (images/land) and `lomiri-wallpapers-16.04`, drawn by the product with `detail=bold`,
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     files = sorted(options.photos.glob("*.jpg"))
     names = ["photo", *looks.bundled_looks(), f"cel {FAST}"]
     drawers = {name: Drawer(name) for name in names}
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    figures_by_look: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     pairs = list(itertools.combinations(names, 2))
     apart: dict[tuple[str, str], list[float]] = {pair: [] for pair in pairs}
     for file in files:
@@ -65,14 +65,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         moved = torch.roll(photo, (1, 1), (0, 1))
         drawn = {name: drawers[name](photo) for name in names}
         for name in names:
-            found[name].append(figures(photo, drawn[name], drawers[name](moved)))
+            figures_by_look[name].append(figures(photo, drawn[name], drawers[name](moved)))
         for one, other in pairs:
             apart[one, other].append(distance(drawn[one], drawn[other]))
     classic = drawers["classic"].seconds
     rows = [
         {
             "look": name,
-            **mean(found[name]),
+            **mean(figures_by_look[name]),
             "cpu_s": drawers[name].seconds / (2 * len(files)),  # each photo is drawn twice
             "cpu_ratio": drawers[name].seconds / classic,
             "finish_share": drawers[name].finish_seconds / (drawers[name].seconds or 1),
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def tone_rows(photos: Sequence[Tensor]) -> list[dict[str, str | float]]:
-    """What `classic` makes of light and dark."""
+    """Return the mean of photos and of their drawings in `classic`, with `tone=style` and `tone=photo`."""
     stylizer = Stylizer("classic", warmup_px=0)
     nights = [(photo * NIGHT).to(torch.uint8) for photo in photos]
     sent = {f"a sheet of {value}": [torch.full((256, 256, 3), value, dtype=torch.uint8)] for value in SHEETS}
@@ -109,7 +109,7 @@ def tone_rows(photos: Sequence[Tensor]) -> list[dict[str, str | float]]:
 
 
 def fitted(file: Path, side: int) -> Tensor:
-    """The photo, uint8 (H, W, 3), its longest side at most that; sides that 4 divides."""
+    """Return the photo, uint8 (H, W, 3), its longest side at most that; sides that 4 divides."""
     with Image.open(file) as image:
         factor = min(1.0, side / max(image.size))
         width, height = (max(4, round(length * factor / 4) * 4) for length in image.size)
@@ -145,7 +145,7 @@ class Drawer:
 
 
 def figures(photo: Tensor, drawing: Tensor, moved: Tensor) -> dict[str, float]:
-    """The figures of one drawing; `moved`: the drawing of the photo moved by one pixel down and right."""
+    """Return the figures of one drawing; `moved`: the drawing of the photo moved by one pixel down and right."""
     before, after = luma(planar(photo)), luma(planar(drawing))
     strength, drawn = slope(blur(before, 1.0)), slope(blur(after, 1.0))
     limit = strength.flatten().quantile(1 - EDGE_SHARE)
@@ -169,19 +169,19 @@ def figures(photo: Tensor, drawing: Tensor, moved: Tensor) -> dict[str, float]:
 
 
 def slope(plane: Tensor) -> Tensor:
-    """How much (1, H, W) changes from a pixel to the next, by central differences."""
+    """Return how much (1, H, W) changes from a pixel to the next, by central differences."""
     padded = F.pad(plane[None], (1, 1, 1, 1), mode="replicate")[0]
     across, down = padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2], padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]
     return torch.hypot(across, down) / 2
 
 
 def distance(one: Tensor, other: Tensor) -> float:
-    """The mean difference of two pictures, of 255."""
+    """Return the mean difference of two pictures, of 255."""
     return float((one.float() - other.float()).abs().mean())
 
 
 def mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Each figure's mean over the photos."""
+    """Return each figure's mean over the photos."""
     return {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}
 
 

@@ -19,7 +19,7 @@ SYNC_S, TOLERANCE = 15.0, 0.1  # the controller's defaults
 
 @dataclass(frozen=True)
 class Direction:
-    """How fast replicas may change: the window that steadies, in s, and the type, value and period in s of policies."""
+    """Limits of one direction: the stabilisation window in s; type, value and period in s of the policies."""
 
     window_s: float
     policies: tuple[tuple[str, int, float], ...]
@@ -52,7 +52,7 @@ class Rules:
 
     @classmethod
     def hpa(cls) -> Rules:
-        """The HorizontalPodAutoscaler that ships."""
+        """Return the rules of the HorizontalPodAutoscaler that ships."""
         spec = yaml.safe_load((COMPONENTS / "hpa" / "hpa.yaml").read_text())["spec"]
         external = [metric["external"] for metric in spec["metrics"]]
         targets = {each["metric"]["name"]: float(each["target"]["averageValue"]) for each in external}
@@ -74,7 +74,7 @@ class Rules:
 
     @classmethod
     def keda(cls) -> Rules:
-        """The ScaledObject that ships."""
+        """Return the rules of the ScaledObject that ships."""
         spec = next(yaml.safe_load_all((COMPONENTS / "keda" / "scaled-object.yaml").read_text()))["spec"]
         triggers = {trigger["name"]: trigger["metadata"] for trigger in spec["triggers"]}
         behavior = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
@@ -92,40 +92,40 @@ class Rules:
 
 @dataclass
 class Autoscaler:
-    """`desired` is asked every `SYNC_S` for how many replicas there should be."""
+    """An autoscaler of Kubernetes; `desired` is to be called every `SYNC_S`."""
 
     rules: Rules
-    _said: deque[tuple[float, int]] = field(default_factory=deque)
+    _recommendations: deque[tuple[float, int]] = field(default_factory=deque)
     _changes: deque[tuple[float, int]] = field(default_factory=deque)
 
     def desired(self, now: float, replicas: int, waiting: int, running: int) -> int:
-        """`now` in s; `replicas` is how many there are to be at present, at least one."""
+        """Return how many replicas there should be; `now` in s; `replicas`: the present number, at least one."""
         rules = self.rules
-        asked = _replicas(waiting, rules.waiting, replicas)
+        recommendation = _replicas(waiting, rules.waiting, replicas)
         if rules.running is not None:
-            asked = max(asked, _replicas(running, rules.running, replicas))
-        wanted = self._steadied(now, replicas, asked)
-        if wanted > replicas:
-            wanted = min(wanted, max(self._bound(now, replicas, *policy, sign=1) for policy in rules.up.policies))
-        elif wanted < replicas:
-            wanted = max(wanted, min(self._bound(now, replicas, *policy, sign=-1) for policy in rules.down.policies))
-        wanted = min(max(wanted, rules.least, 1), rules.most)
-        if wanted != replicas:
-            self._changes.append((now, wanted - replicas))
-        return wanted
+            recommendation = max(recommendation, _replicas(running, rules.running, replicas))
+        target = self._stabilize(now, replicas, recommendation)
+        if target > replicas:
+            target = min(target, max(self._bound(now, replicas, *policy, sign=1) for policy in rules.up.policies))
+        elif target < replicas:
+            target = max(target, min(self._bound(now, replicas, *policy, sign=-1) for policy in rules.down.policies))
+        target = min(max(target, rules.least, 1), rules.most)
+        if target != replicas:
+            self._changes.append((now, target - replicas))
+        return target
 
-    def _steadied(self, now: float, replicas: int, asked: int) -> int:
-        """Up to the least that was asked for within the window up, down to the most within the window down."""
+    def _stabilize(self, now: float, replicas: int, recommendation: int) -> int:
+        """Return the replicas, raised to the window's least recommendation or lowered to the window's most."""
         up_s, down_s = self.rules.up.window_s, self.rules.down.window_s
-        self._said.append((now, asked))
-        while self._said[0][0] < now - max(up_s, down_s):
-            self._said.popleft()
-        least = min(said for at, said in self._said if at >= now - up_s)
-        most = max(said for at, said in self._said if at >= now - down_s)
+        self._recommendations.append((now, recommendation))
+        while self._recommendations[0][0] < now - max(up_s, down_s):
+            self._recommendations.popleft()
+        least = min(each for at, each in self._recommendations if at >= now - up_s)
+        most = max(each for at, each in self._recommendations if at >= now - down_s)
         return min(max(replicas, least), most)
 
     def _bound(self, now: float, replicas: int, kind: str, value: int, period_s: float, *, sign: int) -> int:
-        """How far a policy lets it go from where it was at the period's start."""
+        """Return the replicas that a policy allows, counted from those at the period's start."""
         start = replicas - sum(by for at, by in self._changes if at > now - period_s and by * sign > 0)
         if kind == "Pods":
             return start + sign * value

@@ -51,7 +51,7 @@ class Load:
     burst_s: float = 900.0
 
     def rate(self, hours: Array) -> Array:
-        """Pictures a second at these hours of the day."""
+        """Return the pictures a second at these hours of the day."""
 
         def hump(at: float, width: float) -> Array:
             away = (hours - at + 12) % 24 - 12
@@ -62,7 +62,7 @@ class Load:
         return np.asarray(self.evening_per_s * shape * np.where(bursts, self.burst, 1.0))
 
     def pictures(self, seed: int, hours: float) -> Pictures:
-        """A day's, of which so many hours."""
+        """Return the pictures of the first `hours` of a day."""
         random, highest = np.random.default_rng(seed), self.evening_per_s * max(1.7, 1.7 * self.burst)
         times = np.sort(random.uniform(0, 24 * 3600, random.poisson(highest * 24 * 3600)))
         came = times[(random.uniform(0, highest, times.size) < self.rate(times / 3600)) & (times < hours * 3600)]
@@ -77,7 +77,7 @@ QUIET = Load(evening_per_s=0.02)
 
 @dataclass(frozen=True)
 class Pictures:
-    """When each comes and how long it takes to draw, and how long there are any; in s."""
+    """Pictures of a day: when each comes, how long it takes to draw, and how long the day lasts; in s."""
 
     came: Array
     takes: Array
@@ -85,7 +85,7 @@ class Pictures:
 
 
 def drawing_s() -> dict[int, float]:
-    """Seconds for a picture by its side in px, as they were measured."""
+    """Return the measured seconds for a picture by its side in px."""
     measured = json.loads((result.FOLDER / "serving.json").read_text())
     return {row["side_px"]: row["seconds"] for row in measured["seconds"]}
 
@@ -112,7 +112,7 @@ class Simulation:
         self._now = 0.0
         self._queue: deque[int] = deque()
         self._running = 0
-        self._seen = (0, 0)
+        self._sample = (0, 0)
         self._active_at = 0.0
         first = rules if isinstance(rules, int) else rules.least
         self._workers = [Worker(0.0) for _ in range(first)]
@@ -132,7 +132,7 @@ class Simulation:
         return self
 
     def figures(self) -> dict[str, Any]:
-        """What callers saw and what it took."""
+        """Return the waits of callers and the hours of workers."""
         at, count = np.array([*self.replicas, (max(self._now, self._pictures.lasts_s), 0)]).T
         percentiles = zip((50, 95, 99), np.percentile(self.waited, (50, 95, 99)).tolist(), strict=True)
         return {
@@ -145,7 +145,7 @@ class Simulation:
         }
 
     def series(self) -> dict[str, list[float]]:
-        """Every `BIN_S`: workers in the mean, and the wait that 95 of 100 pictures did not exceed."""
+        """Return, for every `BIN_S`, the mean of workers and the wait that 95 of 100 pictures did not exceed."""
         bins = int(self._pictures.lasts_s / BIN_S)
         at, count = np.array(self.replicas).T
         moments = np.arange(0, bins * BIN_S, 5.0)
@@ -201,13 +201,13 @@ class Simulation:
                 self._workers.remove(worker)
 
     def _look(self) -> None:
-        """Prometheus scrapes, or KEDA polls."""
+        """Scrape as Prometheus, or poll as KEDA."""
         assert self._autoscaler
         rules = self._autoscaler.rules
-        self._seen = (len(self._queue), self._running)
+        self._sample = (len(self._queue), self._running)
         if rules.cooldown_s is not None:
             replicas = len(self._staying())
-            if any(self._seen):
+            if any(self._sample):
                 self._active_at = self._now
                 self._scale(max(1, replicas))
             elif self._now - self._active_at >= rules.cooldown_s:
@@ -215,10 +215,10 @@ class Simulation:
         self._at(self._now + rules.look_s, self._look)
 
     def _sync(self) -> None:
-        """The controller's turn; it leaves alone what KEDA has brought to zero."""
+        """Scale as the controller does, which leaves alone what KEDA has brought to zero."""
         assert self._autoscaler
-        now_seen = (len(self._queue), self._running)
-        waiting, running = self._seen if self._autoscaler.rules.cooldown_s is None else now_seen
+        counts = (len(self._queue), self._running)
+        waiting, running = self._sample if self._autoscaler.rules.cooldown_s is None else counts
         if replicas := len(self._staying()):
             self._scale(self._autoscaler.desired(self._now, replicas, waiting, running))
         self._at(self._now + SYNC_S, self._sync)
@@ -273,7 +273,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def figures_of(pictures: Pictures, rules: Rules, target: float) -> dict[str, Any]:
-    """With that many waiting for each worker as the target: where nodes have room, and where they come first."""
+    """Return the figures with `target` waiting pictures a worker, with room on nodes and with new nodes first."""
     rules = replace(rules, waiting=target)
     there = Simulation(pictures, rules).run().figures()
     to_come = Simulation(pictures, rules, NODE_S).run().figures()
@@ -287,7 +287,7 @@ def figures_of(pictures: Pictures, rules: Rules, target: float) -> dict[str, Any
 
 
 def fewest_workers(pictures: Pictures) -> int:
-    """The fixed number that keeps the promise."""
+    """Return the least fixed number of workers that keeps the promise."""
     least = math.ceil(float(pictures.takes.sum()) / pictures.lasts_s)
     return next(
         count
@@ -297,7 +297,7 @@ def fewest_workers(pictures: Pictures) -> int:
 
 
 def offered(pictures: Pictures) -> list[float]:
-    """Workers that the pictures of each `BIN_S` would keep busy."""
+    """Return the workers that the pictures of each `BIN_S` would keep busy."""
     bins = np.bincount((pictures.came / BIN_S).astype(int), pictures.takes, int(pictures.lasts_s / BIN_S))
     return np.round(bins / BIN_S, 2).tolist()  # type: ignore[no-any-return]
 

@@ -1,4 +1,4 @@
-"""What the front door costs, and that it holds: a crowd of callers, throughput and latency beside TorchServe alone.
+"""The gateway under load: a crowd of callers, throughput and latency beside TorchServe alone.
 
 `scripts/benchmark door [--stores sqlite redis]`. The crowd: each caller sends its pictures as fast as they are taken,
 bad ones among them, then waits for all; four times, of which three are a warm-up. Memory is the gateway's resident
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str], server: Server | None = None) -> None:
 
 @contextlib.contextmanager
 def running_house(kind: str, folder: Path, server: Server) -> Iterator[Gateway]:
-    """A gateway on such a store."""
+    """Yield a gateway on such a store."""
     with contextlib.ExitStack() as stack:
         redis = stack.enter_context(redis_server(folder / "redis")) if kind == "redis" else None
         settings = {"store": redis.url} if redis else {}
@@ -99,8 +99,8 @@ def running_house(kind: str, folder: Path, server: Server) -> Iterator[Gateway]:
 
 
 @dataclass
-class Told:
-    """What the callers were told."""
+class Answers:
+    """The answers that callers got, counted."""
 
     statuses: Counter[str] = field(default_factory=Counter)  # where and status
     ends: Counter[str] = field(default_factory=Counter)  # done, or the code of the failure
@@ -112,7 +112,7 @@ class Told:
 def crowd(gateway: Gateway, callers: int, jobs: int) -> dict[str, Any]:
     described = requests.get(f"{gateway.url}/openapi.json", timeout=30).json()["paths"]
     samples: list[tuple[float, float]] = []
-    told, seconds, resident = [], [], [gateway.resident_mib()]
+    rounds, seconds, resident = [], [], [gateway.resident_mib()]
     for _ in range(WARM_UPS + 1):
         with sampled(gateway, samples):
             start = time.monotonic()
@@ -120,12 +120,12 @@ def crowd(gateway: Gateway, callers: int, jobs: int) -> dict[str, Any]:
                 parts = list(pool.map(lambda caller: call(gateway, caller, jobs // callers), range(callers)))
             seconds.append(time.monotonic() - start)
         resident.append(gateway.resident_mib())
-        told.append(merged(parts))
-    last = told[-1]
+        rounds.append(merged(parts))
+    last = rounds[-1]
     accepted = last.ends.total()
     undocumented = sum(
         number
-        for each in told
+        for each in rounds
         for name, number in each.statuses.items()
         if name.split()[2] not in described[name.split()[1]][name.split()[0].lower()]["responses"]
     )
@@ -137,9 +137,9 @@ def crowd(gateway: Gateway, callers: int, jobs: int) -> dict[str, Any]:
         "ended": ", ".join(f"{name} {number}" for name, number in last.ends.most_common()),
         "pictures_fetched": last.pictures,
         "refused": ", ".join(f"{name} {number}" for name, number in last.refusals.most_common()),
-        "answers": sum(each.statuses.total() for each in told),
+        "answers": sum(each.statuses.total() for each in rounds),
         "answers_undocumented": undocumented,
-        "jobs_out_of_order": sum(each.out_of_order for each in told),
+        "jobs_out_of_order": sum(each.out_of_order for each in rounds),
         "jobs_per_s": accepted / seconds[-1],
         "resident_mib_idle": resident[0],
         "resident_mib_after_warm_up": resident[-2],
@@ -152,14 +152,14 @@ def crowd(gateway: Gateway, callers: int, jobs: int) -> dict[str, Any]:
     }
 
 
-def call(gateway: Gateway, caller: int, jobs: int) -> Told:
-    """One caller's requests: all its pictures, then the end and the picture of each."""
-    told = Told()
+def call(gateway: Gateway, caller: int, jobs: int) -> Answers:
+    """Make one caller's requests: send all its pictures, then wait for and fetch each drawing."""
+    answers = Answers()
     with gateway.browser() as session:
 
         def ask(method: str, path: str, route: str, **more: Any) -> requests.Response:
             answer = session.request(method, f"{gateway.url}{path}", timeout=TIMEOUT_S, **more)
-            told.statuses[f"{method} {route} {answer.status_code}"] += 1
+            answers.statuses[f"{method} {route} {answer.status_code}"] += 1
             return answer
 
         job_ids: list[str] = []
@@ -172,22 +172,22 @@ def call(gateway: Gateway, caller: int, jobs: int) -> Told:
             if answer.status_code == 202:
                 job_ids.append(answer.json()["id"])
             else:
-                told.refusals[answer.json()["code"]] += 1
+                answers.refusals[answer.json()["code"]] += 1
         starts = []
         for job_id in job_ids:
             job: dict[str, Any] = {"status": ""}
             while job["status"] not in ENDED:
                 job = ask("GET", f"/v1/jobs/{job_id}?wait=60", "/v1/jobs/{job_id}").json()
-            told.ends["done" if job["status"] == "done" else job["error"]["code"]] += 1
+            answers.ends["done" if job["status"] == "done" else job["error"]["code"]] += 1
             starts.append(moment(job["started_at"]))
             result = ask("GET", f"/v1/jobs/{job_id}/result", "/v1/jobs/{job_id}/result")
-            told.pictures += result.ok and len(result.content) == job["result"]["bytes"]
-        told.out_of_order = sum(later < sooner for sooner, later in itertools.pairwise(starts))
-    return told
+            answers.pictures += result.ok and len(result.content) == job["result"]["bytes"]
+        answers.out_of_order = sum(later < sooner for sooner, later in itertools.pairwise(starts))
+    return answers
 
 
-def merged(parts: Sequence[Told]) -> Told:
-    whole = Told()
+def merged(parts: Sequence[Answers]) -> Answers:
+    whole = Answers()
     for part in parts:
         whole.statuses += part.statuses
         whole.ends += part.ends
@@ -199,7 +199,7 @@ def merged(parts: Sequence[Told]) -> Told:
 
 @contextlib.contextmanager
 def sampled(gateway: Gateway, samples: list[tuple[float, float]]) -> Iterator[None]:
-    """Seconds and the gateway's resident MiB, each half second."""
+    """Add the time in s and the gateway's resident MiB to `samples`, each half second."""
     done = threading.Event()
 
     def sample() -> None:
@@ -233,7 +233,7 @@ def throughput(gateway: Gateway, server: Server, count: int) -> dict[str, Any]:
 
 
 def directly(server: Server, picture: bytes, count: int, width: int) -> float:
-    """Seconds for so many pictures, that many at one time."""
+    """Return the seconds for `count` pictures, `width` at one time."""
     left = iter(range(count))
 
     def draw(_: int) -> None:
@@ -248,7 +248,7 @@ def directly(server: Server, picture: bytes, count: int, width: int) -> float:
 
 
 def queued(gateway: Gateway, picture: bytes, count: int) -> float:
-    """Seconds from the start of the first to the end of the last."""
+    """Return the seconds from the start of the first picture to the end of the last."""
     with gateway.browser() as session:
         job_ids = []
         for _ in range(count):

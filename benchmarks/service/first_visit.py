@@ -1,4 +1,4 @@
-"""How soon the page can be used over a slow line: `scripts/benchmark first_visit [--latency-ms 400] [--kb-per-s 50]`.
+"""The page over a slow line: `scripts/benchmark first_visit [--latency-ms 400] [--kb-per-s 50]`.
 
 Chromium's DevTools slow the line: every answer comes after the latency, and all together at the throughput. A visit
 ends when a photo can be drawn: the limits and the styles are there and the buttons work. The first one has an empty
@@ -31,22 +31,22 @@ WATCH = """
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--latency-ms", type=int, default=400)
-    options.add_argument("--kb-per-s", type=int, default=50)
-    options.add_argument("--visits", type=int, default=5)
-    asked = options.parse_args(words)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--latency-ms", type=int, default=400)
+    parser.add_argument("--kb-per-s", type=int, default=50)
+    parser.add_argument("--visits", type=int, default=5)
+    options = parser.parse_args(words)
     rows = []
     with tempfile.TemporaryDirectory() as folder, running_gateway(Path(folder), None) as gateway:
-        for number in range(1, asked.visits + 1):
+        for number in range(1, options.visits + 1):
             with running_browser() as browser, opened_page(browser, "about:blank") as page:
                 page.add_init_script(WATCH)
                 line = page.context.new_cdp_session(page)
-                _slow_down(line, asked.latency_ms, asked.kb_per_s)
+                _slow_down(line, options.latency_ms, options.kb_per_s)
                 for visit in ("first", "again"):
                     rows.append({"number": number, "visit": visit, **_visit(page, line, gateway.url)})
     table(("number", "visit", "ready_ms", "requests", "kb"), [tuple(row.values()) for row in rows])
-    store("first_visit", {"latency_ms": asked.latency_ms, "kb_per_s": asked.kb_per_s, "visits": rows})
+    store("first_visit", {"latency_ms": options.latency_ms, "kb_per_s": options.kb_per_s, "visits": rows})
 
 
 def _slow_down(line: CDPSession, latency_ms: int, kb_per_s: int) -> None:

@@ -1,4 +1,4 @@
-"""What the dashboard shows: its own expressions, asked of a real Prometheus over some minutes of mixed load.
+"""The dashboard's expressions, evaluated by a real Prometheus over some minutes of mixed load.
 
 `scripts/benchmark monitoring [--seconds 420]`. One caller sends photos of several sizes and styles, one after another,
 some of them damaged; twelve more come and go, the worker is replaced, and at last it is killed. The series are drawn in
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str], server: Server | None = None) -> None:
 
 
 def loaded(server: Server, seconds: float) -> tuple[Counter[int], float, dict[str, float]]:
-    """What was answered, when it began in s since 1970, and after how many seconds what happened."""
+    """Load the server. Return its answers by status, the start in s since 1970, and the seconds until each event."""
     start = time.time()
     marks: dict[str, float] = {}
 
@@ -103,7 +103,7 @@ def loaded(server: Server, seconds: float) -> tuple[Counter[int], float, dict[st
 
 @contextmanager
 def _calling(server: Server, callers: int, answers: list[int]) -> Iterator[None]:
-    """So many who send photos, each when the last one is answered, until the end of the block; adds the statuses."""
+    """Have `callers` send one photo after another until the end of the block; add the statuses to `answers`."""
     over = threading.Event()
 
     def call(caller: int) -> None:
@@ -131,22 +131,22 @@ def _times(start: float, end: float) -> list[float]:
 
 
 def _panel(prometheus: Prometheus, title: str, start: float, end: float) -> dict[str, Any]:
-    """The panel's lines by their legends, with a value or None for each of the times; lines at zero are left out."""
+    """Return the panel's lines by their legends, a value or None for each of the times; lines at zero are left out."""
     [panel] = [each for row in ROWS for each in row.panels if each.title == title]
     lines: dict[str, list[float | None]] = {}
     for query in panel.queries:
         expression = query.expr.replace("$__rate_interval", f"{WINDOW_S}s")
-        for found in prometheus.range(expression, start, end, (end - start) / (POINTS - 1)):
-            legend = Template(query.legend.replace("{{", "${").replace("}}", "}")).substitute(found["metric"])
-            lines[legend] = _values(found["values"], start, end)
+        for series in prometheus.range(expression, start, end, (end - start) / (POINTS - 1)):
+            legend = Template(query.legend.replace("{{", "${").replace("}}", "}")).substitute(series["metric"])
+            lines[legend] = _values(series["values"], start, end)
     return {"title": title, "unit": panel.unit, "stacked": panel.stacked, "lines": _shown(panel, lines)}
 
 
 def _values(pairs: Sequence[tuple[float, str]], start: float, end: float) -> list[float | None]:
-    """At each of the times; NaN is no value."""
+    """Return the value at each of the times; NaN is no value."""
     step_s = (end - start) / (POINTS - 1)
-    known = {round((at - start) / step_s): float(value) for at, value in pairs}
-    values = (known.get(index, math.nan) for index in range(POINTS))
+    value_by_step = {round((at - start) / step_s): float(value) for at, value in pairs}
+    values = (value_by_step.get(index, math.nan) for index in range(POINTS))
     return [None if math.isnan(value) else float(f"{value:.4g}") for value in values]
 
 

@@ -1,4 +1,4 @@
-"""What a photo costs through the real server: time by phase, and the worker's memory and files over 200 requests.
+"""A photo through the real server: time by phase, and the worker's memory and open files over 200 requests.
 
 `scripts/benchmark serving`. Starts the server on free ports with the checkout's configuration.
 """
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def timed(server: Server, side: int) -> dict[str, Any]:
-    """Medians for a square JPEG: the whole answer, the generator's run, and what is neither decoding nor encoding."""
+    """Return medians for a square JPEG: the whole answer, the generator's run, the time outside of all phases."""
     data = encoded(photo(side, side), quality=90)
     totals, runs, overheads = [], [], []
     for _ in range(RUNS):
@@ -65,20 +65,20 @@ def timed(server: Server, side: int) -> dict[str, Any]:
 
 
 def memory_over_requests(server: Server, worker: psutil.Process) -> dict[str, Any]:
-    """The worker's resident memory and open files while pictures of four sizes and broken ones pass through."""
+    """Return the worker's resident memory and open files while pictures of four sizes and broken ones pass through."""
     bodies = [*(encoded(photo(*size)) for size in SIZES), b"not a picture"]
-    held, files = [], []
+    resident_mib, files = [], []
     with requests.Session() as session:
         for index in range(REQUESTS):
             body = bodies[index % len(bodies)]
             session.post(f"{server.inference}/predictions/animegan", files={"data": body}, timeout=60)
-            held.append(worker.memory_info().rss / MIB)
+            resident_mib.append(worker.memory_info().rss / MIB)
             files.append(worker.num_fds())
     quarter = REQUESTS // 4
     return {
         "requests": REQUESTS,
-        "worker_mib_second_quarter": statistics.median(held[quarter : 2 * quarter]),
-        "worker_mib_last_quarter": statistics.median(held[-quarter:]),
+        "worker_mib_second_quarter": statistics.median(resident_mib[quarter : 2 * quarter]),
+        "worker_mib_last_quarter": statistics.median(resident_mib[-quarter:]),
         "open_files_after_warm_up": files[quarter],
         "open_files_at_the_end": files[-1],
     }

@@ -71,8 +71,8 @@ class Services:
     def state(self) -> dict[str, Any]:
         """Return the state for gateways; a gateway sends `seen` back with its next question."""
         presence, width, paused = self.workers.presence, self.workers.width, self.dispatch.paused
-        seen = f"{presence}.{width}.{self.dispatch.tag}"
-        return {"presence": presence, "width": width, "paused": paused, "seen": seen}
+        state = f"{presence}.{width}.{self.dispatch.tag}"
+        return {"presence": presence, "width": width, "paused": paused, "seen": state}
 
 
 def app(services: Services) -> Starlette:
@@ -125,7 +125,7 @@ async def _torchserve(request: Request) -> Response:
 
 
 async def _cancel(request: Request) -> Response:
-    """Have an attempt end; whoever knows its name, which nobody guesses, may."""
+    """Have an attempt end. Its name can't be guessed, so it is enough to authorize the caller."""
     services: Services = request.app.state.services
     if any(name in request.headers for name in BROWSERS):
         raise Forbidden("This is for gateways, and a page in a browser is none.")
@@ -134,7 +134,7 @@ async def _cancel(request: Request) -> Response:
 
 
 async def _progress(request: Request) -> Response:
-    """Tell how much of an attempt is drawn, to whoever knows its name."""
+    """Answer how much of an attempt is drawn, to any caller that knows its name."""
     services: Services = request.app.state.services
     if any(name in request.headers for name in BROWSERS):
         raise Forbidden("This is for gateways, and a page in a browser is none.")
@@ -188,7 +188,7 @@ def _workers_view(services: Services) -> dict[str, Any]:
         "torchserve": workers.presence,
         "paused": services.dispatch.paused,
         "draining": services.dispatch.draining,
-        "wanted": model.wanted if model else None,
+        "wanted": model.target if model else None,
         "pending": model.pending if model else None,
         "workers": slots,
     }

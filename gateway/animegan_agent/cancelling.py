@@ -1,4 +1,4 @@
-"""What agent and workers tell each other of an attempt, as files: that nobody waits for it, and how far it is."""
+"""Files between agent and workers: the agent cancels an attempt, the worker reports its progress."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pathlib import Path
 
 from animegan_service.protocol import PROGRESS_ENDING
 
-KEPT_S = 3600.0  # longer than any picture takes
+LIFETIME_S = 3600.0  # longer than any picture takes
 ATTEMPT_FORM = r"^[A-Za-z0-9_-]{22}\.[0-9]{1,9}$"
 
 
 class Cancelling:
-    """`folder` is one that the workers read, too; empty: there is none, and an attempt ends at its deadline."""
+    """Cancels attempts by files in `folder`, which the workers read; without one, an attempt ends at its deadline."""
 
     def __init__(self, folder: str) -> None:
         self._folder = Path(folder) if folder else None
 
     def cancel(self, attempt: str) -> bool:
-        """Have the worker that draws the attempt end it; return whether the workers can be told."""
+        """Have the worker that draws the attempt end it; return whether a worker can learn of it."""
         if self._folder is None:
             return False
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -40,5 +40,5 @@ class Cancelling:
     def _sweep(self, folder: Path) -> None:
         for file in folder.iterdir():
             with contextlib.suppress(OSError):
-                if time.time() - file.stat().st_mtime > KEPT_S:
+                if time.time() - file.stat().st_mtime > LIFETIME_S:
                     file.unlink()

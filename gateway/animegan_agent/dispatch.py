@@ -1,4 +1,4 @@
-"""Pauses of dispatch to this TorchServe, and what each gateway has there."""
+"""Pauses of dispatch to this TorchServe, and each gateway's pictures there."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ GONE_AFTER_S = 2 * NEWS_WITHIN_S + 1  # a gateway that has not asked for this lo
 
 @dataclass(frozen=True)
 class Question:
-    """A gateway's last question: its time, its number of pictures at TorchServe, and the state it knew."""
+    """A gateway's last question: its time, its number of pictures at TorchServe, and the tag of the state it knew."""
 
     at: float
     running: int
-    seen: str
+    tag: str
 
 
 class Dispatch:
-    """Pauses and the gateways' questions. `tag` changes with each pause, so that a question shows who knows of it.
+    """Pauses and the gateways' questions. `tag` changes with each pause, so a question shows if its gateway knows it.
 
     `changed` is called at each change.
     """
@@ -47,10 +47,10 @@ class Dispatch:
     def tag(self) -> str:
         return f"{self._turn}{'p' if self.paused else ''}"
 
-    def record_question(self, gateway: str, running: int, seen: str) -> None:
+    def record_question(self, gateway: str, running: int, tag: str) -> None:
         """Record a gateway's question: the tag of the state it knows, and its number of pictures at TorchServe."""
         self._gateways = {name: question for name, question in self._gateways.items() if _is_there(question)}
-        self._gateways[gateway] = Question(time.monotonic(), running, seen)
+        self._gateways[gateway] = Question(time.monotonic(), running, tag)
         self._questions.ring()
 
     def drain(self, *, on: bool) -> None:
@@ -96,7 +96,7 @@ class Dispatch:
         return [question for question in list(self._gateways.values()) if _is_there(question)]
 
     def _busy(self) -> list[Question]:
-        return [question for question in self.gateways() if question.running or question.seen != self.tag]
+        return [question for question in self.gateways() if question.running or question.tag != self.tag]
 
     def _announce(self) -> None:
         self._turn += 1

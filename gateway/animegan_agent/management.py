@@ -31,10 +31,10 @@ class Worker:
 
 @dataclass(frozen=True)
 class Model:
-    """`wanted` workers, of which some may load; `pending` requests wait for one. A worker may take `startup_s`."""
+    """`target`: the workers that there should be; `pending`: requests that wait; `startup_s`: the limit of a start."""
 
     workers: tuple[Worker, ...]
-    wanted: int
+    target: int
     batch_size: int
     pending: int
     startup_s: float
@@ -48,7 +48,7 @@ class Model:
 
 
 class Management:
-    """`url` and `metrics_url` are the addresses of the management API and of the metrics."""
+    """A client of the management API at `url` and of the metrics at `metrics_url`."""
 
     def __init__(self, url: str, metrics_url: str) -> None:
         self._url = url
@@ -70,7 +70,7 @@ class Management:
                     Worker(str(worker["id"]), int(worker["pid"]), str(worker["status"]), bool(worker["gpu"]))
                     for worker in description["workers"]
                 ),
-                wanted=int(description["minWorkers"]),
+                target=int(description["minWorkers"]),
                 batch_size=int(description["batchSize"]),
                 pending=int(description["jobQueueStatus"]["pendingRequests"]),
                 startup_s=float(description["startupTimeout"]),
@@ -79,14 +79,14 @@ class Management:
             return None
 
     async def scale(self, workers: int, within_s: float, *, at_most: int) -> None:
-        """Have so many workers and return when they are ready; further ones, up to `at_most`, stay.
+        """Have at least that many workers and return once they are ready; surplus ones stay, up to `at_most`.
 
         Raise `TorchServeAway`.
         """
         await self._put(workers, at_most, "true", within_s, HTTPStatus.OK)
 
     async def want(self, workers: int, *, at_most: int) -> None:
-        """Have TorchServe want so many workers, and return at once. Raise `TorchServeAway`."""
+        """Set TorchServe's target to that many workers, and return at once. Raise `TorchServeAway`."""
         await self._put(workers, at_most, "false", ANSWER_WITHIN_S, HTTPStatus.ACCEPTED)
 
     async def _put(self, workers: int, at_most: int, synchronous: str, within_s: float, good: HTTPStatus) -> None:

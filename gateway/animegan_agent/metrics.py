@@ -32,7 +32,7 @@ class Metrics(Collector):
         for state, count in zip(STATES, (ready, len(model.workers) - ready if model else 0), strict=True):
             states.add_metric([state], count)
         yield states
-        yield _gauge("workers_wanted", "Workers that there should be.", model.wanted if model else 0)
+        yield _gauge("workers_wanted", "Workers that there should be.", model.target if model else 0)
         yield _gauge("ready", "1 while a worker is ready and nobody drains.", is_ready(workers, self._dispatch))
         yield _gauge("paused", "1 while gateways are asked to send nothing.", self._dispatch.paused)
         yield _gauge("gateways", "Gateways that ask.", len(self._dispatch.gateways()))

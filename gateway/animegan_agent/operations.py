@@ -45,7 +45,7 @@ class Operations:
         return self._lock.locked()
 
     async def scale(self, workers: int) -> None:
-        """Have so many workers from now on. Raise `BadOption`, and `NotIdle` where fewer are asked for."""
+        """Have that many workers from now on. Raise `BadOption`, and `NotIdle` where fewer are asked for."""
         if not 1 <= workers <= MOST_WORKERS:
             raise BadOption(f"workers={workers}: use a number from 1 to {MOST_WORKERS}.", option="workers")
         async with self._alone():
@@ -63,7 +63,7 @@ class Operations:
                 async with self._idle():
                     await self._end(worker)
                 await self._wait_until_ready(worker, model.startup_s)
-                await self._scale(model, model.wanted)
+                await self._scale(model, model.target)
             else:
                 async with self._idle():
                     await self._end(worker)
@@ -73,9 +73,9 @@ class Operations:
     async def tidy(self) -> None:
         """End the surplus worker that a failed replacement has left. Raise `NotIdle`."""
         model = self._workers.model
-        if model and len(model.ready) > model.wanted:
+        if model and len(model.ready) > model.target:
             async with self._alone():
-                await self._scale(await self._model(), model.wanted)
+                await self._scale(await self._model(), model.target)
 
     async def drain(self) -> None:
         """Pause dispatch until `resume`; return once nothing is being drawn. Raise `NotIdle`, and stay paused then."""
@@ -91,24 +91,24 @@ class Operations:
         self._dispatch.drain(on=False)
 
     async def _scale(self, model: Model, workers: int) -> None:
-        if workers >= len(model.workers) and workers > model.wanted:
+        if workers >= len(model.workers) and workers > model.target:
             await self._have(workers, model)
         else:
             async with self._idle():
                 await self._have(workers, model)
 
     async def _start_further(self, model: Model) -> None:
-        """Return when there is a worker more than is wanted. Raise `NoWorker`, or `TorchServeAway`.
+        """Start a worker above the target and return once it is ready. Raise `NoWorker`, or `TorchServeAway`.
 
-        TorchServe wants it for a moment alone: an agent that ends while it loads leaves a surplus worker, which the
-        next one ends (`tidy`), and not one more that is wanted.
+        The target includes it for a moment only: if the agent ends while the worker loads, the next agent finds a
+        surplus worker and ends it (`tidy`), instead of a higher target.
         """
-        workers = model.wanted + 1
+        workers = model.target + 1
         log.info("starting_further_worker")
         try:
             await self._management.want(workers, at_most=workers)
         finally:
-            await self._management.want(model.wanted, at_most=workers)
+            await self._management.want(model.target, at_most=workers)
         await self._until(lambda now: len(now.ready) >= workers, model.startup_s, "A further worker was not ready")
 
     async def _have(self, workers: int, model: Model) -> None:

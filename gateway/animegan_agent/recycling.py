@@ -84,7 +84,7 @@ class Recycling:
         requests = self._workers.requests_of(worker)
         if settings.recycle_after_requests and requests >= settings.recycle_after_requests:
             return "requests"
-        # A worker that has drawn nothing is as large as its successor would be.
+        # A worker that has drawn nothing is as large as a new one would be.
         grown = settings.recycle_above_mb * 2**20
         if grown and requests and (resident_bytes(worker.pid) or 0) > grown:
             return "memory"

@@ -30,8 +30,8 @@ class Life:
 
 
 class Workers:
-    """`look` brings it up to date. Each look calls `on_look` with the pid of TorchServe's Java, where it is known, and
-    calls `changed` when presence or width have changed.
+    """`look` brings it up to date. Each look calls `on_look` with the pid of TorchServe's Java, or None, and calls
+    `changed` when presence or width have changed.
     """
 
     def __init__(
@@ -79,22 +79,22 @@ class Workers:
 
     @property
     def width(self) -> int:
-        """Return how many pictures may be sent at one time; a worker that only stands in for another adds none."""
-        return min(len(self.model.ready), self.model.wanted) * self.model.batch_size if self.model else 0
+        """Return how many pictures may be sent at one time; a worker above the target adds none."""
+        return min(len(self.model.ready), self.model.target) * self.model.batch_size if self.model else 0
 
     def expect_end(self, worker: Worker) -> None:
         """Record that the agent ends this process, so that its successor does not count as a restart."""
         self._replaced.add(worker.pid)
 
     def age_s(self, worker: Worker) -> float:
-        """Return for how many seconds the process has been known."""
+        """Return the seconds since the first look that showed the process."""
         life = self._lives.get(worker.id)
         return time.monotonic() - life.since if life else 0.0
 
     def requests_of(self, worker: Worker) -> float:
         """Return the requests it has answered, as an equal share of all: TorchServe does not count for each worker."""
-        life, wanted = self._lives.get(worker.id), self.model.wanted if self.model else 1
-        return max(0.0, self.requests - life.requests) / (wanted or 1) if life else 0.0
+        life, target = self._lives.get(worker.id), self.model.target if self.model else 1
+        return max(0.0, self.requests - life.requests) / (target or 1) if life else 0.0
 
     def java(self) -> int | None:
         """Return the pid of TorchServe's Java, which is the parent of workers that are ready."""

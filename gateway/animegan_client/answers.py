@@ -1,4 +1,4 @@
-"""What the gateway answers, as values."""
+"""The gateway's answers as values."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class Picture:
 
     @property
     def image(self) -> Image.Image:
-        """The picture, decoded anew each time."""
+        """Return the picture, decoded anew each time."""
         with Image.open(BytesIO(self.data)) as image:
             image.load()
             return image
@@ -137,7 +137,7 @@ STYLES = TypeAdapter(StyleList)
 
 
 def read(kind: TypeAdapter[T], answer: requests.Response) -> T:
-    """The answer's JSON as a value. Raises `UnexpectedAnswer`."""
+    """Return the answer's JSON as a value. Raises `UnexpectedAnswer`."""
     try:
         return kind.validate_json(answer.content)
     except ValidationError:
@@ -145,7 +145,7 @@ def read(kind: TypeAdapter[T], answer: requests.Response) -> T:
 
 
 def read_picture(job: Job, answer: requests.Response) -> Picture:
-    """The answer's body as a picture. Raises `UnexpectedAnswer`."""
+    """Return the answer's body as a picture. Raises `UnexpectedAnswer`."""
     try:
         return Picture(answer.content, answer.headers["Content-Type"], Report.from_headers(answer.headers), job)
     except (KeyError, ValueError):
@@ -153,5 +153,5 @@ def read_picture(job: Job, answer: requests.Response) -> Picture:
 
 
 def unexpected(answer: requests.Response) -> UnexpectedAnswer:
-    """The error of an answer that can't be read."""
+    """Return the error of an answer that can't be read."""
     return UnexpectedAnswer(f"{answer.url} answered, but not as this project's gateway does.")

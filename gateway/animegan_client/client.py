@@ -168,7 +168,7 @@ class Client:
         return read(JOB, self._transport.request("POST", "v1/jobs", headers=headers, body=form.body))
 
     def job(self, job: Job | str) -> Job:
-        """The job as it is now, by its id or an earlier state. Raises `JobExpired`, `ServerError`, `Unreachable`."""
+        """Return the job as it is now, by id or an earlier state. Raises `JobExpired`, `ServerError`, `Unreachable`."""
         return read(JOB, self._transport.request("GET", _path(job)))
 
     def wait(
@@ -202,7 +202,7 @@ class Client:
             long_poll_s = math.ceil(min(left_s, LONG_POLL_S))
 
     def result(self, job: Job | str) -> Picture:
-        """The job's picture, for which this waits. Raises what `wait` raises."""
+        """Wait for the job's picture and return it. Raises what `wait` raises."""
         done = job if isinstance(job, Job) and job.status == "done" else self.wait(job)
         return read_picture(done, self._transport.request("GET", f"{_path(done)}/result"))
 
@@ -214,7 +214,7 @@ class Client:
         return read(JOB, self._transport.request("DELETE", _path(job)))
 
     def styles(self) -> list[Style]:
-        """The styles that the server knows. Raises `ServerError`, `Unreachable`."""
+        """Return the styles that the server knows. Raises `ServerError`, `Unreachable`."""
         return read(STYLES, self._transport.request("GET", "v1/styles")).styles
 
 
@@ -239,7 +239,7 @@ def _file_of(source: Source) -> tuple[str, bytes]:
 
 
 def _done(job: Job) -> Job:
-    """The job that ended, if it ended well. Raises `JobFailed`, `JobCancelled` or `JobExpired`."""
+    """Return the job if it ended well. Raises `JobFailed`, `JobCancelled` or `JobExpired`."""
     if job.status == "failed":
         raise JobFailed(job.error or Problem("internal_error", 500, job.message))
     if job.status == "cancelled":

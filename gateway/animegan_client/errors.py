@@ -88,6 +88,6 @@ class JobExpired(ServerError):
 
 
 def from_problem(problem: Problem, request_id: str = "") -> ServerError:
-    """The error of that problem, of the class that its code has."""
+    """Return the error of that problem, of the class that its code has."""
     kinds: dict[str, type[ServerError]] = {"job_cancelled": JobCancelled, "job_expired": JobExpired}
     return kinds.get(problem.code, ServerError)(problem, request_id)

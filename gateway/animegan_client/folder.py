@@ -28,7 +28,7 @@ Sources = str | PathLike[str] | Iterable[str | PathLike[str]]
 
 @dataclass(frozen=True)
 class Outcome(Generic[S]):
-    """Of one photo: its drawing, or why there is none. One of the two is None."""
+    """The outcome of one photo: its drawing, or the error. One of the two is None."""
 
     source: S
     picture: Picture | None = None
@@ -36,7 +36,7 @@ class Outcome(Generic[S]):
 
 
 def photos(sources: Sources) -> Iterator[Path]:
-    """The pictures below a folder, by the endings of their names and in order; or the paths, as they come.
+    """Yield the pictures below a folder, by the endings of their names and in order; or the paths, as they come.
 
     Raises `NotADirectoryError` for one path that is no folder.
     """

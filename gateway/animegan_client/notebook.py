@@ -1,4 +1,4 @@
-"""How a picture shows itself in a notebook: the photo beside it, both small, inside the HTML."""
+"""The HTML of a picture in a notebook: the photo beside it, both small and embedded."""
 
 from __future__ import annotations
 

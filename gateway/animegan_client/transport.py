@@ -57,7 +57,7 @@ class Transport:
         body: bytes | None = None,
         patience_s: float = float("inf"),
     ) -> requests.Response:
-        """The answer, whole, to a request that does no harm when it is sent twice; its status is 2xx or 304.
+        """Send an idempotent request and return the whole answer, whose status is 2xx or 304.
 
         `patience_s` can lessen the client's own. Raises `ServerError`, `Unreachable` or `UnexpectedAnswer`.
         """
@@ -123,7 +123,7 @@ class Transport:
 
     @contextmanager
     def _session(self) -> Iterator[requests.Session]:
-        """A session that no other thread uses meanwhile."""
+        """Yield a session that no other thread uses meanwhile."""
         try:
             session = self._idle.pop()
         except IndexError:
@@ -147,7 +147,7 @@ class Transport:
 
 
 class _Bearer(requests.auth.AuthBase):
-    """As a header of the session, it would give way to an entry in ~/.netrc."""
+    """Sets the API key's header. As a header of the session it would give way to an entry in ~/.netrc."""
 
     def __init__(self, key: str) -> None:
         self._key = key
@@ -158,7 +158,7 @@ class _Bearer(requests.auth.AuthBase):
 
 
 def checked_url(url: str) -> str:
-    """The base address without a slash at its end. Raises `ValueError` for what is none."""
+    """Return the base address without a slash at its end. Raises `ValueError` for another text."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -170,7 +170,7 @@ def checked_url(url: str) -> str:
 
 
 def checked_key(key: str | None) -> str | None:
-    """The key without the white space of the file it may come from. Raises `ValueError` for what is none."""
+    """Return the key without surrounding white space. Raises `ValueError` for characters that no key has."""
     key = (key or "").strip()
     if not key.isascii() or not key.isprintable() or " " in key:
         raise ValueError("The key has characters that no key has. Copy it again.")
@@ -189,7 +189,7 @@ def _cause(error: requests.RequestException) -> str:
 
 
 def _failure(answer: requests.Response) -> ClientError:
-    """The error that an answer tells. What stands between client and gateway may tell it without problem details."""
+    """Return the error of an answer; a proxy in front of the gateway may answer without problem details."""
     status = answer.status_code
     if status < 400:
         where = answer.headers.get("Location", "nowhere")

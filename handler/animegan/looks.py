@@ -182,7 +182,7 @@ class Look(Table):
 
 
 def check_style(style: Style, look: Look, detail: DetailOption, *, fast: bool = False) -> None:
-    """Raise `BadOption` for what the style, whose look it is, can't do."""
+    """Raise `BadOption` for an option that the style, whose look this is, does not have."""
     if fast and not style.fast:
         raise BadOption(f"The style {style.id!r} has no fast network. Leave quality=fast out.", option="quality")
     if detail != "auto" and look.detail is None:

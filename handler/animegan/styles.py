@@ -83,7 +83,7 @@ class Style(BaseModel):
 
 
 def bundled_dir() -> Path:
-    """The folder of the bundled registry: packed beside this module in a wheel or archive, else the checkout's."""
+    """Return the folder of the bundled registry: beside this module in a wheel or archive, else the checkout's."""
     here = Path(__file__).resolve()
     packed = here.parent / "model_store"
     return packed if packed.is_dir() else here.parents[2] / "model_store"
@@ -96,18 +96,18 @@ def home() -> Path:
 
 
 def installed_dir() -> Path:
-    """The folder of the installed styles; it need not exist."""
+    """Return the folder of the installed styles; it need not exist."""
     return home() / "styles"
 
 
 def bundled_styles() -> dict[str, Style]:
-    """The bundled registry in its own order, by id; styles without weights are listed too."""
+    """Return the bundled registry in its own order, by id; styles without weights are listed too."""
     entries = TypeAdapter(list[Style]).validate_json((bundled_dir() / "styles.json").read_bytes())
     return {entry.id: entry for entry in entries}
 
 
 def installed_styles() -> dict[str, Style]:
-    """The styles that the user installed, by id. An entry that can't be read is logged and left out."""
+    """Return the styles that the user installed, by id. An entry that can't be read is logged and left out."""
     styles = {}
     for file in sorted(installed_dir().glob("*.json")):
         try:
@@ -125,13 +125,13 @@ def installed_styles() -> dict[str, Style]:
 
 
 def styles() -> dict[str, Style]:
-    """All styles by id, the bundled registry first; an installed entry replaces the listed one, never a bundled one."""
+    """Return all styles by id. An installed style replaces the registry's entry only where that has no weights."""
     listed, installed = bundled_styles(), installed_styles()
     return listed | {id: style for id, style in installed.items() if id not in listed or not listed[id].weights}
 
 
 def get_style(id: str) -> Style:
-    """The style of that id. Raises `UnknownStyle`, which names those there are."""
+    """Return the style of that id. Raises `UnknownStyle`, which names those there are."""
     choices = styles()
     if id not in choices:
         raise UnknownStyle(f"There is no style {id!r}. Use one of: {', '.join(choices)}.", style=id)
@@ -165,7 +165,7 @@ def is_bundled(style: Style) -> bool:
 
 
 def _folder(style: Style, name: str) -> Path:
-    """The folder of a style's weights: an installed look may draw with bundled ones."""
+    """Return the folder of a style's weights: an installed look may draw with bundled ones."""
     if is_bundled(style):
         return bundled_dir()
     return installed_dir() if (installed_dir() / name).is_file() or style.recipe is None else bundled_dir()

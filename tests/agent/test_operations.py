@@ -31,7 +31,7 @@ class Asked:
     async def look(self) -> Model:
         if self.wanted:
             self.wanted_while_loading.append(self.wanted[-1][0])
-        return Model((WORKER,), wanted=1, batch_size=1, pending=0, startup_s=0.5)
+        return Model((WORKER,), target=1, batch_size=1, pending=0, startup_s=0.5)
 
 
 def test_a_further_worker_is_not_wanted_while_it_loads_nor_afterwards() -> None:

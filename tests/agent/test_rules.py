@@ -22,7 +22,7 @@ class Told:
     """What is known of one worker: this process."""
 
     def __init__(self, requests: float, age_s: float) -> None:
-        self.model = Model((WORKER,), wanted=1, batch_size=1, pending=0, startup_s=60)
+        self.model = Model((WORKER,), target=1, batch_size=1, pending=0, startup_s=60)
         self.requests, self.age = requests, age_s
 
     async def look(self) -> Model:

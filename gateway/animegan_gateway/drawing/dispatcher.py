@@ -124,7 +124,7 @@ class Dispatcher:
             log.error("dispatch_failed", job=job.id[:8], exc_info=error)
 
     def _leave(self, job: Job) -> None:
-        """Release TorchServe's place; what is left to do for this job happens here."""
+        """Release TorchServe's place; the rest of the job's work happens in the gateway."""
         if place := self._drawing.pop(job.id, None):
             place.release()
             self._bell.ring()

@@ -152,10 +152,10 @@ class TorchServe:
                 pause_s = LOOK_EVERY_S if self.presence is Presence.READY else LOOK_EVERY_WHILE_AWAY_S
                 await wait(self._look_now, pause_s)
 
-    async def look(self, seen: str = "") -> Presence:
-        """Return the presence now, or as soon as the state differs from `seen`."""
+    async def look(self, state: str = "") -> Presence:
+        """Return the presence now, or as soon as the state differs from `state`."""
         try:
-            presence, width, self._state = await (self._ask_agent(seen) if self._agent else self._ping())
+            presence, width, self._state = await (self._ask_agent(state) if self._agent else self._ping())
             self._set(presence, width)
         except (httpx2.HTTPError, ValueError, KeyError, TypeError):
             self._state = ""
@@ -163,7 +163,7 @@ class TorchServe:
         return self.presence
 
     async def cancel(self, attempt: str) -> bool:
-        """Tell the agent that nobody waits for an attempt any more; return whether it was told."""
+        """Have the agent end an attempt that nobody waits for; return whether it knows."""
         if not self._agent:
             return True  # the deadline ends it
         try:
@@ -175,7 +175,7 @@ class TorchServe:
         return answer.is_success
 
     async def progress(self, attempt: str) -> float | None:
-        """Return how much of an attempt is drawn, from 0 to 1; None where that can't be told."""
+        """Return how much of an attempt is drawn, from 0 to 1; None where that is unknown."""
         if not self._agent:
             return None
         try:
@@ -248,17 +248,17 @@ class TorchServe:
             return WorkerEnded()
         return NotTaken(await self.look())
 
-    async def _ask_agent(self, seen: str) -> tuple[Presence, int, str]:
+    async def _ask_agent(self, state: str) -> tuple[Presence, int, str]:
         """Return presence, width and state; the width is 0 while the agent is paused."""
-        question: dict[str, str | int] = {"gateway": self._gateway, "running": self.in_flight, "seen": seen}
+        question: dict[str, str | int] = {"gateway": self._gateway, "running": self.in_flight, "seen": state}
         answer = await self._client.get(
             f"{self._agent}/v1/torchserve", params=question, timeout=AGENT_WITHIN_S + ANSWER_WITHIN_S
         )
         answer.raise_for_status()
-        state = answer.json()
-        presence = Presence(state["presence"])
-        width = 0 if state["paused"] or presence is not Presence.READY else self._fixed_width or int(state["width"])
-        return presence, width, str(state["seen"])
+        view = answer.json()
+        presence = Presence(view["presence"])
+        width = 0 if view["paused"] or presence is not Presence.READY else self._fixed_width or int(view["width"])
+        return presence, width, str(view["seen"])
 
     async def _ping(self) -> tuple[Presence, int, str]:
         answer = await self._client.get(f"{self._url}/ping", timeout=ANSWER_WITHIN_S)

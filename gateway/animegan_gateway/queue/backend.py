@@ -35,7 +35,7 @@ class Backend:
 
     @cached_property
     def probe(self) -> Probe:
-        """The one probe of both stores."""
+        """Return the one probe of both stores."""
         return Probe(self.store, self.blobs)
 
     async def recover(self) -> None:
@@ -64,7 +64,7 @@ async def open_backend(settings: Settings, bell: Bell) -> AsyncIterator[Backend]
 
 
 async def _tell_orphans(backend: Backend) -> None:
-    """Log that photos lie there of which no job is known: one was being accepted, or a part of the queue is lost."""
+    """Log photos that belong to no job: one was being accepted, or a part of the queue is lost."""
     if not isinstance(backend.blobs, FileBlobs):
         return
     uploads = await backend.blobs.uploads()
@@ -78,7 +78,7 @@ async def _tell_orphans(backend: Backend) -> None:
 
 
 def queue_id(secret: bytes) -> str:
-    """Return the name by which the pictures' folder knows its queue; the secret can't be told from it."""
+    """Return the queue's name in the pictures' folder; it does not give the secret away."""
     return hashlib.sha256(b"queue" + secret).hexdigest()[:32]
 
 

@@ -75,7 +75,7 @@ class Board:
         return Place(position, self._seconds(work_px + sum(each.work_px for each in self._line.running) / 2))
 
     async def holds(self, jobs: int) -> bool:
-        """Return whether so many jobs wait or run. An old look is enough to admit a job, and not to refuse one."""
+        """Return whether at least `jobs` wait or run. An old snapshot may admit a job; a refusal needs a new one."""
         if self._jobs() >= jobs:
             await self._look(fresh_s=0.0)
         return self._jobs() >= jobs
@@ -145,11 +145,11 @@ class Board:
 
 
 def _kind(ask: Ask) -> tuple[str, ...]:
-    """Return what, beside its pixels, decides how long a picture takes."""
+    """Return the options that decide how long a picture takes, beside its pixels."""
     return ask.style, str(ask.fast), ask.detail
 
 
 def _rate(runs: Sequence[Run]) -> float | None:
-    """Return the seconds for one pixel, over all that was measured."""
+    """Return the seconds for one pixel, over all pictures that were measured."""
     work_px = sum(run.work_px for run in runs)
     return sum(run.seconds for run in runs) / work_px if work_px else None

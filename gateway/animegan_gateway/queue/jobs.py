@@ -37,8 +37,8 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
 ENDED = frozenset(state for state, after in TRANSITIONS.items() if after <= {State.EXPIRED})
 HELD = frozenset({State.QUEUED, State.RUNNING})  # what counts against the queue's bounds
 TURN_PX = 2**20  # of work that is one turn in the queue; a picture of more takes as many as it is worth
-# What a pixel takes, relative to `bold`, whose photo the network sees shrunk the most; `auto` is what the photo shows,
-# mostly one of the first two.
+# The cost of a pixel relative to `bold`, for which the photo is shrunk the most. `auto` decides by the photo, mostly
+# for one of the first two.
 DETAIL_WORK: Mapping[DetailOption, float] = {"bold": 1.0, "auto": 1.5, "medium": 2.25, "fine": 4.0}
 FAST_WORK = 1 / 8  # of the small network, its share of the finish included
 MOST_PAUSE_S = 30.0  # before a further attempt, see `Job.not_before`
@@ -80,7 +80,7 @@ class Ask(BaseModel):
 
     @property
     def work_px(self) -> int:
-        """Return the work, to which drawing time is proportional: the pixels, by what one takes as it is asked for."""
+        """Return the work, to which drawing time is proportional: the pixels, weighted by the cost of one."""
         share = DETAIL_WORK[self.detail] / DETAIL_WORK["auto"]
         if self.fast or (self.drawn_frames > 1 and not self.best):
             share *= FAST_WORK
@@ -139,5 +139,5 @@ def upload_key(job_id: str) -> str:
 
 
 def new_id() -> str:
-    """Return an id that nobody guesses: 128 bits, 22 characters."""
+    """Return an id that can't be guessed: 128 bits, 22 characters."""
     return secrets.token_urlsafe(16)

@@ -1,4 +1,4 @@
-"""Whether the stores can keep a job, found out by writing and reading back."""
+"""A probe of the stores: it writes and reads back, as a job would."""
 
 from __future__ import annotations
 

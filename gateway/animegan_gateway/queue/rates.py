@@ -25,7 +25,7 @@ class Rates:
         self._limiter = MovingWindowRateLimiter(self._storage)
 
     async def forget(self) -> None:
-        """Begin anew: after the clock was set back, what was counted before would stay in the last minute for long."""
+        """Start all counts anew: after the clock was set back, earlier jobs would count for longer than a minute."""
         with translate_errors():
             await self._storage.reset()
 

@@ -77,7 +77,7 @@ class Patient:
         return Health(damage, len(rows), waiting, ours, self._orphans(rows))
 
     def repair(self) -> Repair:
-        """Keep what can be read. Raise `BadSetting` while a gateway uses it."""
+        """Rebuild the queue from the jobs that can be read. Raise `BadSetting` while a gateway uses it."""
         with sqlite_file.locked(self.file):
             with closing(_open(self.file)) as database:
                 damaged = self._rebuild(database) if self._damage(database) else None
@@ -114,14 +114,14 @@ class Patient:
                 for row in damaged.execute("SELECT * FROM ended_sessions"):
                     database.execute("INSERT INTO ended_sessions VALUES (?, ?)", tuple(row))
             database.execute("COMMIT")
-        kept = self.file.with_name(f"{self.file.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
+        backup = self.file.with_name(f"{self.file.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
         for suffix in ("", "-wal"):
             file = self.file.with_name(self.file.name + suffix)
             if file.exists():
-                file.rename(kept.with_name(kept.name + suffix))
+                file.rename(backup.with_name(backup.name + suffix))
         part.chmod(0o600)
         part.rename(self.file)
-        return kept
+        return backup
 
     def _mark(self) -> str:
         file = self.pictures / MARK

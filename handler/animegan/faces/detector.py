@@ -131,11 +131,11 @@ class Detector:
             boxes = torch.cat([corners, corners + PROPOSAL_PX], 1) / scale
             boxes = _move(boxes, moves[0][:, rows, columns].T)
             score = scores[0][rows, columns]
-            kept = _apart(boxes, score, 0.5)[:MOST_PROPOSALS]
-            proposals.append(torch.cat([boxes[kept], score[kept, None]], 1))
+            indices = _apart(boxes, score, 0.5)[:MOST_PROPOSALS]
+            proposals.append(torch.cat([boxes[indices], score[indices, None]], 1))
         every = torch.cat(proposals)
-        kept = _apart(every[:, :4], every[:, 4], 0.7)[:MOST_PROPOSALS]
-        return every[kept, :4]
+        indices = _apart(every[:, :4], every[:, 4], 0.7)[:MOST_PROPOSALS]
+        return every[indices, :4]
 
     def _refine(self, picture: Image.Image, boxes: Tensor, least: float) -> Tensor:
         boxes, crops = _crops(picture, boxes, REFINEMENT_PX)
@@ -155,8 +155,8 @@ class Detector:
         sides = boxes[:, 2:] - boxes[:, :2]
         spots = boxes[:, None, :2] + points[likely].transpose(1, 2) * sides[:, None]
         boxes = _move(boxes, moves[likely])
-        kept = _apart(boxes, scores, 0.7, of_the_smaller=True)
-        return boxes[kept], spots[kept], scores[kept]
+        indices = _apart(boxes, scores, 0.7, of_the_smaller=True)
+        return boxes[indices], spots[indices], scores[indices]
 
 
 def _face(box: Tensor, spots: Tensor, score: float, border: int, scale: float) -> Face:
@@ -173,7 +173,7 @@ def _face(box: Tensor, spots: Tensor, score: float, border: int, scale: float) -
 
 
 def _scales(size: Size) -> Iterator[float]:
-    """Yield how far the copies are shrunk, the largest first, down to one in which a face fills it."""
+    """Yield the scales of the copies, the largest first, down to the one in which a face fills the copy."""
     scale = PROPOSAL_PX / LEAST_PX
     while min(size) * scale >= PROPOSAL_PX:
         yield scale
@@ -202,9 +202,9 @@ def _move(boxes: Tensor, moves: Tensor) -> Tensor:
 
 
 def _apart(boxes: Tensor, scores: Tensor, most: float, *, of_the_smaller: bool = False) -> Tensor:
-    """Return the indices of boxes, the surest first, no two of which share more than `most` of what they cover.
+    """Return the indices of boxes, the surest first, no two of which overlap by more than `most` of their area.
 
-    `of_the_smaller`: of what the smaller one covers.
+    The area is that of both boxes together; with `of_the_smaller`, that of the smaller box.
     """
     order = scores.argsort(descending=True)[: 4 * MOST_PROPOSALS]
     boxes = boxes[order]
@@ -216,10 +216,10 @@ def _apart(boxes: Tensor, scores: Tensor, most: float, *, of_the_smaller: bool =
     )
     all_of = torch.minimum(area[:, None], area) if of_the_smaller else area[:, None] + area - both
     near = (both > most * all_of).numpy()
-    kept: list[int] = []
-    dropped = np.zeros(len(boxes), dtype=bool)
+    indices: list[int] = []
+    duplicate = np.zeros(len(boxes), dtype=bool)
     for index in range(len(boxes)):
-        if not dropped[index]:
-            kept.append(index)
-            dropped |= near[index]
-    return order[torch.tensor(kept, dtype=torch.long)]
+        if not duplicate[index]:
+            indices.append(index)
+            duplicate |= near[index]
+    return order[torch.tensor(indices, dtype=torch.long)]

@@ -93,5 +93,5 @@ def build(tensors: Mapping[str, Tensor]) -> Cascade:
 
 
 def normalise(pixels: Tensor) -> Tensor:
-    """Return what the networks take, of (N, 3, H, W) in 0..255."""
+    """Return (N, 3, H, W), of 0..255, scaled as the networks take it."""
     return (pixels.to(torch.float32) - 127.5) / 128

@@ -1,4 +1,4 @@
-"""What a request may ask beside a look: some of the photo's own, in the drawing."""
+"""The options of a request that keep some of the photo in the drawing: its pixels, its colours."""
 
 from __future__ import annotations
 

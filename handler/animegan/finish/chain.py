@@ -1,4 +1,4 @@
-"""A look's finish: its steps one after the other, over bands of rows, in memory that is known before."""
+"""A look's finish: its steps one after the other, over bands of rows, within a memory budget."""
 
 from __future__ import annotations
 
@@ -81,10 +81,10 @@ class Chain:
 
     def rows(self, height: int, width: int, budget_bytes: int) -> int:
         """Return the rows of a band that fits into the budget, even or the picture's; 0 where not even two fit."""
-        held = (budget_bytes - CALL_BYTES) // self.row_bytes(width)
-        if held >= height:
+        capacity = (budget_bytes - CALL_BYTES) // self.row_bytes(width)
+        if capacity >= height:
             return height
-        band = held - 2 * self.halo(height, width)
+        band = capacity - 2 * self.halo(height, width)
         return max(0, band - band % 2)
 
     @torch.inference_mode()
@@ -107,10 +107,10 @@ class Chain:
             last = min(height, first + rows)
             top, bottom = max(0, first - halo), min(height, last + halo)
             band = planar(picture[top:bottom])
-            for step, seen in zip(self.steps, measures, strict=True):
+            for step, measure in zip(self.steps, measures, strict=True):
                 interrupt_if_asked()
                 with record_function(type(step).__name__.lower()):
-                    band = step.apply(band, Frame(height, width, top, seen))
+                    band = step.apply(band, Frame(height, width, top, measure))
             out[first:last] = to_pixels(band[:, first - top : last - top])
         return out
 

@@ -63,7 +63,7 @@ def double(planes: Tensor, height: int, width: int) -> Tensor:
 
 
 def pointwise(form: Callable[[Tensor, int], Tensor], picture: Tensor) -> Tensor:
-    """Return what `form` makes of each pixel of (3, H, W), a few rows at a time: what it holds stays small.
+    """Return `form` of each pixel of (3, H, W), a few rows at a time, so that it takes little memory.
 
     `form` takes (3, rows, W) and the first of those rows, and returns as many.
     """
@@ -84,7 +84,7 @@ class Places:
         self._y = ((torch.arange(height, dtype=torch.float32, device=device) * 2 + 1) / height - 1)[:, None]
 
     def read(self, planes: Tensor, dx: Tensor, dy: Tensor, first: int) -> Tensor:
-        """Return (C, rows, W): what lies (dx, dy) px away, each (rows, W), from each pixel of the rows from `first`."""
+        """Return the values (dx, dy) px away, (rows, W) each, from pixels of the rows from `first`: (C, rows, W)."""
         rows = len(dx)
         grid = torch.empty(1, *dx.shape, 2, device=dx.device)
         torch.add(self._x, dx, alpha=self._step[0], out=grid[0, :, :, 0])

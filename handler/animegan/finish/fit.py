@@ -61,7 +61,7 @@ def fit(pictures: Sequence[Tensor]) -> str:
 
 
 def _statistics(picture: Tensor) -> Tensor:
-    """One picture's: lightness at the quantiles, chroma of what is colourful, (a, b) of shadows and of lights."""
+    """Return a picture's lightness at the quantiles, chroma of what is colourful, (a, b) of shadows and of lights."""
     lab = to_oklab(shrink(picture)).flatten(1)
     lightness = lab[0]
     chroma = lab[1:].square().sum(0).sqrt().quantile(COLORFUL)
@@ -72,7 +72,7 @@ def _statistics(picture: Tensor) -> Tensor:
 
 
 def _knots(tones: Sequence[float]) -> list[float]:
-    """The tone curve at evenly spaced lightnesses, from where typical photographs have those tones."""
+    """Return the tone curve at evenly spaced lightnesses: it takes a typical photo's quantiles to these tones."""
     knots = [0.0]
     for i in range(1, KNOTS - 1):
         x = i / (KNOTS - 1)

@@ -1,4 +1,4 @@
-"""Where rows lie in their picture."""
+"""The place of rows in their picture."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ class Frame:
 
 
 def scale(height: int, width: int) -> float:
-    """The longest side, in px, over the one for which recipes are written."""
+    """Return the longest side, in px, over the one for which recipes are written."""
     return max(height, width) / REFERENCE_PX

@@ -17,7 +17,7 @@ ENTRY = 4  # planes of an entry as the compiled form reads it
 class Table:
     """The values of `form` at `SIDE`³ colours; between them the eight nearest are mixed (trilinear).
 
-    `form` takes sRGB in 0..1, (3, H, W), and returns (C, H, W), C up to 4. What it costs then no longer matters to a
+    `form` takes sRGB in 0..1, (3, H, W), and returns (C, H, W), C up to 4. It is computed once, however large the
     picture. On a CPU the compiled operators read the table; without them, and on a GPU, PyTorch does.
     """
 

@@ -30,7 +30,7 @@ TYPICAL_CHROMA = 0.03  # OKLab's, standard deviation
 
 @dataclass(frozen=True)
 class Point:
-    """A lightness of the photo, and what it is in the drawing; OKLab's. `pixels` have it."""
+    """A lightness of the photo and the drawing's at the same place, OKLab's; `pixels` of the photo have it."""
 
     photo: float
     drawing: float
@@ -72,9 +72,9 @@ def _pooled(a: Point, b: Point) -> Point:
 
 
 def corrections(curve: Curve, typical: Curve) -> Corrections:
-    """Return lightnesses of a drawing with its own curve, and what each is to become; none for an ordinary photo."""
-    wanted = _read([(point.photo, point.drawing) for point in typical], torch.tensor([point.photo for point in curve]))
-    shifts = (wanted - torch.tensor([point.drawing for point in curve])).tolist()
+    """Return lightnesses of a drawing with that curve, each with its corrected one; none for an ordinary photo."""
+    targets = _read([(point.photo, point.drawing) for point in typical], torch.tensor([point.photo for point in curve]))
+    shifts = (targets - torch.tensor([point.drawing for point in curve])).tolist()
     beyond = [math.copysign(min(max(abs(shift) - OWN, 0.0), LIMIT), shift) for shift in shifts]
     if not any(beyond):
         return ()

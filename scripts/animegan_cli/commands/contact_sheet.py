@@ -22,7 +22,7 @@ QUALITY = 85  # below 90 the colours are stored at half the resolution: right fo
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status."""
+    """Run the command; return its exit status."""
     options = _parse(arguments)
     try:
         photos = [Image.open(file) for file in options.photos]
@@ -35,14 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def bundled() -> list[str]:
-    """The ids of the styles whose weights are in the repository."""
+    """Return the ids of the styles whose weights are in the repository."""
     return [style.id for style in bundled_styles().values() if style.weights]
 
 
 def draw(photos: Sequence[Image.Image], styles: Sequence[str], *, max_side: int, width: int) -> Image.Image:
-    """A row for each photo: it, then itself in each style, drawn at `max_side` px and scaled to cells `width` px wide.
+    """Return a sheet, RGB, with a row for each photo: the photo, then its drawing in each style.
 
-    Returns RGB. Raises what `Stylizer` raises.
+    Pictures are drawn at `max_side` px and scaled to `width` px. Raises what `Stylizer` raises.
     """
     upright = [images.prepare(photo, max_side=max_side).rgb for photo in photos]
     columns = {"Photo": upright}

@@ -37,7 +37,7 @@ def add(
 
 @app.command("list")
 def list_keys() -> None:
-    """List the keys, without what is secret of them."""
+    """List the keys, without their secrets."""
     table = Table("Name", "Id", "Made", "Jobs a minute", "Part of the queue")
     for key in _keys().list_keys():
         rate = "" if key.rate_per_minute is None else str(key.rate_per_minute)

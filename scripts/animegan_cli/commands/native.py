@@ -73,7 +73,7 @@ def _sources(folder: Path) -> list[Path]:
 
 
 def find_compiler() -> list[str] | None:
-    """`CXX` if that is set, else the first of the usual names; as words of a command."""
+    """Return `CXX` if that is set, else the first of the usual names; as words of a command."""
     variable = os.environ.get("CXX", "").strip()
     try:
         words = shlex.split(variable)
@@ -122,7 +122,7 @@ def _carries(library: Path, mark: str) -> bool:
 
 
 def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run it, its messages in English; what can't be started or does not end is a failure like any other."""
+    """Run the compiler, with messages in English; one that can't start or does not end has failed like any other."""
     environment = {**os.environ, "LC_ALL": "C"}
     try:
         return subprocess.run(

@@ -96,7 +96,7 @@ class _Levels:
         self.values.append(value)
 
     def peak(self, ranges: list[tuple[int, int]], base: int = 0) -> int:
-        """The highest above `base` in any of the ranges; 0 at least."""
+        """Return the highest value above `base` in any of the ranges; at least 0."""
         peaks = (
             max(self.values[max(0, bisect_right(self.times, start) - 1) : bisect_left(self.times, end)], default=0)
             for start, end in ranges
@@ -161,7 +161,7 @@ class _Stopwatch:
         self._since = psutil.Process().create_time()
 
     def lap(self, name: str) -> None:
-        """Name what has ended now."""
+        """Record under that name the time since the last lap."""
         now = time.time()
         self.seconds[name] = max(0.0, now - self._since)
         self._since = now
@@ -188,15 +188,15 @@ def _phases(
 ) -> list[Phase]:
     kind = DeviceType.CUDA if device.type == "cuda" else DeviceType.CPU
     on_host, on_device = _ranges(timed, DeviceType.CPU), _ranges(timed, kind)
-    allocated, seen = _allocations(timed, kind), _ranges(watched, DeviceType.CPU)
+    allocated, host_ranges = _allocations(timed, kind), _ranges(watched, DeviceType.CPU)
     return [
         Phase(
             name=name,
             # What is launched on a GPU is over long before it is done there.
             seconds=sum(end - start for start, end in (name not in _ON_HOST and on_device[name]) or on_host[name])
             / 1e9,
-            python_bytes=watch.python.peak(seen[name], watch.python.values[0]),
-            resident_bytes=watch.resident.peak(seen[name], watch.resident.values[0]),
+            python_bytes=watch.python.peak(host_ranges[name], watch.python.values[0]),
+            resident_bytes=watch.resident.peak(host_ranges[name], watch.resident.values[0]),
             device_bytes=allocated.peak(on_host[name]),
         )
         for name in _names(on_host)
@@ -269,16 +269,16 @@ class _Watch:
 
 
 def _resident() -> tuple[bool, Callable[[], int]]:
-    """Return whether the most resident bytes since the last call can be read, and what reads them (else: those now)."""
+    """Return whether the kernel tells the peak of resident bytes between two reads, and a reader of it or of now's."""
     try:
         _CLEAR_PEAK.write_text("5")
     except OSError:  # not Linux, or not allowed
         process = psutil.Process()
         return False, lambda: int(process.memory_info().rss)
-    return True, _kept_peak
+    return True, _read_peak
 
 
-def _kept_peak() -> int:
+def _read_peak() -> int:
     line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
     _CLEAR_PEAK.write_text("5")
     return int(line.split()[1]) * 1024
@@ -286,7 +286,7 @@ def _kept_peak() -> int:
 
 @contextlib.contextmanager
 def _history(file: Path | None) -> Iterator[None]:
-    """The history of CUDA's allocator, written to the file."""
+    """Write the history of CUDA's allocator to the file."""
     if not file:
         yield
         return
@@ -303,7 +303,7 @@ def _optional(file: Path | None) -> contextlib.AbstractContextManager[Path | Non
 
 
 def table(result: Profile) -> Table:
-    """The phases, one a line: milliseconds, and MiB."""
+    """Return the phases, one a line: milliseconds, and MiB."""
     rows = Table(box=None, pad_edge=False)
     rows.add_column("PHASE")
     for heading in ("MS", "PYTHON MIB", "RSS MIB", "DEVICE MIB"):
@@ -315,7 +315,7 @@ def table(result: Profile) -> Table:
 
 
 def summary(result: Profile) -> str:
-    """Return a sentence on what was drawn, and how."""
+    """Return a sentence on the picture and its plan."""
     report, plan = result.report, result.plan
     width, height = report.size
     threads = f" with {result.threads} thread{'s' * (result.threads > 1)}" if result.device.type == "cpu" else ""
@@ -335,9 +335,9 @@ def own_time(result: Profile) -> str:
 
 def legend(result: Profile) -> str:
     """Return what the table's columns mean."""
-    kept = "" if result.exact else f", looked at every {1000 * _LOOK_EVERY_S:.0f} ms"
+    sampling = "" if result.exact else f", looked at every {1000 * _LOOK_EVERY_S:.0f} ms"
     timed = "" if result.device.type == "cpu" else " Transfer and blocks are timed on the device."
     return (
         "Memory is the highest in the phase, above what there was at the start. Python: by tracemalloc. "
-        f"RSS: of the process{kept}. Device: PyTorch's allocations on {result.device}.{timed}"
+        f"RSS: of the process{sampling}. Device: PyTorch's allocations on {result.device}.{timed}"
     )

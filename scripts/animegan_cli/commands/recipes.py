@@ -187,14 +187,14 @@ def _rows(table: BaseModel, path: str) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _range(field: FieldInfo) -> str:
-    """The numbers that a field takes, as "0 to 1"."""
+    """Return the numbers that a field takes, as "0 to 1"."""
     limits = dict(re.findall(r"\b(ge|gt|le|lt)=(-?[\d.]+)", repr(field)))
     low, high = limits.get("ge") or limits.get("gt"), limits.get("le") or limits.get("lt")
     return f"{low} to {high}" if low and high else f"{low} or more" if low else ""
 
 
 def _file(name: str) -> Path:
-    """The recipe of a style, or the file of that name. Raises `BadOption` for a style without one."""
+    """Return the recipe of a style, or the file of that name. Raises `BadOption` for a style without one."""
     if name.endswith(".toml") or "/" in name:
         return Path(name)
     file = looks.bundled_looks().get(name) or recipe_file(get_style(name))
@@ -204,7 +204,7 @@ def _file(name: str) -> Path:
 
 
 def _pixels(file: Path) -> Tensor:
-    """The pixels of a picture, uint8 (H, W, 3), at most 512 px a side."""
+    """Return the pixels of a picture, uint8 (H, W, 3), at most 512 px a side."""
     import numpy as np  # noqa: PLC0415
     import torch  # noqa: PLC0415
     from PIL import Image  # noqa: PLC0415

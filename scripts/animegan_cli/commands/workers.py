@@ -59,7 +59,7 @@ def resume(agent: AgentOption = None) -> None:
 
 
 def _ask(method: str, path: str, agent: str | None, body: dict[str, int] | None = None) -> dict[str, Any]:
-    """The agent's answer. Raises `Refused`, or `ServiceFailed` where there is no agent."""
+    """Return the agent's answer. Raises `Refused`, or `ServiceFailed` where there is no agent."""
     url = (agent or f"http://127.0.0.1:{Settings.load().port}").rstrip("/")
     try:
         with requests.Session() as session:

@@ -1,1 +1,1 @@
-"""What `scripts/serve` starts and watches: TorchServe, its agent, the gateway; their ports, processes and health."""
+"""The services of `scripts/serve`: TorchServe, its agent, the gateway; their start, ports, processes and health."""

@@ -1,4 +1,4 @@
-"""Where everything that `scripts/serve` starts listens: by option, else by variable, else as it is configured."""
+"""The addresses of the services that `scripts/serve` starts: by option, else by variable, else by configuration."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Place:
 
 
 def torchserves(options: argparse.Namespace, properties: Mapping[str, str]) -> dict[str, Place]:
-    """TorchServe's three addresses by name; port 0 becomes a free one. Raises `BadSetting`."""
+    """Return TorchServe's three addresses by name; port 0 becomes a free one. Raises `BadSetting`."""
     places = {}
     for name in PORTS:
         configured = address(properties, f"{name}_address")
@@ -40,14 +40,14 @@ def torchserves(options: argparse.Namespace, properties: Mapping[str, str]) -> d
 
 
 def listening(host: str, number: int) -> Address:
-    """The address; port 0 becomes a free one. Raises `BadSetting`."""
+    """Return the address; port 0 becomes a free one. Raises `BadSetting`."""
     if ":" in host:
         raise BadSetting(f"Nothing here listens on {host}. Use an IPv4 address; 0.0.0.0 is all of them.")
     return Address(host, number or free_port(host))
 
 
 def port(text: str | None, origin: str, default: int) -> int:
-    """The port that was asked for, 0 for a free one. Raises `BadSetting`."""
+    """Return the port that the option or the variable names, 0 for a free one. Raises `BadSetting`."""
     if text is None:
         return default
     if not re.fullmatch(r"\d{1,5}", text, re.ASCII) or int(text) > 65535:
@@ -56,7 +56,7 @@ def port(text: str | None, origin: str, default: int) -> int:
 
 
 def from_here(there: Address) -> Address:
-    """The address under which this machine reaches it."""
+    """Return the address under which this machine reaches the server."""
     return Address("127.0.0.1", there.port) if there.host == EVERYWHERE else there
 
 

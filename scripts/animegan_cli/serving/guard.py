@@ -1,4 +1,4 @@
-"""Ends what an instance left behind if its supervisor is killed; started by it, and gone with it otherwise.
+"""The guard of an instance: it ends the instance's processes if the supervisor, which starts it, is killed.
 
     python -m animegan_cli.serving.guard MARK FOLDER
 

@@ -1,7 +1,7 @@
-"""The image's HEALTHCHECK, `python -m animegan_cli.serving.health`: whether what runs in it can do its work.
+"""The image's HEALTHCHECK, `python -m animegan_cli.serving.health`: it fails where the container can't draw pictures.
 
-Status 0, or 1 with the reason. Asked is the gateway if it runs here or is to, else the agent, else TorchServe itself;
-where it listens tell its process's own settings, so that it does not matter what set them.
+Status 0, or 1 with the reason. The check asks the gateway if it runs here or is to, else the agent, else TorchServe
+itself, at the address that the process's own settings name, whatever set them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ROLES: Mapping[str, type[GatewaySettings | AgentSettings]] = {
 
 
 def main() -> int:
-    """The command; what it prints is kept by the container engine."""
+    """Run the command; the container engine keeps what it prints."""
     try:
         print(check())
     except (AnimeganError, psutil.Error) as error:
@@ -42,11 +42,11 @@ def main() -> int:
 def check() -> str:
     """Return what is ready. Raises `ServiceFailed`, or `psutil.Error` where a process ends meanwhile."""
     running = {module: process for process in psutil.process_iter() if (module := _module(process))}
-    wanted = _required(running)
-    if wanted not in running:
-        raise ServiceFailed(f"{wanted} does not run yet.")
-    process = running[wanted]
-    if wanted == TORCHSERVE:
+    service = _required(running)
+    if service not in running:
+        raise ServiceFailed(f"{service} does not run yet.")
+    process = running[service]
+    if service == TORCHSERVE:
         words = process.cmdline()
         properties = read_properties(Path(words[words.index("--ts-config") + 1]))
         status, body = _get(address(properties, "management_address"), f"/models/{MODEL}")
@@ -55,16 +55,16 @@ def check() -> str:
         )
     else:
         os.environ.update(process.environ())
-        settings = ROLES[wanted].load()
+        settings = ROLES[service].load()
         status, body = _get(from_here(Address(settings.host, settings.port)), "/readyz")
         ready = status == HTTPStatus.OK
     if not ready:
-        raise ServiceFailed(f"{wanted} is not ready: {status} {body}")
-    return f"{wanted} is ready"
+        raise ServiceFailed(f"{service} is not ready: {status} {body}")
+    return f"{service} is ready"
 
 
 def _module(process: psutil.Process) -> str:
-    """The Python module that it runs, if that is one of ours."""
+    """Return the Python module that the process runs, if it is one of ours."""
     try:
         words = process.cmdline()
     except psutil.Error:  # ended meanwhile
@@ -74,7 +74,7 @@ def _module(process: psutil.Process) -> str:
 
 
 def _required(running: Mapping[str, psutil.Process]) -> str:
-    """The module to ask. `serve` starts it last, so it may not run yet."""
+    """Return the module to ask. `serve` starts it last, so it may not run yet."""
     if SERVE not in running:
         return next(filter(running.__contains__, ROLES), SERVE)
     options = running[SERVE].cmdline()

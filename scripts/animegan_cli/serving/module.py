@@ -57,7 +57,7 @@ class Module:
         return "ended by itself" if ended else None
 
     def ready(self) -> bool:
-        """Return whether the process answers; while what it depends on is away, a new start would mend nothing."""
+        """Return whether the process answers. If another service is away it still does: a restart would not help."""
         try:
             status, _ = self.address.get("/healthz", ANSWER_WITHIN_S)
         except OSError:
@@ -79,7 +79,7 @@ class Module:
         return "\n".join([*(f"    {line}" for line in self._lines), f"Its log: {self.log}"])
 
     def _read(self, process: subprocess.Popen[str]) -> None:
-        """Its log goes to a file; what it says here is why it can't start."""
+        """Show the lines that the process prints: its log goes to a file, so they say why it can't start."""
         for line in process.stderr or ():
             self._lines.append(line.rstrip())
             self.show(line.rstrip())

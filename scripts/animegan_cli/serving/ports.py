@@ -18,10 +18,10 @@ TRIES = 50
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nothing listens on now.
+    """Return a port that nothing listens on now.
 
-    It is none that an outgoing connection may get, where there are others: such a connection could come by it while a
-    server is being started anew, and would keep it for a minute after its own end.
+    If possible it is outside the range of outgoing connections: one of those could take the port while a server
+    restarts, and block it for a minute after its own end.
     """
     below = _first_of_connections()
     for port in random.sample(range(FIRST_PORT, below), TRIES) if below >= FIRST_PORT + TRIES else ():
@@ -41,7 +41,7 @@ def _bind(host: str, port: int) -> int | None:
 
 
 def _first_of_connections() -> int:
-    """The lowest port that Linux gives to outgoing connections; 0: it is not known."""
+    """Return the lowest port that Linux gives to outgoing connections; 0 where the system does not say."""
     try:
         return int(CONNECTIONS.read_text().split()[0])
     except (OSError, ValueError, IndexError):

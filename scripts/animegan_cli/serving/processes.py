@@ -1,4 +1,4 @@
-"""The processes of one instance: known by a mark in their environment, and ended so that none is left."""
+"""The processes of one instance: found by a mark in their environment, and ended so that none is left."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KILL_WITHIN_S = 10  # SIGKILL works at once, but for a process that waits in the
 
 
 def marked(mark: str) -> list[psutil.Process]:
-    """The living processes, this one apart, whose mark is `mark` or lies under it (`mark/...`)."""
+    """Return the living processes, other than this one, whose mark is `mark` or lies under it (`mark/...`)."""
     processes = []
     for process in psutil.process_iter():
         try:
@@ -35,7 +35,7 @@ def end(
     leads: Callable[[psutil.Process], bool] = lambda _: True,
     hurried: Callable[[], bool] = lambda: False,
 ) -> list[psutil.Process]:
-    """End the processes of that mark; returns those that even SIGKILL left, which is none but for a broken kernel.
+    """End the processes of that mark; return those that survive SIGKILL, which happens only on a broken kernel.
 
     The leading ones get SIGTERM and `grace_s` to end the others; without one, all get it. Then, or once `hurried()`,
     SIGKILL.

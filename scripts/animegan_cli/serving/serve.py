@@ -37,7 +37,7 @@ TIDY_WITHIN_S = 5.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status: 0 once it was serving and is asked to stop."""
+    """Run the command; return its exit status: 0 if it served until a request to stop."""
     options = _parse(arguments)
     serving = False
     with Signals() as signals:
@@ -84,7 +84,7 @@ class Services:
 
 @contextmanager
 def own_instance() -> Iterator[Instance]:
-    """At its end no process with the mark is left, nor the folder; after a `ServiceFailed` its logs are kept.
+    """Yield a new instance; at the end its processes and its folder go, but after a `ServiceFailed` its logs stay.
 
     A guard does the same if this process is killed.
     """
@@ -108,7 +108,7 @@ def own_instance() -> Iterator[Instance]:
 
 
 def _short_folder() -> str:
-    """The temporary directory, or /tmp: a socket's path must fit into 108 bytes, and log4j's is a URL."""
+    """Return the temporary directory, or /tmp: a socket's path must fit into 108 bytes, and log4j's is a URL."""
     folder = tempfile.gettempdir()
     return folder if re.fullmatch(r"[\w./-]{1,60}", folder, re.ASCII) else "/tmp"  # noqa: S108 - mkdtemp makes its own
 
@@ -141,7 +141,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _prepare(options: argparse.Namespace, instance: Instance, signals: Signals) -> Services:
-    """Everything before the start: settings, ports, Java, the archive. Raises `AnimeganError`, `Stopped`."""
+    """Prepare the start: settings, ports, Java, the archive. Raises `AnimeganError`, `Stopped`."""
     config = options.config.resolve()
     for name, rows in (("agent", AgentSettings), ("gateway", GatewaySettings)):
         if (config / f"{name}.toml").is_file():

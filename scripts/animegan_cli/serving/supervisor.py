@@ -26,25 +26,25 @@ class Service(Protocol):
 
     @property
     def name(self) -> str:
-        """Its name in what the user reads."""
+        """Return the name of the service in messages to the user."""
 
     def start(self) -> None:
         """Start its processes; nothing of an earlier start is left when this is called."""
 
     def trouble(self) -> str | None:
-        """Why it has to be ended and started again; None while all is well."""
+        """Return the reason to end the service and start it again; None while all is well."""
 
     def ready(self) -> bool:
-        """Return whether it can do its work now."""
+        """Return whether the service can do its work now."""
 
     def patience_s(self) -> float:
-        """The seconds that it may go without being ready."""
+        """Return the seconds that the service may go without being ready."""
 
     def end(self, hurried: Callable[[], bool]) -> None:
         """End all of its processes; without grace once `hurried()`."""
 
     def last_words(self) -> str:
-        """The end of what it logged, for the one who has to find out why it died."""
+        """Return the end of the service's log, which tells the user why it died."""
 
 
 @dataclass
@@ -54,7 +54,7 @@ class _Watched:
     ready_since: float | None = None
     last_ready: float = 0.0  # or started
     deaths: int = 0  # in a row
-    told_at: float = 0.0  # that it dies again and again
+    last_report: float = 0.0  # that it dies again and again
     start_at: float | None = None  # set while it pauses before a new start
     proven: bool = False  # has been ready once
 
@@ -148,8 +148,8 @@ class Supervisor:
         if watched.deaths <= len(self._pauses_s):
             soon = f"in {left_s:.0f} s" if left_s >= 1 else "at once"
             self._say(f"{service.name} {trouble}; starting it again {soon}")
-        elif time.monotonic() - watched.told_at >= TELL_IN_VAIN_EVERY_S:
-            watched.told_at = time.monotonic()
+        elif time.monotonic() - watched.last_report >= TELL_IN_VAIN_EVERY_S:
+            watched.last_report = time.monotonic()
             self._say(
                 f"{service.name} {trouble}: {watched.deaths} deaths in a row, starting it again every {pause_s:g} s.\n"
                 f"{service.last_words()}"

@@ -56,7 +56,7 @@ class Address:
         return f"http://{self.host}:{self.port}"
 
     def get(self, path: str, within_s: float) -> tuple[int, bytes]:
-        """Return status and body of what is at the path. Raises `OSError` where no answer in HTTP comes in time."""
+        """Return status and body of the answer to a GET. Raises `OSError` where no answer in HTTP comes in time."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=within_s)
         try:
             connection.request("GET", path)
@@ -69,7 +69,7 @@ class Address:
 
 
 def read_properties(file: Path) -> dict[str, str]:
-    """The keys and values of a Java properties file, as TorchServe's launcher reads it. Raises `BadSetting`."""
+    """Return the keys and values of a Java properties file, as TorchServe's launcher reads it. Raises `BadSetting`."""
     try:
         lines = file.read_text().splitlines()
     except OSError as error:
@@ -82,7 +82,7 @@ def read_properties(file: Path) -> dict[str, str]:
 
 
 def address(properties: Mapping[str, str], key: str) -> Address:
-    """The host and port of such a key as `inference_address`. Raises `BadSetting`."""
+    """Return the host and port of such a key as `inference_address`. Raises `BadSetting`."""
     value = properties.get(key, "")
     match = re.fullmatch(r"http://([^:/]+):(\d+)", value)
     if not match or int(match[2]) > 65535:
@@ -91,7 +91,7 @@ def address(properties: Mapping[str, str], key: str) -> Address:
 
 
 def with_heap(vmargs: str, environment: Mapping[str, str], memory_bytes: int) -> str:
-    """Java's options with the size of its heap: `HEAP`'s, else what they say themselves, else a share of the memory.
+    """Return Java's options with the size of its heap: that of `HEAP`, else of the options, else a share of the memory.
 
     Raises `BadSetting`.
     """
@@ -107,7 +107,7 @@ def with_heap(vmargs: str, environment: Mapping[str, str], memory_bytes: int) ->
 
 
 def memory_bytes() -> int:
-    """The memory that this process may use: the host's, or what the tightest cgroup around it allows."""
+    """Return the memory that this process may use: the host's, or what the tightest cgroup around it allows."""
     limit = cgroups.memory()
     total: int = psutil.virtual_memory().total
     return min(total, limit.limit) if limit else total
@@ -145,7 +145,7 @@ class TorchServeProcess:
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """Of the inference, the management and the metrics API."""
+        """Return the addresses of the inference, the management and the metrics API."""
         keys = ("inference_address", "management_address", "metrics_address")
         return tuple(address(self.properties, key) for key in keys)
 

@@ -22,7 +22,7 @@ Progress = Callable[[int, int | None], None]  # bytes so far, and of the whole w
 def download(
     url: str, git_blob_id: str, part: Path, *, progress: Progress, timeout_s: float = 30, pause_s: float = 1
 ) -> None:
-    """Make `part` the file at `url`, keeping what an earlier call left there; `progress` is told of each step.
+    """Make `part` the file at `url`, keeping what an earlier call left there; `progress` gets each step.
 
     `timeout_s` limits the wait for a connection and for each next bytes; the pause before the next attempt begins with
     `pause_s` and doubles. Raises `DownloadFailed`: `part` then keeps what came, unless it is known to be wrong.
@@ -43,7 +43,7 @@ def download(
 
 
 def blob_id(file: Path) -> str:
-    """The id that git gives to the file's content: SHA-1 over `blob <size>\\0` and the bytes."""
+    """Return the id that git gives to the file's content: SHA-1 over `blob <size>\\0` and the bytes."""
     digest = hashlib.sha1(b"blob %d\0" % file.stat().st_size, usedforsecurity=False)
     with file.open("rb") as stream:
         while chunk := stream.read(_CHUNK_BYTES):
@@ -52,7 +52,7 @@ def blob_id(file: Path) -> str:
 
 
 def _attempts(url: str, part: Path, progress: Progress, timeout_s: float, pause_s: float) -> str:
-    """Download until the server says that it is all; the git blob id of what came."""
+    """Download until the file is complete by the server's count; return its git blob id."""
     cause = ""
     for attempt in range(ATTEMPTS):
         if attempt:

@@ -70,7 +70,7 @@ def _checked_model(weights: Path, style: Style, look: Look) -> bytes:
 
 
 def left_out(look: Look) -> str:
-    """Return what the look does to a picture that its network does not, in order; empty: nothing."""
+    """Return the parts of the look that are not its network, in order; empty where there are none."""
     steps: list[str] = [step.step for step in look.finish]
     if look.detail:
         steps = [f"shrink to {look.detail.shrink:g} of the sides before", "scale to the photo's size after", *steps]

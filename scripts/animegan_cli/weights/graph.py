@@ -46,17 +46,17 @@ class _Layer:
 
 
 class Graph:
-    """Collects a graph's constants, told in the order of its nodes."""
+    """Collects a graph's constants; its methods are to be called in the order of the nodes."""
 
     def __init__(self) -> None:
         self._layers: list[_Layer] = []
 
     def convolution(self, weight: Array, bias: Array | None) -> None:
-        """The next convolution; `weight` is OIHW, a depthwise one's (C, 1, H, W)."""
+        """Take in the next convolution; `weight` is OIHW, a depthwise one's (C, 1, H, W)."""
         self._layers.append(_Layer(weight, weight.shape[0], bias))
 
     def combine(self, operation: Literal["mul", "add", "sub"], operands: Sequence[Array | None]) -> None:
-        """An element-wise operation; the operands that are not constant are None.
+        """Take in an element-wise operation; an operand that is not constant is None.
 
         A constant counts if it has one value for each channel of the last convolution: it is a norm's or a bias.
         """
@@ -115,7 +115,7 @@ def resize_of(operations: Sequence[str]) -> Resize | None:
 
 
 def _by_layer() -> list[tuple[str, list[str], list[str]]]:
-    """Each convolution's name with the names of its scales and of its shifts, in order of use."""
+    """Return each convolution's name with the names of its scales and of its shifts, in order of use."""
     layers: list[tuple[str, list[str], list[str]]] = []
     for name, shape in tensor_shapes().items():
         if len(shape) == 4:
@@ -127,7 +127,7 @@ def _by_layer() -> list[tuple[str, list[str], list[str]]]:
 
 
 def tensorflow_names() -> dict[str, str]:
-    """TensorFlow's variables of the generator, named from `G_MODEL/` on, and our name of each."""
+    """Return our name of each of TensorFlow's variables of the generator, which are named from `G_MODEL/` on."""
     names = {}
     plain: dict[str, list[str]] = {}  # block: the positions of its plain convolutions
     for name in tensor_shapes():
@@ -139,9 +139,9 @@ def tensorflow_names() -> dict[str, str]:
             variable = _RESIDUAL[rest.removeprefix("layers.")].format(scope=f"r{position}")
             names[f"{scope}/r{position}/{variable}"] = name
         else:
-            seen = plain.setdefault(block, [])
-            if position not in seen:
-                seen.append(position)
-            n = seen.index(position)
+            positions = plain.setdefault(block, [])
+            if position not in positions:
+                positions.append(position)
+            n = positions.index(position)
             names[f"{scope}/{_PLAIN[rest].format(n=f'_{n}' if n else '')}"] = name
     return names

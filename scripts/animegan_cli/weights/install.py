@@ -47,7 +47,7 @@ def is_intact(style_id: str) -> bool:
 
 
 def published(style: Style) -> Checkpoint:
-    """The checkpoint that can be fetched. Raises `StyleNotInstalled` with the way to do without one."""
+    """Return the checkpoint to fetch. Raises `StyleNotInstalled`, which says how to do without one."""
     if not style.checkpoint:
         raise StyleNotInstalled(
             f"No PyTorch checkpoint of {style.id!r} is published. Get its weights from {style.source}, then run: "
@@ -150,7 +150,7 @@ def _read(file: Path) -> Contents:
 
 @contextmanager
 def _alone(style_id: str) -> Iterator[Path]:
-    """The folder of the installed styles, while no other process installs this one."""
+    """Yield the folder of the installed styles, while no other process installs this one."""
     folder = installed_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)

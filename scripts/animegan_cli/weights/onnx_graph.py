@@ -23,7 +23,7 @@ _MODES_SINCE = 11  # the operator set in which a resize first names how it sampl
 
 
 def read_onnx(data: bytes) -> tuple[dict[str, Array], Resize | None]:
-    """Arrays by the generator's names, of any float type, and how it scales up.
+    """Return arrays by the generator's names, of any float type, and how it scales up.
 
     Raises `BadWeights`; broken bytes raise protobuf's errors.
     """
@@ -36,7 +36,7 @@ def read_onnx(data: bytes) -> tuple[dict[str, Array], Resize | None]:
 
 
 def _operation(node: onnx.NodeProto, version: int) -> str:
-    """The node as `resize_of` takes it; "" for neither a convolution nor a resize."""
+    """Return the node as `resize_of` takes it; "" for neither a convolution nor a resize."""
     if node.op_type == "Conv":
         return CONVOLUTION
     if node.op_type not in ("Resize", "Upsample"):
@@ -114,7 +114,7 @@ def _by_order(graph: onnx.GraphProto, constants: dict[str, Array]) -> dict[str, 
 
 
 def _fold(node: onnx.NodeProto, values: dict[str, Array]) -> Array | None:
-    """The node's output where it only brings a constant into another form."""
+    """Return the node's output where it only brings a constant into another form."""
     attributes = {attribute.name: attribute for attribute in node.attribute}
     if node.op_type == "Constant":
         return _array(attributes["value"].t) if "value" in attributes else None

@@ -40,7 +40,7 @@ class Contents(NamedTuple):
 
 
 def read(file: Path) -> Contents:
-    """The generator in a file, its tensors in its own order: fp16 where all of them are stored so, else fp32.
+    """Return the generator in a file, its tensors in its own order: fp16 where all of them are stored so, else fp32.
 
     A quantised file gives fp32: an 8-bit value times its 32-bit scale does not fit 16 bits.
 
@@ -104,7 +104,7 @@ def _check_archive(data: bytes) -> None:
 
 
 def _state_dict(data: bytes) -> Mapping[str, Tensor]:
-    """The generator's part of a checkpoint. `weights_only` builds tensors and containers, and calls nothing else."""
+    """Return the generator's part of a checkpoint. `weights_only` builds tensors and containers and runs no code."""
     try:
         with warnings.catch_warnings(action="ignore"):  # of pickle protocols that torch.save does not write
             loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)

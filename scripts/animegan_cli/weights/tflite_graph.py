@@ -21,7 +21,7 @@ _DTYPES = {
 
 
 def read_tflite(data: bytes) -> tuple[dict[str, Array], Resize | None]:
-    """Arrays by the generator's names, float16 or float32 as stored, float32 where dequantised; how it scales up.
+    """Return arrays by the generator's names, in their own float type or float32 if quantised, and how it scales up.
 
     Raises `BadWeights`; broken bytes raise whatever the flatbuffer's or NumPy's reading of them does.
     """
@@ -79,7 +79,7 @@ def _convolution(collected: Graph, operands: list[Array | None], axes: tuple[int
 
 
 def _array(model: tflite.Model, tensor: tflite.Tensor) -> Array | None:
-    """A constant tensor's values; None for an activation and for what is neither float nor quantised."""
+    """Return a constant tensor's values; None for an activation and for what is neither float nor quantised."""
     data = model.Buffers(tensor.Buffer()).DataAsNumpy()
     if tensor.Type() not in _DTYPES or isinstance(data, int):  # the generated code answers 0 where there is no data
         return None

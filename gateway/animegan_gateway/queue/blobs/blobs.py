@@ -59,10 +59,10 @@ class Blobs(Protocol):
         """Return the bytes from `first` to `last`, both included. Raise `FileNotFoundError`, if need be midway."""
 
     async def delete(self, *keys: str) -> None:
-        """Delete those that are there."""
+        """Delete the keys that exist."""
 
     async def sweep(self, older_than_s: float, knows: Knows) -> None:
-        """Delete what is older than that and of no job in `knows(ids)`; younger ones may be of a job yet to come."""
+        """Delete keys older than that whose job `knows(ids)` lacks; the job of a younger one may be still to come."""
 
 
 class RedisBlobs:
@@ -210,7 +210,7 @@ def _translate_object_errors() -> Iterator[None]:
 
 @contextmanager
 def _translate_bucket_errors() -> Iterator[None]:
-    """Raise `StoreUnavailable` for what is not found where no object is asked for: then the bucket is gone."""
+    """Raise `StoreUnavailable` for "not found" in a request for the bucket itself: then the bucket is gone."""
     try:
         yield
     except FileNotFoundError as error:

@@ -81,7 +81,7 @@ class FileBlobs:
         return await asyncio.to_thread(lambda: [file.stem for file in self._folder.glob("*.upload")])
 
     def mark(self, queue: str) -> None:
-        """Make the folder that queue's, whoever's it was."""
+        """Mark the folder as that queue's, even if it was another one's."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         part = self._folder / f"{MARK}.part"
         part.write_text(queue)

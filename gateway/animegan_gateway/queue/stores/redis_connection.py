@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def connect(url: str, *, answer_s: float = ANSWER_S, decode: bool = True) -> Redis:
-    """Return a client that fails fast and connects at its first use. Raise `BadSetting` for what is no Redis URL."""
+    """Return a client that fails fast and connects at its first use. Raise `BadSetting` for any other URL."""
     try:
         pool = BlockingConnectionPool.from_url(
             url,
@@ -50,7 +50,7 @@ def translate_errors() -> Iterator[None]:
 
 
 async def check_persistence(redis: Redis) -> None:
-    """Raise `BadSetting` where Redis may drop what it holds; warn where a crash may lose it. Some won't tell."""
+    """Raise `BadSetting` where Redis may evict keys; warn where a crash may lose them. Some servers don't say."""
     try:
         config = {
             name: (await redis.config_get(name)).get(name) for name in ("maxmemory-policy", "appendonly", "appendfsync")

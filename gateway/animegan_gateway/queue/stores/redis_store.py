@@ -121,8 +121,8 @@ class RedisStore:
         return bytes.fromhex(await self._once("secret", secrets.token_hex(32)))
 
     @step
-    async def end_session(self, session: str, kept_s: int) -> None:
-        await self._redis.set(self._key("ended-session:" + session), "1", ex=kept_s)
+    async def end_session(self, session: str, lifetime_s: int) -> None:
+        await self._redis.set(self._key("ended-session:" + session), "1", ex=lifetime_s)
 
     @step
     async def session_ended(self, session: str) -> bool:
@@ -250,7 +250,7 @@ class RedisStore:
             await self._redis.set(self._key("schema"), number)
 
     async def _once(self, name: str, value: str) -> str:
-        """Return what is there, which is the value if nothing was; a full Redis refuses to write even the same."""
+        """Return the key's value, which becomes this one if there is none. Read first: a full Redis refuses writes."""
         text: Any = await self._redis.get(self._key(name))
         if text is None:
             await self._redis.set(self._key(name), value, nx=True)
@@ -258,7 +258,7 @@ class RedisStore:
         return str(text)
 
     async def _listen(self) -> None:
-        """Ring for what any gateway changes, this one too."""
+        """Ring the bell for every change by any gateway, this one too."""
         while True:
             try:
                 async with self._redis.pubsub() as channel:

@@ -1,4 +1,4 @@
-"""The database file of the queue: locked, opened, checked, and told apart from another one in its place."""
+"""The database file of the queue: its lock, its opening, its checks, and its identity."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def is_full(error: sqlite3.Error) -> bool:
 
 
 def identity(file: Path) -> tuple[int, int] | None:
-    """Return what the file stays the same by, whatever its name; None where it is not there."""
+    """Return the device and inode of the file, which a new name does not change; None where there is no file."""
     try:
         stat = file.stat()
     except FileNotFoundError:
@@ -122,7 +122,7 @@ def unreadable() -> StoreUnavailable:
 
 
 def _is_emptied(file: Path) -> bool:
-    """Return whether opening the file would delete a log that holds what it lost."""
+    """Return whether the file is empty beside a log that has its data, which opening the file would delete."""
     log = file.with_name(f"{file.name}-wal")
     return file.exists() and not file.stat().st_size and log.exists() and log.stat().st_size > 0
 

@@ -144,10 +144,10 @@ class SqliteStore:
         return bytes(value)
 
     @step
-    def end_session(self, session: str, kept_s: int) -> None:
+    def end_session(self, session: str, lifetime_s: int) -> None:
         now = time.time()
         self._db.execute("DELETE FROM ended_sessions WHERE until < ?", (now,))
-        self._db.execute("REPLACE INTO ended_sessions VALUES (?, ?)", (session, now + kept_s))
+        self._db.execute("REPLACE INTO ended_sessions VALUES (?, ?)", (session, now + lifetime_s))
 
     @step
     def session_ended(self, session: str) -> bool:
@@ -190,10 +190,10 @@ class SqliteStore:
     @step
     def tally(self) -> Tally:
         counts = dict(self._db.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())
-        (held,) = self._db.execute(f"SELECT total(bytes) FROM jobs WHERE state IN {_HELD}").fetchone()
-        (kept,) = self._db.execute("SELECT total(result_bytes) FROM jobs WHERE state = 'done'").fetchone()
+        (uploads,) = self._db.execute(f"SELECT total(bytes) FROM jobs WHERE state IN {_HELD}").fetchone()
+        (results,) = self._db.execute("SELECT total(result_bytes) FROM jobs WHERE state = 'done'").fetchone()
         (oldest,) = self._db.execute("SELECT min(accepted_at) FROM jobs WHERE state = 'queued'").fetchone()
-        return Tally({state: counts.get(state, 0) for state in State}, int(held + kept), oldest)
+        return Tally({state: counts.get(state, 0) for state in State}, int(uploads + results), oldest)
 
     @step
     def runs(self) -> Sequence[Run]:
@@ -214,14 +214,14 @@ class SqliteStore:
                 raise Mismatch
             if earlier:
                 return earlier
-        jobs, held, own, last = self._db.execute(
+        jobs, size, own, last = self._db.execute(
             f"SELECT count(*), total(bytes), total(caller = :caller), max(iif(caller = :caller, turn, 0)) "
             f"FROM jobs WHERE state IN {_HELD}",
             {"caller": ask.caller},
         ).fetchone()
         for bound, reached in (
             ("jobs", jobs >= bounds.jobs),
-            ("bytes", held + ask.bytes > bounds.bytes),
+            ("bytes", size + ask.bytes > bounds.bytes),
             ("caller_jobs", own >= bounds.caller_jobs),
         ):
             if reached:
@@ -293,7 +293,7 @@ class SqliteStore:
         return next(iter(self._all(query, *values)), None)
 
     def _all(self, query: str, *values: object) -> list[Job]:
-        """Return the jobs of a query. A row that is damaged is none: it is set aside, so that the rest goes on."""
+        """Return the jobs of a query. A damaged row is set aside, so that it does not stop the other jobs."""
         jobs = []
         for row in self._db.execute(query, values).fetchall():
             try:

@@ -86,8 +86,8 @@ class Store(Protocol):
     async def secret(self) -> bytes:
         """Return the 32 bytes that sign sessions; made once, the same for every gateway on this store."""
 
-    async def end_session(self, session: str, kept_s: int) -> None:
-        """Keep for so many seconds that the session was ended."""
+    async def end_session(self, session: str, lifetime_s: int) -> None:
+        """End the session, and remember that for `lifetime_s`."""
 
     async def session_ended(self, session: str) -> bool: ...
 
@@ -128,7 +128,7 @@ class Store(Protocol):
         """Return jobs that ended before then and have not expired, the oldest first."""
 
     async def forget(self, time: float) -> None:
-        """Drop what expired before then, and the idempotency keys with it."""
+        """Drop jobs that expired before then, with their idempotency keys."""
 
     async def knows(self, job_ids: Sequence[str]) -> set[str]:
         """Return those of the ids that are jobs and have not expired: their files are needed."""

@@ -79,7 +79,7 @@ def paint(picture: Tensor, ellipses: Axes, noise: float) -> Tensor:
 
 
 def _paint(places: Places, source: Tensor, ellipses: Axes, first: int, noise: float) -> Tensor:
-    """Those rows of `paint` that begin with `first`."""
+    """Return the rows of `paint` that begin with `first`."""
     long_x, long_y, short_x, short_y = ellipses
     height, width = long_x.shape
     own, weights = source.new_zeros(SECTORS, 4, height, width), [0.0] * SECTORS
@@ -88,8 +88,8 @@ def _paint(places: Places, source: Tensor, ellipses: Axes, first: int, noise: fl
         for sector in range(0, SECTORS, SECTORS // count):
             angle = 2 * math.pi * sector / SECTORS
             u, v = ring * math.cos(angle), ring * math.sin(angle)
-            seen = places.read(source, long_x * u + short_x * v, long_y * u + short_y * v, first)
-            own[sector].add_(seen, alpha=nearness)
+            samples = places.read(source, long_x * u + short_x * v, long_y * u + short_y * v, first)
+            own[sector].add_(samples, alpha=nearness)
             weights[sector] += nearness
     middle = source[:, first : first + height]
     out, norm = source.new_zeros(3, height, width), source.new_zeros(height, width)
@@ -123,11 +123,11 @@ def spread(small: Tensor, picture: Tensor) -> Tensor:
         total, norm = picture.new_zeros(3, last - first, width), torch.zeros_like(own)
         for down in (0, 1):
             for right in (0, 1):
-                seen = piece[:, 1 + 2 * down : 1 + 2 * down + last - first, 1 + 2 * right : 1 + 2 * right + width]
+                pixels = piece[:, 1 + 2 * down : 1 + 2 * down + last - first, 1 + 2 * right : 1 + 2 * right + width]
                 rows = near.roll(down).repeat(-(-(last - first) // 2))[: last - first, None]
                 columns = near.roll(right).repeat(-(-width // 2))[:width]
-                weight = (seen[3] - own).div_(EDGE).square_().add_(1).square_().reciprocal_().mul_(rows * columns)
-                total.addcmul_(seen[:3], weight)
+                weight = (pixels[3] - own).div_(EDGE).square_().add_(1).square_().reciprocal_().mul_(rows * columns)
+                total.addcmul_(pixels[:3], weight)
                 norm += weight
         out[:, first:last] = total.div_(norm)
     return out

@@ -45,7 +45,7 @@ class Grade:
 
 @functools.lru_cache(maxsize=4)
 def graded_colors(numbers: GradeStep, weight: float, device: torch.device) -> Table:
-    """Return the table of `apply_grade`: the bands of a picture share it."""
+    """Return `apply_grade` as a table, which the bands of a picture share."""
     return Table(lambda colors: apply_grade(numbers, colors, weight), device)
 
 
@@ -87,7 +87,7 @@ def _near(bend: Bend, a: Tensor, b: Tensor, chroma: Tensor) -> Tensor:
 
 
 def _curve(knots: tuple[float, ...], shade: Tensor) -> Tensor:
-    """The tone curve at each lightness, from a table of it."""
+    """Return the tone curve at each lightness, read from a table."""
     table = torch.tensor([curve(knots, i / (TABLE - 1)) for i in range(TABLE)] + [knots[-1]], device=shade.device)
     place = shade * (TABLE - 1)
     index = place.to(torch.int32).flatten()

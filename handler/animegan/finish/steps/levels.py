@@ -26,7 +26,7 @@ class Levels:
         self.numbers = numbers
 
     def halo(self, scale: float) -> int:  # noqa: ARG002
-        """Return 0: a pixel's tone depends on that pixel, its place, and what was measured."""
+        """Return 0: a pixel's tone depends on that pixel, its place and the picture's measure alone."""
         return 0
 
     def measure(self, small: Tensor) -> tuple[float, ...]:
@@ -55,7 +55,7 @@ class Levels:
         return out.expand(3, -1, -1)
 
     def _screen(self, tone: Tensor, scale: float, top: int) -> Tensor:
-        """Dots in rows at 45°, as large as the tone is dark; they lie where the page says, not the picture."""
+        """Return dots in rows at 45°, larger where the tone is darker; their places depend on the page alone."""
         numbers = self.numbers
         height, width = tone.shape
         pitch = max(3.0, numbers.pitch_px * math.sqrt(scale))

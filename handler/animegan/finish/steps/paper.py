@@ -24,7 +24,7 @@ class Paper:
         self.numbers = numbers
 
     def halo(self, scale: float) -> int:  # noqa: ARG002
-        """Return 0: the grain lies where the page says."""
+        """Return 0: a pixel's grain depends on its place alone."""
         return 0
 
     def measure(self, small: Tensor) -> tuple[float, ...]:  # noqa: ARG002
@@ -60,7 +60,7 @@ def tile() -> Tensor:
 
 
 def _hash(n: Tensor) -> Tensor:
-    """32 bits of each integer, mixed until no pattern shows."""
+    """Return 32 bits for each integer, mixed until no pattern shows."""
     for prime, shift in zip(MIX, (15, 13, 16), strict=True):
         n = (n * prime) & 0xFFFFFFFF
         n = n ^ (n >> shift)

@@ -72,15 +72,17 @@ class _Writer(Nodes):
         return self.add("Add", self.add("Mul", centred, scale, role="scaled"), beta, role="norm")
 
     def _mean(self, x: str, role: str) -> str:
-        """Over a whole picture, an axis at a time: in one sum over all of it, as InstanceNormalization takes too, ONNX
-        Runtime's fp32 loses enough to put the output 0.003 off at 1024×1024.
+        """Write the mean over a picture, an axis at a time.
+
+        In one sum over the whole picture, as in InstanceNormalization, ONNX Runtime's fp32 loses enough to put the
+        output 0.003 off at 1024×1024.
         """
         rows = self.add("ReduceMean", x, role=f"{role}_of_rows", axes=[3])
         channels = self.add("ReduceMean", rows, role=f"{role}_of_channels", axes=[2])
         return self.add("ReduceMean", channels, role=role, axes=[1])
 
     def _upsample(self, x: str, like: str) -> str:
-        """Bilinear, to the height and width of `like`."""
+        """Write a bilinear resize to the height and width of `like`."""
         outer = self.add("Shape", x, role="batch_and_channels", end=2)
         sides = self.add("Shape", like, role="height_and_width", start=2)
         shape = self.add("Concat", outer, sides, role="shape", axis=0)

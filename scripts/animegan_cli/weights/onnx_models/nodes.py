@@ -1,4 +1,4 @@
-"""What the families' ONNX graphs share."""
+"""Nodes, constants and graphs of ONNX, for every family of networks."""
 
 from __future__ import annotations
 

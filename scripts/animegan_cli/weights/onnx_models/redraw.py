@@ -49,7 +49,7 @@ class _Writer(Nodes):
         self.add("Identity", drawing, result=OUTPUT)
 
     def _step(self, step: Step) -> str:
-        """The step's result; of a convolution that the program repeats, to keep less, the one that is there."""
+        """Return the step's result. The program repeats convolutions to save memory; a repeated one is written once."""
         if step.name in self._results:
             return self._results[step.name]
         self.prefix = step.name
@@ -72,7 +72,7 @@ class _Writer(Nodes):
         return x
 
     def _put(self, step: Step, result: str) -> None:
-        """Let the step's target be its result, or what it was with the result's channels behind it."""
+        """Store the result as the step's target, or append its channels to the target."""
         if step.at:
             result = self.add("Concat", self._maps[step.target], result, axis=1)
         else:
@@ -85,7 +85,7 @@ class _Writer(Nodes):
         return self.add("Mul", x, self.constant(f"factor_{factor:.6g}", factor, np.float32), role=role)
 
     def _enlarged(self, x: str, factor: int) -> str:
-        """The nearest pixel of a map that many times as large."""
+        """Write a resize, by the nearest pixel, to a map `factor` times as large."""
         scales = self.constant(f"times_{factor}", [1, 1, factor, factor], np.float32)
         return self.add(
             "Resize", x, "", scales,
