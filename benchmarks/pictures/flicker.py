@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from animegan.clips.animation import Frame
+from animegan.clips.clip import Frame
 from animegan.clips.drawing import ClipDrawing
 from animegan.options import Wish
 from animegan.styles import get_style

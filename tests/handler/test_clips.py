@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 
 from animegan.clips import writing
-from animegan.clips.animation import Animation, Frame, open_animation
+from animegan.clips.animation import Animation, open_animation
+from animegan.clips.clip import Frame
 from animegan.clips.drawing import ClipDrawing
 from animegan.clips.limits import ClipLimits
 from animegan.clips.steadying import Steadying

@@ -13,11 +13,11 @@ from typing import NoReturn
 import structlog
 
 from animegan.clips.opening import check, limits_of, moves
-from animegan.clips.video.reading import is_video, upright
 from animegan.errors import AnimeganError
 from animegan.options import Options, merge, options_in_headers, parse, sift
+from animegan.picture.formats.films import is_video
 from animegan.picture.headers import content_type
-from animegan.picture.sizes import Limits, fit_or_refuse
+from animegan.picture.sizes import Limits, fit_or_refuse, upright
 from animegan.settings import Settings as HandlerSettings
 from animegan_gateway import tracing
 from animegan_gateway.errors import (
@@ -230,7 +230,7 @@ class Door:
         header = await judge(upload, self._limits)
         sent, sides = header.size, (options.max_side, options.max_pixels)
         if is_video(header):
-            sent = upright(sent, header)
+            sent = upright(sent, header.orientation)
         drawn_frames, size = 1, fit_or_refuse(sent, *sides, self._limits)
         if header.motion and moves(header, options):
             size = check(header, *sides, self._limits, limits_of(header, self.drawing))

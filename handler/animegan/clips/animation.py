@@ -9,72 +9,34 @@ from io import BytesIO
 
 from PIL import Image
 
+from animegan.clips.clip import FIRST, ClipFile, Frame
 from animegan.clips.limits import ClipLimits, check_clip
 from animegan.errors import AnimeganError, BadImage
 from animegan.picture import images
 from animegan.picture.formats import png
-from animegan.picture.formats.header import Flaw
 from animegan.picture.headers import Header
 from animegan.picture.pillow_guard import guarded
 from animegan.picture.pixels import orientation_of, to_picture
-from animegan.picture.sizes import Limits, Size, fit_or_refuse
+from animegan.picture.sizes import QUARTER_TURNS, Limits, Size, fit_or_refuse
 
 KINDS = ("GIF", "PNG", "WEBP", "AVIF")
 FRAME_BYTES = 32  # of each pixel as sent, while frames are decoded one after the other: `benchmarks/decoding.py`
-FIRST = "Draw its first frame with frames=first."
 FOREVER = 0  # as `plays`
 
 
 @dataclass(frozen=True)
-class Frame:
-    """A frame as it is seen: RGB, upright, fitted; its alpha, None where it is opaque; and for how many ms."""
-
-    rgb: Image.Image
-    alpha: Image.Image | None
-    ms: float
-
-
-@dataclass(frozen=True)
-class Animation:
+class Animation(ClipFile):
     """An animation's file, each of whose frames can be decoded.
 
-    `stored_size`: of a frame as drawn, before it is `turned` by a quarter. `seconds`: for how long all frames are
-    shown. `plays`: how often, 0 is for ever. `has_alpha`: something of a frame is transparent.
+    `seconds`: for how long all frames are shown. `plays`: how often, 0 is for ever. `has_alpha`: something of a frame
+    is transparent.
     """
 
+    name = "The animation"
     data: bytes
-    header: Header
-    stored_size: Size
-    turned: bool
     seconds: float
     plays: int
     has_alpha: bool
-
-    @property
-    def kind(self) -> str:
-        """Return Pillow's name of the file's format."""
-        return self.header.format
-
-    @property
-    def frames(self) -> int:
-        """Return how many frames there are."""
-        assert self.header.motion
-        return self.header.motion.frames
-
-    @property
-    def flaws(self) -> tuple[Flaw, ...]:
-        """Return what is wrong with the file."""
-        return self.header.flaws
-
-    @property
-    def original_size(self) -> Size:
-        """Return the size of a frame as sent, upright."""
-        return self.header.size[::-1] if self.turned else self.header.size
-
-    @property
-    def size(self) -> Size:
-        """Return the size of a frame as drawn, upright."""
-        return self.stored_size[::-1] if self.turned else self.stored_size
 
     def read(self) -> Iterator[Frame]:
         """Yield the frames. Raise `BadImage` or `OutOfMemory`."""
@@ -98,7 +60,7 @@ def check(header: Header, max_side: int | None, max_pixels: int | None, limits: 
     """Return the size of its frames as drawn, by the file's header. Raise `ClipTooLong`, or as `fit_or_refuse`."""
     assert header.motion
     size = fit_or_refuse(header.size, max_side, max_pixels, limits)
-    check_clip("The animation", header.motion, header.size, size, most, FIRST)
+    check_clip(Animation.name, header.motion, header.size, size, most, FIRST)
     return size
 
 
@@ -115,12 +77,12 @@ def open_animation(
             data = png.animated(data)
     ms, has_alpha = 0.0, False
     with _opened(data, header) as image:
-        turned = orientation_of(image) in (5, 6, 7, 8)
+        turned = orientation_of(image) in QUARTER_TURNS
         for frame in _frames(image, header):
             ms += _ms(frame)
             has_alpha = has_alpha or _is_transparent(frame)
         plays = _plays(image)
-    return Animation(data, header, size, turned, ms / 1000, plays, has_alpha)
+    return Animation(header, size, turned, data, ms / 1000, plays, has_alpha)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image, ImageChops
 
-from animegan.clips.animation import Frame
+from animegan.clips.clip import Frame
 from animegan.picture.formats import png
 from animegan.picture.sizes import Size
 

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageChops
 
-from animegan.clips.animation import Animation, Frame
+from animegan.clips.animation import Animation
+from animegan.clips.clip import Frame
 from animegan.clips.steadying import Steadying
 from animegan.clips.writing import write
 from animegan.drawing import LookPlan, Photo
@@ -46,7 +47,7 @@ class ClipDrawing:
     stylizer: Stylizer
     wish: Wish
     frames: int
-    name: str = "The animation"
+    name: str = Animation.name
     steady: bool = True
     pace: Pace | None = None
     done: int = 0

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from animegan.clips.animation import Frame
+from animegan.clips.clip import Frame
 from animegan.picture.sizes import Size
 
 COLOURS = 255  # and one that is transparent

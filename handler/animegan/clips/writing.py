@@ -8,7 +8,7 @@ from io import BytesIO
 from PIL import Image
 
 from animegan.clips import containers, gif
-from animegan.clips.animation import Frame
+from animegan.clips.clip import Frame
 from animegan.picture.images import Encoded
 from animegan.picture.sizes import Size
 from animegan.settings import Format

@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, ImageChops, ImageCms, TiffImagePlugin
 
 from animegan.picture.colour import Colour
 from animegan.picture.formats.header import Flaw
-from animegan.picture.sizes import Size
+from animegan.picture.sizes import Size, upright
 from animegan.picture.transparency import ground
 
 Box = tuple[float, float, float, float]  # left, upper, right, lower in px
@@ -68,7 +68,6 @@ def to_picture(
     An image that needs nothing done becomes the picture itself, without a copy, and loses its info.
     """
     orientation = orientation_of(image)
-    turned = orientation in (5, 6, 7, 8)
 
     def scaled(size: Size) -> tuple[Image.Image, Image.Image | None]:
         rgb, alpha = _srgb(_scaled(image, size, box, scale), image.info.get("icc_profile"), colour)
@@ -80,10 +79,10 @@ def to_picture(
     rgb, alpha = scaled(size)
     small = None
     if shrink and (small_size := shrink(rgb)) != rgb.size:
-        small, _ = scaled(small_size[::-1] if turned else small_size)
+        small, _ = scaled(upright(small_size, orientation))
         small.info.clear()
     rgb.info.clear()  # ImageCms leaves the profile in it
-    return Picture(rgb, alpha, original[::-1] if turned else original, frames, small)
+    return Picture(rgb, alpha, upright(original, orientation), frames, small)
 
 
 def orientation_of(image: Image.Image) -> int:

@@ -10,6 +10,7 @@ from animegan.settings import SMALLEST_SIDE_PX
 
 Size = tuple[int, int]  # width, height in px
 
+QUARTER_TURNS = frozenset({5, 6, 7, 8})  # orientations, as EXIF numbers them, that swap width and height
 LONG = 2  # a picture more than so many times as long as it is wide would be narrow under a limit on its longest side
 
 
@@ -20,6 +21,11 @@ class Limits:
     max_bytes: int
     max_pixels: int
     max_drawn_pixels: int | None = None
+
+
+def upright(size: Size, orientation: int) -> Size:
+    """Return the size after a picture of it, as stored, was turned upright; or the other way round."""
+    return size[::-1] if orientation in QUARTER_TURNS else size
 
 
 def fit(size: Size, max_side: int | None, max_pixels: int | None = None) -> Size:

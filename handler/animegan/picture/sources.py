@@ -17,9 +17,10 @@ from torch import Tensor
 
 from animegan.clips.animation import Animation, is_animation, open_animation
 from animegan.clips.limits import ClipLimits
-from animegan.clips.video.reading import first_frame, is_video
+from animegan.clips.video.reading import first_frame
 from animegan.errors import UnsupportedImage
 from animegan.picture import images
+from animegan.picture.formats.films import is_video
 from animegan.picture.pixels import Picture, Shrink
 
 Array = NDArray[np.uint8]

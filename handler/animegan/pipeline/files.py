@@ -9,6 +9,7 @@ from animegan.clips.video.encoding import Kind
 from animegan.clips.video.files import draw_file
 from animegan.options import Options
 from animegan.pipeline.pipeline import Pipeline
+from animegan.pipeline.reports import report_of
 from animegan.report import Report
 
 
@@ -20,17 +21,4 @@ def draw_video(
     video, drawing = draw_file(
         stylizer, options.wish, source, sides, options.quality, kind, target, pipeline.limits, progress
     )
-    return Report(
-        style=options.style,
-        license=stylizer.style.license,
-        precision=stylizer.precision,
-        plan=drawing.plan.mode if drawing.plan else "whole",
-        detail=drawing.plan.detail if drawing.plan else None,
-        original_size=video.original_size,
-        size=video.size,
-        frames=video.frames,
-        drawn_frames=video.frames,
-        mode="portrait" if options.wish.mode == "portrait" else "scene",
-        faces=drawing.faces,
-        seconds={"run": drawing.run_seconds},
-    )
+    return report_of(options, stylizer, video, drawing.plan, drawing.faces, {"run": drawing.run_seconds})

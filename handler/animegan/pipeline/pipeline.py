@@ -15,7 +15,7 @@ from torch import Tensor
 
 from animegan.clips.animation import FRAME_BYTES
 from animegan.clips.drawing import ClipDrawing
-from animegan.clips.opening import Clip, limits_of, moves, name_of, open_clip
+from animegan.clips.opening import Clip, limits_of, moves, open_clip
 from animegan.clips.video import drawing as videos
 from animegan.clips.video import reading
 from animegan.clips.video.reading import Video
@@ -26,11 +26,13 @@ from animegan.faces import detector
 from animegan.networks.plan import megabytes
 from animegan.options import Options, parse
 from animegan.picture import images
+from animegan.picture.formats.films import is_video
 from animegan.picture.jpeg import device_encoder
 from animegan.picture.lanczos import Lanczos
 from animegan.picture.pixels import Scale, pillow_lanczos
 from animegan.picture.transfer import download
 from animegan.pipeline.items import Item, attended, phase
+from animegan.pipeline.reports import report_of
 from animegan.report import Report
 from animegan.resources import budget, memory
 from animegan.resources.gate import Gate
@@ -148,7 +150,7 @@ class Pipeline:
 
     def _decode_picture(self, data: bytes, header: images.Header, options: Options) -> images.Picture:
         sides, shrink = (options.max_side, options.max_pixels), self._stylizer(options).shrink(options.wish)
-        if reading.is_video(header):
+        if is_video(header):
             with self._decoding(header.size[0] * header.size[1] * reading.FRAME_BYTES):
                 return reading.first_frame(data, header, *sides, self.limits, shrink)
         return images.decode(
@@ -163,7 +165,7 @@ class Pipeline:
         )
 
     def _open(self, data: bytes, header: images.Header, options: Options) -> Clip:
-        need = reading.FRAME_BYTES if reading.is_video(header) else FRAME_BYTES
+        need = reading.FRAME_BYTES if is_video(header) else FRAME_BYTES
         with self._decoding(header.size[0] * header.size[1] * need):
             sides, most = (options.max_side, options.max_pixels), limits_of(header, self.settings)
             clip = open_clip(data, header, *sides, self.limits, most)
@@ -246,7 +248,7 @@ class Pipeline:
             assert item.options
             options = item.options
             stylizer = self.stylizer_of_clips(options)
-            drawing = ClipDrawing(stylizer, options.wish, clip.frames, name_of(clip), pace=stylizer.pace)
+            drawing = ClipDrawing(stylizer, options.wish, clip.frames, clip.name, pace=stylizer.pace)
             if isinstance(clip, Video):
                 item.encoded = videos.draw(clip, drawing, "mp4", options.quality)
             else:
@@ -282,21 +284,7 @@ class Pipeline:
         assert item.options
         assert item.plan
         stylizer = self.stylizer_of_clips(item.options) if item.clip else self._stylizer(item.options)
-        return Report(
-            style=item.options.style,
-            license=stylizer.style.license,
-            precision=stylizer.precision,
-            plan=item.plan.mode,
-            detail=item.plan.detail,
-            original_size=source.original_size,
-            size=source.size,
-            frames=source.frames,
-            drawn_frames=source.frames if item.clip else 1,
-            flaws=source.flaws,
-            mode="portrait" if faces or item.options.wish.mode == "portrait" else "scene",
-            faces=faces,
-            seconds=item.seconds,
-        )
+        return report_of(item.options, stylizer, source, item.plan, faces, item.seconds)
 
     def _is_encoded_on_the_device(self, item: Item) -> bool:
         """Whether it becomes an opaque JPEG with chroma at full resolution, and the device writes such files."""

@@ -43,7 +43,7 @@ def draw_file(
     """
     limits = replace(limits, max_bytes=2**62)
     video = open_video(source, _header(source, limits), *sides, limits, NO_LIMITS)
-    drawing = ClipDrawing(stylizer, wish, video.frames, "The video")
+    drawing = ClipDrawing(stylizer, wish, video.frames, video.name)
     stat = source.stat()
     plan = {
         "version": __version__,

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from PIL import ExifTags, Image
 
-from animegan.clips.animation import Frame
+from animegan.clips.clip import FIRST, ClipFile, Frame
 from animegan.clips.limits import ClipLimits, check_clip
 from animegan.clips.video.libraries import guarded_video, pyav
 from animegan.errors import BadImage, ClipTooLong
 from animegan.picture import colour
-from animegan.picture.formats.films import CODECS, FORMATS
-from animegan.picture.headers import Flaw, Header
+from animegan.picture.formats.films import CODECS
+from animegan.picture.headers import Header
 from animegan.picture.pillow_guard import guarded
 from animegan.picture.pixels import Picture, Shrink, to_picture
-from animegan.picture.sizes import Limits, Size, fit_or_refuse
+from animegan.picture.sizes import QUARTER_TURNS, Limits, Size, fit_or_refuse, upright
 
 if TYPE_CHECKING:
     from av import VideoFrame as Decoded
@@ -35,7 +35,6 @@ Source = bytes | Path  # a file's content, or the file
 
 FRAME_BYTES = 40  # of each pixel as sent: 17 frames that refer to each other, and those on their way to RGB
 DEMUXERS = {"MP4": "mov", "MATROSKA": "matroska"}
-FIRST = "Draw its first frame with frames=first."
 SOUND_CODECS = (
     *("aac", "mp3", "mp3float", "ac3", "eac3", "alac", "opus", "libopus", "vorbis", "flac", "amrnb", "amrwb"),
     *("pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_f32le", "pcm_u8"),
@@ -48,7 +47,6 @@ BT709, BT601, UNSPECIFIED = 1, 5, 2  # as the matrix of Y'CbCr (H.273, table 4)
 FULL_RANGE, LIMITED_RANGE = 2, 1
 SDR_TRANSFERS = frozenset({1, 2, 6, 13, 14, 15})  # drawn as they are, as browsers show them
 SRGB_TRANSFER = 13
-TURNED = frozenset({5, 6, 7, 8})  # orientations, as EXIF numbers them, by a quarter
 
 
 @dataclass(frozen=True)
@@ -60,41 +58,18 @@ class VideoFrame(Frame):
 
 
 @dataclass(frozen=True)
-class Video:
+class Video(ClipFile):
     """A video's file, whose frames can be decoded.
 
-    `stored_size`: of a frame as drawn, before it is turned. `unit`: of its times, in s. `start`: when its first frame
-    is shown, in these. `rate`: frames a second, on average.
+    `unit`: of its times, in s. `start`: when its first frame is shown, in these. `rate`: frames a second, on average.
     """
 
+    name = "The video"
     source: Source
-    header: Header
-    stored_size: Size
     unit: Fraction
     start: int
     rate: Fraction
     most: ClipLimits
-
-    @property
-    def frames(self) -> int:
-        """Return how many frames there are, as its file says."""
-        assert self.header.motion
-        return self.header.motion.frames
-
-    @property
-    def flaws(self) -> tuple[Flaw, ...]:
-        """Return what is wrong with the file."""
-        return self.header.flaws
-
-    @property
-    def original_size(self) -> Size:
-        """Return the size of a frame as sent, upright."""
-        return upright(self.header.size, self.header)
-
-    @property
-    def size(self) -> Size:
-        """Return the size of a frame as drawn, upright."""
-        return upright(self.stored_size, self.header)
 
     def read(self, skip: int = 0) -> Iterator[VideoFrame]:
         """Yield the frames but the first `skip`, whose pixels are not looked at. Raise `BadImage` or `ClipTooLong`."""
@@ -115,21 +90,16 @@ class Video:
         return VideoFrame(convert(decoded).rgb, None, float(1000 * lasts * self.unit), at, lasts)
 
 
-def is_video(header: Header) -> bool:
-    """Return whether the file is a video."""
-    return header.format in FORMATS
-
-
 def check(header: Header, max_side: int | None, max_pixels: int | None, limits: Limits, most: ClipLimits) -> Size:
     """Return the size of its frames as drawn, upright, by the file's header. Raise `ClipTooLong`, or `fit_or_refuse`'s.
 
     Sides are even, as the encoder wants them.
     """
     assert header.motion
-    sent = upright(header.size, header)
+    sent = upright(header.size, header.orientation)
     width, height = fit_or_refuse(sent, max_side, max_pixels, limits)
     size = width - width % 2, height - height % 2
-    check_clip("The video", header.motion, sent, size, most, FIRST)
+    check_clip(Video.name, header.motion, sent, size, most, FIRST)
     return size
 
 
@@ -146,7 +116,8 @@ def open_video(
         unit, rate = stream.time_base, stream.average_rate or stream.guessed_rate or USUAL_RATE
         start = _first(container).pts or 0
     assert unit is not None
-    return Video(source, header, upright(size, header), unit, start, _plausible(rate), most)
+    stored_size, turned = upright(size, header.orientation), header.orientation in QUARTER_TURNS
+    return Video(header, stored_size, turned, source, unit, start, _plausible(rate), most)
 
 
 def first_frame(
@@ -158,7 +129,8 @@ def first_frame(
     shrink: Shrink | None = None,
 ) -> Picture:
     """Return the video's first frame as a picture. Raise `BadImage`, `PictureTooSmall` or `TooLarge`."""
-    size = upright(fit_or_refuse(upright(header.size, header), max_side, max_pixels, limits), header)
+    sent = upright(header.size, header.orientation)
+    size = upright(fit_or_refuse(sent, max_side, max_pixels, limits), header.orientation)
     with opened(source, header) as container:
         return _Conversion(header, size, shrink)(_first(container))
 
@@ -190,11 +162,6 @@ def opened(source: Source, header: Header) -> Iterator[InputContainer]:
             context.options = {"max_pixels": str(2 * header.size[0] * header.size[1] + SLACK_PX)}
             context.thread_count = 1  # more decode frames side by side, each with memory of its own
         yield container
-
-
-def upright(size: Size, header: Header) -> Size:
-    """Return a size as it is once the picture is turned, or before it."""
-    return size[::-1] if header.orientation in TURNED else size
 
 
 def _decoded(container: InputContainer, video: Video) -> Iterator[tuple[Decoded, int]]:

@@ -39,6 +39,11 @@ class Track:
     orientation: int = 1
 
 
+def is_video(header: Header) -> bool:
+    """Return whether the file is a video."""
+    return header.format in FORMATS
+
+
 def header_of(format: str, track: Track | None) -> Header:
     """Return the header, its size as it is shown but not turned. Raise `UnsupportedImage` or `BadImage`."""
     if track is None:

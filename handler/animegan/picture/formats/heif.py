@@ -11,19 +11,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from animegan.errors import BadImage, UnsupportedImage
+from animegan.picture.formats.boxes import Box, boxes, first_box, seconds
 from animegan.picture.formats.header import Bytes, Header
 from animegan.picture.sizes import Size
 
 HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
 AVIF_BRANDS = frozenset({b"avif", b"avis"})
 PICTURE_BRANDS = frozenset({b"mif1", b"mif2", b"msf1"})  # a HEIF file whatever codes its pictures
-MOST_BOXES = 20_000
 MOST_ITEMS = 4_096  # a 12-megapixel photo of a phone has about 60
 SLACK_PX = 1 << 22  # tiles may reach over the picture's border by this many pixels in all
 MOST_BRANDS_BYTES = 256
-UNKNOWN_LENGTH = 2**32 - 1  # of a track
-
-Box = tuple[bytes, int, int]  # kind, start and end of the body
 
 
 @dataclass
@@ -85,34 +82,11 @@ def colour(data: bytes) -> tuple[int, int] | None:
 
 
 def film_seconds(data: Bytes) -> float:
-    """For how long the frames of the first track are shown; 0 where there is none, or its length is not said."""
-    start, end = 0, len(data)
-    for wanted in (b"moov", b"trak", b"mdia", b"mdhd"):
-        inside = next(((first, last) for kind, first, last in boxes(data, start, end) if kind == wanted), None)
-        if inside is None:
-            return 0
-        start, end = inside
-    scale, length = struct.unpack_from(">IQ" if data[start] else ">II", data, start + (20 if data[start] else 12))
-    return length / scale if scale and length < UNKNOWN_LENGTH else 0
-
-
-def boxes(data: Bytes, start: int, end: int) -> Iterator[Box]:
-    """The boxes between two offsets, not those inside them. Raises `BadImage` where there are too many."""
-    at, end = start, min(end, len(data))
-    for _ in range(MOST_BOXES):
-        if at + 8 > end:
-            return
-        length, kind = struct.unpack_from(">I4s", data, at)
-        body = at + 8
-        if length == 1:
-            (length,) = struct.unpack_from(">Q", data, body)
-            body += 8
-        stop = at + length if length else end
-        if stop < body:
-            return
-        yield kind, body, min(stop, end)
-        at = stop
-    raise BadImage(f"The file has more than {MOST_BOXES:,} boxes. Save the picture anew.")
+    """Return for how long the frames of the first track are shown; 0 where there is none, or its length is not said."""
+    try:
+        return seconds(data, first_box(data, (b"", 0, len(data)), b"moov", b"trak", b"mdia", b"mdhd"))
+    except EOFError:
+        return 0
 
 
 def _items(data: Bytes) -> _Items | None:

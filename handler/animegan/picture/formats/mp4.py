@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 
 from animegan.errors import BadImage
+from animegan.picture.formats.boxes import Box, boxes, children, first_box, seconds
 from animegan.picture.formats.films import Track, check_end, header_of
 from animegan.picture.formats.header import Bytes, Header
-from animegan.picture.formats.heif import UNKNOWN_LENGTH, Box, boxes
 
 # The matrix of a track, its first two rows and columns, with the orientation that it means.
 ORIENTATIONS = {
@@ -34,7 +33,7 @@ def header(data: Bytes) -> Header:
     for box in top:
         if box[0] == b"mdat":
             check_end(_end(data, box), len(data))
-    for track in _children(data, movie, b"trak"):
+    for track in children(data, movie, b"trak"):
         if _handler(data, track) == b"vide":
             return header_of("MP4", _track(data, movie, track, [box for box in top if box[0] == b"moof"]))
     return header_of("MP4", None)
@@ -49,8 +48,8 @@ def _end(data: Bytes, box: Box) -> int:
 
 
 def _track(data: Bytes, movie: Box, track: Box, fragments: list[Box]) -> Track:
-    table = _first(data, track, b"mdia", b"minf", b"stbl")
-    entry = next(boxes(data, _first(data, table, b"stsd")[1] + 8, table[2]))
+    table = first_box(data, track, b"mdia", b"minf", b"stbl")
+    entry = next(boxes(data, first_box(data, table, b"stsd")[1] + 8, table[2]))
     codec, start, end = entry
     width, height = struct.unpack_from(">HH", data, start + 24)
     aspect = 1.0
@@ -58,16 +57,16 @@ def _track(data: Bytes, movie: Box, track: Box, fragments: list[Box]) -> Track:
         if kind == b"pasp":
             across, down = struct.unpack_from(">II", data, at)
             aspect = across / down if across and down else 1.0
-    frames = struct.unpack_from(">I", data, _first(data, table, b"stsz")[1] + 8)[0]
+    frames = struct.unpack_from(">I", data, first_box(data, table, b"stsz")[1] + 8)[0]
     number, orientation = _placement(data, track)
     frames += sum(_samples(data, fragment, number) for fragment in fragments)
-    seconds = _seconds(data, _first(data, track, b"mdia", b"mdhd")) or _seconds(data, _first(data, movie, b"mvhd"))
-    return Track(codec.decode("latin-1"), (width, height), frames, seconds, aspect, orientation)
+    length_s = seconds(data, first_box(data, track, b"mdia", b"mdhd")) or seconds(data, first_box(data, movie, b"mvhd"))
+    return Track(codec.decode("latin-1"), (width, height), frames, length_s, aspect, orientation)
 
 
 def _placement(data: Bytes, track: Box) -> tuple[int, int]:
     """Return a track's number and its orientation; one that is neither a turn nor a mirroring is left as it is."""
-    start = _first(data, track, b"tkhd")[1]
+    start = first_box(data, track, b"tkhd")[1]
     wide = data[start] == 1
     (number,) = struct.unpack_from(">I", data, start + (20 if wide else 12))
     a, b, _, c, d = struct.unpack_from(">iiiii", data, start + (52 if wide else 40))
@@ -77,36 +76,14 @@ def _placement(data: Bytes, track: Box) -> tuple[int, int]:
 def _samples(data: Bytes, fragment: Box, number: int) -> int:
     """Return how many samples of a track a fragment holds."""
     count = 0
-    for part in _children(data, fragment, b"traf"):
-        (of,) = struct.unpack_from(">I", data, _first(data, part, b"tfhd")[1] + 4)
+    for part in children(data, fragment, b"traf"):
+        (of,) = struct.unpack_from(">I", data, first_box(data, part, b"tfhd")[1] + 4)
         if of == number:
-            for _, start, _ in _children(data, part, b"trun"):
+            for _, start, _ in children(data, part, b"trun"):
                 count += struct.unpack_from(">I", data, start + TRUN_SAMPLES)[0]
     return count
 
 
-def _seconds(data: Bytes, box: Box) -> float:
-    """Return the length that a movie's or a media's header says; 0 where it says none."""
-    start = box[1]
-    wide = data[start] == 1
-    scale, length = struct.unpack_from(">IQ" if wide else ">II", data, start + (20 if wide else 12))
-    return length / scale if scale and length < UNKNOWN_LENGTH else 0
-
-
 def _handler(data: Bytes, track: Box) -> bytes:
-    start = _first(data, track, b"mdia", b"hdlr")[1]
+    start = first_box(data, track, b"mdia", b"hdlr")[1]
     return bytes(data[start + 8 : start + 12])
-
-
-def _first(data: Bytes, box: Box, *kinds: bytes) -> Box:
-    """Return the first box of each kind inside the one before it. Raise `EOFError` where one is missing."""
-    for kind in kinds:
-        found = next(_children(data, box, kind), None)
-        if found is None:
-            raise EOFError
-        box = found
-    return box
-
-
-def _children(data: Bytes, box: Box, kind: bytes) -> Iterator[Box]:
-    return (inner for inner in boxes(data, box[1], box[2]) if inner[0] == kind)

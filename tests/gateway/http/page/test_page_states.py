@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,11 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, expect
 
-from harness.browsing.browsers import opened_page, running_browser
+from harness.browsing.browsers import opened_page
 from harness.browsing.pages import accessible, draw, drawn, photo_files, settle
 from harness.files.picture_files import gliding_gif, heic
 from harness.gateways import Gateway, running_gateway
 from harness.pictures import photo
-from harness.servers import Server
 
 pytestmark = pytest.mark.server
 
@@ -39,24 +37,12 @@ PROBLEMS: list[tuple[dict[str, Any], tuple[str, ...]]] = [
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def gateway(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with running_gateway(tmp_path_factory.mktemp("page"), server) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return photo_files(tmp_path_factory.mktemp("photos"), "hill.jpg", "sea.jpg")
 
 
 def apart(one: Locator, other: Locator) -> bool:
-    """Whether the first ends where the second begins, or left of it."""
+    """Return whether the first ends where the second begins, or left of it."""
     left, right = one.bounding_box(), other.bounding_box()
     assert left
     assert right

@@ -12,11 +12,10 @@ from playwright.sync_api import Browser, Page, expect
 
 from animegan.picture.sizes import fit
 from animegan.settings import MAX_SIDE_PX
-from harness.browsing.browsers import opened_page, running_browser
+from harness.browsing.browsers import opened_page
 from harness.browsing.pages import PHOTO_PX, accessible, draw, drawn, photo_files
 from harness.gateways import Gateway, running_gateway
 from harness.pictures import encoded, photo
-from harness.servers import Server
 
 pytestmark = pytest.mark.server
 
@@ -25,18 +24,6 @@ SHARED = """
     navigator.canShare = ({files}) => files.length > 0;
     navigator.share = async ({files: [file]}) => { window.shared.push([file.name, file.type, file.size]); };
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def gateway(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with running_gateway(tmp_path_factory.mktemp("page"), server) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

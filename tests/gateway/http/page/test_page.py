@@ -10,7 +10,6 @@ import subprocess
 import sys
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from playwright.sync_api import Browser, Route, expect
 
 from animegan_gateway.http.access.keys import Keys
 from animegan_gateway.http.styles.thumbnails import SIDE_PX
-from harness.browsing.browsers import opened_page, running_browser
+from harness.browsing.browsers import opened_page
 from harness.browsing.pages import PHOTO_PX, accessible, draw, drawn, photo_files
 from harness.gateways import Gateway, before, running_gateway
 from harness.servers import ROOT, Server, wait_until
@@ -30,18 +29,6 @@ pytestmark = pytest.mark.server
 
 MOST_BYTES = 200_000
 PATHS = {"PYTHONPATH": os.pathsep.join(sys.path)}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def gateway(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with running_gateway(tmp_path_factory.mktemp("page"), server) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
