@@ -12,9 +12,10 @@ from harness import MIB
 from harness.pictures import encoded, photo
 from harness.servers import alive, wait_until
 from harness.trials.crowd import JavaVictim, WorkerVictim, end, moment
+from harness.trials.descriptor_faults import CONNECTIONS, DESCRIPTORS
 from harness.trials.faulty_handler import ENDS_ITS_WORKER, no_memory
 from harness.trials.house import HEAP_MIB, PATIENCE_S, Beside, Fault, House, said
-from harness.trials.storage_faults import AWAY_S, DISK, KILLED_WHILE_FULL, pictures_away
+from harness.trials.storage_faults import AWAY_S, DISK, KILLED_WHILE_FULL, PAGES, database_away, pictures_away
 
 UPLOAD_MIB = 40  # two of them, and the buffers that they arrive in, are more than Java's heap
 HOUR_S = 3600
@@ -153,5 +154,9 @@ def all_of_them(redis_s: float) -> list[Fault]:
         DISK,
         KILLED_WHILE_FULL,
         pictures_away(AWAY_S),
+        database_away(AWAY_S),
+        PAGES,
+        CONNECTIONS,
+        DESCRIPTORS,
         HEAP,
     ]
