@@ -40,11 +40,11 @@ def draw(
     from animegan.pipeline.files import draw_video  # noqa: PLC0415 - it imports torch
 
     chosen: Options = parse({**options, "format": task.format}, pipeline.settings)
-    made: Kind = "webm" if task.ending.lower() == ".webm" else "mp4"
+    container: Kind = "webm" if task.ending.lower() == ".webm" else "mp4"
     reports: list[Report] = []
 
     def write(part: Path) -> None:
-        reports.append(draw_video(pipeline, task.source, chosen, made, part, progress))
+        reports.append(draw_video(pipeline, task.source, chosen, container, part, progress))
 
-    output = task.put(write, CONTENT_TYPES[made])
+    output = task.put(write, CONTENT_TYPES[container])
     return output, reports[0]
