@@ -25,6 +25,7 @@ from animegan.networks.redraw.plan import EDGE_PX
 from animegan.networks.redraw.steps import ENLARGED
 from animegan.networks.weights import load_weights
 from animegan.resources.hardware import pick_precision
+from animegan.settings import Precision
 from animegan.styles import get_style, verify
 from benchmarks.common.fresh import NotMeasured
 
@@ -108,10 +109,10 @@ def half(device: torch.device) -> torch.dtype:
     return torch.float16 if precision == "fp16" else torch.bfloat16
 
 
-def precisions() -> dict[str, str]:
-    """Return what `auto` is on each device that is here."""
+def precisions(precision: Precision = "auto") -> dict[str, str]:
+    """Return what a precision, `auto` among them, is on each device that is here."""
     here = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
-    return {name: pick_precision("auto", torch.device(name)) for name in here}
+    return {name: pick_precision(precision, torch.device(name)) for name in here}
 
 
 class Stock:
@@ -206,10 +207,10 @@ class Ours:
 class OursRedraw:
     """As `Ours`, of one of `redraw`'s networks; its values are rounded to 8 bits, as it draws no others."""
 
-    def __init__(self, device: torch.device, mode: Mode | Literal["planned"], network: str) -> None:
+    def __init__(self, device: torch.device, mode: Mode | Literal["planned"], network: str, precision: str) -> None:
         style, fast = NETWORKS[network]
         self.mode = mode
-        self.network = load_network("redraw", get_style(style), device, pick_precision("auto", device), fast=fast)
+        self.network = load_network("redraw", get_style(style), device, precision, fast=fast)
 
     def plan(self, small: Tensor) -> Plan:
         """Return the fastest plan of the mode for the shrunk photo. Raises `NotMeasured` where there is none."""
@@ -228,9 +229,12 @@ class OursRedraw:
         return self.draw(picture).permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
 
-def ours(device: torch.device, mode: Mode | Literal["planned"], network: str) -> Ours | OursRedraw:
-    """Return the engine, drawing with one of `NETWORKS` in that mode."""
-    return Ours(device, mode) if network == "animegan2" else OursRedraw(device, mode, network)
+def ours(
+    device: torch.device, mode: Mode | Literal["planned"], network: str, precision: str | None = None
+) -> Ours | OursRedraw:
+    """Return the engine, drawing with one of `NETWORKS` in that mode; in the precision that `auto` is, unless told."""
+    precision = precision or pick_precision("auto", device)
+    return Ours(device, mode, precision) if network == "animegan2" else OursRedraw(device, mode, network, precision)
 
 
 def plan_of(shape: Shape, mode: Mode | Literal["planned"], *, cuda: bool) -> Plan:

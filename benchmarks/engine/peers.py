@@ -1,15 +1,16 @@
 """The engine beside other ways to run the same network, interleaved: each round draws every size with each in turn.
 
-`scripts/benchmark peers [--network animegan2] [--sizes 512x512 1024x1024 1600x900] [--rounds 3]`. `redraw` and
-`redraw_video` draw the picture from a quarter of its sides; their results are `peers_redraw` and so on. Each contender
+`scripts/benchmark peers [--network animegan2] [--sizes 512x512 1024x1024 1600x900] [--rounds 3] [--precision auto]`.
+`redraw` and `redraw_video` draw the picture from a quarter of its sides; their results are `peers_redraw` and so on,
+those of a `--precision` of ours `peers_fp32` and so on. Each contender
 has a process of its own for the whole run, and the machine to itself while it draws. `cpu_seconds` are those of its
 process, which other load on the machine changes little, where it changes `seconds`, the wall's, much. `ratio` is the
 median over ours, of CPU seconds on a CPU and of seconds on a GPU; `ratio_min` and `ratio_max` are the extremes over the
 rounds. Pictures are 8-bit, in and out, for every contender. `setup_seconds` is what loading and the first picture of
 each size take: for torch.compile, compiling. ONNX Runtime and OpenVINO run what `animegan export` writes, ncnn what
 pnnx makes of the traced network for each size. These are no requirements of this project: `.venv/bin/python -m pip
-install --no-deps --target build/peers openvino ncnn pnnx` puts them where this benchmark looks. OpenVINO draws in 16
-bits where the CPU multiplies them, else in fp32; ncnn in fp32.
+install --no-deps --target build/peers openvino ncnn pnnx` puts them where this benchmark looks. OpenVINO draws in
+the precision of ours, ncnn in fp32.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -32,7 +33,8 @@ from torch import Tensor
 
 from animegan.networks.families import define_network
 from animegan.networks.weights import load_weights
-from animegan.resources.hardware import cpu_count
+from animegan.resources.hardware import DTYPES, cpu_count, pick_precision
+from animegan.settings import Precision
 from benchmarks.common import fresh
 from benchmarks.common.contenders import (
     EXAMPLE_PX,
@@ -42,7 +44,6 @@ from benchmarks.common.contenders import (
     Redrawn,
     Stock,
     definition,
-    half,
     ours,
     photo,
     precisions,
@@ -68,34 +69,36 @@ class Times(NamedTuple):
     cpu: float
 
 
-def planned(device: torch.device, network: str) -> Contender:
-    return ours(device, "planned", network)
+def planned(device: torch.device, network: str, precision: str) -> Contender:
+    return ours(device, "planned", network, precision)
 
 
-def whole(device: torch.device, network: str) -> Contender:
-    return ours(device, "whole", network)
+def whole(device: torch.device, network: str, precision: str) -> Contender:
+    return ours(device, "whole", network, precision)
 
 
-def eager(device: torch.device, network: str) -> Contender:
+def eager(device: torch.device, network: str, precision: str) -> Contender:  # noqa: ARG001 - fp32 whatever ours is
     return Stock(definition(network).to(device), device)
 
 
-def compiled(device: torch.device, network: str) -> Contender:
-    dtype = _half_or_fp32(device)
+def compiled(device: torch.device, network: str, precision: str) -> Contender:
+    dtype = DTYPES[precision]
     net = definition(network).to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     torch._inductor.config.freezing = True
     return Stock(torch.compile(net), device, dtype, torch.channels_last)
 
 
-def traced(device: torch.device, network: str) -> Contender:
+def traced(device: torch.device, network: str, precision: str) -> Contender:  # noqa: ARG001
     return traced_fp32(device, EXAMPLE_PX, network)
 
 
-def traced_16(device: torch.device, network: str) -> Contender:
+def traced_16(device: torch.device, network: str, precision: str) -> Contender:
+    if precision == "fp32":
+        raise NotMeasured("this run is of fp32")
     return traced_half(device, EXAMPLE_PX, network)
 
 
-def onnx_runtime(device: torch.device, network: str = "animegan2") -> Contender:
+def onnx_runtime(device: torch.device, network: str = "animegan2", precision: str = "fp32") -> Contender:  # noqa: ARG001
     onnxruntime = _package("onnxruntime")
     provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}[device.type]
     if provider not in onnxruntime.get_available_providers():
@@ -111,12 +114,12 @@ def onnx_runtime(device: torch.device, network: str = "animegan2") -> Contender:
     return Stock(_whole_picture(run, network), device)
 
 
-def openvino(device: torch.device, network: str) -> Contender:
+def openvino(device: torch.device, network: str, precision: str) -> Contender:
     if device.type != "cpu":
         raise NotMeasured("OpenVINO does not run on this GPU")
     sys.path.append(str(OTHER_PACKAGES))
     core = _package("openvino").Core()
-    hint = {torch.bfloat16: "bf16", torch.float32: "f32"}[_half_or_fp32(device)]
+    hint = {"bf16": "bf16", "fp32": "f32"}[precision]
     options = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": cpu_count()}
     model = core.compile_model(core.read_model(_onnx(network)), "CPU", options)
 
@@ -126,7 +129,7 @@ def openvino(device: torch.device, network: str) -> Contender:
     return Stock(_whole_picture(run, network), device)
 
 
-def ncnn(device: torch.device, network: str) -> Contender:
+def ncnn(device: torch.device, network: str, precision: str) -> Contender:  # noqa: ARG001
     if device.type != "cpu":
         raise NotMeasured("ncnn runs on a GPU by Vulkan only")
     sys.path.append(str(OTHER_PACKAGES))
@@ -166,7 +169,7 @@ def _whole_picture(net: Net, network: str) -> Net:
     return net if network == "animegan2" else Redrawn(net)
 
 
-Make = Callable[[torch.device, str], Contender]
+Make = Callable[[torch.device, str, str], Contender]
 
 CONTENDERS: dict[str, Make] = {
     "ours, as planned": planned,
@@ -179,13 +182,6 @@ CONTENDERS: dict[str, Make] = {
     "OpenVINO": openvino,
     "ncnn fp32": ncnn,
 }
-
-
-def _half_or_fp32(device: torch.device) -> torch.dtype:
-    try:
-        return half(device)
-    except NotMeasured:
-        return torch.float32
 
 
 def _package(name: str) -> Any:
@@ -212,19 +208,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--network", choices=NETWORKS, default="animegan2", help="default animegan2")
     parser.add_argument("--sizes", type=_size, nargs="+", default=[_size(text) for text in SIZES], metavar="WxH")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"default {ROUNDS}")
+    parser.add_argument("--precision", choices=get_args(Precision), default="auto", help="ours; default auto")
     options = parser.parse_args(arguments)
     rows = [
-        row for device in ("cpu", "cuda") for row in compare(device, options.network, options.sizes, options.rounds)
+        row
+        for device in ("cpu", "cuda")
+        for row in compare(device, options.network, options.sizes, options.rounds, options.precision)
     ]
     print()
     table(tuple(rows[0]), [tuple(row.values()) for row in rows])
-    store(
-        result_name("peers", options.network),
-        {"rounds": options.rounds, "precision_of_ours": precisions(), "rows": rows},
-    )
+    name = result_name("peers", options.network) + ("" if options.precision == "auto" else f"_{options.precision}")
+    store(name, {"rounds": options.rounds, "precision_of_ours": precisions(options.precision), "rows": rows})
 
 
-def compare(device: str, network: str, sizes: Sequence[Size], rounds: int) -> list[dict[str, Any]]:
+def compare(
+    device: str, network: str, sizes: Sequence[Size], rounds: int, precision: Precision = "auto"
+) -> list[dict[str, Any]]:
     """Return a row for each contender and size."""
     workers: dict[str, ProcessPoolExecutor] = {}
     setup: dict[str, float] = {}
@@ -236,7 +235,7 @@ def compare(device: str, network: str, sizes: Sequence[Size], rounds: int) -> li
             try:
                 fresh.device(device)
                 workers[name] = fresh.worker()
-                setup[name] = workers[name].submit(_set_up, name, device, network, sizes).result()
+                setup[name] = workers[name].submit(_set_up, name, device, network, sizes, precision).result()
             except BrokenProcessPool:
                 missing[name] = "its process was killed"
             except NotMeasured as reason:
@@ -282,11 +281,11 @@ _drawn: dict[Size, Callable[[], Tensor]] = {}  # in a contender's process
 _device: list[torch.device] = []
 
 
-def _set_up(name: str, device_name: str, network: str, sizes: Sequence[Size]) -> float:
+def _set_up(name: str, device_name: str, network: str, sizes: Sequence[Size], precision: Precision) -> float:
     start = time.perf_counter()
     device = fresh.device(device_name)
     _device.append(device)
-    contender = CONTENDERS[name](device, network)
+    contender = CONTENDERS[name](device, network, pick_precision(precision, device))
     if name != "torch.compile":  # which would compile for these too
         for _ in range(2):  # TorchScript profiles the first run and optimises before the second
             contender.draw(photo(WARMUP_PX, WARMUP_PX).to(device))

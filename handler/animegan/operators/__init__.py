@@ -61,7 +61,7 @@ class Convolutions(NamedTuple):
 @functools.cache
 def convolutions(device: torch.device, dtype: torch.dtype) -> Convolutions:
     """Return what runs convolutions of that dtype on that device, decided at the first call."""
-    if device.type == "cpu" and dtype == torch.float32 and (compiled := native.best()):
+    if device.type == "cpu" and (compiled := native.best()) and dtype in compiled.convolutions.dtypes:
         filters = compiled.convolutions
         return Convolutions(
             filters.pack,

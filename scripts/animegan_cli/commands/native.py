@@ -16,6 +16,8 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import animegan
@@ -29,8 +31,11 @@ FLAGS = [
     *("-s", "-Wl,--build-id=none", "-Wl,--as-needed", "-static-libgcc"),
 ]
 AVX2 = ["-mavx2", "-mfma"]
+AVX512 = [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"]
 FORMS = {
-    "avx512bf16": [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512bf16"],
+    "amx": [*AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16"],
+    "avx512bf16": [*AVX512, "-mavx512bf16"],
+    "avx512": AVX512,
     "avx2": AVX2,
     "plain": [],
 }
@@ -49,10 +54,10 @@ def build(say: Callable[[str], None] = lambda _: None, folder: Path = FOLDER) ->
         source = _digest(folder)
         version = _version(compiler) if compiler else None
         if compiler and version:
-            built = [
-                _built(library, [*compiler, *FLAGS, *forms[form]], version, source, say)
-                for form, library in libraries.items()
-            ]
+            commands = [[*compiler, *FLAGS, *forms[form]] for form in libraries]
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                compile_form = partial(_built, version=version, source=source, say=say)
+                built = list(pool.map(compile_form, libraries.values(), commands))
         else:
             built = [_carries(library, source) for library in libraries.values()]
             if not any(built):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -86,13 +87,21 @@ def reference(
     return out
 
 
+def in_fp32(x: Tensor, weight: Tensor, size: tuple[int, int], **rest: Any) -> Tensor:
+    """As `reference`, in fp32 without oneDNN, whose sums are more or less precise from CPU to CPU."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "TF32 acceleration on top of oneDNN")  # setting the flags warns, on any CPU
+        with torch.backends.mkldnn.flags(enabled=False):
+            return reference(x, weight, size, **rest, dtype=torch.float32)
+
+
 def error(out: Tensor, expected: Tensor) -> float:
     """The root of the mean squared error."""
     return float((out.double() - expected).square().mean().sqrt())
 
 
-def empty(channels: int, height: int, width: int) -> Tensor:
-    return torch.full((height, width, channels), torch.nan).permute(2, 0, 1)
+def empty(channels: int, height: int, width: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.full((height, width, channels), torch.nan, dtype=dtype).permute(2, 0, 1)
 
 
 @every_form
@@ -110,7 +119,7 @@ def test_a_layer_is_as_precise_as_in_pytorch(
     out = empty(channels, *size)
     made.conv(x, made.pack(weight), out, **rest)
     expected = reference(x, weight, size, **rest)
-    allowed = PRECISION[side] * error(reference(x, weight, size, **rest, dtype=torch.float32), expected)
+    allowed = PRECISION[side] * error(in_fp32(x, weight, size, **rest), expected)
     assert error(out, expected) <= allowed
     assert float((out - expected).abs().max()) <= 12 * allowed
 
@@ -130,8 +139,38 @@ def test_a_layer_with_a_stride_or_of_each_channel_is_as_precise(
     assert packed.kind is kind
     made.conv(x, packed, out, **rest)
     expected = reference(x, weight, size, **rest, stride=stride, groups=groups)
-    stock = reference(x, weight, size, **rest, stride=stride, groups=groups, dtype=torch.float32)
+    stock = in_fp32(x, weight, size, **rest, stride=stride, groups=groups)
     assert error(out, expected) <= PRECISION[1] * error(stock, expected)
+
+
+@every_form
+@pytest.mark.parametrize(
+    ("channels_in", "channels", "side", "stride", "groups"),
+    [
+        *((channels_in, channels, side, 1, 1) for channels_in, channels, side in LAYERS),
+        *((32, 64, 3, 2, 1), (64, 128, 3, 2, 1), (512, 512, 3, 1, 512)),
+    ],
+)
+def test_in_bf16_only_the_output_is_rounded(
+    form: str, channels_in: int, channels: int, side: int, stride: int, groups: int
+) -> None:
+    width = 300 if channels_in < 64 else 70
+    x, weight = (
+        part.bfloat16() for part in (some(channels_in, 11, width), filters(channels, channels_in, side, groups))
+    )
+    size = (10 // stride, width // stride)
+    residual = some(channels, *size, seed=1).bfloat16()
+    rest: dict[str, Any] = {"before": (1, side // 2), "bias": some(channels, 1, 1).flatten(), "slope": 0.2}
+    rest |= {"alpha": 0.2, "residual": residual, "beta": 0.5}
+    made, out = convolutions(form), empty(channels, *size, dtype=torch.bfloat16)
+    packed = made.pack(weight, stride, groups)
+    assert packed.kind is (Kind.DEPTHWISE if groups > 1 else Kind.DIRECT)
+    moments = made.conv(x, packed, out, **rest, moments=True)
+    expected = reference(x, weight, size, **rest, stride=stride, groups=groups)
+    torch.testing.assert_close(out.double(), expected, rtol=2**-8, atol=1e-5)
+    values = out.double()
+    expected = torch.stack([values.mean(), values.var(unbiased=False)])[None]
+    torch.testing.assert_close(moments, expected, rtol=1e-6, atol=1e-7)
 
 
 @every_form
@@ -158,7 +197,9 @@ def test_the_moments_are_those_of_what_was_written(
 class Case:
     """A convolution of a view in a larger buffer, amid values that are not numbers."""
 
-    def __init__(self, data: st.DataObject) -> None:
+    def __init__(self, data: st.DataObject, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+
         def draw(least: int, most: int) -> int:
             return data.draw(st.integers(least, most))
 
@@ -174,35 +215,40 @@ class Case:
         steps = draw(1, 2), draw(1, 2)
         self.x = self._view(self.channels_in, (self.rows, self.columns), (1, 1), (draw(0, 3), draw(0, 2)))
         self.x.copy_(some(self.channels_in, self.rows, self.columns))
-        self.frame = torch.full((size[0] * steps[0] + 2, size[1] * steps[1] + 2, self.channels + 9), GUARD)
+        self.frame = torch.full((size[0] * steps[0] + 2, size[1] * steps[1] + 2, self.channels + 9), GUARD, dtype=dtype)
         self.out = self.frame.permute(2, 0, 1)[5 : 5 + self.channels, 1:-1, 1:-1][:, :: steps[0], :: steps[1]]
         self.size = size
-        self.weight = filters(self.channels, self.channels_in, self.side, groups)
+        self.weight = filters(self.channels, self.channels_in, self.side, groups).to(dtype)
         self.rest: dict[str, Any] = {"before": self.before}
         if data.draw(st.booleans()):
             self.rest["bias"] = some(self.channels, 1, 1, seed=3).flatten()
         slope = data.draw(st.sampled_from([0.2, 1.0, None]))
         self.rest["slope"] = some(self.channels, 1, 1, seed=4).flatten() if slope is None else slope
         if data.draw(st.booleans()):
-            self.rest |= {"alpha": 0.5, "residual": some(self.channels, *size, seed=5), "beta": 2.0}
+            self.rest |= {"alpha": 0.5, "residual": some(self.channels, *size, seed=5).to(dtype), "beta": 2.0}
         if data.draw(st.booleans()):
-            self.rest |= {"residual2": some(self.channels, *size, seed=6), "gamma": -0.5}
+            self.rest |= {"residual2": some(self.channels, *size, seed=6).to(dtype), "gamma": -0.5}
 
     def _view(self, channels: int, size: tuple[int, int], steps: tuple[int, int], around: tuple[int, int]) -> Tensor:
         height, width = (length * step for length, step in zip(size, steps, strict=True))
-        buffer = torch.full((height + 2, width + 2, channels + sum(around)), torch.nan).permute(2, 0, 1)
+        buffer = torch.full((height + 2, width + 2, channels + sum(around)), torch.nan, dtype=self.dtype).permute(
+            2, 0, 1
+        )
         inner = buffer[around[0] : around[0] + channels, 1:-1, 1:-1]
         return inner[:, :: steps[0], :: steps[1]]
 
 
 @every_form
+@pytest.mark.parametrize(("dtype", "rounding"), [(torch.float32, 0), (torch.bfloat16, 2**-8)])
 @few
 @given(data=st.data())
-def test_any_view_is_read_and_written_and_nothing_else(form: str, data: st.DataObject) -> None:
-    case, made = Case(data), convolutions(form)
+def test_any_view_is_read_and_written_and_nothing_else(
+    form: str, dtype: torch.dtype, rounding: float, data: st.DataObject
+) -> None:
+    case, made = Case(data, dtype), convolutions(form)
     made.conv(case.x, made.pack(case.weight, **case.packing), case.out, **case.rest)
     expected = reference(case.x, case.weight, case.size, **case.rest, **case.packing)
-    torch.testing.assert_close(case.out.double(), expected, rtol=0, atol=5e-6 * PRECISION[case.side])
+    torch.testing.assert_close(case.out.double(), expected, rtol=rounding, atol=5e-6 * PRECISION[case.side])
     case.out.fill_(GUARD)
     assert bool((case.frame == GUARD).all())
 
@@ -236,13 +282,16 @@ def test_it_may_write_beside_what_it_reads(form: str) -> None:
     ("side", "channels", "groups"), [(3, 32, 1), (2, 64, 1), (3, 3, 1), (7, 32, 1), (1, 40, 1), (3, 64, 64)]
 )
 @pytest.mark.parametrize("width", [5, 130])
-def test_chunks_of_rows_are_the_whole_to_the_bit(form: str, side: int, channels: int, groups: int, width: int) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_chunks_of_rows_are_the_whole_to_the_bit(
+    form: str, side: int, channels: int, groups: int, width: int, dtype: torch.dtype
+) -> None:
     height, made = 23, convolutions(form)
-    x, packed = some(64, height, width), made.pack(filters(channels, 64, side, groups), 1, groups)
-    whole = empty(channels, height, width)
+    x, packed = some(64, height, width).to(dtype), made.pack(filters(channels, 64, side, groups).to(dtype), 1, groups)
+    whole = empty(channels, height, width, dtype)
     made.conv(x, packed, whole, before=(side // 2, 1), slope=0.2)
     for rows in (made.align, 2 * made.align, 5 * made.align):
-        out = empty(channels, height, width)
+        out = empty(channels, height, width, dtype)
         for first in range(0, height, rows):
             last = min(first + rows, height)
             top, bottom = max(first - side // 2, 0), min(last + side // 2, height)
@@ -254,6 +303,7 @@ def test_chunks_of_rows_are_the_whole_to_the_bit(form: str, side: int, channels:
 def test_filtering_is_for_stride_1_and_enough_channels() -> None:
     assert kind_of(FEWEST_FILTERED, 3) is Kind.FILTERING
     assert kind_of(FEWEST_FILTERED - 1, 3) is kind_of(64, 1) is kind_of(64, 3, stride=2) is Kind.DIRECT
+    assert kind_of(64, 3, dtype=torch.bfloat16) is Kind.DIRECT
     assert kind_of(64, 3, groups=2) is None
 
 
@@ -277,14 +327,15 @@ import sys, torch
 from animegan.operators import native
 
 made = native.load(sys.argv[1]).convolutions
-x, weight = torch.randn(90, 77, 64).permute(2, 0, 1), torch.randn(32, 64, 3, 3)
-packed, outs = made.pack(weight), []
-for threads in (1, 2, 3, 1):
-    torch.set_num_threads(threads)
-    out = torch.empty(90, 77, 32).permute(2, 0, 1)
-    made.conv(x, packed, out, before=(1, 1))
-    outs.append(out)
-assert all(torch.equal(out, outs[0]) for out in outs)
+for dtype in (torch.float32, torch.bfloat16):
+    x, weight = (torch.randn(shape, dtype=dtype) for shape in ((90, 77, 64), (32, 64, 3, 3)))
+    packed, outs = made.pack(weight), []
+    for threads in (1, 2, 3, 1):
+        torch.set_num_threads(threads)
+        out = torch.empty(90, 77, 32, dtype=dtype).permute(2, 0, 1)
+        made.conv(x.permute(2, 0, 1), packed, out, before=(1, 1))
+        outs.append(out)
+    assert all(torch.equal(out, outs[0]) for out in outs)
 """
 
 

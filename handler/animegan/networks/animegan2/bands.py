@@ -44,6 +44,7 @@ class Weights:
         self.device = tensors["out_layer.0.weight"].device
         pack = _packing(self.device, dtype)
         self.writes_out = pack is not None
+        self.reorders = pack is _onednn_conv
         self._convs = {layer.name: (pack or _stock_conv)(layer, *_filters(tensors, layer, dtype)) for layer in LAYERS}
         self._norms = {
             layer.norm: (tensors[f"{layer.norm}.weight"].float(), tensors[f"{layer.norm}.bias"].float())
@@ -75,7 +76,7 @@ def _filters(tensors: Mapping[str, Tensor], layer: Layer, dtype: torch.dtype) ->
 
 def _packing(device: torch.device, dtype: torch.dtype) -> Packing | None:
     """Return what makes convolutions that write where they are told, if the device has such: compiled, or oneDNN's."""
-    if device.type == "cpu" and dtype == torch.float32 and (compiled := native.best()):
+    if device.type == "cpu" and (compiled := native.best()) and dtype in compiled.convolutions.dtypes:
         return functools.partial(_compiled_conv, compiled.convolutions)
     return _onednn_conv if _onednn_takes(device, dtype) else None
 
@@ -109,6 +110,7 @@ def is_filtered(layer: Layer) -> bool:
 
 def _compiled_conv(form: Convolutions, layer: Layer, weight: Tensor, bias: Tensor | None) -> Conv:
     packed = form.pack(weight, layer.stride, layer.groups)
+    bias = None if bias is None else bias.float()
 
     def compiled(window: Tensor, out: Tensor | None, moments: bool) -> tuple[Tensor, Tensor | None]:
         assert out is not None

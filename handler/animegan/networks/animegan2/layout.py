@@ -38,9 +38,13 @@ def needs_no_window(layer: Layer) -> bool:
 
 @dataclass(frozen=True)
 class Shape(plan.Shape):
-    """A picture's shape, with what the generator's maps of it take; `resize`: how the generator scales up."""
+    """A picture's shape, with what the generator's maps of it take.
+
+    `resize`: how the generator scales up. `reorders`: its convolutions may order their weights anew for a band.
+    """
 
     resize: Resize = "align_corners"
+    reorders: bool = False
 
     def row_bytes(self, layer: Layer) -> int:
         """Bytes of one row of the layer's output, of one picture."""

@@ -43,11 +43,14 @@ class Network:
 
     def plans(self, height: int, width: int, batch: int) -> tuple[Plan, ...]:
         """Return the ways to draw pictures of that size in px, the fastest first."""
-        return plans(Shape(height, width, batch, self.itemsize, self.resize), cuda=self.device.type == "cuda")
+        return plans(
+            Shape(height, width, batch, self.itemsize, self.resize, self._weights.reorders),
+            cuda=self.device.type == "cuda",
+        )
 
     def batch_size(self, height: int, width: int, budget_bytes: int) -> int:
         """Return how many pictures of that size in px to draw as one batch: at least 1, which may be too large."""
-        shape = Shape(height, width, 1, self.itemsize, self.resize)
+        shape = Shape(height, width, 1, self.itemsize, self.resize, self._weights.reorders)
         return batch_size(shape, budget_bytes, cuda=self.device.type == "cuda")
 
     @torch.inference_mode()

@@ -22,7 +22,8 @@ from animegan.networks.plan import Mode, Plan, ever_smaller
 
 WIDEST_BAND_ROWS = 32  # of the traced graph's widest map on the CPU
 
-SPARE_BYTES = 9 * 2**16  # moments and indices; weights that oneDNN orders anew for a band of another size
+SPARE_BYTES = 2**17  # moments and indices
+REORDER_BYTES = 7 * 2**16  # weights that oneDNN orders anew for a band of another size; on a GPU what cuDNN does
 CUDNN_BYTES = 11 * 2**20  # cuDNN's workspace, beside the small buffers of a run that recomputes; on an H200, in fp16
 MARGIN = 1.05  # what allocators round up, and what the libraries of convolutions take for themselves
 BAND_BYTES = 16 * 2**20  # of a picture that is not large
@@ -53,7 +54,7 @@ def whole_bytes(shape: Shape, *, cuda: bool) -> int:
         elif layer.closes:
             residual = 0
     read = 3 * shape.height * shape.width * shape.itemsize  # the pictures in the maps' dtype, read for their size
-    return int(MARGIN * (shape.batch * (peak + read) + shape.pixels_bytes + SPARE_BYTES))
+    return int(MARGIN * (shape.batch * (peak + read) + shape.pixels_bytes + SPARE_BYTES + REORDER_BYTES))
 
 
 @functools.lru_cache(maxsize=256)  # to lay out a large picture's bands takes longer than a GPU takes to draw it
@@ -85,6 +86,8 @@ def banded(shape: Shape, mode: Mode, band_bytes: int, *, cuda: bool) -> Plan:
     """A plan in bands of about `band_bytes`."""
     laid = layout(shape.of_one, mode, band_bytes, cuda=cuda)
     peak = laid.arena_bytes + laid.loose_bytes + shape.pixels_bytes + SPARE_BYTES
+    if cuda or shape.reorders:
+        peak += REORDER_BYTES
     if cuda and mode == "recompute":
         peak += CUDNN_BYTES
     again = work(shape.of_one, laid.places) if mode == "recompute" else 1

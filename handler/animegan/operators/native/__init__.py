@@ -24,9 +24,13 @@ from animegan.operators.passes import Norm, Upsampling, Window
 from animegan.operators.plain import EPS, plain_moments, plain_norm_act_pad, plain_upsample_pad, window_like
 
 FOLDER = Path(__file__).resolve().parent
+AVX2 = {"avx2", "fma"}
+AVX512 = {*AVX2, "avx512f", "avx512bw", "avx512dq", "avx512vl"}
 FORMS = {  # fastest first; what /proc/cpuinfo lists of a CPU that can run it
-    "avx512bf16": {"avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"},
-    "avx2": {"avx2", "fma"},
+    "amx": {*AVX512, "avx512_bf16", "amx_tile", "amx_bf16"},
+    "avx512bf16": {*AVX512, "avx512_bf16"},
+    "avx512": AVX512,
+    "avx2": AVX2,
     "plain": set(),
 }
 
@@ -64,6 +68,7 @@ _FUNCTIONS = {  # arguments, of which the last is the number of threads; then wh
     ),
     "animegan_read_table": ([c_void_p, c_int64, *[c_void_p, c_int64, c_int64] * 2, c_int64], None),
     **convolutions.FUNCTIONS,
+    "animegan_start": ([], c_int),
 }
 
 logger = logging.getLogger(__name__)
@@ -183,6 +188,8 @@ def _library(folder: Path, form: str) -> ctypes.CDLL | None:
         for name, (arguments, returned) in _FUNCTIONS.items():
             function = getattr(library, name)
             function.argtypes, function.restype = arguments, returned
+        if library.animegan_start():
+            raise OSError("the kernel does not let its instructions run")
     except (OSError, AttributeError) as error:
         logger.warning("%s is left out: %s", file, error)
         return None

@@ -1,13 +1,14 @@
-"""Convolutions in fp32 on the CPU.
+"""Convolutions on the CPU, in fp32 or bf16.
 
-By Winograd's minimal filtering (`filtering.h`), as they are defined (`direct.h`), or a channel alone (`depthwise.h`).
+In fp32 by Winograd's minimal filtering (`filtering.h`) or as they are defined (`direct.h`), in bf16 as they are defined
+(`direct16.h`), in both a channel alone (`depthwise.h`).
 """
 
 from __future__ import annotations
 
 import ctypes
 import threading
-from ctypes import POINTER, Structure, byref, c_float, c_int64, c_void_p
+from ctypes import POINTER, Structure, byref, c_float, c_int, c_int64, c_void_p
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from torch import Tensor
 from animegan.errors import InternalError
 
 FILTERED_SIDES = (2, 3, 7)
+DTYPES = (torch.float32, torch.bfloat16)
 FEWEST_FILTERED = 16  # channels in: with fewer, the transforms cost more than the multiplications that they save
 
 
@@ -30,7 +32,7 @@ class Kind(IntEnum):
 
 class _Filters(Structure):
     _fields_ = (
-        *((name, c_int64) for name in ("kind", "side", "stride", "channels_in", "channels")),
+        *((name, c_int64) for name in ("bf16", "kind", "side", "stride", "channels_in", "channels")),
         ("packed", c_void_p),
     )
 
@@ -60,7 +62,8 @@ class _Convolution(Structure):
 
 
 FUNCTIONS = {  # arguments, then what is returned
-    "animegan_packed_floats": ([POINTER(_Filters)], c_int64),
+    "animegan_convolves_bf16": ([], c_int),
+    "animegan_packed_bytes": ([POINTER(_Filters)], c_int64),
     "animegan_pack": ([POINTER(_Filters), *[c_void_p] * 2], None),
     "animegan_scratch_bytes": ([], c_int64),
     "animegan_conv_blocks": ([POINTER(_Convolution)], c_int64),
@@ -70,18 +73,22 @@ FUNCTIONS = {  # arguments, then what is returned
 _held = threading.local()
 
 
-def kind_of(channels_in: int, side: int, stride: int = 1, groups: int = 1) -> Kind | None:
+def kind_of(
+    channels_in: int, side: int, stride: int = 1, groups: int = 1, dtype: torch.dtype = torch.float32
+) -> Kind | None:
     """Return how a convolution of `channels_in` channels is computed; None for groups of several channels."""
     if groups > 1:
         return Kind.DEPTHWISE if groups == channels_in else None
-    filtered = stride == 1 and side in FILTERED_SIDES and channels_in >= FEWEST_FILTERED
+    filterable = dtype == torch.float32 and stride == 1 and side in FILTERED_SIDES
+    filtered = filterable and channels_in >= FEWEST_FILTERED
     return Kind.FILTERING if filtered else Kind.DIRECT
 
 
 class Packed(NamedTuple):
     """A convolution's filters as the library reads them."""
 
-    weight: Tensor
+    memory: Tensor
+    dtype: torch.dtype
     kind: Kind
     side: int
     stride: int
@@ -100,26 +107,27 @@ class Convolutions:
     def __init__(self, library: ctypes.CDLL) -> None:
         self._library = library
         self._scratch_bytes: int = library.animegan_scratch_bytes()
+        self.dtypes = frozenset(DTYPES if library.animegan_convolves_bf16() else {torch.float32})  # that are fast
 
     def pack(self, weight: Tensor, stride: int = 1, groups: int = 1) -> Packed:
-        """Pack filters (channels, channels in / groups, side, side), fp32, on the CPU.
+        """Pack filters (channels, channels in / groups, side, side) on the CPU, for maps of their dtype: fp32 or bf16.
 
         Raise `InternalError` for others, and for groups of several channels.
         """
         channels, of_a_group, side, across = weight.shape
         channels_in = of_a_group * groups
-        kind = kind_of(channels_in, side, stride, groups)
+        kind = kind_of(channels_in, side, stride, groups, weight.dtype)
         depthwise = groups > 1 and (channels != groups or of_a_group != 1)
-        if kind is None or depthwise or side != across or weight.dtype != torch.float32 or weight.device.type != "cpu":
+        if kind is None or depthwise or side != across or weight.dtype not in DTYPES or weight.device.type != "cpu":
             raise InternalError(
-                f"The compiled convolutions take square fp32 filters on the CPU, in one group or one a channel, not"
-                f" {weight.dtype} {tuple(weight.shape)} in {groups} groups on {weight.device}."
+                f"The compiled convolutions take square filters of fp32 or bf16 on the CPU, in one group or one a"
+                f" channel, not {weight.dtype} {tuple(weight.shape)} in {groups} groups on {weight.device}."
             )
-        filters = _Filters(kind, side, stride, channels_in, channels, None)
-        packed = torch.zeros(self._library.animegan_packed_floats(byref(filters)))
-        plain = weight.contiguous()
-        self._library.animegan_pack(byref(filters), plain.data_ptr(), packed.data_ptr())
-        return Packed(packed, kind, side, stride, channels_in, channels)
+        filters = _Filters(weight.dtype == torch.bfloat16, kind, side, stride, channels_in, channels, None)
+        memory = torch.zeros(self._library.animegan_packed_bytes(byref(filters)), dtype=torch.uint8)
+        values = weight.float().contiguous()
+        self._library.animegan_pack(byref(filters), values.data_ptr(), memory.data_ptr())
+        return Packed(memory, weight.dtype, kind, side, stride, channels_in, channels)
 
     def conv(
         self,
@@ -137,7 +145,9 @@ class Convolutions:
         gamma: float = 1.0,
         moments: bool = False,
     ) -> Tensor | None:
-        """Convolve as `plain_convolutions.conv`, in fp32, with the stride that the filters were packed for.
+        """Convolve as `plain_convolutions.conv`, with the stride and the dtype that the filters were packed for.
+
+        Bias and slopes are fp32. In bf16 nothing is rounded before the output.
 
         With `moments`, return mean and variance of what is written, (1, 2) float64; its pixels must lie side by side.
 
@@ -148,12 +158,12 @@ class Convolutions:
         _, height, width = out.shape
         like = (packed.channels, height, width)
         convolution = _Convolution(
-            _Filters(*packed[1:], packed.weight.data_ptr()),
-            _Source(_pixels(x, (packed.channels_in, *x.shape[1:])), *x.shape[1:], *before),
-            _Target(_pixels(out, like), height, width),
+            _Filters(packed.dtype == torch.bfloat16, *packed[2:], packed.memory.data_ptr()),
+            _Source(_pixels(x, (packed.channels_in, *x.shape[1:]), packed.dtype), *x.shape[1:], *before),
+            _Target(_pixels(out, like, packed.dtype), height, width),
             _Finish(
                 _parameter(bias, packed.channels), _parameter(slopes, packed.channels),
-                _pixels(residual, like), _pixels(residual2, like),
+                _pixels(residual, like, packed.dtype), _pixels(residual2, like, packed.dtype),
                 1.0 if slopes is not None else slope, alpha, beta, gamma,
             ),
         )  # fmt: skip
@@ -183,13 +193,13 @@ class Convolutions:
         return scratch
 
 
-def _pixels(x: Tensor | None, shape: tuple[int, ...]) -> _Pixels:
+def _pixels(x: Tensor | None, shape: tuple[int, ...], dtype: torch.dtype) -> _Pixels:
     if x is None:
         return _Pixels()
     down, across = x.stride()[1:]
-    if x.dtype != torch.float32 or x.device.type != "cpu" or x.shape != shape or (x.stride(0) != 1 and shape[0] > 1):
+    if x.dtype != dtype or x.device.type != "cpu" or x.shape != shape or (x.stride(0) != 1 and shape[0] > 1):
         raise InternalError(
-            f"The compiled convolutions take fp32 maps {shape} with channels last, on the CPU, not {x.dtype}"
+            f"The compiled convolutions take {dtype} maps {shape} with channels last, on the CPU, not {x.dtype}"
             f" {tuple(x.shape)} with strides {x.stride()} on {x.device}."
         )
     return _Pixels(x.data_ptr(), down, across)

@@ -10,7 +10,8 @@ constexpr int64_t TILE_HEIGHT = 16, TILE_FLOATS = 1 << 14;  // of a row of a til
 struct Tiles {
   int64_t width, across, count;
 
-  explicit Tiles(const Convolution& convolution)
+  template <class T>
+  explicit Tiles(const Convolution<T>& convolution)
       : width(larger(1, TILE_FLOATS / convolution.filters.channels)),
         across((convolution.target.columns + width - 1) / width),
         count((convolution.target.rows + TILE_HEIGHT - 1) / TILE_HEIGHT * across) {}
@@ -29,23 +30,24 @@ struct Taps {
   Taps(int64_t start, int64_t side, int64_t size) : first(larger(0, -start)), last(smaller(side, size - start)) {}
 };
 
-template <class V, int G>
-inline void weigh(const Pixels<const float>& x, int64_t top, int64_t left, const Taps& rows, const Taps& columns,
-                  int64_t side, const float* packed, int64_t channels, int64_t c, V (&sum)[G]) {
+template <class V, int G, class T>
+inline void weigh(const Pixels<const T>& x, int64_t top, int64_t left, const Taps& rows, const Taps& columns, int64_t side,
+                  const float* packed, int64_t channels, int64_t c, V (&sum)[G]) {
   for (int g = 0; g < G; ++g) sum[g] = V{};
   for (int64_t i = rows.first; i < rows.last; ++i)
     for (int64_t j = columns.first; j < columns.last; ++j) {
-      const float* const value = x.at(top + i, left + j) + c;
+      const T* const value = x.at(top + i, left + j) + c;
       const float* const weight = packed + (i * side + j) * channels + c;
 #pragma GCC unroll 4
       for (int g = 0; g < G; ++g) sum[g] += load<V>(value + g * LANES) * load<V>(weight + g * LANES);
     }
 }
 
-inline void convolve_depthwise(const Convolution& convolution, Part* parts, int64_t threads) {
+template <class T>
+void convolve_depthwise(const Convolution<T>& convolution, Part* parts, int64_t threads) {
   const Filters& filters = convolution.filters;
-  const Source& source = convolution.source;
-  const Target& target = convolution.target;
+  const Source<T>& source = convolution.source;
+  const Target<T>& target = convolution.target;
   const int64_t channels = filters.channels, side = filters.side;
   const Tiles tiles(convolution);
   each_unit(tiles.count, target.rows * target.columns * channels, threads, [&](int64_t unit, int64_t) {
@@ -62,12 +64,12 @@ inline void convolve_depthwise(const Convolution& convolution, Part* parts, int6
           using V = decltype(lanes);
           constexpr int G = group.value;
           V sum[G];
-          weigh<V, G>(source.x, y, x, down, along, side, filters.packed, channels, c, sum);
+          weigh<V, G, T>(source.x, y, x, down, along, side, filters.floats(), channels, c, sum);
           for (int g = 0; g < G; ++g, c += LANES)
             Ending<V>(convolution.finish, c).write(sum[g], c, row, column, target, convolution.finish);
         });
       }
-      if (parts) all = merged(all, row_moments<float>(target.out.at(row, left), (right - left) * channels));
+      if (parts) all = merged(all, row_moments<T>(target.out.at(row, left), (right - left) * channels));
     }
     if (parts) parts[unit] = all;
   });

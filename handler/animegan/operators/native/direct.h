@@ -11,7 +11,7 @@ constexpr int64_t BLOCK_PIXELS = 96;  // at most: their patches and products sta
 
 inline int64_t patch_floats(const Filters& filters) { return filters.side * filters.side * filters.channels_in; }
 
-inline Blocks direct_blocks(const Filters& filters, const Target& target) {
+inline Blocks direct_blocks(const Filters& filters, const Target<float>& target) {
   const int64_t fit = SCRATCH_BYTES / int64_t(sizeof(float)) / (patch_floats(filters) + padded_columns(filters.channels));
   return Blocks(target.rows * target.columns, smaller(BLOCK_PIXELS, fit / KERNEL_ROWS * KERNEL_ROWS));
 }
@@ -25,18 +25,10 @@ inline void pack_direct(const Filters& filters, const float* weight, float* pack
         packed[packed_place(tap * filters.channels_in + from, to, depth, filters.channels)] = *weight++;
 }
 
-inline void lay_patch(const Source& source, int64_t top, int64_t left, int64_t side, int64_t channels, float* to) {
-  if (!source.holds(top, left, side)) return copy_patch(source, top, left, side, channels, to);
-  if (source.x.pixel == channels)
-    for (int64_t y = 0; y < side; ++y) copy(source.x.at(top + y, left), side * channels, to + y * side * channels);
-  else
-    copy_patch(source, top, left, side, channels, to);
-}
-
-inline void convolve_direct(const Convolution& convolution, float* memory, Part* parts, int64_t threads) {
+inline void convolve_direct(const Convolution<float>& convolution, float* memory, Part* parts, int64_t threads) {
   const Filters& filters = convolution.filters;
-  const Source& source = convolution.source;
-  const Target& target = convolution.target;
+  const Source<float>& source = convolution.source;
+  const Target<float>& target = convolution.target;
   const int64_t depth = patch_floats(filters), channels = filters.channels, padded = padded_columns(channels);
   const Blocks blocks = direct_blocks(filters, target);
   each_unit(blocks.count, blocks.items * depth, threads, [&](int64_t unit, int64_t worker) {
@@ -48,16 +40,11 @@ inline void convolve_direct(const Convolution& convolution, float* memory, Part*
       lay_patch(source, row * filters.stride - source.above, column * filters.stride - source.left, filters.side,
                 filters.channels_in, patches + k * depth);
     }
-    gemm(whole_rows(count), depth, channels, patches, depth, filters.packed, products, padded);
+    gemm(whole_rows(count), depth, channels, patches, depth, filters.floats(), products, padded);
     Part all{0, 0, 0};
     for (int64_t k = 0; k < count; ++k) {
       const int64_t row = (first + k) / target.columns, column = (first + k) % target.columns;
-      each_group(channels, [&](int64_t c, auto lanes, auto group) {
-        using V = decltype(lanes);
-        for (int g = 0; g < group.value; ++g, c += LANES)
-          Ending<V>(convolution.finish, c)
-              .write(load<V>(products + k * padded + c), c, row, column, target, convolution.finish);
-      });
+      write_pixel(products + k * padded, channels, row, column, target, convolution.finish);
     }
     if (!parts) return;
     for (int64_t k = 0; k < count;) {

@@ -62,8 +62,8 @@ __attribute__((noinline)) void transform_patches(const float* from, int64_t row,
 }
 
 template <class V>
-inline void finish_tile(const V (&tile)[TILE][TILE], int64_t c, int64_t top, int64_t left, const Target& target,
-                        const Finish& finish) {
+inline void finish_tile(const V (&tile)[TILE][TILE], int64_t c, int64_t top, int64_t left, const Target<float>& target,
+                        const Finish<float>& finish) {
   const Ending<V> ending(finish, c);
   const int64_t rows = smaller(TILE, target.rows - top), columns = smaller(TILE, target.columns - left);
   for (int64_t i = 0; i < rows; ++i)
@@ -72,7 +72,7 @@ inline void finish_tile(const V (&tile)[TILE][TILE], int64_t c, int64_t top, int
 
 template <class Form>
 void finish_block(int64_t first, int64_t count, int64_t across, int64_t channels, const Scratch<Form>& scratch,
-                  const Target& target, const Finish& finish) {
+                  const Target<float>& target, const Finish<float>& finish) {
   for (int64_t t = 0; t < count; ++t) {
     const int64_t top = (first + t) / across * TILE, left = (first + t) % across * TILE;
     const float* const from = scratch.products + t * padded_columns(channels);
@@ -92,7 +92,7 @@ void finish_block(int64_t first, int64_t count, int64_t across, int64_t channels
 }
 
 // The moments of a block's outputs, which still lie in the caches.
-inline Part block_moments(int64_t first, int64_t count, int64_t across, int64_t channels, const Target& target) {
+inline Part block_moments(int64_t first, int64_t count, int64_t across, int64_t channels, const Target<float>& target) {
   Part all{0, 0, 0};
   for (int64_t t = first; t < first + count;) {
     const int64_t top = t / across * TILE, next = smaller((t / across + 1) * across, first + count);
@@ -105,17 +105,17 @@ inline Part block_moments(int64_t first, int64_t count, int64_t across, int64_t 
 }
 
 template <class Form>
-Blocks filtering_blocks(const Filters& filters, const Target& target) {
+Blocks filtering_blocks(const Filters& filters, const Target<float>& target) {
   const int64_t across = (target.columns + TILE - 1) / TILE, tiles = (target.rows + TILE - 1) / TILE * across;
   return Blocks(tiles, Scratch<Form>(filters, BLOCK_TILES, nullptr).tiles);
 }
 
 template <class Form>
-void convolve_filtering(const Convolution& convolution, float* memory, Part* parts, int64_t threads) {
+void convolve_filtering(const Convolution<float>& convolution, float* memory, Part* parts, int64_t threads) {
   constexpr int N = Form::POINTS;
-  const Source& source = convolution.source;
+  const Source<float>& source = convolution.source;
   const Filters& filters = convolution.filters;
-  const Target& target = convolution.target;
+  const Target<float>& target = convolution.target;
   const int64_t channels_in = filters.channels_in, channels = filters.channels, padded = padded_columns(channels);
   const int64_t across = (target.columns + TILE - 1) / TILE;
   const Blocks blocks = filtering_blocks<Form>(filters, target);
@@ -125,17 +125,17 @@ void convolve_filtering(const Convolution& convolution, float* memory, Part* par
     for (int64_t t = 0; t < count; ++t) {
       const int64_t top = (first + t) / across * TILE - source.above, left = (first + t) % across * TILE - source.left;
       float* const to = scratch.patches + t * channels_in;
-      if (source.holds(top, left, N)) {
+      if (source.holds(top, left, N, N)) {
         transform_patches<Form>(source.x.at(top, left), source.x.row, source.x.pixel, channels_in, to,
                                 scratch.patches_plane);
       } else {
-        copy_patch(source, top, left, N, channels_in, scratch.edge);
+        copy_patch(source, top, left, N, N, channels_in, scratch.edge);
         transform_patches<Form>(scratch.edge, N * channels_in, channels_in, channels_in, to, scratch.patches_plane);
       }
     }
     for (int64_t point = 0; point < N * N; ++point)
       gemm(whole_rows(count), channels_in, channels, scratch.patches + point * scratch.patches_plane, channels_in,
-           filters.packed + point * channels_in * padded, scratch.products + point * scratch.products_plane, padded);
+           filters.floats() + point * channels_in * padded, scratch.products + point * scratch.products_plane, padded);
     finish_block<Form>(first, count, across, channels, scratch, target, convolution.finish);
     if (parts) parts[unit] = block_moments(first, count, across, channels, target);
   });

@@ -8,7 +8,8 @@
 
 namespace {
 
-constexpr int64_t KERNEL_ROWS = 6, PANEL = 2 * LANES;  // 12 sums in registers, besides a row of B and an element of A
+constexpr int64_t PANEL = 2 * LANES;
+constexpr int64_t KERNEL_ROWS = LANES == 16 ? 12 : 6;  // by a panel so many sums as registers hold, of 32 or of 16
 
 inline int64_t padded_columns(int64_t columns) { return (columns + LANES - 1) / LANES * LANES; }
 
@@ -22,7 +23,7 @@ template <int VECTORS>
 __attribute__((noinline)) void kernel(int64_t depth, const float* a, int64_t a_row, const float* b, float* c,
                                       int64_t c_row) {
   Floats sum[KERNEL_ROWS][VECTORS];
-#pragma GCC unroll 6
+#pragma GCC unroll 12
   for (int i = 0; i < KERNEL_ROWS; ++i)
 #pragma GCC unroll 2
     for (int v = 0; v < VECTORS; ++v) sum[i][v] = Floats{};
@@ -31,12 +32,12 @@ __attribute__((noinline)) void kernel(int64_t depth, const float* a, int64_t a_r
     Floats row[VECTORS];
 #pragma GCC unroll 2
     for (int v = 0; v < VECTORS; ++v) row[v] = load<Floats>(b + v * LANES);
-#pragma GCC unroll 6
+#pragma GCC unroll 12
     for (int i = 0; i < KERNEL_ROWS; ++i)
 #pragma GCC unroll 2
       for (int v = 0; v < VECTORS; ++v) sum[i][v] += row[v] * a[i * a_row + k];
   }
-#pragma GCC unroll 6
+#pragma GCC unroll 12
   for (int i = 0; i < KERNEL_ROWS; ++i)
 #pragma GCC unroll 2
     for (int v = 0; v < VECTORS; ++v) store<false>(c + i * c_row + v * LANES, sum[i][v]);

@@ -5,6 +5,7 @@
 
 #include "depthwise.h"
 #include "direct.h"
+#include "direct16.h"
 #include "filtering.h"
 #include "maps.h"
 #include "moments.h"
@@ -84,45 +85,89 @@ inline auto with_form(int64_t side, const Body& body) {
   return side == 2 ? body(Winograd2{}) : side == 3 ? body(Winograd3{}) : body(Winograd7{});
 }
 
+// Calls body with the convolution, whose maps are of the type that its filters name.
+template <class Body>
+inline auto with_maps(const void* convolution, const Body& body) {
+  const auto* floats = static_cast<const Convolution<float>*>(convolution);
+  return floats->filters.bf16 ? body(*static_cast<const Convolution<Bf16>*>(convolution)) : body(*floats);
+}
+
+inline int64_t blocks_of(const Convolution<float>& convolution) {
+  const Filters& filters = convolution.filters;
+  if (filters.kind == DEPTHWISE) return Tiles(convolution).count;
+  if (filters.kind == DIRECT) return direct_blocks(filters, convolution.target).count;
+  return with_form(filters.side,
+                   [&](auto form) { return filtering_blocks<decltype(form)>(filters, convolution.target).count; });
+}
+
+inline int64_t blocks_of(const Convolution<Bf16>& convolution) {
+  if (convolution.filters.kind == DEPTHWISE) return Tiles(convolution).count;
+  return direct_blocks_16(convolution.filters, convolution.target).count;
+}
+
+inline void convolve(const Convolution<float>& convolution, void* scratch, Part* parts, int64_t threads) {
+  float* const memory = static_cast<float*>(scratch);
+  if (convolution.filters.kind == DEPTHWISE)
+    convolve_depthwise(convolution, parts, threads);
+  else if (convolution.filters.kind == DIRECT)
+    convolve_direct(convolution, memory, parts, threads);
+  else
+    with_form(convolution.filters.side,
+              [&](auto form) { convolve_filtering<decltype(form)>(convolution, memory, parts, threads); });
+}
+
+inline void convolve(const Convolution<Bf16>& convolution, void* scratch, Part* parts, int64_t threads) {
+  if (convolution.filters.kind == DEPTHWISE)
+    convolve_depthwise(convolution, parts, threads);
+  else
+    convolve_direct_16(convolution, scratch, parts, threads);
+}
+
+// Once, before anything else: 0 where the kernel lets this form's instructions run.
+EXPORT int animegan_start() { return permit_tiles(); }
+
+// Whether convolutions take maps of bf16.
+EXPORT int animegan_convolves_bf16() {
+#if defined(__AVX512BF16__)
+  return 1;
+#else
+  return 0;
+#endif
+}
+
 // Of animegan_pack's `packed`.
-EXPORT int64_t animegan_packed_floats(const Filters* filters) {
+EXPORT int64_t animegan_packed_bytes(const Filters* filters) {
   const int64_t taps = filters->side * filters->side, padded = padded_columns(filters->channels);
-  if (filters->kind == DEPTHWISE) return taps * filters->channels;
-  if (filters->kind == DIRECT) return taps * filters->channels_in * padded;
+  if (filters->kind == DEPTHWISE) return taps * filters->channels * int64_t(sizeof(float));
+  if (filters->bf16) return Layout16(*filters).depth * Layout16(*filters).columns * int64_t(sizeof(Bf16));
+  if (filters->kind == DIRECT) return taps * filters->channels_in * padded * int64_t(sizeof(float));
   return with_form(filters->side, [&](auto form) {
-    return decltype(form)::POINTS * decltype(form)::POINTS * filters->channels_in * padded;
+    constexpr int64_t POINTS = decltype(form)::POINTS;
+    return POINTS * POINTS * filters->channels_in * padded * int64_t(sizeof(float));
   });
 }
 
 // packed: zeros.
-EXPORT void animegan_pack(const Filters* filters, const float* weight, float* packed) {
-  if (filters->kind == DEPTHWISE) return pack_depthwise(*filters, weight, packed);
-  if (filters->kind == DIRECT) return pack_direct(*filters, weight, packed);
+EXPORT void animegan_pack(const Filters* filters, const float* weight, void* packed) {
+  float* const floats = static_cast<float*>(packed);
+  if (filters->kind == DEPTHWISE) return pack_depthwise(*filters, weight, floats);
+  if (filters->bf16) return pack_direct_16(*filters, weight, static_cast<Bf16*>(packed));
+  if (filters->kind == DIRECT) return pack_direct(*filters, weight, floats);
   with_form(filters->side,
-            [&](auto form) { pack_filtering<decltype(form)>(filters->channels_in, filters->channels, weight, packed); });
+            [&](auto form) { pack_filtering<decltype(form)>(filters->channels_in, filters->channels, weight, floats); });
 }
 
 EXPORT int64_t animegan_scratch_bytes() { return SCRATCH_BYTES; }
 
 // The blocks that a convolution's outputs are computed in, of each of which the moments are taken: 0 if none fits.
-EXPORT int64_t animegan_conv_blocks(const Convolution* convolution) {
-  const Filters& filters = convolution->filters;
-  if (filters.kind == DEPTHWISE) return Tiles(*convolution).count;
-  if (filters.kind == DIRECT) return direct_blocks(filters, convolution->target).count;
-  return with_form(filters.side,
-                   [&](auto form) { return filtering_blocks<decltype(form)>(filters, convolution->target).count; });
+EXPORT int64_t animegan_conv_blocks(const void* convolution) {
+  return with_maps(convolution, [](const auto& typed) { return blocks_of(typed); });
 }
 
 // scratch: its bytes for each of the threads, 64-byte aligned. parts: room for 3 doubles a block, or null; if it is not,
 // out takes the outputs' mean and variance, and their pixels lie side by side.
-EXPORT void animegan_conv(const Convolution* convolution, float* scratch, Part* parts, double* out, int64_t threads) {
-  if (convolution->filters.kind == DEPTHWISE)
-    convolve_depthwise(*convolution, parts, threads);
-  else if (convolution->filters.kind == DIRECT)
-    convolve_direct(*convolution, scratch, parts, threads);
-  else
-    with_form(convolution->filters.side,
-              [&](auto form) { convolve_filtering<decltype(form)>(*convolution, scratch, parts, threads); });
+EXPORT void animegan_conv(const void* convolution, void* scratch, Part* parts, double* out, int64_t threads) {
+  with_maps(convolution, [&](const auto& typed) { convolve(typed, scratch, parts, threads); });
   if (parts) merge_parts(parts, animegan_conv_blocks(convolution), out);
 }
 
