@@ -16,6 +16,7 @@ the precision of ours, ncnn in fp32.
 from __future__ import annotations
 
 import argparse
+import resource
 import statistics
 import subprocess
 import sys
@@ -57,6 +58,7 @@ from benchmarks.common.result import store, table
 
 SIZES = ("512x512", "1024x1024", "1600x900")
 ROUNDS = 3
+CONVERTER_BYTES, CONVERTER_S = 12 << 30, 300  # of pnnx, which folds a picture's maps into the network
 OTHER_PACKAGES = Path(__file__).resolve().parents[2] / "build" / "peers"
 
 Size = tuple[int, int]
@@ -155,8 +157,18 @@ def _ncnn_net(module: Any, converter: str, network: str, x: Tensor) -> Any:
         torch.jit.trace(define_network(_family(network), weights_of(network)), x).save(f"{folder}/net.pt")  # type: ignore[no-untyped-call]
         shape = f"inputshape=[{','.join(map(str, x.shape))}]"
         command = [converter, "net.pt", shape, "fp16=0"]
-        if subprocess.run(command, cwd=folder, check=False, capture_output=True, timeout=600).returncode:
-            raise NotMeasured(f"pnnx does not convert the network at {x.shape[3]}x{x.shape[2]}")
+
+        def bound() -> None:
+            resource.setrlimit(resource.RLIMIT_AS, (CONVERTER_BYTES, CONVERTER_BYTES))
+
+        try:
+            done = subprocess.run(
+                command, cwd=folder, check=False, capture_output=True, timeout=CONVERTER_S, preexec_fn=bound
+            )
+        except subprocess.TimeoutExpired:
+            raise NotMeasured(f"pnnx needs more than {CONVERTER_S} s for {x.shape[3]}x{x.shape[2]}") from None
+        if done.returncode:
+            raise NotMeasured(f"pnnx does not convert {x.shape[3]}x{x.shape[2]} in {CONVERTER_BYTES >> 30} GiB")
         net = module.Net()
         net.opt.num_threads = cpu_count()
         net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
@@ -227,7 +239,7 @@ def compare(
     """Return a row for each contender and size."""
     workers: dict[str, ProcessPoolExecutor] = {}
     setup: dict[str, float] = {}
-    missing: dict[str, str] = {}
+    missing: dict[tuple[str, Size], str] = {}
     times: dict[tuple[str, Size], list[Times]] = {(name, size): [] for name in CONTENDERS for size in sizes}
     try:
         for name in CONTENDERS:
@@ -235,24 +247,21 @@ def compare(
             try:
                 fresh.device(device)
                 workers[name] = fresh.worker()
-                setup[name] = workers[name].submit(_set_up, name, device, network, sizes, precision).result()
-            except BrokenProcessPool:
-                missing[name] = "its process was killed"
-            except NotMeasured as reason:
-                missing[name] = str(reason)
+                setup[name], reasons = workers[name].submit(_set_up, name, device, network, sizes, precision).result()
+                missing |= {(name, size): reason for size, reason in reasons.items()}
             except Exception as error:  # noqa: BLE001 - a peer that does not run here is a row without figures
-                missing[name] = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:120]
+                missing |= {(name, size): _reason(error) for size in sizes}
         for number in range(1, rounds + 1):
             print(f"{device}: round {number} of {rounds}", flush=True)
             for size in sizes:
-                for name in setup:
+                for name in (name for name in setup if (name, size) not in missing):
                     times[name, size].append(workers[name].submit(_draw, size).result())
     finally:
         for worker in workers.values():
             worker.shutdown()
     ours = next(iter(CONTENDERS))
     return [
-        _row(device, name, size, times[name, size], times[ours, size], setup.get(name), missing.get(name))
+        _row(device, name, size, times[name, size], times[ours, size], setup.get(name), missing.get((name, size)))
         for size in sizes
         for name in CONTENDERS
     ]
@@ -281,7 +290,18 @@ _drawn: dict[Size, Callable[[], Tensor]] = {}  # in a contender's process
 _device: list[torch.device] = []
 
 
-def _set_up(name: str, device_name: str, network: str, sizes: Sequence[Size], precision: Precision) -> float:
+def _reason(error: Exception) -> str:
+    if isinstance(error, NotMeasured):
+        return str(error)
+    if isinstance(error, BrokenProcessPool):
+        return "its process was killed"
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:120]
+
+
+def _set_up(
+    name: str, device_name: str, network: str, sizes: Sequence[Size], precision: Precision
+) -> tuple[float, dict[Size, str]]:
+    """Return the seconds that it takes, and why a size is not measured."""
     start = time.perf_counter()
     device = fresh.device(device_name)
     _device.append(device)
@@ -289,12 +309,16 @@ def _set_up(name: str, device_name: str, network: str, sizes: Sequence[Size], pr
     if name != "torch.compile":  # which would compile for these too
         for _ in range(2):  # TorchScript profiles the first run and optimises before the second
             contender.draw(photo(WARMUP_PX, WARMUP_PX).to(device))
+    missing = {}
     for size in sizes:
         picture = photo(*size).to(device)
         _drawn[size] = lambda picture=picture: contender.draw(picture)  # type: ignore[misc]
-        _drawn[size]()
+        try:
+            _drawn[size]()
+        except NotMeasured as reason:
+            missing[size] = str(reason)
     fresh.synchronize(device)
-    return time.perf_counter() - start
+    return time.perf_counter() - start, missing
 
 
 def _draw(size: Size) -> Times:
