@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.profiler import record_function
 
 from animegan.networks.redraw.schedule import ENLARGED_ROWS, Work, needs, schedule
-from animegan.networks.redraw.steps import DRAWING, ENLARGED, PHOTO, Map, Program, Step
+from animegan.networks.redraw.steps import DRAWING, ENLARGED, PHOTO, Program, Step
 from animegan.operators import Convolutions
 from animegan.resources.interruption import interrupt_if_asked
 from animegan.resources.progress import report
@@ -56,22 +56,23 @@ def _fold(weight: Tensor, axis: int, *, odd: bool) -> Tensor:
 class Rows:
     """The rows of a map that are kept, channels-last."""
 
-    def __init__(self, map: Map, capacity: int, width: int, like: Tensor) -> None:
-        self._rows = torch.empty(capacity, width * map.scale, map.channels, dtype=like.dtype, device=like.device)
+    def __init__(self, memory: Tensor) -> None:
+        """Keep them in (capacity, width, channels)."""
+        self.memory = memory
         self._first = 0
 
     def make_room(self, stop: int, keep: int) -> None:
         """Let go what lies before row `keep`, unless there is room up to row `stop` as it is."""
         distance = keep - self._first
-        if stop - self._first > len(self._rows):
-            for start in range(distance, len(self._rows), distance):  # a piece must not overlap where it goes
-                piece = self._rows[start : start + distance]
-                self._rows[start - distance : start - distance + len(piece)] = piece
+        if stop - self._first > len(self.memory):
+            for start in range(distance, len(self.memory), distance):  # a piece must not overlap where it goes
+                piece = self.memory[start : start + distance]
+                self.memory[start - distance : start - distance + len(piece)] = piece
             self._first = keep
 
     def view(self, first: int, last: int, channels: slice) -> Tensor:
         """Return rows [first, last), (channels, rows, width)."""
-        return self._rows[first - self._first : last - self._first, :, channels].permute(2, 0, 1)
+        return self.memory[first - self._first : last - self._first, :, channels].permute(2, 0, 1)
 
 
 @torch.inference_mode()
@@ -92,6 +93,7 @@ class Run:
         self.rows = rows or self.height
         self.capacity = needs(program, self.height, self.rows, weights.form.alignment).capacity
         self.maps: dict[str, Rows] = {}
+        self.spare: list[Tensor] = []  # memory of maps that nobody reads any more
 
     def draw(self) -> None:
         """Make all rows."""
@@ -106,8 +108,7 @@ class Run:
         step, first, last = work.step, work.first, work.last
         scale = 2 if step.up else 1
         if step.target not in self.maps:
-            map, rows = self.program.maps[step.target], self.capacity[step.target]
-            self.maps[step.target] = Rows(map, rows, self.width, self.photo)
+            self.maps[step.target] = Rows(self._memory(step.target))
         target = self.maps[step.target]
         target.make_room(scale * last, work.keep)
         output = target.view(scale * first, scale * last, slice(step.at, step.at + step.channels))
@@ -127,8 +128,20 @@ class Run:
             for start in range(first, last, rows):
                 stop = min(start + rows, last)
                 self.emit(output[:, start - first : stop - first], start, stop)
-        for name in work.finished:
-            del self.maps[name]
+        self.spare += [self.maps.pop(name).memory for name in work.finished]
+
+    def _memory(self, name: str) -> Tensor:
+        """Return room for a map, (capacity, width, channels): spare memory if some fits, as new pages cost page faults.
+
+        Where none fits, all of it goes first: no more is held than the maps took at some time.
+        """
+        map = self.program.maps[name]
+        size = self.capacity[name], self.width * map.scale, map.channels
+        place = next((place for place, memory in enumerate(self.spare) if memory.shape == size), None)
+        if place is not None:
+            return self.spare.pop(place)
+        self.spare.clear()
+        return torch.empty(size, dtype=self.photo.dtype, device=self.photo.device)
 
     def _read(self, step: Step, first: int, last: int, down: int) -> tuple[Tensor, int]:
         """Return what a convolution reads for its rows, as far as the map has rows, and how many lie above the map."""
