@@ -26,7 +26,7 @@ from animegan.errors import (
     InternalError,
 )
 from animegan.options import ATTEMPT, IGNORED, MOST_CHARACTERS, REQUEST_ID
-from animegan.pipeline.items import Item
+from animegan.pipeline.items import Failed, Item
 from animegan.pipeline.pipeline import Pipeline
 from animegan.resources import hardware, memory
 
@@ -106,7 +106,7 @@ class AnimeganHandler:
         try:
             request = forms.read(fields, headers, __version__)
         except AnimeganError as error:
-            return forms.Ask(headers, items=[Item(error=forms.refuse(fields, error))])
+            return forms.Ask(headers, items=[Item(Failed(forms.refuse(fields, error)))])
         items = [self.pipeline.decode(photo.data, photo.options) for photo in request.photos]
         attempt = _attempt(headers)
         for place, item in enumerate(items):
@@ -121,7 +121,8 @@ class AnimeganHandler:
             context.set_response_header(index, REQUEST_ID, request_id)
             traced = self.spans.words(headers) if self.spans else ""
             logger.info("request %s: %s%s", request_id, ask.error.code if ask.error else "ok", traced)
-        drawings = [forms.Drawing(item.encoded.data, item.encoded.content_type) for item in ask.items if item.encoded]
+        files = [item.finished.encoded for item in ask.items if item.finished]
+        drawings = [forms.Drawing(file.data, file.content_type) for file in files]
         if ask.error or len(drawings) < len(ask.items):
             error = ask.error or AnimeganError("The picture was not drawn.")
             if isinstance(error, (BadSetting, BadWeights, BadLook)):  # the operator's affair, and it names files
@@ -140,14 +141,14 @@ class AnimeganHandler:
     def _count(self, items: Sequence[Item], *, cleaned: bool) -> None:
         for item in items:
             # Only a style that exists becomes a label: callers must not be able to invent series.
-            style = item.options.style if item.options and item.source else "none"
+            style = item.decoded.options.style if item.decoded else "none"
             result = item.error.code if item.error else "ok"
-            plan = item.plan.mode if item.plan and not item.error else "none"
+            plan = item.finished.method.plan.mode if item.finished and item.finished.method.plan else "none"
             self.metrics["animegan_pictures_total"].add_or_update(1, [style, result, plan])
             for phase, duration in item.seconds.items():
                 self.metrics["animegan_phase_seconds"].add_or_update(duration, [phase])
-        fitted = sum(bool(item.report and item.report.fitted) for item in items)
-        recovered = sum(item.recovered for item in items)
+        fitted = sum(bool(item.finished and item.finished.report.fitted) for item in items)
+        recovered = sum(bool(item.method and item.method.recovered) for item in items)
         self.metrics["animegan_fitted_pictures_total"].add_or_update(fitted, [])
         self.metrics["animegan_out_of_memory_recoveries_total"].add_or_update(recovered, [])
         self.metrics["animegan_cleanups_total"].add_or_update(int(cleaned), [])
@@ -222,13 +223,13 @@ def _with_place(error: AnimeganError, ask: forms.Ask) -> AnimeganError:
     """Return the error, of several pictures with the place of the one that has it."""
     if len(ask.items) < 2:
         return error
-    place = next(place for place, item in enumerate(ask.items, start=1) if item.error or not item.encoded)
+    place = next(place for place, item in enumerate(ask.items, start=1) if not item.finished)
     return type(error)(f"Picture {place} of {len(ask.items)}: {error.detail}", **{**error.members, "picture": place})
 
 
 def _headers(ask: forms.Ask) -> dict[str, str]:
     """Return the headers of an answer: its report, of several pictures the first one's, and what was ignored."""
-    reports = (item.report.headers() for item in ask.items if item.report)
+    reports = (item.finished.report.headers() for item in ask.items if item.finished)
     names = (name[:MOST_CHARACTERS].encode("ascii", "replace").decode() for name in ask.ignored)
     ignored = re.sub(r"[^\x20-\x7e]", "?", ", ".join(names))
     return {**next(reports, {}), **({IGNORED: ignored} if ignored else {})}

@@ -75,17 +75,17 @@ def _caller(headers: Mapping[str, Any]) -> Context:
 def _about(item: Item) -> dict[str, str | int | bool]:
     """Return a span's attributes: the options that exist, and what was done."""
     about: dict[str, str | int | bool] = {}
-    if item.options and item.source:
-        (original_width, original_height), (width, height) = item.source.original_size, item.source.size
+    if decoded := item.decoded:
+        (original_width, original_height), (width, height) = decoded.source.original_size, decoded.source.size
         about |= {
-            "animegan.style": item.options.style,
+            "animegan.style": decoded.options.style,
             "animegan.original_width_px": original_width,
             "animegan.original_height_px": original_height,
             "animegan.width_px": width,
             "animegan.height_px": height,
         }
-    if item.plan:
-        about |= {"animegan.plan": item.plan.mode, "animegan.recovered": item.recovered}
-    if item.report:
-        about["animegan.precision"] = item.report.precision
+    if item.method and item.method.plan:
+        about |= {"animegan.plan": item.method.plan.mode, "animegan.recovered": item.method.recovered}
+    if finished := item.finished:
+        about["animegan.precision"] = finished.report.precision
     return about

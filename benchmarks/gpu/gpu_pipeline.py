@@ -92,8 +92,7 @@ def run_group(pipeline: Pipeline, files: list[bytes], side: int, group: int) -> 
     pipeline.draw(items)
     pipeline.encode(items)
     for item in items:
-        if item.error:
-            raise item.error
+        item.result()
     return items
 
 

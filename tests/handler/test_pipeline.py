@@ -24,6 +24,7 @@ from animegan.errors import (
     UnknownStyle,
 )
 from animegan.options import Wish
+from animegan.pipeline.items import Decoded
 from animegan.pipeline.pipeline import Pipeline
 from animegan.settings import Settings
 from animegan.stylizer import Run, Stylizer
@@ -39,7 +40,7 @@ def errors(pipeline: Pipeline, *requests: tuple[bytes, dict[str, str]]) -> list[
     items = [pipeline.decode(data, options) for data, options in requests]
     pipeline.draw(items)
     pipeline.encode(items)
-    return [item.error.code if item.error else str(item.report and item.report.size) for item in items]
+    return [item.error.code if item.error else str(item.result().report.size) for item in items]
 
 
 def test_each_picture_has_its_own_outcome(pipeline: Pipeline) -> None:
@@ -156,14 +157,14 @@ def test_a_gpu_draws_one_style_and_size_together(gpu_pipeline: Pipeline, monkeyp
     batches = Batches(monkeypatch)
     small, large, other = encoded(photo(40, 32)), encoded(photo(64, 48)), encoded(photo(40, 32, 1))
     sent = zip([small, large, other, small, b""], ["classic", "classic", "classic", "gouache", "classic"], strict=True)
-    items = [gpu_pipeline.decode(data, {"style": style}) for data, style in sent]
+    items = [gpu_pipeline.decode(data, {"style": style, "format": "png"}) for data, style in sent]
     gpu_pipeline.draw(items)
     assert batches.sizes == [("classic", 2), ("classic", 1), ("gouache", 1)]
     for item in items[:4]:
-        assert item.options
-        assert item.picture
-        [alone] = gpu_pipeline.stylizer(item.options.style).draw([item.picture.rgb])
-        assert np.abs(np.asarray(item.drawn, dtype=int) - np.asarray(alone, dtype=int)).max() <= 1
+        assert isinstance(item.decoded, Decoded)
+        [alone] = gpu_pipeline.stylizer(item.decoded.options.style).draw([item.decoded.source.rgb])
+        with Image.open(io.BytesIO(item.result().encoded.data)) as drawn:
+            assert np.abs(np.asarray(drawn, dtype=int) - np.asarray(alone, dtype=int)).max() <= 1
 
 
 def answers(pipeline: Pipeline, requests: Sequence[tuple[bytes, dict[str, str]]]) -> list[tuple[Any, ...]]:
@@ -171,7 +172,11 @@ def answers(pipeline: Pipeline, requests: Sequence[tuple[bytes, dict[str, str]]]
     pipeline.draw(items)
     pipeline.encode(items)
     return [
-        (item.error and item.error.code, item.encoded, item.report and item.report.size, sorted(item.seconds))
+        (
+            item.error and item.error.code,
+            item.finished and (item.finished.encoded, item.finished.report.size),
+            sorted(item.seconds),
+        )
         for item in items
     ]
 
@@ -193,7 +198,7 @@ def test_threads_change_no_answer_and_no_order(pipeline: Pipeline) -> None:
         assert workers()
     assert several == answers(pipeline, requests)
     assert [error for error, *_ in several if error] == ["unsupported_image", "bad_image", "unknown_style"]
-    assert several[0][3] == ["decode", "encode", "faces", "run"]
+    assert several[0][2] == ["decode", "encode", "faces", "run"]
     assert not workers()
 
 
@@ -218,7 +223,7 @@ def test_what_is_decoded_is_drawn_while_the_rest_is_being_decoded(
         threaded.encode(items)
     last_resort.cancel()
     assert batches.sizes == [("cel", 1), ("gouache", 1)]
-    assert [item.report and item.report.size for item in items] == [(32, 28), (40, 32)]
+    assert [item.result().report.size for item in items] == [(32, 28), (40, 32)]
 
 
 def test_on_a_cpu_no_thread_is_started(pipeline: Pipeline) -> None:
@@ -230,9 +235,9 @@ def test_what_does_not_fit_together_is_drawn_alone(gpu_pipeline: Pipeline, monke
     batches = Batches(monkeypatch, most=1)
     items = [gpu_pipeline.decode(encoded(photo(40, 32)), {"style": "classic"}) for _ in range(3)]
     gpu_pipeline.draw(items)
-    assert [item.drawn and item.drawn.size for item in items] == [(40, 32)] * 3
+    assert [item.result().report.size for item in items] == [(40, 32)] * 3
     assert [size for _, size in batches.sizes] == [3, 1, 1, 1]
-    assert [item.recovered for item in items] == [True] * 3
+    assert [item.method and item.method.recovered for item in items] == [True] * 3
 
 
 def test_what_does_not_fit_at_all_says_so(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +247,7 @@ def test_what_does_not_fit_at_all_says_so(pipeline: Pipeline, monkeypatch: pytes
     assert isinstance(item.error, OutOfMemory)
     assert "max_side" in item.error.detail
     assert item.error.problem()["retryable"] is True
-    assert not item.recovered
+    assert item.method is None
 
 
 def test_a_fault_of_ours_is_logged_and_not_shown(

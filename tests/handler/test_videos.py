@@ -271,4 +271,4 @@ def test_a_job_that_is_cancelled_ends_within_a_frame(pipeline: Pipeline) -> None
     item.abandoned = abandoned
     pipeline.draw([item])
     assert isinstance(item.error, Interrupted)
-    assert not item.encoded
+    assert not item.finished

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from PIL import Image
 from torch import Tensor
@@ -27,21 +27,67 @@ from animegan.resources.progress import observer
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """A picture that can be drawn, and the faces that are drawn apart."""
+
+    options: Options
+    source: images.Picture
+    faces: tuple[Face, ...] = ()
+
+
+@dataclass(frozen=True)
+class DecodedClip:
+    """An animation or a video whose frames can be drawn."""
+
+    options: Options
+    source: Clip
+
+
+@dataclass(frozen=True)
+class Method:
+    """How something was drawn. `plan`: None where nothing was left to draw."""
+
+    plan: LookPlan | None
+    recovered: bool  # memory ran out, and it was drawn all the same
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture that is drawn, and no file yet: uint8 (H, W, 3) where the device writes the file."""
+
+    decoded: Decoded
+    method: Method
+    pixels: Image.Image | Tensor
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A file, and its report."""
+
+    decoded: Decoded | DecodedClip
+    method: Method
+    encoded: images.Encoded
+    report: Report
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An error, and how far the picture had come before it."""
+
+    error: AnimeganError
+    decoded: Decoded | DecodedClip | None = None
+    method: Method | None = None
+
+
+State = Decoded | DecodedClip | Drawn | Finished | Failed
+
+
 @dataclass
 class Item:
-    """One picture on its way through; once `error` is set the later phases pass it by."""
+    """One picture on its way: its state, None until it is decoded, and who follows it. A failed one goes no further."""
 
-    options: Options | None = None
-    picture: images.Picture | None = None
-    clip: Clip | None = None  # in place of the picture
-    faces: tuple[Face, ...] = ()  # in it
-    drawn: Image.Image | None = None
-    pixels: Tensor | None = None  # uint8 (H, W, 3), in place of `drawn` where the device writes the file
-    plan: LookPlan | None = None
-    encoded: images.Encoded | None = None
-    report: Report | None = None
-    error: AnimeganError | None = None
-    recovered: bool = False  # memory ran out, and it was drawn all the same
+    state: State | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     times_ns: dict[str, tuple[int, int]] = field(default_factory=dict)  # of a phase's first start and last end, UTC
     pending: Future[None] | None = None  # its decoding; once it is drawn, its encoding
@@ -49,9 +95,42 @@ class Item:
     progress: Callable[[float], None] = lambda _: None  # is told again and again how much of it is drawn, 0 to 1
 
     @property
-    def source(self) -> images.Picture | Clip | None:
-        """Return what was decoded."""
-        return self.picture or self.clip
+    def decoded(self) -> Decoded | DecodedClip | None:
+        """Return what is drawn, also where that failed."""
+        match self.state:
+            case Decoded() | DecodedClip():
+                return self.state
+            case Drawn() | Finished() | Failed():
+                return self.state.decoded
+        return None
+
+    @property
+    def method(self) -> Method | None:
+        """Return how it was drawn, also where its file could not be written."""
+        return self.state.method if isinstance(self.state, Drawn | Finished | Failed) else None
+
+    @property
+    def error(self) -> AnimeganError | None:
+        return self.state.error if isinstance(self.state, Failed) else None
+
+    @property
+    def finished(self) -> Finished | None:
+        return self.state if isinstance(self.state, Finished) else None
+
+    def fail(self, error: AnimeganError) -> None:
+        self.state = Failed(error, self.decoded, self.method)
+
+    def recover(self) -> None:
+        """Note of a picture that is drawn that memory had run out before."""
+        if isinstance(self.state, Drawn):
+            self.state = replace(self.state, method=Method(self.state.method.plan, recovered=True))
+
+    def result(self) -> Finished:
+        """Return its file and report. Raise its `AnimeganError`."""
+        if isinstance(self.state, Failed):
+            raise self.state.error
+        assert isinstance(self.state, Finished)
+        return self.state
 
 
 @contextmanager
@@ -65,7 +144,7 @@ def phase(name: str, items: Sequence[Item]) -> Iterator[None]:
         failure = _as_ours(error, name).with_traceback(None)
         failure.__context__ = failure.__cause__ = None  # a traceback would keep the picture, in a cycle
         for item in items:
-            item.error = failure
+            item.fail(failure)
     finally:
         seconds = time.perf_counter() - start
         for item in items:

@@ -7,10 +7,9 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import ParamSpec, TypeVar
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from animegan.clips.animation import FRAME_BYTES
@@ -31,7 +30,7 @@ from animegan.picture.jpeg import device_encoder
 from animegan.picture.lanczos import Lanczos
 from animegan.picture.pixels import Scale, pillow_lanczos
 from animegan.picture.transfer import download
-from animegan.pipeline.items import Item, attended, phase
+from animegan.pipeline.items import Decoded, DecodedClip, Drawn, Finished, Item, Method, attended, phase
 from animegan.pipeline.reports import report_of
 from animegan.report import Report
 from animegan.resources import budget, memory
@@ -128,25 +127,24 @@ class Pipeline:
         """A picture's options read (see `options.parse`), and the decoding of its bytes, fitted to the limit, begun."""
         item = Item()
         with phase("decode", [item]):
-            item.options = parse(options, self.settings)
-            self._stylizer(item.options).check(item.options.wish)
+            parsed = parse(options, self.settings)
+            self._stylizer(parsed).check(parsed.wish)
         if not item.error:
-            item.pending = self._workers.submit(self._decode, item, data)
+            item.pending = self._workers.submit(self._decode, item, data, parsed)
         return item
 
-    def _decode(self, item: Item, data: bytes) -> None:
+    def _decode(self, item: Item, data: bytes, options: Options) -> None:
         with phase("decode", [item]):
-            assert item.options
             header = images.inspect(data, self.limits)
-            if moves(header, item.options):
-                item.clip = self._open(data, header, item.options)
-                return
-            picture = self._decode_picture(data, header, item.options)
-            images.check_side(picture.rgb.size, images.chosen_format(item.options.format, picture.alpha))
-            item.picture = picture
-        if item.picture and item.options and item.options.wish.mode != "scene":
+            if moves(header, options):
+                item.state = DecodedClip(options, self._open(data, header, options))
+            else:
+                picture = self._decode_picture(data, header, options)
+                images.check_side(picture.rgb.size, images.chosen_format(options.format, picture.alpha))
+                item.state = Decoded(options, picture)
+        if isinstance(item.state, Decoded) and options.wish.mode != "scene":
             with phase("faces", [item]):
-                item.faces = find_faces(item.picture.rgb, item.options.wish)
+                item.state = Decoded(options, picture, find_faces(picture.rgb, options.wish))
 
     def _decode_picture(self, data: bytes, header: images.Header, options: Options) -> images.Picture:
         sides, shrink = (options.max_side, options.max_pixels), self._stylizer(options).shrink(options.wish)
@@ -196,68 +194,68 @@ class Pipeline:
         waiting = [item for item in items if item.pending]
         while waiting:
             done = wait([item.pending for item in waiting if item.pending], return_when=FIRST_COMPLETED).done
-            ready = [item for item in waiting if item.pending in done and item.picture]
-            clips = [(item, item.clip) for item in waiting if item.pending in done and item.clip]
+            ready = [item for item in waiting if item.pending in done]
             waiting = [item for item in waiting if item.pending not in done]
-            for item, clip in clips:
-                self._draw_clip(item, clip)
-                item.pending = None
-            for group in self._batches(ready) if self.device.type == "cuda" else ([item] for item in ready):
+            for item in ready:
+                if isinstance(item.state, DecodedClip):
+                    self._draw_clip(item, item.state)
+                    item.pending = None
+            pictures = [_Picture(item, item.state) for item in ready if isinstance(item.state, Decoded)]
+            for group in self._batches(pictures) if self.device.type == "cuda" else ([each] for each in pictures):
                 self._draw_together(group)
-                for item in group:
-                    item.pending = self._workers.submit(self._encode, item)
+                for each in group:
+                    each.item.pending = self._workers.submit(self._encode, each.item)
 
-    def _batches(self, items: Sequence[Item]) -> Iterator[list[Item]]:
-        for group in _grouped(items):
+    def _batches(self, pictures: Sequence[_Picture]) -> Iterator[list[_Picture]]:
+        for group in _grouped(pictures):
             most = 1
-            with phase("run", group):
-                options, picture = group[0].options, group[0].picture
-                assert options
-                assert picture
-                most = self._stylizer(options).batch_size(picture.rgb.height, picture.rgb.width)
+            with phase("run", [each.item for each in group]):
+                options, rgb = group[0].decoded.options, group[0].decoded.source.rgb
+                most = self._stylizer(options).batch_size(rgb.height, rgb.width)
             for first in range(0, len(group), most):
                 yield group[first : first + most]
 
-    def _draw_together(self, group: list[Item]) -> None:
-        with phase("run", group), attended(group):
-            assert group[0].options
-            photos = [Photo(item.picture.rgb, item.picture.small, item.faces) for item in group if item.picture]
-            run = self._stylizer(group[0].options).run(photos, group[0].options.wish)
-            for index, item in enumerate(group):
-                item.plan, item.recovered = run.plan, run.recovered
-                if self._is_encoded_on_the_device(item):
-                    item.pixels = run.batch[index]
-                else:
-                    item.drawn = run.picture(index)
-        for item in group:
-            if item.faces and not item.error:
+    def _draw_together(self, group: list[_Picture]) -> None:
+        items, options = [each.item for each in group], group[0].decoded.options
+        with phase("run", items), attended(items):
+            photos = [Photo(each.source.rgb, each.source.small, each.faces) for _, each in group]
+            run = self._stylizer(options).run(photos, options.wish)
+            for index, (item, decoded) in enumerate(group):
+                on_device = self._is_encoded_on_the_device(decoded)
+                pixels = run.batch[index] if on_device else run.picture(index)
+                item.state = Drawn(decoded, Method(run.plan, run.recovered), pixels)
+        for item, decoded in group:
+            if decoded.faces and not item.error:
                 item.seconds["run"] -= run.face_seconds
                 item.seconds["faces"] += run.face_seconds
-        failed = group[0].error
-        if isinstance(failed, (OutOfMemory, PictureTooLarge)):
+        failure = group[0].item.error
+        if isinstance(failure, (OutOfMemory, PictureTooLarge)):
             self.cleaner.release()
             if len(group) > 1:
-                for item in group:  # what did not fit together may fit alone
-                    item.error = None
-                    self._draw_together([item])
-                    item.recovered |= isinstance(failed, OutOfMemory) and not item.error
+                for each in group:  # what did not fit together may fit alone
+                    self._draw_alone(each, recovered=isinstance(failure, OutOfMemory))
 
-    def _draw_clip(self, item: Item, clip: Clip) -> None:
+    def _draw_alone(self, picture: _Picture, *, recovered: bool) -> None:
+        picture.item.state = picture.decoded
+        self._draw_together([picture])
+        if recovered:
+            picture.item.recover()
+
+    def _draw_clip(self, item: Item, decoded: DecodedClip) -> None:
         """Draw a clip frame by frame, and write its file meanwhile."""
+        options, clip = decoded.options, decoded.source
         with phase("run", [item]), attended([item]):
-            assert item.options
-            options = item.options
             stylizer = self.stylizer_of_clips(options)
             drawing = ClipDrawing(stylizer, options.wish, clip.frames, clip.name, pace=stylizer.pace)
             if isinstance(clip, Video):
-                item.encoded = videos.draw(clip, drawing, "mp4", options.quality)
+                encoded = videos.draw(clip, drawing, "mp4", options.quality)
             else:
-                item.encoded = drawing.encode(clip, kind_of(options.format, clip.kind), options.quality)
-            item.plan, item.recovered = drawing.plan, drawing.recovered
+                encoded = drawing.encode(clip, kind_of(options.format, clip.kind), options.quality)
         if not item.error:
             item.seconds["encode"] = item.seconds["run"] - drawing.run_seconds
             item.seconds["run"] = drawing.run_seconds
-            item.report = self._report(item, clip, drawing.faces)
+            report = report_of(options, stylizer, clip, drawing.plan, drawing.faces, item.seconds)
+            item.state = Finished(decoded, Method(drawing.plan, drawing.recovered), encoded, report)
         elif isinstance(item.error, (OutOfMemory, PictureTooLarge)):
             self.cleaner.release()
 
@@ -268,50 +266,42 @@ class Pipeline:
                 item.pending.result()
 
     def _encode(self, item: Item) -> None:
-        if item.error or not (item.options and item.picture and item.plan):
+        if not isinstance(item.state, Drawn):
             return
-        options, picture = item.options, item.picture
+        decoded, method = item.state.decoded, item.state.method
+        options = decoded.options
         with phase("encode", [item]):
-            if item.pixels is not None:
-                item.encoded, item.drawn = self._encode_on_the_device(item.pixels, options.quality)
-                item.pixels = None
-            if item.drawn:
-                item.encoded = images.encode(item.drawn, picture.alpha, format=options.format, quality=options.quality)
-            faces = len(item.faces) if item.plan.face else 0
-            item.report = self._report(item, picture, faces)
+            encoded = self._file(item.state)
+            faces = len(decoded.faces) if method.plan and method.plan.face else 0
+            report = report_of(options, self._stylizer(options), decoded.source, method.plan, faces, item.seconds)
+            item.state = Finished(decoded, method, encoded, report)
 
-    def _report(self, item: Item, source: images.Picture | Clip, faces: int) -> Report:
-        assert item.options
-        assert item.plan
-        stylizer = self.stylizer_of_clips(item.options) if item.clip else self._stylizer(item.options)
-        return report_of(item.options, stylizer, source, item.plan, faces, item.seconds)
-
-    def _is_encoded_on_the_device(self, item: Item) -> bool:
-        """Whether it becomes an opaque JPEG with chroma at full resolution, and the device writes such files."""
-        if not (self._jpeg and item.options and item.picture) or item.picture.alpha:
+    def _is_encoded_on_the_device(self, decoded: Decoded) -> bool:
+        """Return whether it becomes an opaque JPEG with chroma at full resolution, and the device writes such files."""
+        options, alpha = decoded.options, decoded.source.alpha
+        if not self._jpeg or alpha:
             return False
-        chosen = images.chosen_format(item.options.format, item.picture.alpha)
-        return chosen == "jpeg" and item.options.quality >= images.FULL_CHROMA_QUALITY
+        chosen = images.chosen_format(options.format, alpha)
+        return chosen == "jpeg" and options.quality >= images.FULL_CHROMA_QUALITY
 
-    def _encode_on_the_device(self, pixels: Tensor, quality: int) -> tuple[images.Encoded | None, Image.Image | None]:
-        """The file; or the picture, for Pillow to encode, where the device fails."""
-        try:
-            assert self._jpeg
-            return images.Encoded(self._jpeg(pixels, quality), "image/jpeg"), None
-        except RuntimeError as error:  # also torch.OutOfMemoryError
-            logger.warning("A picture is encoded on the CPU, since the device failed: %s", error)
-            return None, download(pixels[None])[0]
+    def _file(self, drawn: Drawn) -> images.Encoded:
+        options, pixels = drawn.decoded.options, drawn.pixels
+        if isinstance(pixels, Tensor):
+            try:
+                assert self._jpeg
+                return images.Encoded(self._jpeg(pixels, options.quality), "image/jpeg")
+            except RuntimeError as error:  # also torch.OutOfMemoryError
+                logger.warning("A picture is encoded on the CPU, since the device failed: %s", error)
+                [pixels] = download(pixels[None])
+        return images.encode(pixels, drawn.decoded.source.alpha, format=options.format, quality=options.quality)
 
     def stylize(self, data: bytes, options: Mapping[str, str]) -> tuple[images.Encoded, Report]:
         """One picture, start to end. Raises its `AnimeganError`."""
         item = self.decode(data, options)
         self.draw([item])
         self.encode([item])
-        if item.error:
-            raise item.error
-        assert item.encoded
-        assert item.report
-        return item.encoded, item.report
+        finished = item.result()
+        return finished.encoded, finished.report
 
     def close(self) -> None:
         """End the threads, after what they are at."""
@@ -343,12 +333,16 @@ class _AtOnce(Executor):
         return future
 
 
-def _grouped(items: Sequence[Item]) -> list[list[Item]]:
-    """The items that may be drawn as one batch: of one style, one wish, and one size, also where it was shrunk."""
-    groups: dict[Hashable, list[Item]] = defaultdict(list)
-    for item in items:
-        if item.options and item.picture:
-            options, picture = item.options, item.picture
-            small = picture.small and picture.small.size
-            groups[options.style, options.fast, options.wish, picture.rgb.size, small].append(item)
+class _Picture(NamedTuple):
+    item: Item
+    decoded: Decoded
+
+
+def _grouped(pictures: Sequence[_Picture]) -> list[list[_Picture]]:
+    """Return groups that may be drawn as a batch: of one style, one wish, and one size, also where it was shrunk."""
+    groups: dict[Hashable, list[_Picture]] = defaultdict(list)
+    for each in pictures:
+        options, source = each.decoded.options, each.decoded.source
+        small = source.small and source.small.size
+        groups[options.style, options.fast, options.wish, source.rgb.size, small].append(each)
     return list(groups.values())

@@ -34,7 +34,7 @@ from torch.profiler import ProfilerActivity, record_function
 from animegan import settings
 from animegan.errors import BadOption, BadSetting
 from animegan.networks.plan import Plan, megabytes
-from animegan.pipeline.items import Item
+from animegan.pipeline.items import Finished
 from animegan.pipeline.pipeline import Pipeline
 from animegan.report import Report
 from animegan.resources import hardware
@@ -128,7 +128,7 @@ def profile(
         own.lap("start")
         _run(pipeline, data, options)
         own.lap("load and draw")
-        timed, item = _run(pipeline, data, options, count_memory=True)
+        timed, finished = _run(pipeline, data, options, count_memory=True)
         own.lap("draw for the times")
         if trace_part:
             timed.export_chrome_trace(str(trace_part))
@@ -136,18 +136,16 @@ def profile(
         with _history(snapshot_part), _Watch() as watch:
             watched, _ = _run(pipeline, data, options)
     own.lap("draw for the memory")
-    assert item.report
-    assert item.plan
-    assert item.options
+    assert finished.method.plan
     phases = _phases(timed, watched, watch, pipeline.device)
     own.lap("read the record")
     return Profile(
         phases=phases,
-        report=item.report,
-        plan=item.plan,
+        report=finished.report,
+        plan=finished.method.plan,
         device=pipeline.device,
         threads=torch.get_num_threads(),
-        budget_bytes=pipeline.stylizer(item.report.style, fast=item.options.fast).budget_bytes(),
+        budget_bytes=pipeline.stylizer(finished.report.style, fast=finished.decoded.options.fast).budget_bytes(),
         exact=watch.exact,
         own_seconds=own.seconds,
     )
@@ -169,7 +167,7 @@ class _Stopwatch:
 
 def _run(
     pipeline: Pipeline, data: bytes, options: Mapping[str, str], *, count_memory: bool = False
-) -> tuple[torch.profiler.profile, Item]:
+) -> tuple[torch.profiler.profile, Finished]:
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (pipeline.device.type == "cuda")
     with (
         torch.profiler.profile(activities=activities, profile_memory=count_memory) as profiler,
@@ -178,9 +176,7 @@ def _run(
         item = pipeline.decode(data, options)
         pipeline.draw([item])
         pipeline.encode([item])
-    if item.error:
-        raise item.error
-    return profiler, item
+    return profiler, item.result()
 
 
 def _phases(

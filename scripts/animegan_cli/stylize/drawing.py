@@ -128,9 +128,9 @@ def _begin(pipeline: Pipeline, task: Task, options: Mapping[str, str]) -> _Begun
     try:
         return _Begun(task, stat, pipeline.decode(task.source.read_bytes(), {**options, "format": task.format}))
     except OSError as error:
-        from animegan.pipeline.items import Item  # noqa: PLC0415 - it is imported by now
+        from animegan.pipeline.items import Failed, Item  # noqa: PLC0415 - it is imported by now
 
-        return _Begun(task, stat, Item(error=_unreadable(error)))
+        return _Begun(task, stat, Item(Failed(_unreadable(error))))
 
 
 def _finish(pipeline: Pipeline, batch: Sequence[_Begun]) -> Iterator[Outcome]:
@@ -140,11 +140,8 @@ def _finish(pipeline: Pipeline, batch: Sequence[_Begun]) -> Iterator[Outcome]:
 
 
 def _encode(item: Item) -> tuple[Encoded, Report]:
-    if item.error:
-        raise item.error
-    assert item.encoded
-    assert item.report
-    return item.encoded, item.report
+    finished = item.result()
+    return finished.encoded, finished.report
 
 
 # ---- Through a gateway -----------------------------------------------------------------------------------------------

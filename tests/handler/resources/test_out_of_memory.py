@@ -42,7 +42,7 @@ for left_bytes in 8 * 2**20, (plans[0].peak_bytes + plans[-1].peak_bytes) // 2:
     item = pipeline.decode(file.getvalue(), {"style": style, "detail": detail, "quality": quality})
     pipeline.draw([item])
     pipeline.encode([item])
-    told.append(item.error.code if item.error else "recovered" if item.recovered else "ok")
+    told.append(item.error.code if item.error else "recovered" if item.method.recovered else "ok")
 print(json.dumps(told))
 """
 

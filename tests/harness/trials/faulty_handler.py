@@ -24,7 +24,7 @@ def _decode_or_fail(self, fields, headers, decode=AnimeganHandler._decode, refus
     times = re.search(rb"finds no memory ([0-9]+) times", picture)
     if times and refused.count(picture) < int(times[1]):
         refused.append(picture)
-        return forms.Ask(headers, items=[Item(error=OutOfMemory("No memory is left for this picture now."))])
+        return forms.Ask(headers, items=[Item(Failed(OutOfMemory("No memory is left for this picture now.")))])
     return decode(self, fields, headers)
 
 
