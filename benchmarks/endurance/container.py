@@ -31,7 +31,15 @@ from animegan.resources.cgroups import facts
 from animegan_cli.serving.ports import free_port
 from benchmarks.common.result import store, table
 from benchmarks.endurance.two_gigabytes import UHD, Group
-from harness.deployment.containers import Container, built_image, image_bytes, run_once, started_container, volume
+from harness.deployment.containers import (
+    Container,
+    ContainerImage,
+    built_image,
+    image_bytes,
+    run_once,
+    started_container,
+    volume,
+)
 from harness.gateways import ENDED
 from harness.pictures import encoded, photo
 from harness.servers import command, wait_until
@@ -148,7 +156,7 @@ class House:
 
 
 @contextmanager
-def started(image: str, data: str, key: str, limit_mib: int) -> Iterator[House]:
+def started(image: ContainerImage, data: str, key: str, limit_mib: int) -> Iterator[House]:
     """Yield a container of all roles under that limit, ready for work."""
     ports = {f"ANIMEGAN_{name}_PORT": str(free_port()) for name in PORTS}
     own = {"ANIMEGAN_GATEWAY_HOST": "127.0.0.1", "ANIMEGAN_GATEWAY_KEYS": "required"}

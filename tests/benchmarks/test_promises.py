@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
+import sys
 from typing import Any, get_args
 
 import pytest
@@ -13,7 +15,8 @@ from animegan.networks.plan import Mode
 from benchmarks import plots
 from benchmarks.common import result
 from benchmarks.endurance import faults
-from benchmarks.service import monitoring
+from benchmarks.service import image, monitoring
+from harness.servers import ROOT
 from harness.stores import KINDS
 from harness.trials.faults import all_of_them
 
@@ -137,6 +140,16 @@ def test_a_container_that_is_stopped_loses_no_job() -> None:
     assert 0 < figures["done_before_the_stop"] < figures["accepted"]
     assert figures["stop_s"] < figures["grace_s"]
     assert figures["done_after_the_new_start"] == figures["accepted"]
+
+
+@pytest.mark.slow
+def test_the_built_image_is_as_its_tests_say() -> None:
+    figures = stored("image")
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "image", image.TESTS]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {row["test"] for row in figures["tests"]} == {line for line in listed.splitlines() if "::" in line}
+    assert {row["outcome"] for row in figures["tests"]} == {"passed"}
+    assert figures["made_of"] == image.made_of(), "What it is built of has changed. Run scripts/benchmark image."
 
 
 def test_hostile_files_end_in_a_picture_or_an_error_of_their_own() -> None:

@@ -22,7 +22,8 @@ from animegan_gateway.__main__ import LAST_ANSWERS_S
 from animegan_gateway.settings import Settings as GatewaySettings
 from harness import MIB
 from harness.deployment import networks
-from harness.deployment.containers import Container, base_image, built_image, missing, podman, run
+from harness.deployment.containers import Container, ContainerImage, podman, run
+from harness.deployment.light_image import stand_in
 from harness.deployment.manifests import kept_by_redis
 from harness.deployment.networks import Network, own_network
 from harness.pictures import encoded, photo
@@ -34,7 +35,6 @@ DEPLOY = ROOT / "deploy"
 COMPOSE = DEPLOY / "compose.yaml"
 CONFIGURED: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())
 SERVICES: dict[str, dict[str, Any]] = CONFIGURED["services"]
-STAND_IN = "localhost/animegan-test-stand-in"
 
 every_service = pytest.mark.parametrize("name", SERVICES)
 
@@ -167,21 +167,15 @@ class Stack:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    if lacking := missing() or networks.missing():
+def stack(image: ContainerImage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    if lacking := networks.missing():
         pytest.skip(f"no containers here: {lacking}")
-    image = built_image()
-    run(
-        *("buildah", "bud", "--format", "docker", "--isolation", "chroot", "--network", "host", "--pull-never"),
-        *("--layers", "--build-arg", f"BASE={base_image()}", "--tag", STAND_IN, Path(__file__).with_name("stand_in")),
-    )
     override = tmp_path_factory.mktemp("compose") / "override.yaml"
-    services = {
-        "gateway": {"image": image},
-        "torchserve": {"image": image},
-        "redis": {"image": STAND_IN},
-        "prometheus": {"image": STAND_IN, "entrypoint": ["prometheus"], "user": "65534:65534"},
+    images = {"gateway": image, "torchserve": image, "redis": stand_in(), "prometheus": stand_in()}
+    services: dict[str, dict[str, Any]] = {
+        name: {"image": each.name, "volumes": [*each.volumes]} for name, each in images.items()
     }
+    services["prometheus"] |= {"entrypoint": ["prometheus"], "user": "65534:65534"}
     override.write_text(yaml.safe_dump({"services": services}))
     with own_network() as network:
         made = Stack(network, override)

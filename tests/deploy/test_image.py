@@ -20,8 +20,7 @@ import animegan
 from harness.deployment.containers import (
     ROOT,
     Container,
-    built_image,
-    missing,
+    ContainerImage,
     podman,
     run_once,
     started_container,
@@ -37,29 +36,22 @@ CARRIED = {".venv", "LICENSE", "config", "gateway", "handler", "model_store", "r
 
 
 @pytest.fixture(scope="module")
-def image() -> str:
-    if lacking := missing():
-        pytest.skip(f"no containers here: {lacking}")
-    return built_image()
-
-
-@pytest.fixture(scope="module")
-def described(image: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(podman("image", "inspect", image).stdout)[0]
+def described(image: ContainerImage) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(podman("image", "inspect", image.name).stdout)[0]
     return found
 
 
 @pytest.fixture(scope="module")
-def files(image: str) -> Iterator[Path]:
-    """The image's root."""
+def files(whole_image: ContainerImage) -> Iterator[Path]:
+    """The built image's root."""
     try:
-        yield Path(podman("image", "mount", image).stdout.strip())
+        yield Path(podman("image", "mount", whole_image.name).stdout.strip())
     finally:
-        podman("image", "unmount", image)
+        podman("image", "unmount", whole_image.name)
 
 
 @pytest.fixture(scope="module")
-def serving(image: str) -> Iterator[Container]:
+def serving(image: ContainerImage) -> Iterator[Container]:
     """All of it in one container, without a network."""
     with volume() as data:
         run_once(image, "keys", "add", "tester", data=data)
@@ -88,6 +80,7 @@ def test_it_says_what_it_is_and_how_it_runs(described: dict[str, Any]) -> None:
     assert "ANIMEGAN_DEVICE=cpu" in config["Env"]
 
 
+@pytest.mark.image
 def test_it_carries_no_compiler_and_no_installer(files: Path) -> None:
     tools = ("cc", "gcc", "g++", "c++", "clang", "ld", "as", "make", "javac", "pip", "pip3")
     folders = ("usr/bin", "usr/local/bin", f"{HOME}/.venv/bin")
@@ -97,6 +90,7 @@ def test_it_carries_no_compiler_and_no_installer(files: Path) -> None:
     assert not (packages / "pip").exists()
 
 
+@pytest.mark.image
 def test_it_carries_what_is_served_built_and_compiled(files: Path) -> None:
     assert {file.name for file in (files / HOME).iterdir()} == CARRIED
     assert (files / HOME / "model_store" / "animegan.mar").is_file()
@@ -104,8 +98,10 @@ def test_it_carries_what_is_served_built_and_compiled(files: Path) -> None:
     assert [*(files / HOME).glob("gateway/animegan_gateway/drawing/__pycache__/dispatcher.cpython-*.pyc")]
 
 
-def test_it_carries_no_secret_and_no_leavings(files: Path, described: dict[str, Any]) -> None:
-    told = [*described["Config"]["Env"], *(layer.get("created_by", "") for layer in described["History"])]
+@pytest.mark.image
+def test_it_carries_no_secret_and_no_leavings(files: Path, whole_image: ContainerImage) -> None:
+    [about] = json.loads(podman("image", "inspect", whole_image.name).stdout)
+    told = [*about["Config"]["Env"], *(layer.get("created_by", "") for layer in about["History"])]
     assert not [line for line in told if re.search(r"(?i)secret=|token=|password=|://", line)]
     for name in ("etc/pip.conf", "etc/apt/auth.conf", "root/.config", "root/.cache", "root/.netrc"):
         assert not (files / name).exists(), name
@@ -114,7 +110,7 @@ def test_it_carries_no_secret_and_no_leavings(files: Path, described: dict[str, 
     assert not [*(files / "var/cache/apt").rglob("*.deb")]
 
 
-def test_without_a_key_it_does_not_start_and_says_how_to_make_one(image: str) -> None:
+def test_without_a_key_it_does_not_start_and_says_how_to_make_one(image: ContainerImage) -> None:
     with volume() as empty:
         done = run_once(image, data=empty, check=False)
         assert done.returncode == 1
@@ -143,7 +139,7 @@ def test_what_is_sized_by_memory_is_sized_by_the_containers(serving: Container) 
     assert serving.run("python", "-c", ask).stdout.split() == ["2048", "-Xmx512m"]
 
 
-def test_a_role_that_can_not_do_its_work_is_not_healthy(image: str) -> None:
+def test_a_role_that_can_not_do_its_work_is_not_healthy(image: ContainerImage) -> None:
     with volume() as data:
         with started_container(image, "1000", data=data, options=["--entrypoint=sleep"]) as container:
             assert container.health() == (False, "animegan_cli.serving.serve does not run yet.")
@@ -154,7 +150,7 @@ def test_a_role_that_can_not_do_its_work_is_not_healthy(image: str) -> None:
 
 
 @pytest.mark.server
-def test_each_role_runs_in_a_container_of_its_own(image: str) -> None:
+def test_each_role_runs_in_a_container_of_its_own(image: ContainerImage) -> None:
     with volume() as data, ExitStack() as stack:
         key = run_once(image, "keys", "add", "tester", data=data).stdout.strip()
         torchserve = stack.enter_context(started_container(image, "serve", "--no-gateway", "--no-agent", data=data))

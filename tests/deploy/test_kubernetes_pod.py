@@ -19,7 +19,7 @@ from PIL import Image
 from animegan_agent.settings import Settings as AgentSettings
 from animegan_cli.serving.torchserve import address, read_properties
 from harness.deployment import networks
-from harness.deployment.containers import built_image, missing, podman
+from harness.deployment.containers import ContainerImage, podman
 from harness.deployment.manifests import (
     container,
     default,
@@ -68,13 +68,18 @@ class Pod:
 
 
 @pytest.fixture(scope="module")
-def pod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
+def pod(image: ContainerImage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
     """TorchServe's Deployment, run by podman in a network of its own."""
-    if lacking := missing() or networks.missing():
+    if lacking := networks.missing():
         pytest.skip(f"no containers here: {lacking}")
     deployment = copy.deepcopy(named(made("cpu"), "Deployment", "torchserve"))
-    for each in deployment["spec"]["template"]["spec"]["containers"]:
-        each["image"] = built_image()
+    spec = deployment["spec"]["template"]["spec"]
+    places = [volume.split(":")[:2] for volume in image.volumes]
+    spec["volumes"] += [{"name": f"of-{n}", "hostPath": {"path": source}} for n, (source, _) in enumerate(places)]
+    seen = [{"name": f"of-{n}", "mountPath": target, "readOnly": True} for n, (_, target) in enumerate(places)]
+    for each in spec["containers"]:
+        each["image"] = image.name
+        each["volumeMounts"] += seen
     file = tmp_path_factory.mktemp("pod") / "torchserve.yaml"
     file.write_text(yaml.safe_dump(deployment))
     with own_network() as network:

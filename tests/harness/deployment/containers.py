@@ -61,9 +61,17 @@ def podman(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[s
 # ---- The image -------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class ContainerImage:
+    """An image, and what its containers see of this machine, as podman and compose write volumes."""
+
+    name: str
+    volumes: tuple[str, ...] = ()
+
+
 @cache
-def built_image() -> str:
-    """The name of the image, built from the checkout as it is now, for the CPU."""
+def built_image() -> ContainerImage:
+    """Return the image that the Dockerfile makes of the checkout as it is now, for the CPU."""
     before = podman("image", "ls", "--quiet", "--no-trunc", IMAGE).stdout.split()
     arguments = {"BASE": base_image(), "ANIMEGAN_TORCH_INDEX": os.environ.get("ANIMEGAN_TORCH_INDEX", "")}
     with tempfile.TemporaryDirectory(prefix="animegan-test-") as folder:
@@ -77,12 +85,12 @@ def built_image() -> str:
         )
     if before != podman("image", "ls", "--quiet", "--no-trunc", IMAGE).stdout.split():
         podman("image", "rm", *before, check=False)  # its layers would stay for ever; one that a container uses does
-    return IMAGE
+    return ContainerImage(IMAGE)
 
 
-def image_bytes(image: str) -> int:
+def image_bytes(image: ContainerImage) -> int:
     """The size of its layers together, unpacked."""
-    return int(podman("image", "inspect", "--format", "{{.Size}}", image).stdout)
+    return int(podman("image", "inspect", "--format", "{{.Size}}", image.name).stdout)
 
 
 def base_image() -> str:
@@ -184,14 +192,14 @@ def volume() -> Iterator[str]:
         podman("volume", "rm", "--force", name)
 
 
-def run_once(image: str, *command: str, data: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+def run_once(image: ContainerImage, *command: str, data: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run a command of the image to its end; `data` is the volume of its data directory."""
-    return podman("run", "--rm", *_hardened(data), image, *command, check=check)
+    return podman("run", "--rm", *_hardened(image, data), image.name, *command, check=check)
 
 
 @contextmanager
 def started_container(
-    image: str,
+    image: ContainerImage,
     *command: str,
     data: str,
     memory: str = "2g",
@@ -204,20 +212,21 @@ def started_container(
     variables = [f"--env={name}={value}" for name, value in (environment or {}).items()]
     try:
         podman(
-            *("run", "--detach", "--name", container.name, *_hardened(data, memory, network)),
-            *(*variables, *options, image, *command),
+            *("run", "--detach", "--name", container.name, *_hardened(image, data, memory, network)),
+            *(*variables, *options, image.name, *command),
         )
         yield container
     finally:
         podman("rm", "--force", "--time", "0", container.name, check=False)
 
 
-def _hardened(data: str, memory: str = "2g", network: str = "none") -> list[str]:
+def _hardened(image: ContainerImage, data: str, memory: str = "2g", network: str = "none") -> list[str]:
     """A root that is read-only but for the data and /tmp, no capabilities, memory limited and no swap beside it."""
     return [
         *("--read-only", "--read-only-tmpfs=false", "--tmpfs=/tmp:exec", f"--volume={data}:{DATA}"),
         *("--cap-drop=ALL", "--security-opt=no-new-privileges"),
         *(f"--memory={memory}", f"--memory-swap={memory}", f"--network={network}"),
+        *(f"--volume={volume}" for volume in image.volumes),
     ]
 
 

@@ -11,7 +11,7 @@ import os
 import pytest
 
 # What files share by a fixture of theirs, the longest first: two servers, and the image of the containers.
-GROUPS = {"mortal": "mortal", "server": "server", "image": "containers", "pod": "containers", "stack": "containers"}
+GROUPS = {"mortal": "mortal", "server": "server", "image": "containers", "whole_image": "containers"}
 
 
 @pytest.hookimpl(tryfirst=True)
