@@ -72,12 +72,12 @@ def lay(page: Page, *files: Path) -> None:
 
 
 def card(page: Page, status: str) -> Locator:
-    found = page.locator(f"[data-testid=job][data-status={status}]").first
-    expect(found).to_be_visible()
-    return found
+    job = page.locator(f"[data-testid=job][data-status={status}]").first
+    expect(job).to_be_visible()
+    return job
 
 
-def tried(page: Page) -> None:
+def wait_for_previews(page: Page) -> None:
     """Wait until every style is tried on the photo."""
     expect(page.locator("#styles img[src^='blob:']")).to_have_count(page.locator("#styles label").count())
 
@@ -90,7 +90,7 @@ def drawing(walk: Walk, page: Page) -> None:
     walk.shoot(page, "02-other-styles", part="#panel")
     page.locator("#others summary").click()
     lay(page, PHOTOS / "astronaut.jpg", PHOTOS / "mountain_path.jpg")
-    tried(page)
+    wait_for_previews(page)
     walk.shoot(page, "03-photos")
     page.get_by_test_id("max-side").select_option("2048")
     page.get_by_test_id("draw").click()
@@ -229,11 +229,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="tools.page_states", description=__doc__)
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("--language", choices=LANGUAGES, help="default: both, one after the other")
-    asked = parser.parse_args()
-    folder: Path = asked.folder
+    options = parser.parse_args()
+    folder: Path = options.folder
     folder.mkdir(parents=True, exist_ok=True)
     with running_server("--no-gateway") as server, running_browser() as browser:
-        for language in [asked.language] if asked.language else LANGUAGES:
+        for language in [options.language] if options.language else LANGUAGES:
             for phone in (False, True):
                 widths = tuple(width for width in SCREENS if (width < PHONE_PX) is phone)
                 with tempfile.TemporaryDirectory() as work:

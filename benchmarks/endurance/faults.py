@@ -73,16 +73,16 @@ def main(arguments: Sequence[str]) -> None:
         for fault in all_of_them(options.redis):
             print(f"{fault.name} ...", flush=True)
             try:
-                rows.append(told(suffer(house, fault)))
+                rows.append(row_of(suffer(house, fault)))
             except pytest.skip.Exception as reason:
                 skipped.append({"fault": fault.name, "not_tried": str(reason)})
         print("Too many pictures ...", flush=True)
         gateway = house.server.gateway()
         assert gateway
-        found = overload(
+        outcome = overload(
             house.gateway, gateway, seconds=options.overload, times=TIMES, side=SIDE_PX, queue_jobs=QUEUE_JOBS
         )
-        rows.append(told_of_overload(found, options.overload))
+        rows.append(row_of_overload(outcome, options.overload))
     table(
         ("fault", "pause s", "accepted", "lost"),
         [(row["fault"], row["pause_s"], row["accepted"], row["lost"]) for row in rows],
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str]) -> None:
     print(f"Written: {PAGE}")
 
 
-def told(outcome: Outcome) -> Row:
+def row_of(outcome: Outcome) -> Row:
     for lost in outcome.audit.lost:
         print(f"Lost: {lost}")
     ends = dict(outcome.audit.ends)
@@ -110,40 +110,42 @@ def told(outcome: Outcome) -> Row:
     }
 
 
-def told_of_overload(found: Overload, seconds: float) -> Row:
-    ends = dict(found.audit.ends)
-    refused = Counter({name: count for name, count in found.answers.items() if name != "202"})
-    asked_to_wait = f", with Retry-After {min(found.retry_after_s)} to {max(found.retry_after_s)} s" if refused else ""
+def row_of_overload(outcome: Overload, seconds: float) -> Row:
+    ends = dict(outcome.audit.ends)
+    refusals = Counter({name: count for name, count in outcome.answers.items() if name != "202"})
+    retry_after = (
+        f", with Retry-After {min(outcome.retry_after_s)} to {max(outcome.retry_after_s)} s" if refusals else ""
+    )
     return {
-        "fault": f"{found.rate / found.capacity:g} times as many pictures as can be drawn, for {seconds:g} s",
-        "how": f"{found.rate:.1f} a second of {found.side_px}×{found.side_px}, with a queue of {QUEUE_JOBS}",
-        "callers_saw": f"{said(refused)}{asked_to_wait}",
-        "pause_s": found.pause_s,
-        "accepted": len(found.orders),
+        "fault": f"{outcome.rate / outcome.capacity:g} times as many pictures as can be drawn, for {seconds:g} s",
+        "how": f"{outcome.rate:.1f} a second of {outcome.side_px}×{outcome.side_px}, with a queue of {QUEUE_JOBS}",
+        "callers_saw": f"{said(refusals)}{retry_after}",
+        "pause_s": outcome.pause_s,
+        "accepted": len(outcome.orders),
         "done": ends.pop("done", 0),
         "failed": ", ".join(f"{code} ×{count}" for code, count in sorted(ends.items())) or "none",
-        "lost": len(found.audit.lost),
+        "lost": len(outcome.audit.lost),
         "duplicates": 0,
-        "beside": f"waits: {found.wait_s(50):.1f} s in the middle, {found.wait_s(100):.1f} s at most, and a full queue "
-        f"takes {QUEUE_JOBS / found.capacity:.1f} s; the gateway's memory changed by {found.growth_mib():+.1f} MiB",
+        "beside": f"waits: {outcome.wait_s(50):.1f} s in the middle, {outcome.wait_s(100):.1f} s at most, and a full "
+        f"queue takes {QUEUE_JOBS / outcome.capacity:.1f} s; the gateway's memory changed by {outcome.growth_mib():+.1f} MiB",
     }
 
 
 def render() -> str:
     """The page of the stored run, as Markdown."""
-    stored = json.loads((result.FOLDER / "faults.json").read_text())
+    figures = json.loads((result.FOLDER / "faults.json").read_text())
     lines = ["| Fault | What callers saw | Pause, s | Accepted | Done | Failed | Lost | Beside |", "| --- " * 8 + "|"]
-    for row in stored["faults"]:
+    for row in figures["faults"]:
         saw = "nothing but the pause" if row["callers_saw"] == "nothing" else row["callers_saw"]
         cells = [f"**{row['fault']}**: {row['how']}", saw, f"{row['pause_s']:.1f}"]
         cells += [str(row[name]) for name in ("accepted", "done", "failed", "lost", "beside")]
         lines.append(f"| {' | '.join(cells)} |")
-    for row in stored.get("not_tried", ()):
+    for row in figures.get("not_tried", ()):
         lines.append(f"| **{row['fault']}** | not tried: {row['not_tried']} | | | | | | |")
-    machine = stored["machine"]
+    machine = figures["machine"]
     return _PAGE.format(
         table="".join(f"{line}\n" for line in lines),
-        measured=stored["measured"],
+        measured=figures["measured"],
         cpu=machine["cpu"],
         cpus=machine["cpus"],
     )

@@ -76,11 +76,11 @@ Figures = dict[str, Any]
 
 
 def main(arguments: Sequence[str]) -> None:
-    figures = measured(float(arguments[0]) if arguments else SECONDS)
+    figures = measure(float(arguments[0]) if arguments else SECONDS)
     for wrong in figures.pop("wrong"):
         print(f"Wrong: {wrong}")
-    shown = {name: value for name, value in figures.items() if name not in ("series", "processes", "answers")}
-    table(("figure", "value"), list(shown.items()))
+    scalars = {name: value for name, value in figures.items() if name not in ("series", "processes", "answers")}
+    table(("figure", "value"), list(scalars.items()))
     for rows in (figures["processes"], figures["answers"]):
         print()
         table(tuple(rows[0]), [tuple(row.values()) for row in rows])
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 @dataclass
-class Told:
+class Tally:
     """What callers were told: answers by who was asked, method, address and status; and what is wrong with jobs."""
 
     answers: Counter[tuple[str, str, str, int]] = field(default_factory=Counter)
@@ -105,7 +105,7 @@ class Sample:
     threads: int
 
 
-def measured(seconds: float) -> Figures:
+def measure(seconds: float) -> Figures:
     metrics_port = free_port()
     environment = {
         "ANIMEGAN_GATEWAY_METRICS_PORT": str(metrics_port),
@@ -127,25 +127,25 @@ def measured(seconds: float) -> Figures:
         minutes: list[float] = []
         samples: dict[str, list[Sample]] = {name: [] for name in PARTS}
         with watched(processes, minutes, samples):
-            told = load(server, gateway, seconds, CALLERS, DIRECT_CALLERS)
+            tally = load(server, gateway, seconds, CALLERS, DIRECT_CALLERS)
         rest = at_rest(processes)
         lived = {name: process.pid for name, process in processes.items()} == {
             name: process.pid for name, process in parts(server).items()
         }
-        known = documented(gateway)
+        allowed = documented(gateway)
     at = np.array(minutes)
     warm = at >= at[-1] * WARM_UP
     rows = []
     for name in PARTS:
         mib = np.array([sample.mib for sample in samples[name]])
-        found = trend(at[warm], mib[warm])
+        slope = trend(at[warm], mib[warm])
         rows.append(
             {
                 "process": name,
-                "mib_per_hour": round(found.per_hour, 3),
-                "at_least": round(found.low, 3),
-                "at_most": round(found.high, 3),
-                "told_from_none": not found.none,
+                "mib_per_hour": round(slope.per_hour, 3),
+                "at_least": round(slope.low, 3),
+                "at_most": round(slope.high, 3),
+                "told_from_none": not slope.none,
                 "mib_after_warm_up": float(np.median(mib[warm][:60])),
                 "mib_at_the_end": float(np.median(mib[-60:])),
                 "files_idle": idle[name].files,
@@ -155,7 +155,7 @@ def measured(seconds: float) -> Figures:
             }
         )
     every = max(1, len(minutes) // SAMPLES_DRAWN)
-    drawn = {name: [round(sample.mib, 1) for sample in samples[name][::every]] for name in PARTS}
+    series = {name: [round(sample.mib, 1) for sample in samples[name][::every]] for name in PARTS}
     return {
         "seconds": seconds,
         "callers": CALLERS,
@@ -163,20 +163,20 @@ def measured(seconds: float) -> Figures:
         "java_heap_mib": HEAP_MIB,
         "warm_up_s": seconds * WARM_UP,
         "every_process_lived": lived,
-        "jobs": dict(sorted(told.jobs.items())),
-        "jobs_that_ended_otherwise": len(told.wrong),
+        "jobs": dict(sorted(tally.jobs.items())),
+        "jobs_that_ended_otherwise": len(tally.wrong),
         "answers_undocumented": sum(
             count
-            for (whom, method, route, status), count in told.answers.items()
-            if str(status) not in known[whom, method, route]
+            for (whom, method, route, status), count in tally.answers.items()
+            if str(status) not in allowed[whom, method, route]
         ),
         "processes": rows,
         "answers": [
             {"asked": whom, "request": f"{method} {route}", "status": status, "answers": count}
-            for (whom, method, route, status), count in sorted(told.answers.items())
+            for (whom, method, route, status), count in sorted(tally.answers.items())
         ],
-        "wrong": told.wrong,
-        "series": {"minutes": [round(minute, 2) for minute in minutes[::every]], **drawn},
+        "wrong": tally.wrong,
+        "series": {"minutes": [round(minute, 2) for minute in minutes[::every]], **series},
     }
 
 
@@ -197,15 +197,15 @@ def look(process: psutil.Process) -> Sample:
 
 def at_rest(processes: Mapping[str, psutil.Process]) -> dict[str, Sample]:
     """The fewest files and threads that are seen in a while without a caller."""
-    seen: dict[str, list[Sample]] = {name: [] for name in processes}
+    samples: dict[str, list[Sample]] = {name: [] for name in processes}
     end = time.monotonic() + REST_S
     while time.monotonic() < end:
         for name, process in processes.items():
-            seen[name].append(look(process))
+            samples[name].append(look(process))
         time.sleep(0.5)
     return {
         name: Sample(each[-1].mib, min(one.files for one in each), min(one.threads for one in each))
-        for name, each in seen.items()
+        for name, each in samples.items()
     }
 
 
@@ -238,22 +238,22 @@ def rush(gateway: Gateway) -> None:
     assert {*answers} == {HTTPStatus.UNPROCESSABLE_ENTITY}
 
 
-def load(server: Server, gateway: Gateway, seconds: float, callers: int, direct: int) -> Told:
+def load(server: Server, gateway: Gateway, seconds: float, callers: int, direct: int) -> Tally:
     """So many callers at the gateway and at TorchServe itself, for so long."""
     end = time.monotonic() + seconds
-    told = Told()
+    tally = Tally()
     with ThreadPoolExecutor(callers + direct) as pool:
         calls = [pool.submit(call, gateway, number, end) for number in range(callers)]
         calls += [pool.submit(call_directly, server, number, end) for number in range(direct)]
         for each in calls:
-            found = each.result()
-            told.answers += found.answers
-            told.jobs += found.jobs
-            told.wrong += found.wrong
-    return told
+            theirs = each.result()
+            tally.answers += theirs.answers
+            tally.jobs += theirs.jobs
+            tally.wrong += theirs.wrong
+    return tally
 
 
-def call(gateway: Gateway, number: int, end: float) -> Told:
+def call(gateway: Gateway, number: int, end: float) -> Tally:
     """One caller of the gateway: something else each time."""
     chance = random.Random(number)  # noqa: S311 - a run that can be had again
     caller = Caller(gateway)
@@ -270,7 +270,7 @@ def call(gateway: Gateway, number: int, end: float) -> Told:
         caller.session = session
         while time.monotonic() < end:
             chance.choice(ways)(*chance.choice(GOOD))
-    return caller.told
+    return caller.tally
 
 
 @dataclass
@@ -279,7 +279,7 @@ class Caller:
 
     gateway: Gateway
     session: requests.Session = field(default_factory=requests.Session)
-    told: Told = field(default_factory=Told)
+    tally: Tally = field(default_factory=Tally)
 
     def waits(self, picture: bytes, options: dict[str, str]) -> None:
         job = self._submitted(picture, options)
@@ -290,9 +290,9 @@ class Caller:
 
     def watches(self, picture: bytes, options: dict[str, str]) -> None:
         job = self._submitted(picture, options)
-        for _, seen in self.gateway.events(job["id"]):
-            job = seen
-        self.told.answers["gateway", "GET", "/v1/jobs/{job_id}/events", 200] += 1
+        for _, change in self.gateway.events(job["id"]):
+            job = change
+        self.tally.answers["gateway", "GET", "/v1/jobs/{job_id}/events", 200] += 1
         self._is(job, "done")
         self._fetch(job)
         self._ask("DELETE", f"/v1/jobs/{job['id']}", "/v1/jobs/{job_id}")
@@ -300,7 +300,7 @@ class Caller:
 
     def asks_in_one(self, picture: bytes, options: dict[str, str]) -> None:
         answer = self._ask("POST", "/v1/stylize", "/v1/stylize", files={"image": picture}, data=options)
-        self.told.jobs["done" if answer.status_code == HTTPStatus.OK else "failed"] += 1
+        self.tally.jobs["done" if answer.status_code == HTTPStatus.OK else "failed"] += 1
 
     def cancels(self, picture: bytes, options: dict[str, str]) -> None:
         job = self._submitted(picture, options)
@@ -315,8 +315,8 @@ class Caller:
         self._ask("GET", f"/v1/jobs/{job['id']}/result", "/v1/jobs/{job_id}/result")
 
     def sends_what_is_refused(self, picture: bytes, _: dict[str, str]) -> None:
-        for sent, options in ((NO_PICTURE, {}), (TOO_SMALL, {}), (picture, {"style": "nobody's"})):
-            self._ask("POST", "/v1/jobs", "/v1/jobs", files={"image": sent}, data=options)
+        for body, options in ((NO_PICTURE, {}), (TOO_SMALL, {}), (picture, {"style": "nobody's"})):
+            self._ask("POST", "/v1/jobs", "/v1/jobs", files={"image": body}, data=options)
 
     def looks_around(self, *_: object) -> None:
         self._ask("GET", "/v1/styles", "/v1/styles")
@@ -330,22 +330,22 @@ class Caller:
     def _fetch(self, job: dict[str, Any]) -> None:
         picture = self._ask("GET", f"/v1/jobs/{job['id']}/result", "/v1/jobs/{job_id}/result")
         if len(picture.content) != job["result"]["bytes"]:
-            self.told.wrong.append(f"{job['id']}: not the picture that was drawn")
+            self.tally.wrong.append(f"{job['id']}: not the picture that was drawn")
 
     def _is(self, job: dict[str, Any], *expected: str) -> None:
-        self.told.jobs[job["status"]] += 1
+        self.tally.jobs[job["status"]] += 1
         if job["status"] not in expected:
-            self.told.wrong.append(f"{job['id']}: {job['status']}, {job['error']}")
+            self.tally.wrong.append(f"{job['id']}: {job['status']}, {job['error']}")
 
     def _ask(self, method: str, path: str, route: str, **more: Any) -> requests.Response:
         answer = self.session.request(method, f"{self.gateway.url}{path}", timeout=TIMEOUT_S, **more)
-        self.told.answers["gateway", method, route, answer.status_code] += 1
+        self.tally.answers["gateway", method, route, answer.status_code] += 1
         return answer
 
 
-def call_directly(server: Server, number: int, end: float) -> Told:
+def call_directly(server: Server, number: int, end: float) -> Tally:
     """One caller of TorchServe's own API."""
-    told = Told()
+    tally = Tally()
     with requests.Session() as session:
         for picture, options in itertools.islice(itertools.cycle(DIRECT), number, None):
             if time.monotonic() > end:
@@ -353,14 +353,14 @@ def call_directly(server: Server, number: int, end: float) -> Told:
             answer = session.post(
                 f"{server.inference}{PREDICT}", files={"data": picture}, data=options, timeout=TIMEOUT_S
             )
-            told.answers["TorchServe", "POST", PREDICT, answer.status_code] += 1
-    return told
+            tally.answers["TorchServe", "POST", PREDICT, answer.status_code] += 1
+    return tally
 
 
 def documented(gateway: Gateway) -> dict[tuple[str, str, str], set[str]]:
     """Which statuses there may be: the gateway's by its OpenAPI description, TorchServe's by the handler's errors."""
     paths = requests.get(f"{gateway.url}/openapi.json", timeout=30).json()["paths"]
-    known = {
+    gateway_statuses = {
         ("gateway", method.upper(), path): set(described["responses"])
         for path, methods in paths.items()
         for method, described in methods.items()
@@ -369,7 +369,7 @@ def documented(gateway: Gateway) -> dict[tuple[str, str, str], set[str]]:
     statuses = {
         error.status for error in raised if isinstance(error, type) and issubclass(error, handler_errors.AnimeganError)
     }
-    return {**known, ("TorchServe", "POST", PREDICT): {"200", *(str(int(status)) for status in statuses)}}
+    return {**gateway_statuses, ("TorchServe", "POST", PREDICT): {"200", *(str(int(status)) for status in statuses)}}
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.endurance.faults import told, told_of_overload
+from benchmarks.endurance.faults import row_of, row_of_overload
 from harness.trials.faults import FORWARDS, redis_away
 from harness.trials.house import QUEUE_JOBS, Fault, House, running_house, suffer
 from harness.trials.overload import overload
@@ -29,7 +29,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name.replace(" ", "-"))
 def test_nothing_is_lost(fault: Fault, house: House) -> None:
     outcome = suffer(house, fault)
-    row = told(outcome)
+    row = row_of(outcome)
     assert outcome.audit.lost == []
     assert outcome.audit.duplicates == 0
     assert outcome.audit.ends == {"done": outcome.accepted}
@@ -41,14 +41,14 @@ def test_nothing_is_lost(fault: Fault, house: House) -> None:
 def test_too_many_pictures_are_refused_and_the_others_drawn(house: House) -> None:
     process = house.server.gateway()
     assert process
-    found = overload(house.gateway, process, seconds=4, times=10, side=192, queue_jobs=QUEUE_JOBS)
-    row = told_of_overload(found, 4)
-    assert found.answers.keys() == {"202", "429 queue_full"}
-    assert len(found.retry_after_s) == found.answers["429 queue_full"]
-    assert all(1 <= seconds < 60 for seconds in found.retry_after_s)
-    assert found.audit.lost == []
-    assert found.audit.ends == {"done": found.answers["202"]}
-    assert found.wait_s(100) < 3 * QUEUE_JOBS / found.capacity
-    assert found.growth_mib() < 32
+    outcome = overload(house.gateway, process, seconds=4, times=10, side=192, queue_jobs=QUEUE_JOBS)
+    row = row_of_overload(outcome, 4)
+    assert outcome.answers.keys() == {"202", "429 queue_full"}
+    assert len(outcome.retry_after_s) == outcome.answers["429 queue_full"]
+    assert all(1 <= seconds < 60 for seconds in outcome.retry_after_s)
+    assert outcome.audit.lost == []
+    assert outcome.audit.ends == {"done": outcome.answers["202"]}
+    assert outcome.wait_s(100) < 3 * QUEUE_JOBS / outcome.capacity
+    assert outcome.growth_mib() < 32
     assert (row["lost"], row["done"]) == (0, row["accepted"])
-    assert f"429 queue_full ×{found.answers['429 queue_full']}, with Retry-After" in row["callers_saw"]
+    assert f"429 queue_full ×{outcome.answers['429 queue_full']}, with Retry-After" in row["callers_saw"]

@@ -170,18 +170,18 @@ class Door:
             if job.state is State.CANCELLED:
                 return job  # a repeated request
             to = State.CANCELLED if job.state in HELD else State.EXPIRED
-            if moved := await self._store.move(job.id, to):
-                await self._backend.delete_pictures(moved)
+            if ended := await self._store.move(job.id, to):
+                await self._backend.delete_pictures(ended)
                 if to is State.CANCELLED:
-                    self._metrics.record_end(moved)
-                return moved
+                    self._metrics.record_end(ended)
+                return ended
 
     async def follow(self, job: Job) -> AsyncGenerator[tuple[Job, Place] | None, None]:
         """Yield the job and its place, now and after each change, until it has ended; None as a heartbeat.
 
         It stops early where the gateway is about to stop.
         """
-        with self._bell.listening(job.id) as changed:
+        with self._bell.listening(job.id) as change:
             sent_at, last = time.monotonic(), None
             looked_at = sent_at
             while True:
@@ -194,8 +194,8 @@ class Door:
                     sent_at = time.monotonic()
                 if job.ended or self.draining:
                     return
-                rung = await wait(changed, PLACE_EVERY_S)
-                changed.clear()
+                rung = await wait(change, PLACE_EVERY_S)
+                change.clear()
                 is_fresh = time.monotonic() - looked_at < HEARTBEAT_S and (place.position or job.state is State.RUNNING)
                 if rung or not is_fresh:
                     job = await self._store.get(job.id) or job.model_copy(update={"state": State.EXPIRED})
@@ -203,12 +203,12 @@ class Door:
 
     async def wait_until_ended(self, job: Job) -> Job:
         """Return the job once it has ended or the gateway is about to stop."""
-        with self._bell.listening(job.id) as changed:
+        with self._bell.listening(job.id) as change:
             while not (job.ended or self.draining):
-                changed.clear()
+                change.clear()
                 job = await self._store.get(job.id) or job.model_copy(update={"state": State.EXPIRED})
                 if not job.ended:
-                    await wait(changed, HEARTBEAT_S)
+                    await wait(change, HEARTBEAT_S)
         return job
 
     def read(self, job: Job, first: int, last: int) -> AsyncGenerator[bytes, None]:
@@ -224,14 +224,14 @@ class Door:
         self.draining = True
         self._bell.ring_all()
 
-    async def _ask(self, caller: Caller, upload: Upload, asked: Mapping[str, str], request_id: str) -> Ask:
-        options = parse(asked, self.drawing)
+    async def _ask(self, caller: Caller, upload: Upload, fields: Mapping[str, str], request_id: str) -> Ask:
+        options = parse(fields, self.drawing)
         self._catalogue.require(options.style)
         header = await judge(upload, self._limits)
-        sent, sides = header.size, (options.max_side, options.max_pixels)
+        original_size, sides = header.size, (options.max_side, options.max_pixels)
         if is_video(header):
-            sent = upright(sent, header.orientation)
-        drawn_frames, size = 1, fit_or_refuse(sent, *sides, self._limits)
+            original_size = upright(original_size, header.orientation)
+        drawn_frames, size = 1, fit_or_refuse(original_size, *sides, self._limits)
         if header.motion and moves(header, options):
             size = check(header, *sides, self._limits, limits_of(header, self.drawing))
             drawn_frames = header.motion.frames
@@ -253,7 +253,7 @@ class Door:
             content_type=content_type(header),
             name=file_stem(upload.name),
             bytes=upload.bytes,
-            original_size=sent,
+            original_size=original_size,
             size=size,
             frames=header.frames,
             fingerprint=_fingerprint(upload, options),

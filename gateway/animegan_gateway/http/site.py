@@ -36,8 +36,8 @@ def install(app: FastAPI) -> None:
 class Files(StaticFiles):
     """Files that a browser revalidates before each use, as they change with the version and their names do not."""
 
-    def file_response(self, *arguments: object, **named: object) -> Response:
-        response = super().file_response(*arguments, **named)  # type: ignore[arg-type]
+    def file_response(self, *arguments: object, **options: object) -> Response:
+        response = super().file_response(*arguments, **options)  # type: ignore[arg-type]
         response.headers["Cache-Control"] = assets.FRESH
         return response
 

@@ -38,10 +38,10 @@ class Continuity:
         """Carry what another one did."""
         self._measures, self._shifts = state
 
-    def measures(self, measured: Measures) -> Measures:
-        """Return what a frame is drawn with, of which that was measured."""
-        held = self._measures or measured
-        self._measures = [_follow(before, now) for before, now in zip(held, measured, strict=True)]
+    def measures(self, current: Measures) -> Measures:
+        """Return what a frame is drawn with; `current` was measured of it."""
+        before = self._measures or current
+        self._measures = [_follow(*pair) for pair in zip(before, current, strict=True)]
         return self._measures
 
     def tones(self, changes: Corrections) -> Corrections:
@@ -54,7 +54,7 @@ class Continuity:
         return tuple((light, light + shift) for light, shift in zip(lightnesses, self._shifts, strict=True))
 
 
-def _follow(held: Sequence[float], measured: Sequence[float]) -> tuple[float, ...]:
-    if all(abs(now - before) <= STILL for before, now in zip(held, measured, strict=True)):
-        return tuple(held)
-    return tuple(before + FOLLOWED * (now - before) for before, now in zip(held, measured, strict=True))
+def _follow(before: Sequence[float], current: Sequence[float]) -> tuple[float, ...]:
+    if all(abs(now - old) <= STILL for old, now in zip(before, current, strict=True)):
+        return tuple(before)
+    return tuple(old + FOLLOWED * (now - old) for old, now in zip(before, current, strict=True))

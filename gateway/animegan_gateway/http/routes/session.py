@@ -27,7 +27,7 @@ class Bounded(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
-        async def limited(request: Request) -> Response:
+        async def handle_bounded(request: Request) -> Response:
             body = b""
             async for chunk in request.stream():
                 body += chunk
@@ -41,7 +41,7 @@ class Bounded(APIRoute):
 
             return await handle(Request(request.scope, replay))
 
-        return limited
+        return handle_bounded
 
 
 router = APIRouter()

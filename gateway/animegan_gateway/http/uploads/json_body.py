@@ -66,5 +66,5 @@ def _text(name: str, value: object) -> str | None:
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"{value:.6f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
-    shown = name[:MOST_CHARACTERS]
-    raise BadOption(f"The option {shown!r} is neither text nor a number. Send it as one.", option=shown)
+    short_name = name[:MOST_CHARACTERS]
+    raise BadOption(f"The option {short_name!r} is neither text nor a number. Send it as one.", option=short_name)
