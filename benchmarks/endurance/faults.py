@@ -127,7 +127,8 @@ def row_of_overload(outcome: Overload, seconds: float) -> Row:
         "lost": len(outcome.audit.lost),
         "duplicates": 0,
         "beside": f"waits: {outcome.wait_s(50):.1f} s in the middle, {outcome.wait_s(100):.1f} s at most, and a full "
-        f"queue takes {QUEUE_JOBS / outcome.capacity:.1f} s; the gateway's memory changed by {outcome.growth_mib():+.1f} MiB",
+        f"queue takes {QUEUE_JOBS / outcome.capacity:.1f} s; the gateway's memory changed by "
+        f"{outcome.growth_mib():+.1f} MiB",
     }
 
 

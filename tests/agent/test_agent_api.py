@@ -37,12 +37,12 @@ async def asking(client: str) -> AsyncIterator[httpx2.AsyncClient]:
 
 @pytest.mark.server
 def test_it_tells_what_the_workers_are(server: Server) -> None:
-    told = requests.get(f"{server.agent}/v1/workers", timeout=10).json()
-    (worker,) = told["workers"]
+    status = requests.get(f"{server.agent}/v1/workers", timeout=10).json()
+    (worker,) = status["workers"]
     assert [worker["pid"]] == server.worker_pids()
     assert worker["state"] == "ready"
     assert worker["memory_bytes"] == pytest.approx(psutil.Process(worker["pid"]).memory_info().rss, rel=0.2)
-    assert (told["wanted"], told["paused"], told["draining"], told["torchserve"]) == (1, False, False, "ready")
+    assert (status["wanted"], status["paused"], status["draining"], status["torchserve"]) == (1, False, False, "ready")
     assert requests.get(f"{server.agent}/readyz", timeout=10).status_code == HTTPStatus.OK
     assert requests.get(f"{server.agent}/healthz", timeout=10).status_code == HTTPStatus.OK
 
@@ -51,8 +51,8 @@ def test_it_tells_what_the_workers_are(server: Server) -> None:
 def test_a_question_with_what_was_seen_waits_for_something_new(server: Server) -> None:
     def ask(seen: str) -> dict[str, object]:
         query: dict[str, str | int] = {"gateway": "test", "running": 0, "seen": seen}
-        told: dict[str, object] = requests.get(f"{server.agent}/v1/torchserve", params=query, timeout=30).json()
-        return told
+        answer: dict[str, object] = requests.get(f"{server.agent}/v1/torchserve", params=query, timeout=30).json()
+        return answer
 
     state = ask("")
     assert (state["presence"], state["width"], state["paused"]) == ("ready", 1, False)
@@ -121,11 +121,11 @@ def test_there_is_no_torchserve(command: str) -> None:
             commanded = await caller.post(f"/v1/{command}", json={"workers": 2})
             return commanded, await caller.get("/readyz"), await caller.get("/v1/torchserve?gateway=x&running=0")
 
-    commanded, ready, told = asyncio.run(ask())
+    commanded, ready, answer = asyncio.run(ask())
     assert (commanded.status_code, commanded.json()["code"]) == (503, "torchserve_away")
     assert commanded.headers["Content-Type"] == "application/problem+json"
     assert ready.status_code == HTTPStatus.SERVICE_UNAVAILABLE
-    assert (told.json()["presence"], told.json()["width"]) == ("away", 0)
+    assert (answer.json()["presence"], answer.json()["width"]) == ("away", 0)
 
 
 @pytest.mark.anyio

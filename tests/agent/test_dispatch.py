@@ -13,7 +13,7 @@ from animegan_agent.errors import NotIdle
 
 def test_who_has_pictures_or_does_not_know_is_waited_for() -> None:
     async def scenario() -> list[str]:
-        told = []
+        events = []
         line = Dispatch()
         line.record_question("a", 2, line.tag)
         line.record_question("b", 0, line.tag)
@@ -26,10 +26,10 @@ def test_who_has_pictures_or_does_not_know_is_waited_for() -> None:
                 ("b", 0, line.tag),
             ):
                 await asyncio.sleep(0)
-                told.append("settled" if settling.done() else "waits")
+                events.append("settled" if settling.done() else "waits")
                 line.record_question(gateway, running, seen)
             await settling
-        return told
+        return events
 
     assert asyncio.run(scenario()) == ["waits"] * 4
 

@@ -35,11 +35,11 @@ class Asked:
 
 
 def test_a_further_worker_is_not_wanted_while_it_loads_nor_afterwards() -> None:
-    asked = Asked()
+    torchserve = Asked()
     operations = Operations(
-        Settings(recycle_overlap="always"), cast(Management, asked), cast(Workers, asked), Dispatch()
+        Settings(recycle_overlap="always"), cast(Management, torchserve), cast(Workers, torchserve), Dispatch()
     )
     with pytest.raises(NoWorker, match="further worker"):
         asyncio.run(operations.recycle("9000"))
-    assert asked.wanted == [(2, 2), (1, 2)]
-    assert set(asked.wanted_while_loading) == {1}
+    assert torchserve.wanted == [(2, 2), (1, 2)]
+    assert set(torchserve.wanted_while_loading) == {1}

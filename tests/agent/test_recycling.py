@@ -97,9 +97,9 @@ def test_a_rule_replaces_them_where_there_is_no_room_for_two(tmp_path: Path) -> 
 
         def counted(name: str) -> float:
             text = requests.get(f"http://127.0.0.1:{metrics}/metrics", timeout=10).text
-            found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
-            assert found, text
-            return float(found[1])
+            match = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+            assert match, text
+            return float(match[1])
 
         done = 'animegan_agent_recycles_total{reason="requests",result="done"}'
         with under_load(gateway) as ended:

@@ -56,12 +56,12 @@ def by_rule(settings: dict[str, Any], requests: float, age_s: float, answer: Exc
     """What was counted once the rules were looked at."""
 
     async def run() -> dict[Any, int]:
-        asked = Asked(answer)
-        rules = Recycling(Settings(**settings), Told(requests, age_s), asked, Dispatch())  # type: ignore[arg-type]
+        torchserve = Asked(answer)
+        rules = Recycling(Settings(**settings), Told(requests, age_s), torchserve, Dispatch())  # type: ignore[arg-type]
         task = asyncio.create_task(rules.run())
         for _ in range(100):
             await asyncio.sleep(0)
-            if asked.recycled.is_set():
+            if torchserve.recycled.is_set():
                 break
             await asyncio.sleep(0.001)
         task.cancel()

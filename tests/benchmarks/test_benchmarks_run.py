@@ -35,9 +35,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def stored(folder: Path, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
-    assert {"cpu", "operators", "bf16", "gpu", "torch"} <= found["machine"].keys()
-    return found
+    figures: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
+    assert {"cpu", "operators", "bf16", "gpu", "torch"} <= figures["machine"].keys()
+    return figures
 
 
 def test_the_ablation_measures_every_row_or_says_why_not(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,10 +126,10 @@ def test_it_stores_what_can_be_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "serving.json").write_text((result.FOLDER / "serving.json").read_text())
     monkeypatch.setattr(result, "FOLDER", tmp_path)
     day.main(["--hours", "3"])
-    found = json.loads((tmp_path / "day.json").read_text())
-    kept = {row["workers"]: row["within_promise_percent"] for row in found["busy_day"]}
+    figures = json.loads((tmp_path / "day.json").read_text())
+    kept = {row["workers"]: row["within_promise_percent"] for row in figures["busy_day"]}
     assert kept["the HPA that ships"] == kept["the ScaledObject that ships"] == 100, "a night is easy"
-    assert found["measured"] in plots.render("day")
+    assert figures["measured"] in plots.render("day")
 
 
 PAGE = "docs/operations/scaling.md"

@@ -29,6 +29,6 @@ def test_its_module_is_imported(file: Path) -> None:
 def test_its_options_are_told(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match=r"^0$"):
         module(file).main(["--help"])
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     options = inspect.getsource(module(file)).count(".add_argument(")
-    assert told.count("\n  --") == options
+    assert output.count("\n  --") == options

@@ -204,10 +204,10 @@ def test_faces_stay_in_place_and_get_their_eyes() -> None:
 
 
 def test_a_first_visit_over_a_slow_line_is_short() -> None:
-    found = stored("first_visit")
-    assert (found["latency_ms"], found["kb_per_s"]) == (400, 50)
-    assert {row["visit"] for row in found["visits"]} == {"first", "again"}
-    for row in found["visits"]:
+    figures = stored("first_visit")
+    assert (figures["latency_ms"], figures["kb_per_s"]) == (400, 50)
+    assert {row["visit"] for row in figures["visits"]} == {"first", "again"}
+    for row in figures["visits"]:
         assert row["ready_ms"] < 3000, row
         assert row["kb"] < 200, row
 
@@ -222,8 +222,8 @@ def test_a_clip_that_stands_still_does_not_flicker_and_a_cut_leaves_no_ghost() -
 
 
 def test_a_videos_memory_does_not_grow_with_its_length_and_it_does_not_flicker() -> None:
-    found = stored("video")
-    assert (found["size"], found["frames"]) == ([640, 360], 125)
-    assert found["memory_mib"] <= 1.1 * found["half_way_mib"]
-    assert found["memory_mib"] < 128
-    assert found["flicker"] < 0.2
+    figures = stored("video")
+    assert (figures["size"], figures["frames"]) == ([640, 360], 125)
+    assert figures["memory_mib"] <= 1.1 * figures["half_way_mib"]
+    assert figures["memory_mib"] < 128
+    assert figures["flicker"] < 0.2

@@ -20,22 +20,22 @@ def noise(chance: np.random.Generator, decay: float) -> NDArray[np.float64]:
 
 
 def test_a_line_has_its_slope() -> None:
-    found = trend(MINUTES, 100 + 3 * MINUTES)
-    assert (found.per_hour, found.low, found.high) == pytest.approx((180, 180, 180))
-    assert not found.none
+    slope = trend(MINUTES, 100 + 3 * MINUTES)
+    assert (slope.per_hour, slope.low, slope.high) == pytest.approx((180, 180, 180))
+    assert not slope.none
 
 
 def test_what_stays_as_it_is_has_none() -> None:
-    found = trend(MINUTES, np.full(len(MINUTES), 7.0))
-    assert (found.per_hour, found.low, found.high) == pytest.approx((0, 0, 0), abs=1e-9)
-    assert found.none
+    slope = trend(MINUTES, np.full(len(MINUTES), 7.0))
+    assert (slope.per_hour, slope.low, slope.high) == pytest.approx((0, 0, 0), abs=1e-9)
+    assert slope.none
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.9, 0.98])
 def test_the_interval_holds_the_slope_nearly_always(decay: float) -> None:
     chance = np.random.default_rng(1)
-    found = [trend(MINUTES, noise(chance, decay) + 2 * MINUTES) for _ in range(100)]
-    assert sum(each.low <= 120 <= each.high for each in found) >= 90
+    slopes = [trend(MINUTES, noise(chance, decay) + 2 * MINUTES) for _ in range(100)]
+    assert sum(each.low <= 120 <= each.high for each in slopes) >= 90
 
 
 def test_a_leak_is_told_from_none() -> None:

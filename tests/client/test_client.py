@@ -208,10 +208,10 @@ def test_an_expired_job(gateway: FakeGateway, client: Client) -> None:
 
 def test_a_job_that_expires_while_it_is_watched(gateway: FakeGateway, client: Client) -> None:
     job = client.submit(JPEG)
-    told = client.job(job)
+    answer = client.job(job)
     gateway.replies("GET .*", Reply(200, _json_of(gateway, job.id).replace(b'"done"', b'"expired"')))
     with pytest.raises(JobExpired):
-        client.wait(told)
+        client.wait(answer)
 
 
 def _json_of(gateway: FakeGateway, job_id: str) -> bytes:

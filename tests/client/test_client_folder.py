@@ -81,13 +81,13 @@ def test_photos_are_read_no_further_than_they_are_drawn(gateway: FakeGateway, cl
 
 
 def test_each_is_told_as_it_is_finished(gateway: FakeGateway, client: Client, photos: Path) -> None:
-    gateway.finish = lambda job: job.photo != b"photo 0" or len(told) == 8
-    told: list[str] = []
+    gateway.finish = lambda job: job.photo != b"photo 0" or len(events) == 8
+    events: list[str] = []
     for outcome in client.stylize_folder(photos, concurrency=2):
-        told.append(outcome.source.name)
+        events.append(outcome.source.name)
         gateway.let(gateway.finish)
-    assert told[-1] == "0.jpg"
-    assert len(told) == 9
+    assert events[-1] == "0.jpg"
+    assert len(events) == 9
 
 
 def test_breaking_off_cancels_what_is_under_way(gateway: FakeGateway, client: Client, photos: Path) -> None:

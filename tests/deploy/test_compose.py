@@ -178,11 +178,11 @@ def stack(image: ContainerImage, tmp_path_factory: pytest.TempPathFactory) -> It
     services["prometheus"] |= {"entrypoint": ["prometheus"], "user": "65534:65534"}
     override.write_text(yaml.safe_dump({"services": services}))
     with own_network() as network:
-        made = Stack(network, override)
+        result = Stack(network, override)
         try:
-            yield made
+            yield result
         finally:
-            made.compose("down", "--volumes")
+            result.compose("down", "--volumes")
 
 
 @pytest.mark.server
@@ -224,12 +224,12 @@ def asked_and_told(stack: Stack, expression: str, value: float) -> bool:
 @pytest.mark.server
 def test_what_was_asked_of_podman_is_so(stack: Stack) -> None:
     for name in ("redis", "torchserve", "gateway", "prometheus"):
-        told = json.loads(podman("inspect", stack.container(name).name).stdout)[0]
-        assert told["HostConfig"]["Memory"] == memory(SERVICES[name]["mem_limit"]), name
-        assert told["HostConfig"]["ReadonlyRootfs"] is True
-        assert told["EffectiveCaps"] in (None, [])
-        assert "no-new-privileges" in told["HostConfig"]["SecurityOpt"]
-        assert any(told["HostConfig"]["PortBindings"].values()) == ("ports" in SERVICES[name])
+        about = json.loads(podman("inspect", stack.container(name).name).stdout)[0]
+        assert about["HostConfig"]["Memory"] == memory(SERVICES[name]["mem_limit"]), name
+        assert about["HostConfig"]["ReadonlyRootfs"] is True
+        assert about["EffectiveCaps"] in (None, [])
+        assert "no-new-privileges" in about["HostConfig"]["SecurityOpt"]
+        assert any(about["HostConfig"]["PortBindings"].values()) == ("ports" in SERVICES[name])
     torchserve = stack.container("torchserve")
     assert "is left out" not in torchserve.logs(), "the operators are compiled ones"
     # No way out.

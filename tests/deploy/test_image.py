@@ -37,8 +37,8 @@ CARRIED = {".venv", "LICENSE", "config", "gateway", "handler", "model_store", "r
 
 @pytest.fixture(scope="module")
 def described(image: ContainerImage) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(podman("image", "inspect", image.name).stdout)[0]
-    return found
+    about: dict[str, Any] = json.loads(podman("image", "inspect", image.name).stdout)[0]
+    return about
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +62,8 @@ def serving(image: ContainerImage) -> Iterator[Container]:
 
 def test_hadolint_finds_nothing() -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
-    found = subprocess.run([hadolint, ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
-    assert found.returncode == 0, found.stdout
+    ended = subprocess.run([hadolint, ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout
 
 
 def test_it_says_what_it_is_and_how_it_runs(described: dict[str, Any]) -> None:
@@ -101,8 +101,8 @@ def test_it_carries_what_is_served_built_and_compiled(files: Path) -> None:
 @pytest.mark.image
 def test_it_carries_no_secret_and_no_leavings(files: Path, whole_image: ContainerImage) -> None:
     [about] = json.loads(podman("image", "inspect", whole_image.name).stdout)
-    told = [*about["Config"]["Env"], *(layer.get("created_by", "") for layer in about["History"])]
-    assert not [line for line in told if re.search(r"(?i)secret=|token=|password=|://", line)]
+    lines = [*about["Config"]["Env"], *(layer.get("created_by", "") for layer in about["History"])]
+    assert not [line for line in lines if re.search(r"(?i)secret=|token=|password=|://", line)]
     for name in ("etc/pip.conf", "etc/apt/auth.conf", "root/.config", "root/.cache", "root/.netrc"):
         assert not (files / name).exists(), name
     for name in ("tmp", "var/tmp", "var/lib/animegan", "var/lib/apt/lists"):

@@ -137,9 +137,9 @@ def loose(template: Manifest) -> list[str]:
     """What the pod-security standard "restricted" would refuse in a pod without Windows and init containers."""
     spec = template["spec"]
     pod = spec.get("securityContext", {})
-    found = [name for name in ("hostNetwork", "hostPID", "hostIPC") if spec.get(name)]
-    found += [f"{name} in the pod" for name in ("sysctls", "seLinuxOptions", "appArmorProfile") if name in pod]
-    found += [f"volume {kind}" for each in spec.get("volumes", []) for kind in each.keys() - {"name"} - VOLUMES]
+    faults = [name for name in ("hostNetwork", "hostPID", "hostIPC") if spec.get(name)]
+    faults += [f"{name} in the pod" for name in ("sysctls", "seLinuxOptions", "appArmorProfile") if name in pod]
+    faults += [f"volume {kind}" for each in spec.get("volumes", []) for kind in each.keys() - {"name"} - VOLUMES]
     assert not {"initContainers", "ephemeralContainers"} & spec.keys(), "read them here too"
     for each in spec["containers"]:
         own = each.get("securityContext", {})
@@ -161,8 +161,8 @@ def loose(template: Manifest) -> list[str]:
                 "host" in probe.get("httpGet", {}) or "host" in probe.get("tcpSocket", {}) for probe in probes
             ),
         }
-        found += [f"{each['name']}: {name}" for name, fine in checks.items() if not fine]
-    return found
+        faults += [f"{each['name']}: {name}" for name, fine in checks.items() if not fine]
+    return faults
 
 
 @every_set

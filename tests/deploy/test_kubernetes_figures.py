@@ -115,10 +115,10 @@ def test_an_update_takes_none_away_before_the_next_is_ready(name: str) -> None:
 
 def test_the_proxy_leaves_the_judging_to_the_gateway() -> None:
     [ingress] = [each for each in made("everything") if each["kind"] == "Ingress"]
-    told = {name.rpartition("/")[2]: value for name, value in ingress["metadata"]["annotations"].items()}
-    assert told["proxy-buffering"] == told["proxy-request-buffering"] == "off"
-    assert int(told["proxy-body-size"].removesuffix("m")) > default(HandlerSettings, "max_upload_mb")
-    assert float(told["proxy-read-timeout"]) > default(GatewaySettings, "stylize_timeout_s")
+    annotations = {name.rpartition("/")[2]: value for name, value in ingress["metadata"]["annotations"].items()}
+    assert annotations["proxy-buffering"] == annotations["proxy-request-buffering"] == "off"
+    assert int(annotations["proxy-body-size"].removesuffix("m")) > default(HandlerSettings, "max_upload_mb")
+    assert float(annotations["proxy-read-timeout"]) > default(GatewaySettings, "stylize_timeout_s")
 
 
 RESULT_BYTES = 256 * 2**10  # photos drawn at 1024 px take 70 to 280 kB

@@ -103,9 +103,9 @@ def test_torchserves_pod_becomes_ready_and_draws(pod: Pod) -> None:
         assert drawn.size == (96, 64)
     logs = podman("logs", f"{POD}-torchserve")
     assert "is left out" not in logs.stdout + logs.stderr, "the operators are compiled ones"
-    told = pod.asked("/v1/workers", default(AgentSettings, "port"))
-    assert told is not None
-    [worker] = told.json()["workers"]
+    status = pod.asked("/v1/workers", default(AgentSettings, "port"))
+    assert status is not None
+    [worker] = status.json()["workers"]
     assert worker["memory_bytes"] > 100 * 2**20, "the agent sees the other container's processes"
     for port in (address(PROPERTIES, "metrics_address").port, default(AgentSettings, "metrics_port")):
         assert (metrics := pod.asked("/metrics", port)) is not None

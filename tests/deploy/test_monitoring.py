@@ -59,8 +59,8 @@ OF_LIMITED = {"animegan:memory_used:ratio"}
 
 def tool(name: str) -> str:
     """Debian's prometheus has prometheus and promtool, its prometheus-alertmanager has amtool."""
-    found = shutil.which(name)
-    return found or pytest.skip(f"{name} is not installed")
+    path = shutil.which(name)
+    return path or pytest.skip(f"{name} is not installed")
 
 
 def run(*words: str | Path) -> str:
@@ -71,16 +71,16 @@ def run(*words: str | Path) -> str:
 
 def selectors(expression: str) -> Iterator[promql_parser.VectorSelector]:
     """What the expression selects. Raises where it is not PromQL."""
-    found: list[promql_parser.VectorSelector] = []
+    nodes: list[promql_parser.VectorSelector] = []
 
     def visit(part: promql_parser.Expr) -> None:
         if isinstance(part, promql_parser.MatrixSelector):
             part = part.vector_selector
         if isinstance(part, promql_parser.VectorSelector):
-            found.append(part)
+            nodes.append(part)
 
     promql_parser.walk(promql_parser.parse(expression.replace("$__rate_interval", WINDOW)), visit)
-    yield from found
+    yield from nodes
 
 
 def names(expression: str) -> set[str]:
@@ -107,10 +107,10 @@ def test_alertmanager_takes_the_example_and_it_names_alerts_there_are() -> None:
 
 def test_the_services_of_compose_are_asked_at_their_ports() -> None:
     configured = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
-    asked = {job["job_name"]: job["static_configs"][0]["targets"] for job in configured["scrape_configs"]}
+    targets = {job["job_name"]: job["static_configs"][0]["targets"] for job in configured["scrape_configs"]}
     torchserve = address(read_properties(ROOT / "config" / "config.properties"), "metrics_address").port
     agent, gateway = (each.model_fields["metrics_port"].default for each in (AgentSettings, GatewaySettings))
-    assert asked == {
+    assert targets == {
         "animegan-gateway": [f"gateway:{gateway}"],
         "animegan-torchserve": [f"torchserve:{torchserve}"],
         "animegan-agent": [f"torchserve:{agent}"],
@@ -202,9 +202,9 @@ def test_no_panel_covers_another() -> None:
 
 @pytest.mark.parametrize("name", EXPRESSIONS)
 def test_an_expression_is_promql_of_metrics_that_are_documented(name: str) -> None:
-    asked = {family(metric) for metric in names(EXPRESSIONS[name])}
-    assert asked
-    assert asked - documented() - RECORDED.keys() - OF_PROMETHEUS == set()
+    families = {family(metric) for metric in names(EXPRESSIONS[name])}
+    assert families
+    assert families - documented() - RECORDED.keys() - OF_PROMETHEUS == set()
 
 
 def family(metric: str) -> str:
@@ -278,8 +278,8 @@ def test_every_label_that_an_expression_names_has_that_value(prometheus: Prometh
         for selector in selectors(expression):
             for matcher in selector.matchers.matchers:
                 if matcher.name not in OF_ALERTS:
-                    known = {*prometheus.values(matcher.name), *NOT_SEEN_HERE}
-                    assert set(matcher.value.split("|")) <= known, name
+                    values = {*prometheus.values(matcher.name), *NOT_SEEN_HERE}
+                    assert set(matcher.value.split("|")) <= values, name
 
 
 @pytest.mark.server

@@ -44,5 +44,5 @@ def tables(page: str) -> Iterator[list[list[str]]]:
 
 def table(page: str, entry: str) -> dict[str, list[str]]:
     """The table of which some row has `entry` as its first cell in code: the other cells, by the first."""
-    [found] = [rows for rows in tables(page) if f"`{entry}`" in [row[0] for row in rows]]
-    return {row[0].strip("`"): row[1:] for row in found}
+    [entry_rows] = [rows for rows in tables(page) if f"`{entry}`" in [row[0] for row in rows]]
+    return {row[0].strip("`"): row[1:] for row in entry_rows}

@@ -38,8 +38,8 @@ def blocks(language: str) -> list[str]:
 
 
 def tool(name: str, package: str) -> str:
-    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
-    return found or pytest.skip(f"{name} is not installed (Debian: {package})")
+    path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+    return path or pytest.skip(f"{name} is not installed (Debian: {package})")
 
 
 def variables() -> dict[str, str]:

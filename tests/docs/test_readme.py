@@ -88,9 +88,9 @@ def test_the_command_has_these_options(line: str, folder: Path) -> None:
     ):  # the others load or fetch more
         before = set(folder.rglob("*"))
         app(shlex.split(line)[1:], standalone_mode=False)
-        made = [file for file in set(folder.rglob("*")) - before if file.suffix in SUFFIXES]
-        assert len(made) == {"styles": 0, "stylize": 1 if "photos" not in arguments else 2}[name]
-        for file in made:
+        new_files = [file for file in set(folder.rglob("*")) - before if file.suffix in SUFFIXES]
+        assert len(new_files) == {"styles": 0, "stylize": 1 if "photos" not in arguments else 2}[name]
+        for file in new_files:
             with Image.open(file) as drawn:
                 assert drawn.size == (96, 64)
 
@@ -117,8 +117,8 @@ def test_curl_asks_for_what_is_there(line: str) -> None:
     assert ("data" in fields) != ("--data-binary" in words)
     assert fields.pop("data", "@").startswith("@")
     assert headers.pop("Content-Type", "image/jpeg") == "image/jpeg"
-    asked = options.parse(options.merge(options.options_in_headers(headers.items()), fields), Settings())
-    assert styles.get_style(asked.style).weights, "the documents draw in bundled styles"
+    parsed = options.parse(options.merge(options.options_in_headers(headers.items()), fields), Settings())
+    assert styles.get_style(parsed.style).weights, "the documents draw in bundled styles"
 
 
 def test_the_scripts_can_be_run() -> None:
@@ -127,20 +127,20 @@ def test_the_scripts_can_be_run() -> None:
 
 
 def test_the_pictures_are_made_by_these_lines() -> None:
-    made = {seams.PICTURE, *(plots.PICTURES / f"{name}.svg" for name in plots.PLOTS)}  # benchmarks write these
+    generated = {seams.PICTURE, *(plots.PICTURES / f"{name}.svg" for name in plots.PLOTS)}  # benchmarks write these
     for line in (
         line for first in (".venv/bin/python", "PYTHONPATH=tests") for line in commands(first, "CONTRIBUTING.md")
     ):
         if "animegan_cli.commands.contact_sheet" in line:
             parsed = contact_sheet._parse(shlex.split(line)[3:])
             assert all((ROOT / file).is_file() for file in parsed.photos)
-            made.add(ROOT / parsed.out)
+            generated.add(ROOT / parsed.out)
         if "tools.screenshot" in line:
-            made.add(screenshot.PICTURE)
+            generated.add(screenshot.PICTURE)
     for line in commands("scripts/benchmark", "CONTRIBUTING.md"):
         if "--sheet" in line:
-            made.add(ROOT / line.split()[-1])
-    assert made == set((ROOT / "docs" / "pictures").iterdir())
+            generated.add(ROOT / line.split()[-1])
+    assert generated == set((ROOT / "docs" / "pictures").iterdir())
 
 
 def test_the_readme_is_short() -> None:
@@ -295,10 +295,10 @@ def test_the_styles_are_the_registrys(page: str) -> None:
     chinese = page != "README.md"
     words = {"landscape": "风景", "portrait": "人像"} if chinese else {}
     rows = table(page, "cel")
-    known = styles.bundled_styles()
-    assert list(rows) == list(known)
+    registry = styles.bundled_styles()
+    assert list(rows) == list(registry)
     for name, (title, suits, licence, commercial, way) in rows.items():
-        style = known[name]
+        style = registry[name]
         assert title == (style.title.zh if chinese else style.title.en)
         assert suits == ("、" if chinese else ", ").join(words.get(word, word) for word in style.suits)
         assert licence == style.license

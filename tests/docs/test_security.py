@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_what_listens_is_in_the_table_and_on_loopback() -> None:
-    told = {
+    claims = {
         (int(port), process)
         for port, process in re.findall(r"^\| (\d+) \| (\w+) \|", (ROOT / "SECURITY.md").read_text(), re.MULTILINE)
     }
@@ -25,6 +25,6 @@ def test_what_listens_is_in_the_table_and_on_loopback() -> None:
         fields = settings.model_fields
         for prefix in ("", "metrics_"):
             listening.add((process, fields[f"{prefix}host"].default, fields[f"{prefix}port"].default))
-    assert told == {(port, process) for process, _, port in listening}
+    assert claims == {(port, process) for process, _, port in listening}
     assert {host for _, host, _ in listening} == {"127.0.0.1"}
     assert {properties[f"grpc_{name}_address"] for name in ("inference", "management")} == {"127.0.0.1"}

@@ -108,13 +108,13 @@ def test_every_python_that_is_promised_is_tested() -> None:
 def test_the_image_is_built_with_arguments_that_it_has() -> None:
     script = (ROOT / ".ci" / "image").read_text()
     given = set(re.findall(r'--build-arg "(\w+)=', script))
-    known = set(re.findall(r"^ARG (\w+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
-    assert given == known
+    arguments = set(re.findall(r"^ARG (\w+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
+    assert given == arguments
 
 
 def test_a_release_tells_what_the_changelog_says_of_it() -> None:
     [publish] = [step["run"] for where, step in steps() if where == "release.yml: release: Publish"]
     command = shlex.split(publish.splitlines()[0].split(" >")[0])
-    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert re.findall(r"^## .*", told, re.MULTILINE) == [told.splitlines()[0]]
-    assert f"[{animegan.__version__}]" in told.splitlines()[0]
+    output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert re.findall(r"^## .*", output, re.MULTILINE) == [output.splitlines()[0]]
+    assert f"[{animegan.__version__}]" in output.splitlines()[0]

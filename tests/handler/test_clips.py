@@ -135,12 +135,12 @@ def test_an_animation_is_drawn_by_the_small_network_unless_the_best_is_asked_for
 
 def test_limits_name_the_value_the_limit_and_the_way_out(pipeline: Pipeline) -> None:
     data = animation("GIF")
-    for most, told in (
+    for most, message in (
         (ClipLimits(3, 60, 10**9), r"4 frames, over the limit of 3\. .*frames=first"),
         (ClipLimits(100, 1, 10**9), r"lasts 1 s, over the limit of 1 s\. .*frames=first"),
         (ClipLimits(100, 60, 5000), r"4 frames of 48×32 px, .* Set max_side to 43 px or less\. .*frames=first"),
     ):
-        with pytest.raises(ClipTooLong, match=told):
+        with pytest.raises(ClipTooLong, match=message):
             load(data, most=most)
     assert load(data, max_side=43, most=ClipLimits(100, 60, 5000)).size == (43, 29)
     with pytest.raises(ClipTooLong, match=r"sent with 4 frames of 96×64 px"):
@@ -229,13 +229,13 @@ def test_measures_are_held_and_follow_slowly() -> None:
 def test_an_animation_ends_between_frames_when_its_job_is_cancelled() -> None:
     pipeline = Pipeline(Settings(device="cpu", precision="fp32", warmup_px=0))
     item = pipeline.decode(animation("GIF"), {"style": "cel"})
-    told: list[float] = []
-    item.progress = told.append
-    item.abandoned = lambda: len(told) > 0 and told[-1] >= 0.5
+    shares: list[float] = []
+    item.progress = shares.append
+    item.abandoned = lambda: len(shares) > 0 and shares[-1] >= 0.5
     pipeline.draw([item])
     assert isinstance(item.error, Interrupted)
-    assert told == sorted(told)
-    assert 0.5 <= told[-1] < 0.8
+    assert shares == sorted(shares)
+    assert 0.5 <= shares[-1] < 0.8
 
 
 def test_an_animation_whose_job_was_cancelled_is_not_begun(pipeline: Pipeline) -> None:
@@ -247,14 +247,14 @@ def test_an_animation_whose_job_was_cancelled_is_not_begun(pipeline: Pipeline) -
 
 def test_progress_is_told_of_a_picture(pipeline: Pipeline) -> None:
     item: Item = pipeline.decode(_png(), {"style": "cel"})
-    told: list[float] = []
-    item.progress = told.append
+    shares: list[float] = []
+    item.progress = shares.append
     pipeline.draw([item])
     pipeline.encode([item])
     assert item.error is None
-    assert told == sorted(told)
-    assert len(told) > 10
-    assert 0.8 <= told[-1] < 1
+    assert shares == sorted(shares)
+    assert len(shares) > 10
+    assert 0.8 <= shares[-1] < 1
 
 
 def _png() -> bytes:

@@ -19,11 +19,11 @@ MODULES = (errors, service_errors, gateway_errors)
 
 def classes(module: ModuleType) -> list[type[AnimeganError]]:
     """The errors of that module, the base apart."""
-    found, todo = [], AnimeganError.__subclasses__()
+    subclasses, todo = [], AnimeganError.__subclasses__()
     while todo:
-        found.append(todo.pop())
-        todo += found[-1].__subclasses__()
-    return [cls for cls in found if cls.__module__ == module.__name__ and cls not in BASES]
+        subclasses.append(todo.pop())
+        todo += subclasses[-1].__subclasses__()
+    return [cls for cls in subclasses if cls.__module__ == module.__name__ and cls not in BASES]
 
 
 @pytest.mark.parametrize("module", MODULES)

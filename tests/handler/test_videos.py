@@ -199,15 +199,15 @@ class Stop(Exception):
 def draw(pipeline: Pipeline, folder: Path, source: Path, stop_at: float = 2.0, kind: Kind = "mp4") -> list[float]:
     """Draw the video to `out` in the folder, and return what was told of how far it is."""
     options = parse({"style": "cel"}, pipeline.settings)
-    told: list[float] = []
+    shares: list[float] = []
 
     def progress(share: float) -> None:
-        told.append(share)
+        shares.append(share)
         if share >= stop_at:
             raise Stop
 
     draw_video(pipeline, source, options, kind, folder / f"out.{kind}", progress)
-    return told
+    return shares
 
 
 def test_a_drawing_that_was_ended_goes_on_and_is_the_same(pipeline: Pipeline, tmp_path: Path) -> None:
@@ -241,10 +241,10 @@ def test_the_library_draws_a_video_to_a_file(tmp_path: Path) -> None:
     source = tmp_path / "sent.mov"
     source.write_bytes(video(moving(3, (32, 32)), kind="mov", sound="aac"))
     stylizer = Stylizer("cel", device="cpu", warmup_px=0)
-    told: list[float] = []
-    stylizer.stylize_video(source, tmp_path / "out.mp4", progress=told.append)
+    shares: list[float] = []
+    stylizer.stylize_video(source, tmp_path / "out.mp4", progress=shares.append)
     assert decoded((tmp_path / "out.mp4").read_bytes()).codecs == ["h264", "aac"]
-    assert told == sorted(told)
+    assert shares == sorted(shares)
     with pytest.raises(UnsupportedImage, match="stylize_video"):
         stylizer.stylize(source)
     assert Stylizer("cel", device="cpu", warmup_px=0, frames="first").stylize(source).size == (32, 32)
@@ -261,12 +261,12 @@ def test_a_webm_is_written_where_that_is_asked_for(pipeline: Pipeline, tmp_path:
 
 def test_a_job_that_is_cancelled_ends_within_a_frame(pipeline: Pipeline) -> None:
     item = pipeline.decode(video(moving(8)), {"style": "cel"})
-    asked = 0
+    questions = 0
 
     def abandoned() -> bool:
-        nonlocal asked
-        asked += 1
-        return asked > 3
+        nonlocal questions
+        questions += 1
+        return questions > 3
 
     item.abandoned = abandoned
     pipeline.draw([item])

@@ -156,15 +156,15 @@ class Gateway:
 
     def until(self, job_id: str, state: str) -> dict[str, Any]:
         """The job once it is in that state."""
-        known = ""
+        etag = ""
         while True:
-            answer = requests.get(f"{self.url}/v1/jobs/{job_id}?wait=10", headers={"If-None-Match": known}, timeout=60)
+            answer = requests.get(f"{self.url}/v1/jobs/{job_id}?wait=10", headers={"If-None-Match": etag}, timeout=60)
             if answer.status_code == HTTPStatus.OK:
                 job: dict[str, Any] = answer.json()
                 if job["status"] == state:
                     return job
                 assert job["status"] not in ENDED, job
-            known = answer.headers["ETag"]
+            etag = answer.headers["ETag"]
 
     def events(self, job_id: str, **headers: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """The events of a job, each with its name and the job, until the gateway ends the stream."""

@@ -254,10 +254,10 @@ def _listens(port: int) -> bool:
 
 
 def _redis() -> str:
-    found = shutil.which("redis-server")
-    if not found:
+    path = shutil.which("redis-server")
+    if not path:
         pytest.skip("redis-server is not installed (Debian: redis-server)")
-    return found
+    return path
 
 
 def later() -> float:

@@ -187,7 +187,7 @@ def test_a_batch_of_eight_mixes_everything() -> None:
     requests_made[3:3] = [(b"a text file", {}), (PHOTO.read_bytes()[:10_000], {})]
     with running_server(model={"batchSize": 8, "maxBatchDelay": 20_000}, environment=QUICK) as server:
         with ThreadPoolExecutor(8) as pool:
-            answers = list(pool.map(lambda made: predict(server, made[0], **made[1]), requests_made))
+            answers = list(pool.map(lambda request: predict(server, request[0], **request[1]), requests_made))
         assert metric(server, "animegan_batch_pictures") == 8
     assert [answer.status_code for answer in answers] == [200, 200, 200, 415, 400, 200, 200, 200]
     stylizers = {style: Stylizer(style, warmup_px=0) for style in ("cel", "gouache")}

@@ -33,9 +33,9 @@ def stylised(server: Server, picture: Path) -> bool:
 
 
 def port(url: str) -> int:
-    found = urlsplit(url).port
-    assert found
-    return found
+    number = urlsplit(url).port
+    assert number
+    return number
 
 
 def gone(mark: str) -> None:

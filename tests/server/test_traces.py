@@ -90,9 +90,9 @@ def test_one_job_is_one_trace_through_both_processes(traced: Server, received: C
     for span in (queue, attempt, keep, stylize, *phases):
         assert f"─ {span.name} " in page
         assert all(f"`{name}`" in page for name in span.attributes if name.startswith("animegan."))
-    told = str([(span.attributes, span.resource) for span in spans.values()])
+    text = str([(span.attributes, span.resource) for span in spans.values()])
     for private in (job, "client.address", "secret_place"):
-        assert private not in told
+        assert private not in text
 
     assert f"request asked-for: ok trace_id={TRACE}" in traced.log_text()
     log = (traced.folder / "logs" / "gateway.log").read_text()

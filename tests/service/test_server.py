@@ -19,16 +19,16 @@ def test_a_vital_task_that_fails_asks_the_process_to_stop_and_one_that_is_cancel
         await asyncio.Event().wait()
 
     async def asked_to_stop() -> bool:
-        asked, seen = asyncio.Event(), asyncio.Event()
+        request, answer = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, asked.set)
-        loop.add_signal_handler(signal.SIGUSR1, seen.set)
+        loop.add_signal_handler(signal.SIGTERM, request.set)
+        loop.add_signal_handler(signal.SIGUSR1, answer.set)
         task = start_vital_task(work())
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait([task])
         signal.raise_signal(signal.SIGUSR1)  # behind the other one, if that was raised
-        await seen.wait()
-        return asked.is_set()
+        await answer.wait()
+        return request.is_set()
 
     assert asyncio.run(asked_to_stop()) is failing

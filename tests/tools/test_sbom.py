@@ -55,8 +55,8 @@ def test_it_holds_torchserves_java_archive(bill: dict[str, Any]) -> None:
     assert jar["hashes"] == [{"alg": "SHA-256", "content": hashlib.sha256(file.read_bytes()).hexdigest()}]
     netty = {each["name"]: each["version"] for each in jar["components"]}
     assert netty["netty-codec-http"] == netty["netty-handler"]
-    told = (ROOT / "docs" / "operations" / "supply-chain.md").read_text()
-    assert f"| Netty | {netty['netty-codec-http'].removesuffix('.Final')}," in told
+    page = (ROOT / "docs" / "operations" / "supply-chain.md").read_text()
+    assert f"| Netty | {netty['netty-codec-http'].removesuffix('.Final')}," in page
     assert bill["compositions"] == [{"aggregate": "incomplete", "assemblies": [jar["bom-ref"]]}]
 
 

@@ -145,11 +145,11 @@ def test_with_what_is_known_a_long_poll_is_answered_at_any_change(gateway: Gatew
     url = f"{gateway.url}{gateway.submit(PICTURE).json()['links']['self']}"
     first = requests.get(url, timeout=30)
     assert first.headers["ETag"].startswith('W/"')
-    known = {"If-None-Match": first.headers["ETag"]}
-    unchanged = requests.get(url, headers=known, timeout=30)
+    headers = {"If-None-Match": first.headers["ETag"]}
+    unchanged = requests.get(url, headers=headers, timeout=30)
     assert (unchanged.status_code, unchanged.content) == (304, b"")
     assert unchanged.headers["ETag"] == first.headers["ETag"]
-    changed = requests.get(f"{url}?wait=60", headers=known, timeout=50)
+    changed = requests.get(f"{url}?wait=60", headers=headers, timeout=50)
     assert (changed.status_code, changed.json()["status"]) in {(200, "running"), (200, "done")}
     assert changed.headers["ETag"] != first.headers["ETag"]
 
@@ -183,16 +183,16 @@ def test_the_headers_of_a_result(gateway: Gateway, done: dict[str, Any], result:
 
 def test_a_result_that_is_known_is_not_sent_again(result: requests.Response) -> None:
     etag = result.headers["ETag"]
-    for known in (etag, f'"x", {etag}', f"W/{etag}"):
-        again = requests.get(result.url, headers={"If-None-Match": known}, timeout=30)
+    for header in (etag, f'"x", {etag}', f"W/{etag}"):
+        again = requests.get(result.url, headers={"If-None-Match": header}, timeout=30)
         assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", etag)
     assert requests.get(result.url, headers={"If-None-Match": '"x"'}, timeout=30).content == result.content
 
 
 def test_parts_of_a_result(result: requests.Response) -> None:
     whole = result.content
-    for asked, first, last in (("0-9", 0, 9), ("-10", len(whole) - 10, len(whole) - 1), ("5-", 5, len(whole) - 1)):
-        part = requests.get(result.url, headers={"Range": f"bytes={asked}"}, timeout=30)
+    for span, first, last in (("0-9", 0, 9), ("-10", len(whole) - 10, len(whole) - 1), ("5-", 5, len(whole) - 1)):
+        part = requests.get(result.url, headers={"Range": f"bytes={span}"}, timeout=30)
         assert part.status_code == 206
         assert part.content == whole[first : last + 1]
         assert part.headers["Content-Range"] == f"bytes {first}-{last}/{len(whole)}"

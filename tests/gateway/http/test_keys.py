@@ -21,9 +21,9 @@ def keys(tmp_path: Path) -> Keys:
 
 def test_a_key_is_found_by_its_text_and_by_no_other(keys: Keys) -> None:
     text = keys.add("ann", rate_per_minute=7, share_percent=3)
-    found = keys.find(text)
-    assert found
-    assert (found.name, found.rate_per_minute, found.share_percent) == ("ann", 7, 3)
+    key = keys.find(text)
+    assert key
+    assert (key.name, key.rate_per_minute, key.share_percent) == ("ann", 7, 3)
     prefix, key_id, secret = text.split("_", 2)
     for other in ("", "ag", "ag_", key_id, secret, text[:-1], f"{text}x", f"xx_{key_id}_{secret}", f"ag_{key_id}_"):
         assert keys.find(other) is None
@@ -49,9 +49,9 @@ def test_a_revoked_key_is_gone_at_once_also_for_those_who_read_before(keys: Keys
     assert reader.find(text)
     assert keys.revoke("ann").name == "ann"
     assert reader.find(text) is None
-    found = reader.find(other)
-    assert found
-    assert keys.revoke(found.id).name == "bob"  # by its id as well
+    key = reader.find(other)
+    assert key
+    assert keys.revoke(key.id).name == "bob"  # by its id as well
     assert reader.list_keys() == keys.list_keys() == []
 
 

@@ -71,11 +71,11 @@ def test_what_a_form_sends_beside_is_ignored_and_named(gateway: Gateway) -> None
 
 
 def test_options_in_the_query_and_in_headers_are_honoured(gateway: Gateway) -> None:
-    asked = stylize(gateway, "?style=gouache&MAX-SIDE=32", files={"image": PICTURE})
-    assert (size(asked), asked.headers["X-Animegan-Style"]) == ((32, 24), "gouache")
+    answer = stylize(gateway, "?style=gouache&MAX-SIDE=32", files={"image": PICTURE})
+    assert (size(answer), answer.headers["X-Animegan-Style"]) == ((32, 24), "gouache")
     headers = {"X-Animegan-Style": "gouache", "x-animegan-max-side": "32"}
-    asked = stylize(gateway, files={"image": PICTURE}, headers=headers)
-    assert (size(asked), asked.headers["X-Animegan-Style"]) == ((32, 24), "gouache")
+    answer = stylize(gateway, files={"image": PICTURE}, headers=headers)
+    assert (size(answer), answer.headers["X-Animegan-Style"]) == ((32, 24), "gouache")
 
 
 @pytest.mark.parametrize(
@@ -175,8 +175,12 @@ def test_a_slow_upload_passes_whatever_it_takes_in_all_and_one_that_is_slower_is
 
 
 def test_pages_of_listed_origins_may_use_the_api_and_others_may_not(gateway: Gateway) -> None:
-    asked = {"Origin": SITE, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
-    preflight = requests.options(f"{gateway.url}/v1/stylize", headers=asked, timeout=30)
+    request_headers = {
+        "Origin": SITE,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type",
+    }
+    preflight = requests.options(f"{gateway.url}/v1/stylize", headers=request_headers, timeout=30)
     assert preflight.ok
     assert preflight.headers["Access-Control-Allow-Origin"] == SITE
     page = {"Sec-Fetch-Site": "cross-site"}

@@ -347,18 +347,18 @@ def test_every_answer_has_the_security_headers(locked: Locked) -> None:
 
 
 def test_no_other_origin_is_let_in(gateway: Gateway) -> None:
-    asked = {
+    preflight = {
         "Origin": "https://evil.example",
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "authorization",
     }
     for path in ("/v1/jobs", "/v1/session", "/v1/styles", "/"):
         for answer in (
-            requests.options(f"{gateway.url}{path}", headers=asked, timeout=30),
-            requests.get(f"{gateway.url}{path}", headers=asked, timeout=30),
+            requests.options(f"{gateway.url}{path}", headers=preflight, timeout=30),
+            requests.get(f"{gateway.url}{path}", headers=preflight, timeout=30),
         ):
             assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
-        assert requests.options(f"{gateway.url}{path}", headers=asked, timeout=30).status_code == 405
+        assert requests.options(f"{gateway.url}{path}", headers=preflight, timeout=30).status_code == 405
 
 
 @pytest.mark.slow
@@ -430,8 +430,8 @@ def test_many_wrong_keys_are_told_to_wait_and_lock_nobody_else_out(tmp_path: Pat
 
         def answer(key: str) -> tuple[int, str]:
             with bearer(key) as session:
-                found = session.get(f"{gateway.url}/v1/styles", timeout=30)
-                return (200, "") if found.ok else code(found)
+                styles = session.get(f"{gateway.url}/v1/styles", timeout=30)
+                return (200, "") if styles.ok else code(styles)
 
         for wrong in (FORGED_KEY, ann[:-1]):
             for _ in range(WRONG_KEYS_PER_MINUTE):

@@ -127,8 +127,8 @@ def house(request: pytest.FixtureRequest, tmp_path: Path) -> House:
         return Folder(tmp_path / "pictures")
     if request.param == "redis":
         return Redis(request.getfixturevalue("redis"))
-    found: Bucket = request.getfixturevalue("bucket")
-    return found
+    bucket: Bucket = request.getfixturevalue("bucket")
+    return bucket
 
 
 @pytest.fixture
@@ -208,40 +208,48 @@ async def test_deleted_it_is_gone_and_the_others_are_not(blobs: Blobs) -> None:
     await blobs.delete("a.upload", "never.there", "a.1")
     await blobs.delete("a.upload")
     await blobs.delete()
-    found = {key: await blobs.get(key) is not None for key in ("a.upload", "a.1", "b.upload")}
-    assert found == {"a.upload": False, "a.1": False, "b.upload": True}
+    present = {key: await blobs.get(key) is not None for key in ("a.upload", "a.1", "b.upload")}
+    assert present == {"a.upload": False, "a.1": False, "b.upload": True}
 
 
 async def test_sweeping_deletes_what_is_old_and_of_no_job(blobs: Blobs, house: House) -> None:
-    asked: list[str] = []
+    queries: list[str] = []
 
     async def knows(ids: Sequence[str]) -> set[str]:
-        asked.extend(ids)
-        return {known} & set(ids)
+        queries.extend(ids)
+        return {current} & set(ids)
 
-    known, lost, young = (new_id() for _ in range(3))
-    keys = [f"{known}.upload", f"{known}.1", f"{lost}.upload", f"{lost}.1", f"{young}.upload", "somebodys.jpg", "notes"]
+    current, lost, young = (new_id() for _ in range(3))
+    keys = [
+        f"{current}.upload",
+        f"{current}.1",
+        f"{lost}.upload",
+        f"{lost}.1",
+        f"{young}.upload",
+        "somebodys.jpg",
+        "notes",
+    ]
     for key in keys:
         await put(blobs, key)
         if not key.startswith(young):
             house.age(key, 7200)
     await blobs.sweep(3600, knows)
     assert [key for key in keys if await blobs.get(key) is None] == [f"{lost}.upload", f"{lost}.1"]
-    assert {*asked} == {known, lost}
+    assert {*queries} == {current, lost}
 
 
 @pytest.mark.slow
 async def test_sweeping_asks_in_batches(blobs: Blobs) -> None:
-    asked: list[int] = []
+    sizes: list[int] = []
 
     async def knows(ids: Sequence[str]) -> set[str]:
-        asked.append(len(ids))
+        sizes.append(len(ids))
         return set()
 
     keys = [f"{new_id()}.upload" for _ in range(SWEEP_KEYS + 5)]
     await asyncio.gather(*(put(blobs, key) for key in keys))
     await blobs.sweep(-60, knows)
-    assert sorted(asked) == [5, SWEEP_KEYS]
+    assert sorted(sizes) == [5, SWEEP_KEYS]
     assert await blobs.get(keys[0]) is None
 
 

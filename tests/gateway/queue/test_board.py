@@ -42,8 +42,8 @@ async def board(tmp_path: Path) -> AsyncIterator[Board]:
 
 
 def running(**changes: object) -> Job:
-    asked = ask().model_copy(update=changes)
-    return Job(id=new_id(), ask=asked, state=State.RUNNING, attempt=1, started_at=time.time())
+    request = ask().model_copy(update=changes)
+    return Job(id=new_id(), ask=request, state=State.RUNNING, attempt=1, started_at=time.time())
 
 
 @pytest.mark.parametrize("elapsed_s", [0, 10, 30, 39])

@@ -36,9 +36,9 @@ class Times:
 
 @pytest.fixture
 def times(monkeypatch: pytest.MonkeyPatch) -> Times:
-    made = Times()
-    monkeypatch.setattr(clock, "time", made)
-    return made
+    clock = Times()
+    monkeypatch.setattr(clock, "time", clock)
+    return clock
 
 
 def test_a_clock_that_nobody_sets(times: Times) -> None:

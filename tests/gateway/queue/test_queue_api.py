@@ -45,11 +45,11 @@ def emptied(gateway: Gateway) -> Iterator[None]:
 
 def busy(answer: requests.Response) -> str:
     """The code of a 429, which says when to come again."""
-    status, found = code(answer)
+    status, error = code(answer)
     assert status == 429
     assert answer.json()["retryable"] is True
     assert int(answer.headers["Retry-After"]) == answer.json()["retry_after_s"] >= 1
-    return found
+    return error
 
 
 def accepted(answer: requests.Response) -> dict[str, Any]:
@@ -108,8 +108,8 @@ def test_a_long_poll_ends_when_its_time_is_over(gateway: Gateway) -> None:
     url = f"{gateway.url}{accepted(gateway.submit(PICTURE))['links']['self']}"
     waited = requests.get(f"{url}?wait=0.1", timeout=30)
     assert (waited.status_code, waited.json()["status"]) == (200, "queued")
-    known = {"If-None-Match": waited.headers["ETag"]}
-    assert requests.get(f"{url}?wait=0.1", headers=known, timeout=30).status_code == 304
+    headers = {"If-None-Match": waited.headers["ETag"]}
+    assert requests.get(f"{url}?wait=0.1", headers=headers, timeout=30).status_code == 304
     assert requests.get(f"{url}?wait=0.1", headers={"If-None-Match": 'W/"other"'}, timeout=30).status_code == 200
 
 

@@ -54,12 +54,12 @@ async def ids(store: Store) -> list[str]:
 
 
 async def test_a_new_job_waits_as_it_was_asked_for(store: Store) -> None:
-    asked = ask("ann", size=123)
-    job = await store.submit("id1", asked, AMPLE, None)
-    assert job == Job(id="id1", ask=asked)
+    request = ask("ann", size=123)
+    job = await store.submit("id1", request, AMPLE, None)
+    assert job == Job(id="id1", ask=request)
     assert await store.get("id1") == job
     assert await store.line() == Line([Waiting("id1", WORK_PX)], [])
-    assert (await store.tally()).oldest_accepted_at == asked.accepted_at
+    assert (await store.tally()).oldest_accepted_at == request.accepted_at
 
 
 async def test_an_unknown_job_is_none(store: Store) -> None:

@@ -53,14 +53,14 @@ class Model(RuleBasedStateMachine):
     def submit(self, caller: str, size: int, bound: int) -> Any:
         held = {job_id: job for job_id, job in self.model.items() if job.state in HELD}
         own = [job_id for job_id, job in held.items() if job.ask.caller == caller]
-        job_id, asked = new_id(), ask(caller, size=size, accepted_at=float(len(self.turns)))
-        submission = self.store.submit(job_id, asked, Bounds(jobs=bound, bytes=10**6, caller_jobs=99), None)
+        job_id, request = new_id(), ask(caller, size=size, accepted_at=float(len(self.turns)))
+        submission = self.store.submit(job_id, request, Bounds(jobs=bound, bytes=10**6, caller_jobs=99), None)
         if len(held) >= bound:
             with pytest.raises(Full):
                 self.runner.run(submission)
             return multiple()
         self.runner.run(submission)
-        self.model[job_id] = Job(id=job_id, ask=asked)
+        self.model[job_id] = Job(id=job_id, ask=request)
         self.turns[job_id] = max([self.turn, *(self.turns[other] for other in own)]) + 1
         return job_id
 

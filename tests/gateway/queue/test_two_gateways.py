@@ -133,8 +133,8 @@ def test_one_idempotency_key_is_one_job_at_both(idle: list[Gateway]) -> None:
     one, two = idle
     with caller(one) as ann, ThreadPoolExecutor(8) as pool:
         headers = {"Idempotency-Key": "the same"}
-        found = pool.map(lambda gateway: submitted(gateway, ann, headers=headers), [one, two] * 8)
-        assert len({*found}) == 1
+        jobs = pool.map(lambda gateway: submitted(gateway, ann, headers=headers), [one, two] * 8)
+        assert len({*jobs}) == 1
         other = two.submit(MIDDLE, ann, headers=headers)
         assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
 

@@ -170,8 +170,8 @@ def test_the_answer_says_whether_faces_were_drawn(
     name: str, mode: str, expected: str, faces: int, said: list[str]
 ) -> None:
     pipeline = Pipeline(Settings(device="cpu", precision="fp32", warmup_px=0))
-    asked = {"mode": mode, "max_side": "200", "style": "cel", "quality": "fast"}
-    _, report = pipeline.stylize((PHOTOS / name).read_bytes(), asked)
+    options = {"mode": mode, "max_side": "200", "style": "cel", "quality": "fast"}
+    _, report = pipeline.stylize((PHOTOS / name).read_bytes(), options)
     headers = report.headers()
     assert (headers["X-Animegan-Mode"], headers["X-Animegan-Faces"]) == (expected, str(faces))
     assert Report.from_headers(headers).faces == faces

@@ -67,12 +67,12 @@ def test_a_recipe_is_read_in_order() -> None:
     ],
 )
 def test_a_wrong_recipe_is_told_by_line_value_and_range(before: str, after: str, line: int, words: list[str]) -> None:
-    with pytest.raises(BadLook) as told:
+    with pytest.raises(BadLook) as refusal:
         looks.parse(RECIPE.replace(before, after), "mine.toml")
-    assert "mine.toml" in told.value.detail
-    assert f"line {line}" in told.value.detail
+    assert "mine.toml" in refusal.value.detail
+    assert f"line {line}" in refusal.value.detail
     for word in words:
-        assert word in told.value.detail
+        assert word in refusal.value.detail
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:

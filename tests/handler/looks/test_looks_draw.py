@@ -62,23 +62,23 @@ def font() -> ImageFont.FreeTypeFont:
 
 def sign(text: str) -> Image.Image:
     """White letters on a blue sign, each in a cell of its own."""
-    made = Image.new("RGB", (2 * LEFT_PX + ADVANCE_PX * len(text), 2 * ABOVE_PX + LETTER_PX), (30, 70, 150))
-    draw = ImageDraw.Draw(made)
+    picture = Image.new("RGB", (2 * LEFT_PX + ADVANCE_PX * len(text), 2 * ABOVE_PX + LETTER_PX), (30, 70, 150))
+    draw = ImageDraw.Draw(picture)
     for index, letter in enumerate(text):
         draw.text((LEFT_PX + index * ADVANCE_PX, ABOVE_PX), letter, "white", font(), anchor="lt")
-    return made
+    return picture
 
 
 def cells(picture: Image.Image, count: int) -> list[Grey]:
     """Each letter's surroundings, of mean 0 and norm 1."""
     grey = np.asarray(picture.convert("L"), np.float64)
-    made = []
+    sheets = []
     for index in range(count):
         left = LEFT_PX + index * ADVANCE_PX - 4
         cell = grey[ABOVE_PX - 4 : ABOVE_PX + LETTER_PX + 4, left : left + ADVANCE_PX]
         centred = cell - cell.mean()
-        made.append(centred / max(1e-9, float(np.linalg.norm(centred))))
-    return made
+        sheets.append(centred / max(1e-9, float(np.linalg.norm(centred))))
+    return sheets
 
 
 def read(picture: Image.Image) -> str:

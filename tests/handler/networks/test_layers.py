@@ -26,15 +26,15 @@ def test_each_convolution_reads_and_makes_what_the_table_says(size: tuple[int, i
     generator = Generator()
     for layer in LAYERS:
         generator.get_submodule(layer.name).register_forward_hook(
-            lambda _, given, made, name=layer.name: seen.update({name: (given[0].shape[2:], made.shape[2:])})
+            lambda _, inputs, output, name=layer.name: seen.update({name: (inputs[0].shape[2:], output.shape[2:])})
         )
     with torch.inference_mode():
         generator(torch.zeros(1, 3, *size))
     assert list(seen) == [layer.name for layer in LAYERS]
     for layer in LAYERS:
-        given, made = seen[layer.name]
-        assert tuple(made) == tuple(map(layer.size, size))
-        for padded, side in zip(given, size, strict=True):
+        inputs, output = seen[layer.name]
+        assert tuple(output) == tuple(map(layer.size, size))
+        for padded, side in zip(inputs, size, strict=True):
             top, bottom = layer.reads(0, layer.size(side))
             assert padded - (bottom - top) in (0, layer.stride - 1)  # an odd side's last row is in no stride's reach
 

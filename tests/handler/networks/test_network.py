@@ -99,8 +99,8 @@ def test_every_plan_draws_the_networks_picture(mode: Mode, precision: str, resiz
     given = pixels(39, 52, batch=2)
     x = given.permute(0, 3, 1, 2).double() / 127.5 - 1
     expected = generate(weights(), x, asymmetric=resize == "asymmetric").permute(0, 2, 3, 1)
-    made = drawn(precision, given, mode, 40_000, resize).double() / 127.5 - 1
-    assert psnr(made, expected) >= min(LEAST_DB[precision], EIGHT_BITS_DB)
+    picture = drawn(precision, given, mode, 40_000, resize).double() / 127.5 - 1
+    assert psnr(picture, expected) >= min(LEAST_DB[precision], EIGHT_BITS_DB)
 
 
 @pytest.mark.slow
@@ -164,9 +164,9 @@ def test_a_cpu_whose_convolutions_cannot_write_into_the_arena_draws_the_same(
     expected = drawn(precision, given, "recompute", 40_000)
     monkeypatch.setattr("animegan.networks.animegan2.bands._packing", lambda *_: None)
     network.cache_clear()
-    made = drawn(precision, given, "recompute", 40_000)
+    picture = drawn(precision, given, "recompute", 40_000)
     network.cache_clear()
-    assert decibels(made, expected) >= min(LEAST_DB[precision], EIGHT_BITS_DB)
+    assert decibels(picture, expected) >= min(LEAST_DB[precision], EIGHT_BITS_DB)
 
 
 @pytest.mark.slow

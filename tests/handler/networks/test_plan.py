@@ -110,11 +110,11 @@ def test_resident_memory_is_within_15_percent_and_never_above(mode: Mode) -> Non
 def test_each_plan_is_smaller_than_the_one_before_it(
     height: int, width: int, batch: int, itemsize: int, cuda: bool, resize: Resize
 ) -> None:
-    known = list(plans(Shape(height, width, batch, itemsize, resize), cuda=cuda))
-    assert known[0].mode == ("whole" if cuda else "bands")
-    for faster, smaller in pairwise(known):
+    candidates = list(plans(Shape(height, width, batch, itemsize, resize), cuda=cuda))
+    assert candidates[0].mode == ("whole" if cuda else "bands")
+    for faster, smaller in pairwise(candidates):
         assert smaller.peak_bytes < faster.peak_bytes
-    assert all(plan.work >= 1 for plan in known)
+    assert all(plan.work >= 1 for plan in candidates)
 
 
 def test_the_widest_map_sets_the_floor() -> None:
@@ -132,16 +132,16 @@ def test_recomputation_says_what_it_costs() -> None:
 
 
 def test_the_budget_decides() -> None:
-    known = list(plans(Shape(2160, 3840, 1, 2), cuda=True))
-    assert [choose(known, plan.peak_bytes, replan) for plan in known] == known
-    assert choose(known, known[1].peak_bytes - 1, replan) == known[2]
+    candidates = list(plans(Shape(2160, 3840, 1, 2), cuda=True))
+    assert [choose(candidates, plan.peak_bytes, replan) for plan in candidates] == candidates
+    assert choose(candidates, candidates[1].peak_bytes - 1, replan) == candidates[2]
 
 
 @pytest.mark.slow
 def test_what_never_fits_is_refused_with_the_side_that_would() -> None:
-    known = list(plans(Shape(3000, 6000, 1, 2), cuda=False))
+    candidates = list(plans(Shape(3000, 6000, 1, 2), cuda=False))
     with pytest.raises(PictureTooLarge) as caught:
-        choose(known, 300 * MIB, replan)
+        choose(candidates, 300 * MIB, replan)
     members = caught.value.members
     side = members["fits_side_px"]
     assert isinstance(side, int)

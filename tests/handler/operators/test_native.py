@@ -64,14 +64,14 @@ def test_a_form_that_nobody_knows_is_refused() -> None:
     [(b"", "other sources"), (b"\x7fELF", "other sources"), (b"DIGEST", "invalid ELF header")],
 )
 def test_what_is_no_library_is_left_out_with_a_warning(
-    content: bytes, told: str, folder: Path, caplog: pytest.LogCaptureFixture
+    content: bytes, message: str, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     digest = native._digest(folder)
     (folder / "liboperators-plain.so").write_bytes(content.replace(b"DIGEST", digest.encode() * 9))
     assert native.best() is None
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "liboperators-plain.so is left out" in caplog.text
-    assert told in caplog.text
+    assert message in caplog.text
 
 
 @compiled
@@ -238,5 +238,5 @@ def test_calls_from_many_threads_do_not_meet(form: str) -> None:
 
     expected = [passes(x) for x in maps]
     with ThreadPoolExecutor(8) as pool:
-        for made, one in zip(pool.map(passes, maps), expected, strict=True):
-            assert torch.equal(made, one)
+        for several, one in zip(pool.map(passes, maps), expected, strict=True):
+            assert torch.equal(several, one)

@@ -115,9 +115,9 @@ def test_a_layer_is_as_precise_as_in_pytorch(
         "before": (1, side - 2), "bias": bias, "slope": 0.2, "alpha": 0.2, "residual": some(channels, *size, seed=1),
         "beta": 0.5, "residual2": some(channels, *size, seed=2), "gamma": -1.5,
     }  # fmt: skip
-    made = convolutions(form)
+    kernels = convolutions(form)
     out = empty(channels, *size)
-    made.conv(x, made.pack(weight), out, **rest)
+    kernels.conv(x, kernels.pack(weight), out, **rest)
     expected = reference(x, weight, size, **rest)
     allowed = PRECISION[side] * error(in_fp32(x, weight, size, **rest), expected)
     assert error(out, expected) <= allowed
@@ -133,11 +133,11 @@ def test_a_layer_with_a_stride_or_of_each_channel_is_as_precise(
     form: str, channels_in: int, channels: int, stride: int, groups: int, kind: Kind
 ) -> None:
     x, weight, bias = some(channels_in, 41, 53), filters(channels, channels_in, 3, groups), some(channels, 1, 1)
-    made, size = convolutions(form), (40 // stride, 52 // stride)
+    kernels, size = convolutions(form), (40 // stride, 52 // stride)
     rest: dict[str, Any] = {"before": (0, 1), "bias": bias.flatten()}
-    packed, out = made.pack(weight, stride, groups), empty(channels, *size)
+    packed, out = kernels.pack(weight, stride, groups), empty(channels, *size)
     assert packed.kind is kind
-    made.conv(x, packed, out, **rest)
+    kernels.conv(x, packed, out, **rest)
     expected = reference(x, weight, size, **rest, stride=stride, groups=groups)
     stock = in_fp32(x, weight, size, **rest, stride=stride, groups=groups)
     assert error(out, expected) <= PRECISION[1] * error(stock, expected)
@@ -162,10 +162,10 @@ def test_in_bf16_only_the_output_is_rounded(
     residual = some(channels, *size, seed=1).bfloat16()
     rest: dict[str, Any] = {"before": (1, side // 2), "bias": some(channels, 1, 1).flatten(), "slope": 0.2}
     rest |= {"alpha": 0.2, "residual": residual, "beta": 0.5}
-    made, out = convolutions(form), empty(channels, *size, dtype=torch.bfloat16)
-    packed = made.pack(weight, stride, groups)
+    kernels, out = convolutions(form), empty(channels, *size, dtype=torch.bfloat16)
+    packed = kernels.pack(weight, stride, groups)
     assert packed.kind is (Kind.DEPTHWISE if groups > 1 else Kind.DIRECT)
-    moments = made.conv(x, packed, out, **rest, moments=True)
+    moments = kernels.conv(x, packed, out, **rest, moments=True)
     expected = reference(x, weight, size, **rest, stride=stride, groups=groups)
     torch.testing.assert_close(out.double(), expected, rtol=2**-8, atol=1e-5)
     values = out.double()
@@ -181,17 +181,17 @@ def test_in_bf16_only_the_output_is_rounded(
 def test_the_moments_are_those_of_what_was_written(
     form: str, channels_in: int, channels: int, side: int, stride: int, groups: int
 ) -> None:
-    made, x = convolutions(form), some(channels_in, 75, 141) + 1000
-    packed = made.pack(filters(channels, channels_in, side, groups), stride, groups)
+    kernels, x = convolutions(form), some(channels_in, 75, 141) + 1000
+    packed = kernels.pack(filters(channels, channels_in, side, groups), stride, groups)
     out = empty(channels, 70 // stride, 131 // stride)
-    moments = made.conv(x, packed, out, before=(0, 0), moments=True)
+    moments = kernels.conv(x, packed, out, before=(0, 0), moments=True)
     assert moments is not None
     values = out.double()
     expected = torch.stack([values.mean(), values.var(unbiased=False)])[None]
     torch.testing.assert_close(moments, expected, rtol=1e-6, atol=0)
     view = empty(channels + 8, 70 // stride, 131 // stride)[:channels]
     with pytest.raises(InternalError, match="side by side"):
-        made.conv(x, packed, view, before=(0, 0), moments=True)
+        kernels.conv(x, packed, view, before=(0, 0), moments=True)
 
 
 class Case:
@@ -245,8 +245,8 @@ class Case:
 def test_any_view_is_read_and_written_and_nothing_else(
     form: str, dtype: torch.dtype, rounding: float, data: st.DataObject
 ) -> None:
-    case, made = Case(data, dtype), convolutions(form)
-    made.conv(case.x, made.pack(case.weight, **case.packing), case.out, **case.rest)
+    case, kernels = Case(data, dtype), convolutions(form)
+    kernels.conv(case.x, kernels.pack(case.weight, **case.packing), case.out, **case.rest)
     expected = reference(case.x, case.weight, case.size, **case.rest, **case.packing)
     torch.testing.assert_close(case.out.double(), expected, rtol=rounding, atol=5e-6 * PRECISION[case.side])
     case.out.fill_(GUARD)
@@ -256,20 +256,20 @@ def test_any_view_is_read_and_written_and_nothing_else(
 @every_form
 @pytest.mark.parametrize("which", ["residual", "residual2"])
 def test_it_may_write_over_a_residual(form: str, which: str) -> None:
-    made, x, residual = convolutions(form), some(64, 9, 21), some(32, 9, 21, seed=1)
-    packed, out = made.pack(filters(32, 64, 3)), empty(32, 9, 21)
+    kernels, x, residual = convolutions(form), some(64, 9, 21), some(32, 9, 21, seed=1)
+    packed, out = kernels.pack(filters(32, 64, 3)), empty(32, 9, 21)
     rest: dict[str, Any] = {"before": (1, 1), "slope": 0.2, which: residual}
-    made.conv(x, packed, out, **rest)
-    made.conv(x, packed, residual, **rest)
+    kernels.conv(x, packed, out, **rest)
+    kernels.conv(x, packed, residual, **rest)
     assert torch.equal(residual, out)
 
 
 @every_form
 def test_it_may_write_beside_what_it_reads(form: str) -> None:
     """A dense block's convolutions write behind their input, in one buffer."""
-    made, buffer, weight = convolutions(form), some(192, 10, 19), filters(32, 96, 3)
+    kernels, buffer, weight = convolutions(form), some(192, 10, 19), filters(32, 96, 3)
     before = buffer.clone()
-    made.conv(buffer[:96], made.pack(weight), buffer[96:128], before=(1, 1))
+    kernels.conv(buffer[:96], kernels.pack(weight), buffer[96:128], before=(1, 1))
     torch.testing.assert_close(
         buffer[96:128].double(), reference(before[:96], weight, (10, 19), before=(1, 1)), rtol=0, atol=2e-5
     )
@@ -286,17 +286,17 @@ def test_it_may_write_beside_what_it_reads(form: str) -> None:
 def test_chunks_of_rows_are_the_whole_to_the_bit(
     form: str, side: int, channels: int, groups: int, width: int, dtype: torch.dtype
 ) -> None:
-    height, made = 23, convolutions(form)
-    x, packed = some(64, height, width).to(dtype), made.pack(filters(channels, 64, side, groups).to(dtype), 1, groups)
+    height, kernels = 23, convolutions(form)
+    x, packed = some(64, height, width).to(dtype), kernels.pack(filters(channels, 64, side, groups).to(dtype), 1, groups)
     whole = empty(channels, height, width, dtype)
-    made.conv(x, packed, whole, before=(side // 2, 1), slope=0.2)
-    for rows in (made.align, 2 * made.align, 5 * made.align):
+    kernels.conv(x, packed, whole, before=(side // 2, 1), slope=0.2)
+    for rows in (kernels.align, 2 * kernels.align, 5 * kernels.align):
         out = empty(channels, height, width, dtype)
         for first in range(0, height, rows):
             last = min(first + rows, height)
             top, bottom = max(first - side // 2, 0), min(last + side // 2, height)
             before = (side // 2 - first + top, 1)
-            made.conv(x[:, top:bottom], packed, out[:, first:last], before=before, slope=0.2)
+            kernels.conv(x[:, top:bottom], packed, out[:, first:last], before=before, slope=0.2)
         assert torch.equal(out, whole)
 
 
@@ -310,10 +310,10 @@ def test_filtering_is_for_stride_1_and_enough_channels() -> None:
 @every_form
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 def test_what_is_not_finite_stays_so_and_stays_near(form: str, bad: float) -> None:
-    made, x, weight = convolutions(form), some(16, 20, 20), filters(8, 16, 3)
+    kernels, x, weight = convolutions(form), some(16, 20, 20), filters(8, 16, 3)
     x[3, 9, 9] = bad
     out = empty(8, 20, 20)
-    made.conv(x, made.pack(weight), out, before=(1, 1), slope=0.2)
+    kernels.conv(x, kernels.pack(weight), out, before=(1, 1), slope=0.2)
     expected = reference(x, weight, (20, 20), before=(1, 1), slope=0.2)
     assert not out[~expected.isfinite()].isfinite().any()
     assert out[:, :8].isfinite().all()
@@ -351,12 +351,12 @@ def test_the_number_of_threads_changes_no_bit(form: str) -> None:
 
 @every_form
 def test_calls_from_many_threads_do_not_meet(form: str) -> None:
-    made = convolutions(form)
-    maps, packed = [some(64, 40 + i, 50) for i in range(8)], made.pack(filters(32, 64, 3))
+    kernels = convolutions(form)
+    maps, packed = [some(64, 40 + i, 50) for i in range(8)], kernels.pack(filters(32, 64, 3))
 
     def conv(x: Tensor) -> Tensor:
         out = empty(32, *x.shape[1:])
-        made.conv(x, packed, out, before=(1, 1))
+        kernels.conv(x, packed, out, before=(1, 1))
         return out
 
     expected = [conv(x) for x in maps]
@@ -367,18 +367,18 @@ def test_calls_from_many_threads_do_not_meet(form: str) -> None:
 
 @every_form
 def test_the_scratch_is_what_it_says(form: str) -> None:
-    made = convolutions(form)
-    assert made.scratch_bytes(3) == 3 * made.scratch_bytes(1) <= 3 * 2 << 20
+    kernels = convolutions(form)
+    assert kernels.scratch_bytes(3) == 3 * kernels.scratch_bytes(1) <= 3 * 2 << 20
 
 
 @every_form
 def test_what_it_does_not_take_is_an_error_of_ours(form: str) -> None:
-    made, x, out = convolutions(form), some(8, 6, 6), empty(4, 6, 6)
+    kernels, x, out = convolutions(form), some(8, 6, 6), empty(4, 6, 6)
     weight = filters(4, 8, 3)
-    packed = made.pack(weight)
+    packed = kernels.pack(weight)
     for refused, groups in ((weight.double(), 1), (weight[:, :, :2], 1), (weight, 2), (filters(16, 8, 3, 8), 8)):
         with pytest.raises(InternalError, match="filters"):
-            made.pack(refused, 1, groups)
+            kernels.pack(refused, 1, groups)
     bad: list[tuple[Tensor, Tensor, dict[str, Any]]] = [
         (x.double(), out, {}),
         (x[:7], out, {}),
@@ -389,12 +389,12 @@ def test_what_it_does_not_take_is_an_error_of_ours(form: str) -> None:
     ]
     for given_x, given_out, rest in bad:
         with pytest.raises(InternalError, match="maps"):
-            made.conv(given_x, packed, given_out, before=(1, 1), **rest)
+            kernels.conv(given_x, packed, given_out, before=(1, 1), **rest)
     with pytest.raises(InternalError, match="parameters"):
-        made.conv(x, packed, out, before=(1, 1), bias=torch.zeros(3))
+        kernels.conv(x, packed, out, before=(1, 1), bias=torch.zeros(3))
     with pytest.raises(InternalError, match="parameters"):
-        made.conv(x, packed, out, before=(1, 1), slope=torch.zeros(8)[::2])
+        kernels.conv(x, packed, out, before=(1, 1), slope=torch.zeros(8)[::2])
     for channels_in, stride in ((2000, 1), (9000, 2)):
-        wide = made.pack(torch.zeros(4, channels_in, 3, 3), stride)
+        wide = kernels.pack(torch.zeros(4, channels_in, 3, 3), stride)
         with pytest.raises(InternalError, match=f"{channels_in} channels"):
-            made.conv(some(channels_in, 4, 4), wide, empty(4, 4, 4), before=(1, 1))
+            kernels.conv(some(channels_in, 4, 4), wide, empty(4, 4, 4), before=(1, 1))

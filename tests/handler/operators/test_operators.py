@@ -46,12 +46,12 @@ def _registered(device: str) -> Form:
     operators = torch.ops.animegan
 
     def norm_act_pad(x: Tensor, norm: Norm, residual: Tensor | None, window: Window) -> Tensor:
-        made: Tensor = operators.norm_act_pad(x, *norm, residual, list(window))
-        return made
+        output: Tensor = operators.norm_act_pad(x, *norm, residual, list(window))
+        return output
 
     def upsample_pad(x: Tensor, norm: Norm, upsampling: Upsampling, window: Window) -> Tensor:
-        made: Tensor = operators.upsample_pad(x, *norm, list(map(int, upsampling)), list(window))
-        return made
+        output: Tensor = operators.upsample_pad(x, *norm, list(map(int, upsampling)), list(window))
+        return output
 
     return Form(operators.moments, norm_act_pad, upsample_pad, device)
 
@@ -62,12 +62,12 @@ def _forms() -> dict[str, Form]:
         return Form(moments, norm, upsample, device)
 
     gpu = "cuda" if torch.cuda.is_available() else "cpu"
-    found = {"plain": form(plain, "cpu", "plain_"), "registered": _registered("cpu")}
+    forms = {"plain": form(plain, "cpu", "plain_"), "registered": _registered("cpu")}
     if importlib.util.find_spec("triton"):
-        found["triton"] = form(import_module("animegan.operators.kernels"), gpu)
+        forms["triton"] = form(import_module("animegan.operators.kernels"), gpu)
     if gpu == "cuda":
-        found |= {"plain-cuda": form(plain, gpu, "plain_"), "registered-cuda": _registered(gpu)}
-    return found | {f"native-{name}": form(native.load(name), "cpu") for name in native.forms()}
+        forms |= {"plain-cuda": form(plain, gpu, "plain_"), "registered-cuda": _registered(gpu)}
+    return forms | {f"native-{name}": form(native.load(name), "cpu") for name in native.forms()}
 
 
 FORMS = _forms()

@@ -58,9 +58,9 @@ def test_a_pods_limit_binds_its_containers(tree: Tree) -> None:
 
 def test_cache_that_can_be_dropped_is_not_used(tree: Tree) -> None:
     tree.lies("0::/\n", v2(".", f"{512 * MIB}\n", 300 * MIB, 100 * MIB))
-    found = cgroups.memory(*tree.folders)
-    assert found == Memory(512 * MIB, 200 * MIB)
-    assert found.free == 312 * MIB
+    memory = cgroups.memory(*tree.folders)
+    assert memory == Memory(512 * MIB, 200 * MIB)
+    assert memory.free == 312 * MIB
 
 
 def test_each_limit_is_told_the_innermost_first_and_the_lowest_chosen(tree: Tree) -> None:

@@ -33,9 +33,9 @@ def handler() -> AnimeganHandler:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ANIMEGAN_WARMUP_PX", "0")
         patch.setenv("ANIMEGAN_CPU_THREADS", "2")
-        made = AnimeganHandler()
-        made.initialize(make_context([]))
-    return made
+        instance = AnimeganHandler()
+        instance.initialize(make_context([]))
+    return instance
 
 
 def ask(

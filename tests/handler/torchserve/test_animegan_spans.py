@@ -32,11 +32,11 @@ def handler(received: Collector) -> Iterator[AnimeganHandler]:
         patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", received.endpoint)
         patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
         patch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
-        made = AnimeganHandler()
-        made.initialize(make_context([]))
-    yield made
-    assert made.spans
-    made.spans._provider.shutdown()
+        instance = AnimeganHandler()
+        instance.initialize(make_context([]))
+    yield instance
+    assert instance.spans
+    instance.spans._provider.shutdown()
 
 
 @pytest.mark.slow

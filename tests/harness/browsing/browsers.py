@@ -26,10 +26,10 @@ ARGUMENTS = (
 
 def chromium() -> str:
     """The executable. Skips the test where there is none."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if not found:
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if not path:
         pytest.skip("There is no Chromium here (Debian: apt-get install chromium).")
-    return found
+    return path
 
 
 @contextmanager

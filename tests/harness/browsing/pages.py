@@ -37,16 +37,16 @@ def settle(page: Page) -> None:
 def accessible(page: Page) -> None:
     """Fail where axe finds anything, and finds it again: a colour amid its transition is no one's contrast."""
     settle(page)
-    found = _violations(page)
-    if found:
+    violations = _violations(page)
+    if violations:
         page.wait_for_timeout(700)
-        found = _violations(page)
-    assert found == []
+        violations = _violations(page)
+    assert violations == []
 
 
 def _violations(page: Page) -> list[tuple[str, list[str]]]:
-    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
-    return [(each["id"], [str(node["target"]) for node in each["nodes"]]) for each in found]
+    violations = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    return [(each["id"], [str(node["target"]) for node in each["nodes"]]) for each in violations]
 
 
 def photo_files(folder: Path, *names: str) -> list[Path]:

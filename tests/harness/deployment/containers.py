@@ -157,8 +157,8 @@ class Container:
 
     def state(self) -> dict[str, Any]:
         """As podman knows it."""
-        found: dict[str, Any] = json.loads(podman("inspect", "--format", "{{json .State}}", self.name).stdout)
-        return found
+        about: dict[str, Any] = json.loads(podman("inspect", "--format", "{{json .State}}", self.name).stdout)
+        return about
 
     def health(self) -> tuple[bool, str]:
         """Run the image's HEALTHCHECK: whether it is healthy, and what the check said."""

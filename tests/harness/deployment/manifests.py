@@ -72,8 +72,8 @@ def of_ones_own(kustomization: Manifest) -> tuple[Manifest, ...]:
 
 def named(manifests: Sequence[Manifest], kind: str, name: str) -> Manifest:
     """The one of that kind and name."""
-    [found] = [each for each in manifests if (each["kind"], each["metadata"]["name"]) == (kind, name)]
-    return found
+    [manifest] = [each for each in manifests if (each["kind"], each["metadata"]["name"]) == (kind, name)]
+    return manifest
 
 
 def pods(manifests: Sequence[Manifest]) -> dict[str, Manifest]:

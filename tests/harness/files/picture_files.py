@@ -79,10 +79,10 @@ def png_bomb(width: int, height: int) -> bytes:
 
 def tiff(*tags: tuple[int, int, int, int], data: bytes = b"\0" * 1024, next_page: int = 0) -> bytes:
     """A 16×16 grey TIFF by hand; `tags` (tag, type, count, value) replace or join the usual ones."""
-    known = {256: (3, 1, 16), 257: (3, 1, 16), 258: (3, 1, 8), 259: (3, 1, 1), 262: (3, 1, 1), 273: (4, 1, 8)}
-    known |= {277: (3, 1, 1), 278: (3, 1, 16), 279: (4, 1, 256)} | {tag: (a, b, c) for tag, a, b, c in tags}
-    entries = b"".join(struct.pack("<HHII", tag, *rest) for tag, rest in sorted(known.items()))
-    head = b"II*\0" + struct.pack("<IH", 8, len(known)) + entries + struct.pack("<I", next_page)
+    fields = {256: (3, 1, 16), 257: (3, 1, 16), 258: (3, 1, 8), 259: (3, 1, 1), 262: (3, 1, 1), 273: (4, 1, 8)}
+    fields |= {277: (3, 1, 1), 278: (3, 1, 16), 279: (4, 1, 256)} | {tag: (a, b, c) for tag, a, b, c in tags}
+    entries = b"".join(struct.pack("<HHII", tag, *rest) for tag, rest in sorted(fields.items()))
+    head = b"II*\0" + struct.pack("<IH", 8, len(fields)) + entries + struct.pack("<I", next_page)
     return head + data
 
 

@@ -82,18 +82,18 @@ def layers() -> list[Layer]:
         ("block_e.1", "E/Conv_1", "E/LayerNorm_1"),
         ("block_e.2", "E/Conv_2", "E/LayerNorm_2"),
     ]
-    found: list[Layer] = []
+    result: list[Layer] = []
     for ours, theirs, norm in rows:
         if norm:
-            found.append(_layer(f"{ours}.1", None, f"{ours}.2", f"{theirs}/weights", norm))
+            result.append(_layer(f"{ours}.1", None, f"{ours}.2", f"{theirs}/weights", norm))
         else:
             inside = f"{ours}.layers"
-            found += [
+            result += [
                 _layer(f"{inside}.0.1", None, f"{inside}.0.2", f"{theirs}/Conv/weights", f"{theirs}/LayerNorm"),
                 _layer(f"{inside}.1.1", "bias", f"{inside}.1.2", f"{theirs}/{theirs[2:]}/w", f"{theirs}/1"),
                 _layer(f"{inside}.2", None, f"{inside}.3", f"{theirs}/Conv_1/weights", f"{theirs}/2"),
             ]
-    return [*found, Layer("out_layer.0.weight", None, None, None, "out_layer/Conv/weights", "")]
+    return [*result, Layer("out_layer.0.weight", None, None, None, "out_layer/Conv/weights", "")]
 
 
 def _layer(conv: str, bias: str | None, norm: str, variable: str, scope: str) -> Layer:
@@ -119,8 +119,8 @@ def exported_onnx(tensors: Mapping[str, Tensor], file: Path, *, folded: bool) ->
     return file.read_bytes()
 
 
-def same(found: dict[str, Tensor], expected: dict[str, Tensor], dtype: torch.dtype) -> bool:
-    assert list(found) == list(tensor_shapes())
-    assert {tensor.dtype for tensor in found.values()} == {dtype}
-    assert all(tensor.is_contiguous() for tensor in found.values())
-    return all(torch.equal(found[name], expected[name].to(dtype)) for name in found)
+def same(actual: dict[str, Tensor], expected: dict[str, Tensor], dtype: torch.dtype) -> bool:
+    assert list(actual) == list(tensor_shapes())
+    assert {tensor.dtype for tensor in actual.values()} == {dtype}
+    assert all(tensor.is_contiguous() for tensor in actual.values())
+    return all(torch.equal(actual[name], expected[name].to(dtype)) for name in actual)

@@ -31,8 +31,8 @@ class Prometheus:
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """The series of an instant query that have a value now, which NaN is none."""
-        found = self._asked("query", query=expression)["result"]
-        return [each for each in found if not math.isnan(float(each["value"][1]))]
+        rows = self._asked("query", query=expression)["result"]
+        return [each for each in rows if not math.isnan(float(each["value"][1]))]
 
     def range(self, expression: str, start: float, end: float, step_s: float) -> list[dict[str, Any]]:
         """Each series with its `values`: pairs of a time, in s since 1970, and the value as text."""
@@ -58,11 +58,11 @@ class Prometheus:
 
 def targets(server: Server) -> dict[str, str]:
     """Where the metrics of a server's parts are: host and port, by the job's name."""
-    found = {"animegan-torchserve": urlsplit(server.metrics).netloc}
+    addresses = {"animegan-torchserve": urlsplit(server.metrics).netloc}
     for name in ("gateway", "agent"):
         [process] = [each for each in server.descendants() if f"animegan_{name}" in command(each)]
-        found[f"animegan-{name}"] = f"127.0.0.1:{process.environ()[f'ANIMEGAN_{name.upper()}_METRICS_PORT']}"
-    return found
+        addresses[f"animegan-{name}"] = f"127.0.0.1:{process.environ()[f'ANIMEGAN_{name.upper()}_METRICS_PORT']}"
+    return addresses
 
 
 @contextmanager

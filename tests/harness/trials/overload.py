@@ -64,27 +64,27 @@ def overload(
     """
     pictures = [encoded(photo(side, side, seed), quality=90) for seed in range(CALLERS)]
     capacity = _capacity(gateway, pictures)
-    found = Overload(capacity, max(times * capacity, 3 * queue_jobs / seconds), side)
-    with _watched(process, found.mib), ThreadPoolExecutor(CALLERS) as pool:
+    outcome = Overload(capacity, max(times * capacity, 3 * queue_jobs / seconds), side)
+    with _watched(process, outcome.mib), ThreadPoolExecutor(CALLERS) as pool:
         start = time.monotonic()
-        for told in pool.map(
-            lambda caller: _send(gateway, pictures[caller], caller, start, seconds, found.rate), range(CALLERS)
+        for tally in pool.map(
+            lambda caller: _send(gateway, pictures[caller], caller, start, seconds, outcome.rate), range(CALLERS)
         ):
-            found.answers += told.answers
-            found.retry_after_s += told.retry_after_s
-            found.orders += told.orders
-    for order in found.orders:
+            outcome.answers += tally.answers
+            outcome.retry_after_s += tally.retry_after_s
+            outcome.orders += tally.orders
+    for order in outcome.orders:
         order.size = (side, side)
         try:
             order.ended = gateway.ended(order.job_id, ENDS_WITHIN_S)
-            found.audit.ends[how_it_ended(gateway, order)] += 1
+            outcome.audit.ends[how_it_ended(gateway, order)] += 1
         except (AssertionError, OSError) as error:
-            found.audit.lost.append(f"{order.job_id}: {error}")
-    jobs = [order.ended for order in found.orders if order.ended]
-    found.waits_s = [moment(job["started_at"]) - moment(job["accepted_at"]) for job in jobs]
+            outcome.audit.lost.append(f"{order.job_id}: {error}")
+    jobs = [order.ended for order in outcome.orders if order.ended]
+    outcome.waits_s = [moment(job["started_at"]) - moment(job["accepted_at"]) for job in jobs]
     ends = sorted(moment(job["finished_at"]) for job in jobs)
-    found.pause_s = max(later - sooner for sooner, later in itertools.pairwise(ends))
-    return found
+    outcome.pause_s = max(later - sooner for sooner, later in itertools.pairwise(ends))
+    return outcome
 
 
 @dataclass
@@ -96,17 +96,17 @@ class _Told:
 
 def _send(gateway: Gateway, picture: bytes, caller: int, start: float, seconds: float, rate: float) -> _Told:
     """One caller's part of the pictures, each at its time whatever became of those before."""
-    told = _Told()
+    tally = _Told()
     with gateway.browser() as session:
         for number in range(caller, int(seconds * rate), CALLERS):
             time.sleep(max(0.0, start + number / rate - time.monotonic()))
             answer = gateway.submit(picture, session)
-            told.answers[_name(answer)] += 1
+            tally.answers[_name(answer)] += 1
             if answer.ok:
-                told.orders.append(Order(answer.json()["id"], caller, (0, 0), time.monotonic()))
+                tally.orders.append(Order(answer.json()["id"], caller, (0, 0), time.monotonic()))
             elif "Retry-After" in answer.headers:
-                told.retry_after_s.append(int(answer.headers["Retry-After"]))
-    return told
+                tally.retry_after_s.append(int(answer.headers["Retry-After"]))
+    return tally
 
 
 def _name(answer: requests.Response) -> str:

@@ -31,9 +31,9 @@ def test_a_key_is_shown_once_and_kept_as_a_hash(folder: Path, capsys: pytest.Cap
     stored = (folder / "keys.json").read_text()
     assert text.rpartition("_")[2] not in stored
     assert (folder / "keys.json").stat().st_mode & 0o077 == 0
-    found = Keys(folder).find(text)
-    assert found
-    assert found.name == "alice"
+    key = Keys(folder).find(text)
+    assert key
+    assert key.name == "alice"
     listed = keys("list", capsys=capsys)
     assert "alice" in listed
     assert text not in listed

@@ -50,8 +50,8 @@ def test_every_package_of_an_extra_is_looked_for(extra: str) -> None:
     with (ROOT / "pyproject.toml").open("rb") as file:
         requirements = tomllib.load(file)["project"]["optional-dependencies"][extra]
     brought_by = metadata.packages_distributions()
-    found = {name.lower().replace("_", "-") for package in EXTRAS[extra] for name in brought_by[package]}
-    assert {re.split(r"[\[>=]", requirement)[0] for requirement in requirements} <= found
+    names = {name.lower().replace("_", "-") for package in EXTRAS[extra] for name in brought_by[package]}
+    assert {re.split(r"[\[>=]", requirement)[0] for requirement in requirements} <= names
 
 
 @dataclass(frozen=True)

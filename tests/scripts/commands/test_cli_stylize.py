@@ -53,8 +53,8 @@ def photos(tmp_path: Path) -> Path:
 
 
 def outputs(folder: Path) -> list[str]:
-    found = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
-    return [name for name in found if name != NAME]
+    names = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+    return [name for name in names if name != NAME]
 
 
 @pytest.mark.parametrize(("ending", "format"), [(".JPEG", "JPEG"), (".png", "PNG"), (".webp", "WEBP")])
@@ -386,8 +386,8 @@ def test_a_folder_through_a_gateway(photos: Path, tmp_path: Path) -> None:
         assert f"{photos}/more/c.webp -> {out}/more/c.jpg (fitted the size for you: 1024×683" in first.stderr
         assert outputs(out) == ["a-2.jpg", "a.jpg", "holiday.v2.jpg", "more/c.jpg"]
         assert (out / "a-2.jpg").read_bytes() == b"anime of " + (photos / "a.png").read_bytes()
-        asked = {"style": "gouache", "max_side": "640", "format": "jpeg"}
-        assert [job.fields for job in gateway.jobs.values()] == [asked] * 5
+        expected = {"style": "gouache", "max_side": "640", "format": "jpeg"}
+        assert [job.fields for job in gateway.jobs.values()] == [expected] * 5
         drawn = len(gateway.jobs)
         (photos / "broken.jpg").unlink()
         (photos / "more" / "big.jpg").write_bytes(encoded(photo(32, 32)))

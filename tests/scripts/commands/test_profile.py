@@ -116,12 +116,12 @@ def test_the_trace_names_the_layers(file: Path, done: subprocess.CompletedProces
 def test_a_look_has_rows_for_its_network_and_its_steps(
     file: Path, options: tuple[str, ...], network: list[str]
 ) -> None:
-    made = profile(file, *options)
-    table = rows(made)
+    record = profile(file, *options)
+    table = rows(record)
     assert list(table) == ["decode", "faces", "plan", "transfer", *network, *FINISH, "encode", "total"]
     assert all(table[name][0] > 0 for name in (*network, *FINISH))
     assert sum(table[name][0] for name in table if name != "total") <= table["total"][0] + 0.05 * len(table)
-    predicted = float(made.stdout.partition("Plan: whole, ")[2].split()[0])
+    predicted = float(record.stdout.partition("Plan: whole, ")[2].split()[0])
     assert max(table[name][3] for name in table) <= predicted
 
 
@@ -131,9 +131,9 @@ def test_the_settings_and_the_options_are_obeyed(tmp_path: Path) -> None:
     config, least = tmp_path / "animegan.toml", list(plans(Shape(192, 256, 1, 4), cuda=False))[-1]
     need = megabytes(least.peak_bytes)
     config.write_text(f'memory_mb = {need}\nstyle = "classic"\n')
-    made = profile(file, "--max-side", "256", ANIMEGAN_CONFIG=str(config))
-    assert list(rows(made)) == ROWS
-    drawn, _, plan = made.stdout.splitlines()[0].partition(" Plan: ")
+    record = profile(file, "--max-side", "256", ANIMEGAN_CONFIG=str(config))
+    assert list(rows(record)) == ROWS
+    drawn, _, plan = record.stdout.splitlines()[0].partition(" Plan: ")
     assert drawn == "256×192 px, style classic, fp32 on cpu with 1 thread."
     again = f"{least.work:.1f} times the arithmetic"
     assert plan == f"{least.mode}, {need} MiB at most, {again}; {need} MiB may be taken."
@@ -153,21 +153,21 @@ def test_a_clear_line_for_each_mistake(tmp_path: Path, arguments: list[str], sta
     (tmp_path / "a.jpg").write_bytes(encoded(photo(32, 32)))
     (tmp_path / "notes.txt").write_text("not a picture")
     paths = [tmp_path / word if "." in word else word for word in arguments]
-    made = profile(*paths)
-    assert made.returncode == status
-    assert words in " ".join(made.stderr.replace("│", " ").split())
-    assert "Traceback" not in made.stderr
+    record = profile(*paths)
+    assert record.returncode == status
+    assert words in " ".join(record.stderr.replace("│", " ").split())
+    assert "Traceback" not in record.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jpg", "notes.txt"]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_on_a_gpu_the_same_and_a_snapshot(file: Path, tmp_path: Path) -> None:
     snapshot = ("--style", "classic", "--snapshot", tmp_path / "memory.pickle")
-    made = profile(file, *snapshot, ANIMEGAN_DEVICE="cuda", ANIMEGAN_PRECISION="fp16")
-    table = rows(made)
+    record = profile(file, *snapshot, ANIMEGAN_DEVICE="cuda", ANIMEGAN_PRECISION="fp16")
+    table = rows(record)
     assert list(table) == ROWS
     assert all(table[block][0] > 0 for block in BLOCKS)
-    predicted = float(re.findall(r"whole, (\d+) MiB", made.stdout)[0])
+    predicted = float(re.findall(r"whole, (\d+) MiB", record.stdout)[0])
     assert 0.5 * predicted < max(table[block][3] for block in BLOCKS) <= predicted
     assert pickle.loads((tmp_path / "memory.pickle").read_bytes())["device_traces"]
 

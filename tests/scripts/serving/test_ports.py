@@ -13,10 +13,10 @@ from animegan_cli.serving.ports import free_port
 
 def test_a_free_port_is_one_to_listen_on_and_none_of_an_outgoing_connection() -> None:
     first, last = map(int, ports.CONNECTIONS.read_text().split())
-    found = [free_port() for _ in range(20)]
-    assert not [port for port in found if first <= port <= last]
-    with socket.create_server(("127.0.0.1", found[0])) as server:
-        assert server.getsockname()[1] == found[0]
+    numbers = [free_port() for _ in range(20)]
+    assert not [port for port in numbers if first <= port <= last]
+    with socket.create_server(("127.0.0.1", numbers[0])) as server:
+        assert server.getsockname()[1] == numbers[0]
 
 
 def test_a_port_that_is_taken_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,10 +27,10 @@ def test_a_port_that_is_taken_is_passed_over(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("told", [None, "", "many", "1024\t65535"])
-def test_where_there_are_no_others_it_is_any(told: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_there_are_no_others_it_is_any(text: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "range"
-    if told is not None:
-        file.write_text(told)
+    if text is not None:
+        file.write_text(text)
     monkeypatch.setattr(ports, "CONNECTIONS", file)
     with socket.create_server(("127.0.0.1", free_port())):
         pass

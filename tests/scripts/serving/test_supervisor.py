@@ -121,9 +121,9 @@ def test_services_start_in_order_and_end_in_reverse(signals: Signals, mark: str)
 
 @pytest.mark.slow
 def test_what_dies_is_started_again_and_the_rest_goes_on(signals: Signals, mark: str) -> None:
-    told: list[str] = []
+    messages: list[str] = []
     lasting, dying = Script("lasting", f"{mark}/1"), Script("dying", f"{mark}/2")
-    supervisor = Supervisor([lasting, dying], signals, told.append, pauses_s=(0, 0), steady_s=60)
+    supervisor = Supervisor([lasting, dying], signals, messages.append, pauses_s=(0, 0), steady_s=60)
     supervisor.start()
     first = lasting.process
     assert dying.process
@@ -133,15 +133,15 @@ def test_what_dies_is_started_again_and_the_rest_goes_on(signals: Signals, mark:
         supervisor.watch()
     assert dying.events == ["dying starts", "dying ends", "dying starts"]
     assert lasting.process is first
-    assert told[2:] == ["dying ended by itself; starting it again at once", "dying is ready again"]
+    assert messages[2:] == ["dying ended by itself; starting it again at once", "dying is ready again"]
     supervisor.end()
 
 
 @pytest.mark.slow
 def test_one_that_dies_again_and_again_is_started_again_and_told_once_a_minute(signals: Signals, mark: str) -> None:
-    told: list[str] = []
+    messages: list[str] = []
     service, lasting = Script("short-lived", f"{mark}/1"), Script("lasting", f"{mark}/2")
-    supervisor = Supervisor([lasting, service], signals, told.append, pauses_s=(0.01, 0.02), steady_s=60)
+    supervisor = Supervisor([lasting, service], signals, messages.append, pauses_s=(0.01, 0.02), steady_s=60)
     supervisor.start()
     first = lasting.process
     assert service.process
@@ -151,9 +151,9 @@ def test_one_that_dies_again_and_again_is_started_again_and_told_once_a_minute(s
     lasting.is_ready = stop_when(lambda: len(service.events) >= 15)
     with pytest.raises(Stopped):
         supervisor.watch()
-    pauses = [line.rpartition("starting it again ")[2] for line in told if "again" in line]
+    pauses = [line.rpartition("starting it again ")[2] for line in messages if "again" in line]
     assert pauses == ["at once", "at once", "every 0.02 s.\nits last words"]
-    assert "short-lived ended by itself: 3 deaths in a row" in told[-1]
+    assert "short-lived ended by itself: 3 deaths in a row" in messages[-1]
     assert lasting.process is first
     supervisor.end()
     assert not processes.marked(mark)
@@ -161,9 +161,9 @@ def test_one_that_dies_again_and_again_is_started_again_and_told_once_a_minute(s
 
 @pytest.mark.slow
 def test_one_that_can_t_be_started_again_for_now_is_tried_again(signals: Signals, mark: str) -> None:
-    told: list[str] = []
+    messages: list[str] = []
     service = Script("homeless", mark)
-    supervisor = Supervisor([service], signals, told.append, pauses_s=(0.01,), steady_s=60)
+    supervisor = Supervisor([service], signals, messages.append, pauses_s=(0.01,), steady_s=60)
     supervisor.start()
     start, refusals = service.start, [OSError(28, "No space left on device"), BadSetting("Its file is away.")]
 
@@ -178,8 +178,8 @@ def test_one_that_can_t_be_started_again_for_now_is_tried_again(signals: Signals
     service.process.kill()
     with pytest.raises(Stopped):
         supervisor.watch()
-    assert "homeless can't be started ([Errno 28] No space left on device)" in told[2]
-    assert told[-1] == "homeless is ready again"
+    assert "homeless can't be started ([Errno 28] No space left on device)" in messages[2]
+    assert messages[-1] == "homeless is ready again"
     supervisor.end()
 
 
@@ -213,7 +213,7 @@ def test_it_pauses_from_one_start_to_the_next(signals: Signals, mark: str) -> No
 
 @pytest.mark.slow
 def test_a_steady_run_begins_a_new_row(signals: Signals, mark: str) -> None:
-    told: list[str] = []
+    messages: list[str] = []
     service = Script("long-lived", mark)
     stop = stop_when(lambda: len(service.events) > 5)
 
@@ -223,11 +223,13 @@ def test_a_steady_run_begins_a_new_row(signals: Signals, mark: str) -> None:
         return stop()
 
     service.is_ready = ready_once
-    supervisor = Supervisor([service], signals, told.append, pauses_s=(0.01, 0.02), steady_s=0)
+    supervisor = Supervisor([service], signals, messages.append, pauses_s=(0.01, 0.02), steady_s=0)
     supervisor.start()
     with pytest.raises(Stopped):
         supervisor.watch()
-    assert {line for line in told if "starting it" in line} == {"long-lived ended by itself; starting it again at once"}
+    assert {line for line in messages if "starting it" in line} == {
+        "long-lived ended by itself; starting it again at once"
+    }
     supervisor.end()
 
 
@@ -314,9 +316,9 @@ def test_every_process_ends_but_those_of_another_mark(mark: str) -> None:
 
 
 def test_the_leading_process_is_asked_first(mark: str) -> None:
-    asked = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); print('up', flush=True);"
-    leader = python(f"{asked} {SLEEP}", mark, "leader")
-    follower = python(f"{asked} {SLEEP}", mark)
+    program = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); print('up', flush=True);"
+    leader = python(f"{program} {SLEEP}", mark, "leader")
+    follower = python(f"{program} {SLEEP}", mark)
     up(leader)
     up(follower)
     ended_before_the_leader: list[int] = []

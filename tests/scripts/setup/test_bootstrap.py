@@ -326,9 +326,9 @@ def test_a_lock_that_is_none_is_named(fresh: Checkout) -> None:
 
 def test_no_python_that_is_new_enough(tmp_path: Path) -> None:
     for tool in ("bash", "dirname", "readlink"):
-        found = shutil.which(tool)
-        assert found
-        (tmp_path / tool).symlink_to(found)
+        path = shutil.which(tool)
+        assert path
+        (tmp_path / tool).symlink_to(path)
     old = tmp_path / "python3"
     old.write_text('#!/bin/sh\ncase $2 in *print*) echo ", only 3.14.1" ;; *) exit 1 ;; esac\n')
     old.chmod(0o755)

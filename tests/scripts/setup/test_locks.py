@@ -17,18 +17,18 @@ PIN = re.compile(
 def pins(lock: str) -> dict[str, set[str]]:
     """Each pin with its marker, and its hashes. Fails for anything else in the file."""
     text = (REQUIREMENTS / f"{lock}.txt").read_text()
-    found = list(PIN.finditer(text))
-    assert "".join(f"{match[0]}\n" for match in found) == text, "not a pin with hashes"
-    return {match["pin"]: set(re.findall(r"sha256:(\w+)", match["hashes"])) for match in found}
+    matches = list(PIN.finditer(text))
+    assert "".join(f"{match[0]}\n" for match in matches) == text, "not a pin with hashes"
+    return {match["pin"]: set(re.findall(r"sha256:(\w+)", match["hashes"])) for match in matches}
 
 
 def versions(lock: str) -> dict[str, set[str]]:
     """Each package's versions: more than one where they differ between Pythons."""
-    found: dict[str, set[str]] = {}
+    hashes: dict[str, set[str]] = {}
     for pin in pins(lock):
         name, version = pin.split(" ")[0].split("==")
-        found.setdefault(name, set()).add(version)
-    return found
+        hashes.setdefault(name, set()).add(version)
+    return hashes
 
 
 def asked(name: str) -> set[str]:

@@ -32,10 +32,10 @@ def said() -> Said:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Holds a source that compiles at once, and does nothing."""
-    made = tmp_path / "native"
-    made.mkdir()
-    (made / native.SOURCE).write_text(SMALL)
-    return made
+    place = tmp_path / "native"
+    place.mkdir()
+    (place / native.SOURCE).write_text(SMALL)
+    return place
 
 
 def compiler(folder: Path, script: str) -> str:
@@ -164,8 +164,8 @@ def test_without_a_compiler_what_was_built_before_stays(
 def test_a_form_that_does_not_compile_is_said_and_left_out(
     script: str, reason: str, folder: Path, tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = 'case "$1" in --version|-dumpmachine) echo broken; exit;; esac'
-    monkeypatch.setenv("CXX", compiler(tmp_path, f"{known}\n{script}"))
+    versions = 'case "$1" in --version|-dumpmachine) echo broken; exit;; esac'
+    monkeypatch.setenv("CXX", compiler(tmp_path, f"{versions}\n{script}"))
     monkeypatch.setattr(native, "FORMS", {"plain": []})
     stale = folder / "liboperators-plain.so"
     stale.write_bytes(b"of another source")

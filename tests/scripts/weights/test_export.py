@@ -43,8 +43,8 @@ def run(data: bytes, **inputs: Floats) -> Floats:
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     [output] = session.run(None, inputs)
-    found: Floats = output
-    return found
+    pixels: Floats = output
+    return pixels
 
 
 def noise(batch: int, height: int, width: int) -> Floats:
@@ -131,11 +131,11 @@ def test_the_norm_of_a_large_picture_is_exact(data: bytes, cel: dict[str, Tensor
     model = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(data))
     norm = onnx.utils.Extractor(model).extract_model(["block_a.0.1/Conv"], ["block_a.0.1/norm"])
     x = np.random.default_rng(0).standard_normal((1, 32, 768, 768), dtype=np.float32) + np.float32(offset)
-    found = run(norm.SerializeToString(), **{"block_a.0.1/Conv": x})[0, 5]
+    value = run(norm.SerializeToString(), **{"block_a.0.1/Conv": x})[0, 5]
     mean, variance = x.mean(dtype=np.float64), x.var(dtype=np.float64)
     gamma, beta = (float(cel[f"block_a.0.2.{name}"][5]) for name in ("weight", "bias"))
     expected = (x[0, 5] - mean) / np.sqrt(variance + 1e-5) * gamma + beta
-    assert np.abs(found - expected).max() <= 1e-4
+    assert np.abs(value - expected).max() <= 1e-4
 
 
 @pytest.mark.slow

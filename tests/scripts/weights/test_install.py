@@ -84,9 +84,9 @@ def test_fetch_installs_what_was_published(site: Site) -> None:
     assert steps == sorted(steps)
     assert style == listed.model_copy(update={"weights": "paprika.safetensors", "sha256": style.sha256})
     expected = files.other()
-    found = load_file(verify(style))
-    assert all(found[name].equal(tensor) for name, tensor in expected.items())
-    assert found["out_layer.0.weight"].dtype == expected["out_layer.0.weight"].dtype
+    tensors = load_file(verify(style))
+    assert all(tensors[name].equal(tensor) for name, tensor in expected.items())
+    assert tensors["out_layer.0.weight"].dtype == expected["out_layer.0.weight"].dtype
     assert install.state(style) == "installed"
     assert install.is_intact("paprika")
 

@@ -73,10 +73,10 @@ def test_views_of_one_storage_are_parted(read: Read, cel: dict[str, Tensor]) -> 
     twin = cel["block_a.1.2.weight"]
     shared = cel | {"block_a.2.2.weight": twin, "block_a.0.1.weight": cel["block_a.0.1.weight"].permute(2, 3, 1, 0)}
     shared["block_a.0.1.weight"] = shared["block_a.0.1.weight"].contiguous().permute(3, 2, 0, 1)
-    found = read(files.checkpoint(shared))
-    assert files.same(found, shared, torch.float16)
-    assert found["block_a.1.2.weight"].data_ptr() != found["block_a.2.2.weight"].data_ptr()
-    save(found)  # refuses shared memory
+    tensors = read(files.checkpoint(shared))
+    assert files.same(tensors, shared, torch.float16)
+    assert tensors["block_a.1.2.weight"].data_ptr() != tensors["block_a.2.2.weight"].data_ptr()
+    save(tensors)  # refuses shared memory
 
 
 @pytest.mark.parametrize("folded", [False, True])
@@ -182,8 +182,8 @@ def test_tflite_float(read: Read, cel: dict[str, Tensor], stored: tflite_weights
 
 
 def test_tflite_int8_is_within_half_a_step(read: Read, cel: dict[str, Tensor]) -> None:
-    found = read(tflite_weights.tensorflow_lite(cel, "int8"))
-    assert {tensor.dtype for tensor in found.values()} == {torch.float32}
+    tensors = read(tflite_weights.tensorflow_lite(cel, "int8"))
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
     for name, tensor in cel.items():
         true = tensor.float()
         if true.ndim == 4:
@@ -192,7 +192,7 @@ def test_tflite_int8_is_within_half_a_step(read: Read, cel: dict[str, Tensor]) -
             step = torch.tensor(2.0**-20)
         else:
             step = (true.max().clamp(min=0) - true.min().clamp(max=0)) / 255
-        assert ((found[name] - true).abs() <= 0.501 * step).all(), name
+        assert ((tensors[name] - true).abs() <= 0.501 * step).all(), name
 
 
 def mountain(width: int, height: int) -> Tensor:
@@ -203,7 +203,7 @@ def mountain(width: int, height: int) -> Tensor:
 
 @needs_hayao
 def test_the_original_hayao_by_order_is_the_original_by_name() -> None:
-    found, resize = readers.read(HAYAO)
+    tensors, resize = readers.read(HAYAO)
     assert resize == "asymmetric"
     model = tflite.Model.GetRootAs(HAYAO.read_bytes(), 0)
     graph = model.Subgraphs(0)
@@ -226,11 +226,11 @@ def test_the_original_hayao_by_order_is_the_original_by_name() -> None:
             data = data.transpose((3, 0, 1, 2) if name.endswith("1.1.weight") and data.shape[0] == 1 else (0, 3, 1, 2))
             scale = scale.reshape(-1, 1, 1, 1)
         expected = torch.from_numpy(data * scale)
-        torch.testing.assert_close(found[name], expected.float(), rtol=1e-6, atol=0)
+        torch.testing.assert_close(tensors[name], expected.float(), rtol=1e-6, atol=0)
         compared.add(name)
     assert len(compared) == 25 + 48
-    assert len(found) == 77
-    assert {tensor.dtype for tensor in found.values()} == {torch.float32}
+    assert len(tensors) == 77
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
 
 
 @pytest.mark.slow

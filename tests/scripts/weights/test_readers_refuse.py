@@ -105,10 +105,10 @@ def onnx_without(cel: dict[str, Tensor], wanted: Callable[[onnx.NodeProto], bool
     nodes = [node for node in model.graph.node if wanted(node)]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    known = {name for node in nodes for name in node.output}
+    outputs = {name for node in nodes for name in node.output}
     model.graph.input.extend(
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
-        for name in {name for node in nodes for name in node.input} - known
+        for name in {name for node in nodes for name in node.input} - outputs
     )
     data: bytes = model.SerializeToString()
     return data
@@ -259,7 +259,7 @@ def test_damage_is_refused_or_harmless(read: Read, whole: dict[str, bytes], form
         place = generator.randrange(edge)
         data[place if generator.random() < 0.5 else -1 - place] = generator.randrange(256)
     try:
-        found = read(bytes(data))
+        tensors = read(bytes(data))
     except BadWeights:
         return
-    assert {name: tuple(tensor.shape) for name, tensor in found.items()} == tensor_shapes()
+    assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == tensor_shapes()

@@ -38,9 +38,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def test_it_is_small_and_speaks_to_this_server_alone(browser: Browser, gateway: Gateway) -> None:
     sizes: dict[str, int] = {}
-    asked: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     with opened_page(browser, "about:blank") as page:
-        page.on("request", lambda r: asked.update([f"{r.method} {r.url.removeprefix(gateway.url)}"]))
+        page.on("request", lambda r: counts.update([f"{r.method} {r.url.removeprefix(gateway.url)}"]))
         page.on("requestfinished", lambda r: sizes.update({r.url: r.sizes()["responseBodySize"]}))
         page.goto(gateway.url, wait_until="networkidle")
         expect(page.get_by_test_id("style-cel")).to_be_checked()
@@ -48,7 +48,7 @@ def test_it_is_small_and_speaks_to_this_server_alone(browser: Browser, gateway: 
     assert f"{gateway.url}/" in own
     assert all(url.startswith(gateway.url) for url in sizes)
     assert 10_000 < sum(own.values()) < MOST_BYTES
-    assert (asked["GET /v1/session"], asked["GET /v1/styles"]) == (1, 1)
+    assert (counts["GET /v1/session"], counts["GET /v1/styles"]) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -281,20 +281,20 @@ def test_a_style_without_a_choice_is_drawn_all_the_same(browser: Browser, gatewa
 def test_the_photo_is_tried_by_the_small_network_once_nobody_waits(
     browser: Browser, gateway: Gateway, photos: list[Path]
 ) -> None:
-    asked: list[str] = []
+    urls: list[str] = []
     tries: list[str] = []
     said: list[str] = []
 
     def busy_at_first(route: Route) -> None:
-        asked.append(route.request.url)
-        if len(asked) == 1:
+        urls.append(route.request.url)
+        if len(urls) == 1:
             route.fulfill(json={"waiting": 1, "running": 1})
         else:
             route.continue_()
 
     with opened_page(browser, "about:blank") as page:
         page.on("console", lambda line: said.append(line.text) if line.type == "error" else None)
-        page.on("request", lambda r: tries.append(f"{len(asked)}") if r.url.endswith("/v1/stylize") else None)
+        page.on("request", lambda r: tries.append(f"{len(urls)}") if r.url.endswith("/v1/stylize") else None)
         page.route("**/v1/queue", busy_at_first)
         page.goto(gateway.url)
         page.get_by_test_id("file").set_input_files([photos[0]])

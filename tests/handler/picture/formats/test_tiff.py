@@ -39,8 +39,8 @@ def test_a_main_page_that_the_preview_points_at_is_drawn(big: bool) -> None:
     data = bytearray(preview.ljust(start, b"\0"))
     (main,) = struct.unpack_from(form, whole, at)
     moved = _moved(whole, main, start, big)
-    found = data.index(struct.pack("<I", 0x7FFFFFFF))
-    data[found : found + 4] = struct.pack("<I", start + main)
+    place = data.index(struct.pack("<I", 0x7FFFFFFF))
+    data[place : place + 4] = struct.pack("<I", start + main)
     picture = load(bytes(data) + moved)
     assert picture.original_size == (96, 64)
     assert difference(picture.rgb, photo(96, 64)) == 0
