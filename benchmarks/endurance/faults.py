@@ -24,7 +24,7 @@ import pytest
 from benchmarks.common import result
 from benchmarks.common.result import store, table
 from harness.trials.faults import all_of_them
-from harness.trials.house import QUEUE_JOBS, Outcome, running_house, said, suffer
+from harness.trials.house import QUEUE_JOBS, Outcome, count_text, running_house, suffer
 from harness.trials.overload import Overload, overload
 
 REDIS_S, OVERLOAD_S = 30.0, 300.0
@@ -99,7 +99,7 @@ def row_of(outcome: Outcome) -> Row:
     return {
         "fault": outcome.fault.name,
         "how": outcome.fault.what,
-        "callers_saw": said(outcome.errors),
+        "callers_saw": count_text(outcome.errors),
         "pause_s": outcome.pause_s,
         "accepted": outcome.accepted,
         "done": ends.pop("done", 0),
@@ -119,7 +119,7 @@ def row_of_overload(outcome: Overload, seconds: float) -> Row:
     return {
         "fault": f"{outcome.rate / outcome.capacity:g} times as many pictures as can be drawn, for {seconds:g} s",
         "how": f"{outcome.rate:.1f} a second of {outcome.side_px}×{outcome.side_px}, with a queue of {QUEUE_JOBS}",
-        "callers_saw": f"{said(refusals)}{retry_after}",
+        "callers_saw": f"{count_text(refusals)}{retry_after}",
         "pause_s": outcome.pause_s,
         "accepted": len(outcome.orders),
         "done": ends.pop("done", 0),

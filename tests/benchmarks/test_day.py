@@ -127,8 +127,8 @@ def test_it_stores_what_can_be_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(result, "FOLDER", tmp_path)
     day.main(["--hours", "3"])
     figures = json.loads((tmp_path / "day.json").read_text())
-    kept = {row["workers"]: row["within_promise_percent"] for row in figures["busy_day"]}
-    assert kept["the HPA that ships"] == kept["the ScaledObject that ships"] == 100, "a night is easy"
+    shares = {row["workers"]: row["within_promise_percent"] for row in figures["busy_day"]}
+    assert shares["the HPA that ships"] == shares["the ScaledObject that ships"] == 100, "a night is easy"
     assert figures["measured"] in plots.render("day")
 
 

@@ -100,9 +100,9 @@ def test_the_key_goes_along_whatever_netrc_says(tmp_path: Path, monkeypatch: pyt
         with Client(gateway.url, key="ag_right\n") as client:
             assert client.stylize(JPEG).data
         for wrong in ("ag_wrong", None):
-            with Client(gateway.url, key=wrong) as client, pytest.raises(ServerError) as caught:
+            with Client(gateway.url, key=wrong) as client, pytest.raises(ServerError) as excinfo:
                 client.submit(JPEG)
-            assert (caught.value.code, caught.value.status) == ("unauthorized", 401)
+            assert (excinfo.value.code, excinfo.value.status) == ("unauthorized", 401)
 
 
 @pytest.mark.parametrize("key", ["ag_schlüssel", "ag_one ag_two", "ag_\nX-Evil: 1"])
@@ -125,15 +125,15 @@ def test_changes_are_told_as_they_come(gateway: FakeGateway, client: Client) -> 
     gateway.finish = lambda _: False
     job = client.submit(JPEG)
     steps = iter([("queued", 0), ("running", 0), ("done", 0)])
-    seen: list[tuple[str, int | None]] = []
+    states: list[tuple[str, int | None]] = []
 
     def on_change(state: Job) -> None:
-        seen.append((state.status, state.ahead))
+        states.append((state.status, state.ahead))
         status, ahead = next(steps, ("done", 0))
         gateway.set(job.id, status, ahead=ahead)
 
     assert client.wait(job, on_change=on_change).status == "done"
-    assert seen == [("queued", 1), ("queued", 0), ("running", None), ("done", None)]
+    assert states == [("queued", 1), ("queued", 0), ("running", None), ("done", None)]
     polls = gateway.asked("GET /v1/jobs/.*")
     assert "if-none-match" not in polls[0]
     assert [poll["if-none-match"] for poll in polls[1:]] == ['W/"queued-1"', 'W/"queued-0"', 'W/"running-0"']
@@ -144,9 +144,9 @@ def test_what_has_not_changed_is_not_told(gateway: FakeGateway, client: Client) 
     job = client.submit(JPEG)
     same = Reply(200, _json_of(gateway, job.id))  # without an ETag, as some proxies have it
     gateway.replies("GET .*", same, same, Reply(304))
-    seen: list[str] = []
-    client.wait(job, on_change=lambda state: seen.append(state.status))
-    assert seen == ["queued", "done"]
+    states: list[str] = []
+    client.wait(job, on_change=lambda state: states.append(state.status))
+    assert states == ["queued", "done"]
     assert len(gateway.asked("GET .*")) == 4
 
 
@@ -176,11 +176,11 @@ def test_a_wait_ends_in_time_and_the_job_goes_on(gateway: FakeGateway, client: C
 def test_a_failed_job_is_an_error_with_its_problem(gateway: FakeGateway, client: Client) -> None:
     job = client.submit(b"fails")
     for attempt in (client.wait, client.result):
-        with pytest.raises(JobFailed, match="It did not fit") as caught:
+        with pytest.raises(JobFailed, match="It did not fit") as excinfo:
             attempt(job)
-        assert (caught.value.code, caught.value.status, caught.value.retryable) == ("out_of_memory", 503, True)
-        assert caught.value.detail == "It did not fit."
-        assert caught.value.members == {"needed_mb": 5000}
+        assert (excinfo.value.code, excinfo.value.status, excinfo.value.retryable) == ("out_of_memory", 503, True)
+        assert excinfo.value.detail == "It did not fit."
+        assert excinfo.value.members == {"needed_mb": 5000}
     failed = client.job(job)
     assert failed.error
     assert failed.error.code == "out_of_memory"
@@ -192,18 +192,18 @@ def test_a_cancelled_job(gateway: FakeGateway, client: Client) -> None:
     job = client.submit(JPEG)
     assert client.cancel(job).status == "cancelled"
     for attempt in (client.wait, client.result):
-        with pytest.raises(JobCancelled, match="It is cancelled") as caught:
+        with pytest.raises(JobCancelled, match="It is cancelled") as excinfo:
             attempt(job.id)
-        assert (caught.value.code, caught.value.status) == ("job_cancelled", 409)
+        assert (excinfo.value.code, excinfo.value.status) == ("job_cancelled", 409)
 
 
 def test_an_expired_job(gateway: FakeGateway, client: Client) -> None:
     done = client.wait(client.submit(JPEG))
     assert client.cancel(done).status == "expired"
     for attempt in (client.job, client.wait, client.result):
-        with pytest.raises(JobExpired) as caught:
+        with pytest.raises(JobExpired) as excinfo:
             attempt(done)
-        assert (caught.value.code, caught.value.status) == ("job_expired", 410)
+        assert (excinfo.value.code, excinfo.value.status) == ("job_expired", 410)
 
 
 def test_a_job_that_expires_while_it_is_watched(gateway: FakeGateway, client: Client) -> None:
@@ -222,13 +222,13 @@ def _json_of(gateway: FakeGateway, job_id: str) -> bytes:
 
 
 def test_a_refusal_carries_what_the_server_said(client: Client) -> None:
-    with pytest.raises(ServerError, match="That is no picture") as caught:
+    with pytest.raises(ServerError, match="That is no picture") as excinfo:
         client.submit(b"bad")
-    assert (caught.value.code, caught.value.status, caught.value.retryable) == ("bad_image", BadImage.status, False)
-    assert caught.value.request_id == "request-7"
-    with pytest.raises(ServerError) as caught:
+    assert (excinfo.value.code, excinfo.value.status, excinfo.value.retryable) == ("bad_image", BadImage.status, False)
+    assert excinfo.value.request_id == "request-7"
+    with pytest.raises(ServerError) as excinfo:
         client.wait("nowhere")
-    assert (caught.value.code, caught.value.status) == ("job_not_found", 404)
+    assert (excinfo.value.code, excinfo.value.status) == ("job_not_found", 404)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"id": "x", "status": "sleeping"}', b"\xff"])
@@ -250,9 +250,9 @@ def test_a_picture_that_is_none(gateway: FakeGateway, client: Client) -> None:
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"code": 404, "type": "ResourceNotFoundException"}', b"[1]"])
 def test_an_error_that_is_not_the_gateways(gateway: FakeGateway, client: Client, body: bytes) -> None:
     gateway.replies(".*", Reply(404, body))
-    with pytest.raises(ServerError, match="answered 404 Not Found") as caught:
+    with pytest.raises(ServerError, match="answered 404 Not Found") as excinfo:
         client.submit(JPEG)
-    assert (caught.value.code, caught.value.status) == ("http_404", 404)
+    assert (excinfo.value.code, excinfo.value.status) == ("http_404", 404)
 
 
 def test_a_redirect_is_told_and_not_followed(gateway: FakeGateway, client: Client) -> None:

@@ -30,10 +30,10 @@ def test_a_busy_server_is_waited_for(gateway: FakeGateway, client: Client, code:
 
 def test_retry_after_is_believed(gateway: FakeGateway, client: Client) -> None:
     gateway.replies("POST .*", problem(429, "queue_full", retryable=True, retry_after_s=999))
-    with pytest.raises(ServerError) as caught:
+    with pytest.raises(ServerError) as excinfo:
         client.submit(JPEG)
-    assert (caught.value.code, caught.value.status, caught.value.retryable) == ("queue_full", 429, True)
-    assert caught.value.members["retry_after_s"] == 999
+    assert (excinfo.value.code, excinfo.value.status, excinfo.value.retryable) == ("queue_full", 429, True)
+    assert excinfo.value.members["retry_after_s"] == 999
     assert len(gateway.requests) == 1  # by its own pauses the client would have tried again, and been served
 
 
@@ -62,9 +62,9 @@ def test_what_may_pass_is_tried_again(gateway: FakeGateway, client: Client, repl
 )
 def test_what_does_not_pass_is_told_at_once(gateway: FakeGateway, client: Client, reply: Reply) -> None:
     gateway.replies("POST .*", reply)
-    with pytest.raises(ServerError) as caught:
+    with pytest.raises(ServerError) as excinfo:
         client.submit(JPEG)
-    assert caught.value.status == reply.status
+    assert excinfo.value.status == reply.status
     assert len(gateway.requests) == 1
 
 

@@ -102,12 +102,12 @@ def test_settings_are_known_and_no_defaults(monkeypatch: pytest.MonkeyPatch) -> 
         "ANIMEGAN_GATEWAY_": GatewaySettings,
         "ANIMEGAN_AGENT_": AgentSettings,
     }
-    given = {**SERVICES["gateway"]["environment"], **SERVICES["torchserve"]["environment"]}
+    variables = {**SERVICES["gateway"]["environment"], **SERVICES["torchserve"]["environment"]}
     for name in ("ANIMEGAN_INFERENCE_HOST", "ANIMEGAN_METRICS_HOST"):  # of scripts/serve
-        assert given.pop(name) == "0.0.0.0"
-    for name, value in given.items():
+        assert variables.pop(name) == "0.0.0.0"
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    for name in given:
+    for name in variables:
         [prefix] = [prefix for prefix in kinds if name.startswith(prefix)]
         field = name.removeprefix(prefix).lower()
         assert getattr(kinds[prefix].load(), field) != kinds[prefix].model_fields[field].default
@@ -115,16 +115,16 @@ def test_settings_are_known_and_no_defaults(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_gateway_has_time_to_end() -> None:
     needed = GatewaySettings.model_fields["drain_s"].default + LAST_ANSWERS_S
-    given = float(SERVICES["gateway"]["stop_grace_period"].removesuffix("s"))
-    assert needed < given < needed + 15
+    grace_s = float(SERVICES["gateway"]["stop_grace_period"].removesuffix("s"))
+    assert needed < grace_s < needed + 15
     assert SERVICES["gateway"]["depends_on"].keys() == {"redis", "torchserve"}, "so it ends first"
 
 
 def test_redis_keeps_what_it_has_and_has_room(tmp_path: Path) -> None:
     redis = SERVICES["redis"]
-    kept = kept_by_redis(redis["command"], tmp_path)
-    most = int(kept.pop("maxmemory"))
-    assert kept == {"appendonly": "yes", "appendfsync": "always", "save": "", "maxmemory-policy": "noeviction"}
+    options = kept_by_redis(redis["command"], tmp_path)
+    most = int(options.pop("maxmemory"))
+    assert options == {"appendonly": "yes", "appendfsync": "always", "save": "", "maxmemory-policy": "noeviction"}
     assert most >= 2 * int(SERVICES["gateway"]["environment"]["ANIMEGAN_GATEWAY_QUEUE_MB"]) * MIB
     assert memory(redis["mem_limit"]) >= 1.25 * most
 
@@ -206,14 +206,14 @@ def test_a_picture_goes_through_it_and_prometheus_has_seen_that(stack: Stack) ->
         assert drawn.size == (96, 64)
     assert stack.get("http://127.0.0.1:8000/v1/jobs/x").status_code == 401
 
-    seen = {
+    values = {
         "sum(up)": 3,
         'animegan_gateway_jobs_ended_total{state="done"}': 1,
         'sum(animegan_pictures_total{result="ok"})': 1,
         "animegan_agent_ready": 1,
         "animegan_agent_memory_limit_bytes": memory(SERVICES["torchserve"]["mem_limit"]),
     }
-    for expression, value in seen.items():
+    for expression, value in values.items():
         wait_until(partial(asked_and_told, stack, expression, value), expression)
 
 

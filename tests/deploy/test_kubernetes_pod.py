@@ -76,10 +76,10 @@ def pod(image: ContainerImage, tmp_path_factory: pytest.TempPathFactory) -> Iter
     spec = deployment["spec"]["template"]["spec"]
     places = [volume.split(":")[:2] for volume in image.volumes]
     spec["volumes"] += [{"name": f"of-{n}", "hostPath": {"path": source}} for n, (source, _) in enumerate(places)]
-    seen = [{"name": f"of-{n}", "mountPath": target, "readOnly": True} for n, (_, target) in enumerate(places)]
+    volume_mounts = [{"name": f"of-{n}", "mountPath": target, "readOnly": True} for n, (_, target) in enumerate(places)]
     for each in spec["containers"]:
         each["image"] = image.name
-        each["volumeMounts"] += seen
+        each["volumeMounts"] += volume_mounts
     file = tmp_path_factory.mktemp("pod") / "torchserve.yaml"
     file.write_text(yaml.safe_dump(deployment))
     with own_network() as network:

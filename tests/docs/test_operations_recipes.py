@@ -187,11 +187,11 @@ def test_a_queue_of_sqlite_is_backed_up_and_restored(tmp_path: Path) -> None:
     state = tmp_path / "state"
     places = {"/var/lib/animegan": state, "/root/": f"{tmp_path}/"}
     with running_gateway(state, None) as gateway:
-        kept = gateway.submit(PICTURE).json()
+        job = gateway.submit(PICTURE).json()
         carry_out(back_up, places, animegan=gateway)
         later = gateway.submit(PICTURE).json()
         carry_out(restore, places, animegan=gateway)
-        assert gateway.job(kept["id"])["status"] == "queued"
+        assert gateway.job(job["id"])["status"] == "queued"
         assert requests.get(f"{gateway.url}/v1/jobs/{later['id']}", timeout=30).status_code == 404
 
 
@@ -208,13 +208,13 @@ def test_a_queue_of_redis_is_backed_up_and_restored(tmp_path: Path) -> None:
             "/root/": f"{tmp_path}/",
             "redis-cli": f"{client} -p {server.port}",
         }
-        kept = gateway.submit(PICTURE).json()
+        job = gateway.submit(PICTURE).json()
         carry_out(back_up, places)
         later = gateway.submit(PICTURE).json()
         gateway.stop()
         carry_out(restore, places, redis=server)
         gateway.start()
-        assert gateway.job(kept["id"])["status"] == "queued"
+        assert gateway.job(job["id"])["status"] == "queued"
         assert requests.get(f"{gateway.url}/v1/jobs/{later['id']}", timeout=30).status_code == 404
 
 

@@ -224,19 +224,19 @@ def test_the_statuses_are_the_errors_own() -> None:
 
 def test_the_limits_are_the_settings() -> None:
     settings = Settings()
-    [[_, _, said]] = [row for rows in tables(HTTP) for row in rows if row[1:2] == ["`too_large`"]]
-    assert [int(number) for number in re.findall(r"\d+", said)] == [settings.max_upload_mb, settings.max_pixels_mpx]
-    [[_, _, said]] = [row for rows in tables(HTTP) for row in rows if row[1:2] == ["`picture_too_small`"]]
-    assert re.findall(r"\d+", said) == [str(SMALLEST_SIDE_PX)]
+    [[_, _, text]] = [row for rows in tables(HTTP) for row in rows if row[1:2] == ["`too_large`"]]
+    assert [int(number) for number in re.findall(r"\d+", text)] == [settings.max_upload_mb, settings.max_pixels_mpx]
+    [[_, _, text]] = [row for rows in tables(HTTP) for row in rows if row[1:2] == ["`picture_too_small`"]]
+    assert re.findall(r"\d+", text) == [str(SMALLEST_SIDE_PX)]
     bytes_ = int(read_properties(ROOT / "config" / "config.properties")["max_request_size"])
     assert f"{bytes_ // 2**20} MiB" in prose(HTTP)
 
 
 def test_the_sample_error_is_real() -> None:
     samples = [json.loads(block) for block in code("json", HTTP)]
-    with pytest.raises(BadOption) as caught:
+    with pytest.raises(BadOption) as excinfo:
         options.parse({"max_side": "9000"}, Settings())
-    assert samples == [json.loads(caught.value.json())]
+    assert samples == [json.loads(excinfo.value.json())]
 
 
 def test_the_options_are_those_of_a_request() -> None:

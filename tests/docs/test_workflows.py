@@ -107,9 +107,9 @@ def test_every_python_that_is_promised_is_tested() -> None:
 
 def test_the_image_is_built_with_arguments_that_it_has() -> None:
     script = (ROOT / ".ci" / "image").read_text()
-    given = set(re.findall(r'--build-arg "(\w+)=', script))
+    passed = set(re.findall(r'--build-arg "(\w+)=', script))
     arguments = set(re.findall(r"^ARG (\w+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
-    assert given == arguments
+    assert passed == arguments
 
 
 def test_a_release_tells_what_the_changelog_says_of_it() -> None:

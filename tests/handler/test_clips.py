@@ -51,9 +51,9 @@ def animation(kind: str, *, clear: bool = False, loop: int | None = 0, size: tup
             mask = Image.new("L", size, 255)
             mask.paste(0, (0, 0, 16, 16))
             frame.putalpha(mask)
-    said = {} if loop is None or kind == "AVIF" else {"loop": loop}
+    options = {} if loop is None or kind == "AVIF" else {"loop": loop}
     file = BytesIO()
-    frames[0].save(file, kind, save_all=True, append_images=frames[1:], duration=DURATIONS_MS, **said)
+    frames[0].save(file, kind, save_all=True, append_images=frames[1:], duration=DURATIONS_MS, **options)
     return file.getvalue()
 
 

@@ -25,12 +25,12 @@ def test_all_can_be_asked_for() -> None:
 
 @pytest.mark.parametrize("value", ["-1", "0", "15", "2049", "1e3", "12.5", "many", "9" * 5000, "1_000", "٣٢٠", "0x40"])
 def test_a_bad_max_side_names_the_value_and_the_limits(value: str) -> None:
-    with pytest.raises(BadOption) as caught:
+    with pytest.raises(BadOption) as excinfo:
         parse({"max_side": value}, SETTINGS)
-    assert "max_side" in caught.value.detail
-    assert "from 16 to 2048" in caught.value.detail or len(value) > 100
-    assert caught.value.problem()["status"] == 422
-    assert len(caught.value.detail) < 200
+    assert "max_side" in excinfo.value.detail
+    assert "from 16 to 2048" in excinfo.value.detail or len(value) > 100
+    assert excinfo.value.problem()["status"] == 422
+    assert len(excinfo.value.detail) < 200
 
 
 @pytest.mark.parametrize(
@@ -55,16 +55,16 @@ def test_a_bad_max_pixels_names_the_value_and_the_limits(value: str) -> None:
 
 @pytest.mark.parametrize("raw", [{"style": "x" * 10**6}, {"y" * 10**6: "1"}, {"max_side": "9" * 10**6}])
 def test_a_long_text_is_not_quoted_whole(raw: dict[str, str]) -> None:
-    with pytest.raises(BadOption) as caught:
+    with pytest.raises(BadOption) as excinfo:
         parse(raw, SETTINGS)
-    assert len(caught.value.json()) < 1000
+    assert len(excinfo.value.json()) < 1000
 
 
 @pytest.mark.parametrize(("name", "value"), [("format", "bmp"), ("quality", "0"), ("quality", "101"), ("maxside", "9")])
 def test_other_bad_options(name: str, value: str) -> None:
-    with pytest.raises(BadOption) as caught:
+    with pytest.raises(BadOption) as excinfo:
         parse({name: value}, SETTINGS)
-    assert caught.value.problem()["option"] == name
+    assert excinfo.value.problem()["option"] == name
 
 
 @pytest.mark.slow

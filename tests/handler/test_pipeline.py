@@ -257,9 +257,9 @@ def test_a_fault_of_ours_is_logged_and_not_shown(
         raise ZeroDivisionError("secret/path.py")
 
     monkeypatch.setattr(Stylizer, "run", fail)
-    with pytest.raises(InternalError) as caught:
+    with pytest.raises(InternalError) as excinfo:
         pipeline.stylize(encoded(photo(40, 32)), {})
-    assert "secret" not in str(caught.value.problem())
+    assert "secret" not in str(excinfo.value.problem())
     assert "secret/path.py" in caplog.text
 
 
@@ -319,10 +319,10 @@ def test_a_batch_is_no_larger_than_fits(gpu_pipeline: Pipeline, monkeypatch: pyt
 
 def test_the_device_writes_jpegs_of_full_chroma(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a GPU's encoder is given, and what stays Pillow's; the encoder itself is tested where there is one."""
-    given: list[tuple[torch.Size, int]] = []
+    shapes: list[tuple[torch.Size, int]] = []
 
     def encode(pixels: torch.Tensor, quality: int) -> bytes:
-        given.append((pixels.shape, quality))
+        shapes.append((pixels.shape, quality))
         if quality == 95:
             raise torch.OutOfMemoryError
         return b"a file"
@@ -334,7 +334,7 @@ def test_the_device_writes_jpegs_of_full_chroma(pipeline: Pipeline, monkeypatch:
         file, _ = pipeline.stylize(data, options)
         with Image.open(io.BytesIO(file.data)) as image:
             assert image.size == (40, 32)
-    assert given == [((32, 40, 3), 90), ((32, 40, 3), 95)]
+    assert shapes == [((32, 40, 3), 90), ((32, 40, 3), 95)]
 
 
 @pytest.mark.slow

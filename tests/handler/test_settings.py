@@ -30,9 +30,9 @@ def test_the_environment_beats_the_file_beats_the_row(tmp_path: Path, monkeypatc
 )
 def test_a_bad_variable_is_named_with_its_value(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"ANIMEGAN_{name}", value)
-    with pytest.raises(BadSetting) as caught:
+    with pytest.raises(BadSetting) as excinfo:
         settings.load()
-    assert f"ANIMEGAN_{name}={value!r}" in caught.value.detail
+    assert f"ANIMEGAN_{name}={value!r}" in excinfo.value.detail
 
 
 @pytest.mark.parametrize("text", ["quality = 0", "qualty = 90", "quality = ", "max_side_px = 9000"])

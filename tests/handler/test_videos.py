@@ -178,18 +178,18 @@ def test_sound_alone_other_codings_and_a_missing_decoder_are_named(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent = video(sound="aac")
-    with pytest.raises(UnsupportedImage, match="no pictures") as caught:
+    with pytest.raises(UnsupportedImage, match="no pictures") as excinfo:
         pipeline.stylize(sent.replace(b"vide", b"soun"), AS_SENT)
-    assert caught.value.members["kind"] == "audio"
+    assert excinfo.value.members["kind"] == "audio"
     entry = sent.index(b"avc1", sent.index(b"stsd"))
     with pytest.raises(UnsupportedImage, match="coded as 'encv'"):
         pipeline.stylize(sent[:entry] + b"encv" + sent[entry + 4 :], AS_SENT)
     for kind in ("MP4", "MATROSKA"):
         monkeypatch.delitem(headers.HEADERS, kind)
     for data in (sent, video(kind="webm")):
-        with pytest.raises(UnsupportedImage, match=r"pip install 'animegan-serve\[video\]'") as caught:
+        with pytest.raises(UnsupportedImage, match=r"pip install 'animegan-serve\[video\]'") as excinfo:
             pipeline.stylize(data, AS_SENT)
-        assert caught.value.members["kind"] == "video-decoder"
+        assert excinfo.value.members["kind"] == "video-decoder"
 
 
 class Stop(Exception):

@@ -73,10 +73,10 @@ def test_no_url_is_allowed_even_with_the_model_api_on(mortal: Server, scheme: st
 def test_a_port_in_use_is_named_before_anything_starts(server: Server) -> None:
     with started_server(f"--inference-port={port(server.inference)}") as late:
         assert late.process.wait(60) == 1
-        said = late.output.read_text()
-    assert f"Port {port(server.inference)} (inference) is in use by java (process " in said
-    assert "--inference-port" in said
-    assert "Java" not in said
+        output = late.output.read_text()
+    assert f"Port {port(server.inference)} (inference) is in use by java (process " in output
+    assert "--inference-port" in output
+    assert "Java" not in output
 
 
 def test_it_serves_again_after_the_launcher_is_killed(mortal: Server, picture: Path) -> None:
@@ -109,8 +109,8 @@ def test_nothing_is_left_of_a_start_that_is_cut_short(number: int, status: int) 
 def test_a_worker_that_cannot_start_is_explained() -> None:
     with started_server(environment={"ANIMEGAN_PRECISION": "fp12"}) as failing:
         assert failing.process.wait(300) == 1
-        said = failing.output.read_text()
-    end = said[said.index("TorchServe did not start") :]
+        output = failing.output.read_text()
+    end = output[output.index("TorchServe did not start") :]
     assert "ANIMEGAN_PRECISION" in end
     assert "fp12" in end
     kept = Path(end.partition("Its whole log: ")[2].strip())

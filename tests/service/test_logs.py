@@ -75,13 +75,13 @@ def test_the_same_error_again_and_again_is_a_line_with_a_count(file: Path, monke
     monkeypatch.setattr(logs, "REPEATS_S", 0.0)
     structlog.get_logger("store").info("back")
     lines = [json.loads(line) for line in file.read_text().splitlines()]
-    said = [(line["event"], line.get("count")) for line in lines]
-    assert said[:5] == [
+    events = [(line["event"], line.get("count")) for line in lines]
+    assert events[:5] == [
         ("waits", None),
         ("accept failed", None),
         ("waits", None),
         ("recovered", None),
         ("recovered", None),
     ]
-    assert said[5:] == [("repeated", 49), ("repeated", 49), ("back", None)]
+    assert events[5:] == [("repeated", 49), ("repeated", 49), ("back", None)]
     assert {line["what"] for line in lines[5:7]} == {"waits", "accept failed"}

@@ -49,17 +49,17 @@ def test_what_the_browser_has_is_not_sent_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("modules", "said"),
+    ("modules", "message"),
     [
         ({"main": A, "a": 'import { b } from "./b.js";\n', "b": A}, "import each other: main -> a -> b -> a"),
         ({"main": A, "a": "export let a = 1;\n"}, "a.js has a line"),
         ({"main": 'import a from "./a.js";\n'}, "main.js has a line"),
     ],
 )
-def test_a_module_that_can_not_be_bundled_is_named(tmp_path: Path, modules: dict[str, str], said: str) -> None:
+def test_a_module_that_can_not_be_bundled_is_named(tmp_path: Path, modules: dict[str, str], message: str) -> None:
     for name, text in modules.items():
         (tmp_path / f"{name}.js").write_text(text)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         assets.bundle(tmp_path, "main")
 
 

@@ -335,11 +335,11 @@ def test_what_is_said_is_said_in_the_callers_language(gateway: Gateway) -> None:
     chinese = {"Accept-Language": "zh-CN,zh;q=0.9,en;q=0.1"}
     sent = gateway.submit(PICTURE, headers=chinese, **MINE)
     job = gateway.ended(sent.json()["id"])
-    said = requests.get(f"{gateway.url}{job['links']['self']}", headers=chinese, timeout=30)
-    assert (said.json()["message"], said.json()["notes"]) == ("已完成", ["已为您智能适配分辨率：32×24"])
-    assert said.headers["Vary"] == "Accept-Language"
+    answer = requests.get(f"{gateway.url}{job['links']['self']}", headers=chinese, timeout=30)
+    assert (answer.json()["message"], answer.json()["notes"]) == ("已完成", ["已为您智能适配分辨率：32×24"])
+    assert answer.headers["Vary"] == "Accept-Language"
     english = requests.get(f"{gateway.url}{job['links']['self']}", timeout=30)
-    assert english.headers["ETag"] != said.headers["ETag"]
+    assert english.headers["ETag"] != answer.headers["ETag"]
     assert [event["message"] for _, event in gateway.events(job["id"], **chinese)] == ["已完成"]
 
 

@@ -72,13 +72,13 @@ def test_the_place_in_the_queue_in_words(place: Place, english: str, chinese: st
 
 
 def test_every_state_has_its_words_in_both_languages() -> None:
-    said = {
+    texts = {
         (spoken, state): message(Job(id="j", ask=ask(), state=state), Place(None, None), Presence.READY, spoken)
         for spoken in ("en", "zh")
         for state in State
     }
-    assert len(set(said.values())) == 2 * len(State)
-    assert all(words.isascii() == (spoken == "en") for (spoken, _), words in said.items())
+    assert len(set(texts.values())) == 2 * len(State)
+    assert all(words.isascii() == (spoken == "en") for (spoken, _), words in texts.items())
 
 
 @pytest.mark.parametrize("presence", [Presence.AWAY, Presence.LOADING])

@@ -158,7 +158,7 @@ def test_where_memory_is_too_short_for_faces_the_scene_is_drawn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "mode", "expected", "faces", "said"),
+    ("name", "mode", "expected", "faces", "fields"),
     [
         ("astronaut.jpg", "auto", "portrait", 1, ["drew 1 face with care"]),
         ("astronaut.jpg", "scene", "scene", 0, []),
@@ -167,7 +167,7 @@ def test_where_memory_is_too_short_for_faces_the_scene_is_drawn() -> None:
     ],
 )
 def test_the_answer_says_whether_faces_were_drawn(
-    name: str, mode: str, expected: str, faces: int, said: list[str]
+    name: str, mode: str, expected: str, faces: int, fields: list[str]
 ) -> None:
     pipeline = Pipeline(Settings(device="cpu", precision="fp32", warmup_px=0))
     options = {"mode": mode, "max_side": "200", "style": "cel", "quality": "fast"}
@@ -175,5 +175,5 @@ def test_the_answer_says_whether_faces_were_drawn(
     headers = report.headers()
     assert (headers["X-Animegan-Mode"], headers["X-Animegan-Faces"]) == (expected, str(faces))
     assert Report.from_headers(headers).faces == faces
-    assert [note for note in notes(report, "en") if "face" in note] == said
+    assert [note for note in notes(report, "en") if "face" in note] == fields
     assert ("faces" in report.seconds) == (mode != "scene")

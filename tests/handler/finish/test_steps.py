@@ -115,8 +115,8 @@ def test_oklab_is_ottossons_and_comes_back() -> None:
 
 @pytest.mark.parametrize(("red", "green", "blue", "lab"), [(1, 1, 1, (1, 0, 0)), (1, 0, 0, (0.628, 0.225, 0.126))])
 def test_oklab_of_published_colours(red: float, green: float, blue: float, lab: tuple[float, ...]) -> None:
-    got = oklab.to_oklab(torch.tensor([red, green, blue], dtype=torch.float32).view(3, 1, 1)).flatten()
-    np.testing.assert_allclose(got.numpy(), lab, atol=1e-3)
+    actual = oklab.to_oklab(torch.tensor([red, green, blue], dtype=torch.float32).view(3, 1, 1)).flatten()
+    np.testing.assert_allclose(actual.numpy(), lab, atol=1e-3)
 
 
 def test_blur_and_tensor_are_the_formulas() -> None:
@@ -151,8 +151,8 @@ def test_grade_is_the_formula() -> None:
 
 
 def test_a_straight_tone_curve_changes_nothing() -> None:
-    got = Grade(GradeStep(step="grade")).apply(photo(), Frame(46, 61, measures=(1.0,)))
-    np.testing.assert_allclose(array(got), array(photo()), atol=1e-4)
+    actual = Grade(GradeStep(step="grade")).apply(photo(), Frame(46, 61, measures=(1.0,)))
+    np.testing.assert_allclose(array(actual), array(photo()), atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["cel", "gouache"])
@@ -162,8 +162,8 @@ def test_a_grades_table_is_the_grade(name: str) -> None:
     [numbers] = [step for step in look.finish if isinstance(step, GradeStep)]
     colors = torch.rand(3, 128, 128, generator=torch.Generator().manual_seed(0))
     for weight in (0.0, 1.0):
-        got = Grade(numbers).apply(colors, Frame(128, 128, measures=(weight,)))
-        error = (got - apply_grade(numbers, colors, weight)).abs() * 255
+        actual = Grade(numbers).apply(colors, Frame(128, 128, measures=(weight,)))
+        error = (actual - apply_grade(numbers, colors, weight)).abs() * 255
         assert float(error.mean()) < 0.3
         assert float(error.quantile(0.99)) < 4
 
@@ -201,8 +201,8 @@ def test_lines_are_the_formula() -> None:
     trace = step_of((dark / (0.4 + 0.6 * wide) - 0.01) / 0.05)
     crowd = doubled(blurred(halved(trace), 5.0), height, width)
     expected = array(picture) * (1 - 0.7 * trace / np.maximum(1, crowd / 0.1))
-    got = Lines(numbers).apply(picture, Frame(height, width))
-    np.testing.assert_allclose(array(got), expected, atol=3e-3)
+    actual = Lines(numbers).apply(picture, Frame(height, width))
+    np.testing.assert_allclose(array(actual), expected, atol=3e-3)
 
 
 def test_levels_are_the_formula() -> None:
@@ -218,8 +218,8 @@ def test_levels_are_the_formula() -> None:
     )
     stretched = (tone - 0.1) / 0.8
     expected = 0.5 * step_of((stretched - 0.15) / 0.1 + 0.5) + 0.5 * step_of((stretched - 0.6) / 0.1 + 0.5)
-    got = Levels(numbers).apply(picture, Frame(46, 61, measures=(0.1, 0.9, 0.15)))
-    error = np.abs(array(got) - np.stack([expected] * 3))
+    actual = Levels(numbers).apply(picture, Frame(46, 61, measures=(0.1, 0.9, 0.15)))
+    error = np.abs(array(actual) - np.stack([expected] * 3))
     assert np.quantile(error, 0.99) < 0.02
     assert error.mean() < 2e-3
 
@@ -235,20 +235,20 @@ def test_dabs_are_the_formula() -> None:
         for i in range(count):
             angle = 2 * np.pi * i / count
             u, v = ring * np.cos(angle) * radius * (1 + coherence), ring * np.sin(angle) * radius / (1 + coherence)
-            seen = np.stack([at(p, columns + x * u - y * v, rows + y * u + x * v) for p in planes])
+            values = np.stack([at(p, columns + x * u - y * v, rows + y * u + x * v) for p in planes])
             for k in range(8):
                 cosine = np.cos(angle - np.pi * k / 4)
                 w = 1.0 if ring == 0 else np.exp(-2 * ring**2) * cosine**3 if cosine > 0.1 else 0.0
-                sums[k] += w * seen
+                sums[k] += w * values
                 weights[k] += w
     out, norm = 0, 0
     for mean in sums / weights[:, None, None, None]:
         w = (1 + np.maximum(mean[3] - grey(mean[:3]) ** 2, 0) / noise**2) ** -2
         out, norm = out + w * mean[:3], norm + w
-    got = array(dabs.paint(picture, dabs.axes(picture, radius), noise))
+    actual = array(dabs.paint(picture, dabs.axes(picture, radius), noise))
     # Where no direction is clear, the eigenvectors of the two may differ.
-    assert np.quantile(np.abs(got - out / norm), 0.99) < 2e-3
-    assert np.abs(got - out / norm).mean() < 2e-4
+    assert np.quantile(np.abs(actual - out / norm), 0.99) < 2e-3
+    assert np.abs(actual - out / norm).mean() < 2e-4
 
 
 def test_paint_is_spread_with_the_pictures_edges() -> None:
@@ -260,11 +260,11 @@ def test_paint_is_spread_with_the_pictures_edges() -> None:
         for right in (0, 1):
             top, left = np.floor(y / 2 - 0.25).astype(int) + down, np.floor(x / 2 - 0.25).astype(int) + right
             near = (1 - np.abs(y / 2 - 0.25 - top)) * (1 - np.abs(x / 2 - 0.25 - left))
-            seen = paint[:, np.clip(top, 0, 22), np.clip(left, 0, 29)]
-            w = near / (1 + ((grey(seen) - grey(source)) / 0.06) ** 2) ** 2
-            expected, norm = expected + w * seen, norm + w
-    got = dabs.spread(torch.tensor(paint, dtype=torch.float32), picture)
-    np.testing.assert_allclose(array(got), expected / norm, atol=1e-4)
+            values = paint[:, np.clip(top, 0, 22), np.clip(left, 0, 29)]
+            w = near / (1 + ((grey(values) - grey(source)) / 0.06) ** 2) ** 2
+            expected, norm = expected + w * values, norm + w
+    actual = dabs.spread(torch.tensor(paint, dtype=torch.float32), picture)
+    np.testing.assert_allclose(array(actual), expected / norm, atol=1e-4)
 
 
 def test_paper_lies_where_the_page_says() -> None:

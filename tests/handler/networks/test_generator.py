@@ -78,7 +78,7 @@ def test_weights_that_do_not_fit_are_refused_by_name() -> None:
     wrong["block_b.0.1.weight"] = torch.zeros(1, 2, 3, 3)
     wrong["surplus"] = torch.zeros(1)
     wrong["block_e.2.2.bias"] = torch.full((32,), float("nan"))
-    with pytest.raises(BadWeights) as caught:
+    with pytest.raises(BadWeights) as excinfo:
         check_weights(wrong)
     for part in ("block_a.0.1.weight is missing", "(1, 2, 3, 3), not (128, 64, 3, 3)", "surplus", "not finite"):
-        assert part in caught.value.detail
+        assert part in excinfo.value.detail

@@ -45,11 +45,11 @@ def pixels(height: int, width: int, batch: int = 1) -> Tensor:
     return torch.from_numpy(np.stack([np.asarray(photo(width, height, seed)) for seed in range(batch)]))
 
 
-def drawn(precision: str, given: Tensor, mode: Mode, band_bytes: int = 0, resize: Resize = "align_corners") -> Tensor:
+def drawn(precision: str, source: Tensor, mode: Mode, band_bytes: int = 0, resize: Resize = "align_corners") -> Tensor:
     drawing = network(precision, resize)
-    shape = Shape(given.shape[1], given.shape[2], len(given), drawing.itemsize, resize)
+    shape = Shape(source.shape[1], source.shape[2], len(source), drawing.itemsize, resize)
     plan = whole(shape, cuda=False) if mode == "whole" else banded(shape, mode, band_bytes, cuda=False)
-    return drawing.draw(given, plan)
+    return drawing.draw(source, plan)
 
 
 def decibels(a: Tensor, b: Tensor) -> float:
@@ -96,10 +96,10 @@ def test_the_archives_trace_is_taken_only_if_it_scales_up_as_the_style_says() ->
 @pytest.mark.slow
 @pytest.mark.parametrize(("mode", "precision", "resize"), EVERY_MODE)
 def test_every_plan_draws_the_networks_picture(mode: Mode, precision: str, resize: Resize) -> None:
-    given = pixels(39, 52, batch=2)
-    x = given.permute(0, 3, 1, 2).double() / 127.5 - 1
+    source = pixels(39, 52, batch=2)
+    x = source.permute(0, 3, 1, 2).double() / 127.5 - 1
     expected = generate(weights(), x, asymmetric=resize == "asymmetric").permute(0, 2, 3, 1)
-    picture = drawn(precision, given, mode, 40_000, resize).double() / 127.5 - 1
+    picture = drawn(precision, source, mode, 40_000, resize).double() / 127.5 - 1
     assert psnr(picture, expected) >= min(LEAST_DB[precision], EIGHT_BITS_DB)
 
 
@@ -117,9 +117,9 @@ def test_every_plan_draws_the_networks_picture(mode: Mode, precision: str, resiz
 def test_bands_are_the_whole(
     height: int, width: int, batch: int, mode: Mode, band_bytes: int, precision: str, resize: Resize
 ) -> None:
-    given = pixels(height, width, batch)
-    banded = drawn(precision, given, mode, band_bytes, resize)
-    whole = drawn(precision, given, "whole", resize=resize)
+    source = pixels(height, width, batch)
+    banded = drawn(precision, source, mode, band_bytes, resize)
+    whole = drawn(precision, source, "whole", resize=resize)
     assert decibels(banded, whole) >= min(LEAST_DB[precision], EIGHT_BITS_DB)  # where one value in a hundred rounds off
 
 
@@ -129,12 +129,12 @@ def test_bands_are_the_whole_before_they_are_rounded_to_8_bits(
     mode: Mode, precision: str, resize: Resize, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("animegan.networks.animegan2.bands.to_pixels", lambda values: values)
-    given = pixels(75, 44)
-    out = torch.empty(given.shape[1:], dtype=torch.float32)
+    source = pixels(75, 44)
+    out = torch.empty(source.shape[1:], dtype=torch.float32)
     drawing = network(precision, resize)
     shape = Shape(75, 44, 1, drawing.itemsize, resize)
-    draw(Weights(weights(), DTYPES[precision], resize), given[0], out, layout(shape, mode, 40_000, cuda=False))
-    expected = drawing.generate(given.permute(0, 3, 1, 2) / 127.5 - 1)[0].permute(1, 2, 0)
+    draw(Weights(weights(), DTYPES[precision], resize), source[0], out, layout(shape, mode, 40_000, cuda=False))
+    expected = drawing.generate(source.permute(0, 3, 1, 2) / 127.5 - 1)[0].permute(1, 2, 0)
     assert psnr(out, expected.float()) >= LEAST_DB[precision]
 
 
@@ -142,9 +142,9 @@ def test_bands_are_the_whole_before_they_are_rounded_to_8_bits(
 @pytest.mark.parametrize("mode", ["bands", "recompute"])
 def test_no_seam_lies_along_the_bands_edges(mode: Mode) -> None:
     """The rows at the bands' edges differ from the whole run's no more than the other rows do."""
-    given = pixels(160, 48)
+    source = pixels(160, 48)
     shape = Shape(160, 48, 1, 2)
-    difference = (drawn("bf16", given, mode, 400_000).double() - drawn("bf16", given, "whole").double()).abs()[0]
+    difference = (drawn("bf16", source, mode, 400_000).double() - drawn("bf16", source, "whole").double()).abs()[0]
     by_row = difference.mean(dim=(1, 2))
     rows = layout(shape, mode, 400_000, cuda=False).places[-2].rows[-1]
     edges = torch.zeros(160, dtype=torch.bool)
@@ -160,19 +160,19 @@ def test_no_seam_lies_along_the_bands_edges(mode: Mode) -> None:
 def test_a_cpu_whose_convolutions_cannot_write_into_the_arena_draws_the_same(
     precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = pixels(40, 34)
-    expected = drawn(precision, given, "recompute", 40_000)
+    source = pixels(40, 34)
+    expected = drawn(precision, source, "recompute", 40_000)
     monkeypatch.setattr("animegan.networks.animegan2.bands._packing", lambda *_: None)
     network.cache_clear()
-    picture = drawn(precision, given, "recompute", 40_000)
+    picture = drawn(precision, source, "recompute", 40_000)
     network.cache_clear()
     assert decibels(picture, expected) >= min(LEAST_DB[precision], EIGHT_BITS_DB)
 
 
 @pytest.mark.slow
 def test_the_compiled_and_the_plain_operators_draw_the_same_bands(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = pixels(70, 50)
-    compiled = drawn("fp32", given, "bands", 90_000)
+    source = pixels(70, 50)
+    compiled = drawn("fp32", source, "bands", 90_000)
     stock = Form(plain.plain_moments, plain.plain_norm_act_pad, plain.plain_upsample_pad)
     monkeypatch.setattr("animegan.operators.form", lambda _: stock)
-    assert decibels(drawn("fp32", given, "bands", 90_000), compiled) >= EIGHT_BITS_DB
+    assert decibels(drawn("fp32", source, "bands", 90_000), compiled) >= EIGHT_BITS_DB

@@ -140,23 +140,23 @@ def test_the_budget_decides() -> None:
 @pytest.mark.slow
 def test_what_never_fits_is_refused_with_the_side_that_would() -> None:
     candidates = list(plans(Shape(3000, 6000, 1, 2), cuda=False))
-    with pytest.raises(PictureTooLarge) as caught:
+    with pytest.raises(PictureTooLarge) as excinfo:
         choose(candidates, 300 * MIB, replan)
-    members = caught.value.members
+    members = excinfo.value.members
     side = members["fits_side_px"]
     assert isinstance(side, int)
     for part in ("6000×3000 px", f"{members['need_mb']} MiB", "300", f"{side} px"):
-        assert part in caught.value.detail
+        assert part in excinfo.value.detail
     assert choose(replan(side // 2, side), 300 * MIB, replan)
     with pytest.raises(PictureTooLarge):
         choose(replan((side + 8) // 2, side + 8), 300 * MIB, replan)
 
 
 def test_a_budget_for_nothing_at_all_names_no_side() -> None:
-    with pytest.raises(PictureTooLarge) as caught:
+    with pytest.raises(PictureTooLarge) as excinfo:
         choose(replan(64, 64), 0, replan)
-    assert caught.value.members["fits_side_px"] == 0
-    assert "max_side" not in caught.value.detail
+    assert excinfo.value.members["fits_side_px"] == 0
+    assert "max_side" not in excinfo.value.detail
 
 
 @pytest.mark.slow

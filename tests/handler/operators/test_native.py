@@ -60,7 +60,7 @@ def test_a_form_that_nobody_knows_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [(b"", "other sources"), (b"\x7fELF", "other sources"), (b"DIGEST", "invalid ELF header")],
 )
 def test_what_is_no_library_is_left_out_with_a_warning(

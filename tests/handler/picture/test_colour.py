@@ -55,10 +55,10 @@ def test_numbers_in_heic_and_avif(form: str, numbers: tuple[int, int]) -> None:
     data = heic(image, quality=100, chroma="444") if form == "HEIF" else encoded(image, "AVIF", quality=100)
     at = data.index(b"nclx") + 4
     plain = np.array(colours(data))
-    said = np.array(colours(data[:at] + struct.pack(">HH", *numbers) + data[at + 4 :]))
-    off = np.abs(said - SHOWN[numbers]).mean()
+    values = np.array(colours(data[:at] + struct.pack(">HH", *numbers) + data[at + 4 :]))
+    off = np.abs(values - SHOWN[numbers]).mean()
     assert off < 2 + 4 * np.abs(plain - CODES).mean()  # coding loses a step or two, which the curves stretch
-    assert np.abs(said - plain).mean() > 2 * off
+    assert np.abs(values - plain).mean() > 2 * off
 
 
 def test_cameras_curves_in_still_pictures_mean_srgb() -> None:

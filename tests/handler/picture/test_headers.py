@@ -61,9 +61,9 @@ def test_avif_is_read() -> None:
 
 
 def test_too_many_bytes() -> None:
-    with pytest.raises(TooLarge, match=r"1,001 bytes, over the limit of 1,000\. Send a smaller") as caught:
+    with pytest.raises(TooLarge, match=r"1,001 bytes, over the limit of 1,000\. Send a smaller") as excinfo:
         load(b"\xff\xd8\xff" + b"\0" * 998, limits=Limits(1000, 10**6))
-    assert caught.value.members == {"bytes": 1001, "limit_bytes": 1000}
+    assert excinfo.value.members == {"bytes": 1001, "limit_bytes": 1000}
 
 
 @cache
@@ -79,10 +79,10 @@ def test_a_png_bomb() -> None:
     bomb = png_bomb(30_000)
     assert len(bomb) < 300_000
     for read in (load, lambda data: inspect(data, LIMITS)):
-        with pytest.raises(TooLarge) as caught:
+        with pytest.raises(TooLarge) as excinfo:
             read(bomb)
-        assert "30000×30000 px, 900,000,000 pixels, over the limit of 64,000,000. Scale it down" in caught.value.detail
-        assert caught.value.members == {"pixels": 900_000_000, "limit_pixels": 64_000_000}
+        assert "30000×30000 px, 900,000,000 pixels, over the limit of 64,000,000. Scale it down" in excinfo.value.detail
+        assert excinfo.value.members == {"pixels": 900_000_000, "limit_pixels": 64_000_000}
 
 
 @pytest.mark.parametrize(
@@ -267,10 +267,10 @@ def test_a_large_jpeg_that_is_cut_short_is_refused(options: dict[str, Any]) -> N
     if "progressive" in options:  # all but the last bits of some brightness is there
         assert psnr(load(data[: int(0.9 * len(data))], max_side=1024).rgb, load(data, max_side=1024).rgb) > 40
     for part in (0.2, 0.5) if "progressive" in options else (0.2, 0.5, 0.9):
-        with pytest.raises(BadImage, match="cut short") as caught:
+        with pytest.raises(BadImage, match="cut short") as excinfo:
             load(data[: int(part * len(data))], max_side=256)
         if "progressive" not in options:
-            rows = int(caught.value.detail.split("about ")[1].split(" of its 1920 rows")[0])
+            rows = int(excinfo.value.detail.split("about ")[1].split(" of its 1920 rows")[0])
             assert rows / 1920 == pytest.approx(part, abs=0.15)
     assert ImageFile.LOAD_TRUNCATED_IMAGES is False
 
@@ -352,12 +352,12 @@ def test_any_damage_gives_a_picture_or_an_error_of_ours(data: st.DataObject) -> 
 
 
 def test_errors_do_not_quote_pillow() -> None:
-    with pytest.raises(BadImage) as caught:
+    with pytest.raises(BadImage) as excinfo:
         load(files()["PNG"][:200] + b"\0" * 200)
-    assert caught.value.detail == "The PNG ends before its pixels begin. Send it again."
-    with pytest.raises(BadImage) as caught:
+    assert excinfo.value.detail == "The PNG ends before its pixels begin. Send it again."
+    with pytest.raises(BadImage) as excinfo:
         load(files()["JPEG"][:40])
-    assert "JPEG is damaged, cut short" in caught.value.detail
+    assert "JPEG is damaged, cut short" in excinfo.value.detail
 
 
 def warned_of() -> bytes:

@@ -96,10 +96,10 @@ def test_a_picture_drawn_as_sent_has_a_limit_on_its_pixels() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (15, 400), (400, 15)])
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF"])
 def test_a_side_under_16_px_is_refused(size: tuple[int, int], form: str) -> None:
-    with pytest.raises(PictureTooSmall) as caught:
+    with pytest.raises(PictureTooSmall) as excinfo:
         load(encoded(Image.new("RGB", size), form))
-    assert f"{size[0]}×{size[1]} px" in caught.value.detail
-    assert "16 px" in caught.value.detail
+    assert f"{size[0]}×{size[1]} px" in excinfo.value.detail
+    assert "16 px" in excinfo.value.detail
 
 
 def test_a_side_under_16_px_after_fitting_is_refused() -> None:

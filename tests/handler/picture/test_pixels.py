@@ -102,8 +102,8 @@ def test_bands_are_the_whole(mode: str) -> None:
     picture = prepare(image, max_side=520)
     if mode.endswith("A"):
         assert difference(whole.getchannel("A"), picture.alpha or whole) == 0
-        seen = pixels(picture.alpha) >= 64
-        assert np.array_equal(pixels(picture.rgb)[seen], pixels(whole.convert("RGB"))[seen])
+        opaque = pixels(picture.alpha) >= 64
+        assert np.array_equal(pixels(picture.rgb)[opaque], pixels(whole.convert("RGB"))[opaque])
     else:
         assert difference(picture.rgb, whole.convert("RGB")) == 0
 
@@ -152,8 +152,8 @@ def test_16_bit_colour_and_alpha(colour: int) -> None:
     else:
         alpha = eight[..., -1:]
         assert np.abs(pixels(picture.alpha) - alpha[..., 0]).max() <= 1
-        seen = alpha[..., 0] >= 64
-        assert np.abs(pixels(picture.rgb) - eight[..., :-1])[seen].max() <= 4  # premultiplied on the way
+        opaque = alpha[..., 0] >= 64
+        assert np.abs(pixels(picture.rgb) - eight[..., :-1])[opaque].max() <= 4  # premultiplied on the way
 
 
 def test_32_bit_grey() -> None:

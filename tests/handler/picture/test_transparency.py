@@ -24,8 +24,8 @@ def test_alpha_is_kept_and_so_are_the_colours_under_it() -> None:
     for form in ("PNG", "WEBP", "TIFF"):
         picture = load(encoded(image, form, **({"lossless": True} if form == "WEBP" else {})))
         assert difference(picture.alpha or picture.rgb, image.getchannel("A")) == 0
-        seen = pixels(picture.alpha) >= 64
-        assert np.abs(pixels(picture.rgb) - pixels(image.convert("RGB")))[seen].max() <= 4  # premultiplied on the way
+        opaque = pixels(picture.alpha) >= 64
+        assert np.abs(pixels(picture.rgb) - pixels(image.convert("RGB")))[opaque].max() <= 4  # premultiplied on the way
 
 
 def test_an_alpha_of_255_throughout_is_opaque() -> None:

@@ -82,9 +82,9 @@ def test_usage_is_what_is_resident_and_the_most_that_was() -> None:
 
 
 def test_a_failed_allocation_is_recognised() -> None:
-    with pytest.raises(RuntimeError) as caught:
+    with pytest.raises(RuntimeError) as excinfo:
         torch.empty(2**60, dtype=torch.uint8)
-    assert memory.is_out_of_memory(caught.value)
+    assert memory.is_out_of_memory(excinfo.value)
     assert memory.is_out_of_memory(MemoryError())
     assert memory.is_out_of_memory(torch.OutOfMemoryError())
     assert not memory.is_out_of_memory(RuntimeError("sizes differ"))

@@ -274,7 +274,7 @@ def test_a_bad_setting_ends_the_worker_with_its_name(monkeypatch: pytest.MonkeyP
         AnimeganHandler().initialize(make_context([]))
 
 
-def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+def request_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What the handler itself logged."""
     return [record.getMessage() for record in caplog.records if record.name == "animegan_handler"]
 
@@ -284,7 +284,7 @@ def test_a_request_id_comes_back_and_is_logged(handler: AnimeganHandler, caplog:
     with caplog.at_level(logging.INFO):
         answers = ask(handler, *requests)
     assert [headers["X-Animegan-Request-Id"] for _, headers, _ in answers] == ["abc-1", "2"]
-    assert said(caplog) == ["request abc-1: ok", "request 2: unsupported_image"]
+    assert request_lines(caplog) == ["request abc-1: ok", "request 2: unsupported_image"]
 
 
 @pytest.mark.parametrize("value", ["", "a b", "x" * 65, "a\nb", "ü"])
@@ -295,7 +295,7 @@ def test_what_is_no_request_id_goes_nowhere(
         [(status, headers, _)] = ask(handler, ({"data": GOOD}, {"X-Animegan-Request-Id": value}))
     assert status == 200
     assert "X-Animegan-Request-Id" not in headers
-    assert not said(caplog)
+    assert not request_lines(caplog)
 
 
 def test_how_much_is_drawn_stands_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

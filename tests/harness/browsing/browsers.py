@@ -56,7 +56,8 @@ def opened_page(
         expect.set_options(timeout=PATIENCE_MS)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on(
-            "console", lambda said: complaints.append(said.text) if "Content Security Policy" in said.text else None
+            "console",
+            lambda entry: complaints.append(entry.text) if "Content Security Policy" in entry.text else None,
         )
         page.goto(url)
         yield page

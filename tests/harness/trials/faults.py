@@ -14,7 +14,7 @@ from harness.servers import alive, wait_until
 from harness.trials.crowd import JavaVictim, WorkerVictim, end, moment
 from harness.trials.descriptor_faults import CONNECTIONS, DESCRIPTORS
 from harness.trials.faulty_handler import ENDS_ITS_WORKER, no_memory
-from harness.trials.house import HEAP_MIB, PATIENCE_S, Beside, Fault, House, said
+from harness.trials.house import HEAP_MIB, PATIENCE_S, Beside, Fault, House, count_text
 from harness.trials.storage_faults import AWAY_S, DISK, KILLED_WHILE_FULL, PAGES, database_away, pictures_away
 
 UPLOAD_MIB = 40  # two of them, and the buffers that they arrive in, are more than Java's heap
@@ -66,7 +66,7 @@ def _exhaust_java(house: House) -> Beside:
             saw["a connection that broke"] += 1
     wait_until(lambda: house.server.java() not in (None, java) and house.server.ready(), "a new TorchServe")
     assert "java.lang.OutOfMemoryError" in house.server.output.read_text()
-    return Beside(f"who sent the uploads straight to TorchServe saw {said(saw)}")
+    return Beside(f"who sent the uploads straight to TorchServe saw {count_text(saw)}")
 
 
 def redis_away(seconds: float) -> Fault:

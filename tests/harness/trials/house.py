@@ -150,5 +150,5 @@ def on_files(house: House, open_files: int = 0) -> Iterator[House]:
         yield replace(house, gateway=gateway)
 
 
-def said(counted: Counter[str]) -> str:
+def count_text(counted: Counter[str]) -> str:
     return ", ".join(f"{name} ×{count}" for name, count in sorted(counted.items())) or "nothing"

@@ -227,13 +227,13 @@ def test_the_report_has_all_of_a_run(photos: Path, tmp_path: Path) -> None:
     (photos / "broken <b>.jpg").write_bytes(encoded(photo(64, 48))[:300])
     done = stylize(photos, "-o", tmp_path / "out", "--max-side", "32", "--report", tmp_path / "seen" / "run")
     assert done.returncode == 1
-    said = json.loads((tmp_path / "seen" / "run.json").read_text())
-    assert len(said["drawn"]) == 4
-    assert said["drawn"][0]["size"] == [32, 24]
-    assert [(failed["source"], failed["code"]) for failed in said["failed"]] == [
+    record = json.loads((tmp_path / "seen" / "run.json").read_text())
+    assert len(record["drawn"]) == 4
+    assert record["drawn"][0]["size"] == [32, 24]
+    assert [(failed["source"], failed["code"]) for failed in record["failed"]] == [
         (str(photos / "broken <b>.jpg"), "bad_image")
     ]
-    assert [entry["source"] for entry in said["left_out"]] == [str(photos / "notes.txt")]
+    assert [entry["source"] for entry in record["left_out"]] == [str(photos / "notes.txt")]
     sheet = (tmp_path / "seen" / "run.html").read_text()
     assert sheet.count("<figure>") == 4
     assert "broken &lt;b&gt;.jpg" in sheet
@@ -298,10 +298,10 @@ def test_a_folder_is_watched(tmp_path: Path) -> None:
     (folder / "half.jpg").write_bytes(encoded(photo(64, 48)))
     wait_until((out / "half.jpg").exists, "the photo that became whole")
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0, said
-    assert "Traceback" not in said
-    assert said.count("half.jpg: ") == 1
+    _, messages = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, messages
+    assert "Traceback" not in messages
+    assert messages.count("half.jpg: ") == 1
 
 
 def test_a_plan_of_nothing_is_refused(tmp_path: Path) -> None:
@@ -444,8 +444,8 @@ def test_ctrl_c_cancels_what_is_under_way(photos: Path, tmp_path: Path) -> None:
         )
         gateway.until(lambda: len(gateway.jobs) == 4)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=PATIENCE_S)
+        _, messages = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 130
-        assert "Traceback" not in said
+        assert "Traceback" not in messages
         assert {job.status for job in gateway.jobs.values()} == {"cancelled"}
     assert not (tmp_path / "out").exists()

@@ -52,13 +52,17 @@ def test_the_command_draws_all_bundled_styles_of_an_upright_photo(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"), [(["absent.jpg"], "absent.jpg"), (["photo.jpg", "--style", "monet"], "monet")]
+    ("arguments", "message"), [(["absent.jpg"], "absent.jpg"), (["photo.jpg", "--style", "monet"], "monet")]
 )
 def test_what_is_not_there_is_named(
-    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photo.jpg").write_bytes(encoded(photo(32, 32)))
     assert main(["sheet.jpg", *arguments]) == 1
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "sheet.jpg").exists()

@@ -43,12 +43,12 @@ def run(*arguments: str | Path) -> str:
 
 
 def test_ten_pictures_become_a_style(art: Path) -> None:
-    said = run("new", "ember", "--from", *sorted(art.iterdir()), "--title", "Ember")
+    output = run("new", "ember", "--from", *sorted(art.iterdir()), "--title", "Ember")
     style = get_style("ember")
     file = recipe_file(style)
     assert file == installed_dir() / "ember.toml"
-    assert str(file) in said
-    assert "10 pictures" in said
+    assert str(file) in output
+    assert "10 pictures" in output
     assert style.title.en == "Ember"
     assert verify(style).name == "redraw.safetensors"
     assert looks.look_of(style).detail
@@ -131,9 +131,9 @@ def test_a_sheet_shows_the_look_beside_cel(art: Path, tmp_path: Path, monkeypatc
         return Image.new("RGB", (90, 30 * len(photos)))
 
     monkeypatch.setattr(contact_sheet, "draw", draw)
-    said = run("new", "ember", "--from", art, "--photo", art / "0.png", "--photo", art / "1.png")
+    output = run("new", "ember", "--from", art, "--photo", art / "0.png", "--photo", art / "1.png")
     assert columns == ["cel", "ember"]
-    assert str(installed_dir() / "ember.jpg") in said
+    assert str(installed_dir() / "ember.jpg") in output
     with Image.open(installed_dir() / "ember.jpg") as sheet:
         assert sheet.size == (90, 60)
     with pytest.raises(AnimeganError, match="nowhere"):

@@ -29,7 +29,7 @@ def test_the_variable_comes_last_and_so_wins() -> None:
     assert with_heap("-Xmx1g", {"ANIMEGAN_JAVA_HEAP_MB": ""}, 2 * GIB) == "-Xmx1g"
 
 
-@pytest.mark.parametrize("asked", ["1g", "0", "127", "-1", "1.5", "99999999", "512 "])
+@pytest.mark.parametrize("value", ["1g", "0", "127", "-1", "1.5", "99999999", "512 "])
 def test_what_is_no_size_is_refused_with_the_way_out(value: str) -> None:
     with pytest.raises(BadSetting, match=f"ANIMEGAN_JAVA_HEAP_MB={value} is no size of a heap. Use a number of MiB"):
         with_heap("", {"ANIMEGAN_JAVA_HEAP_MB": value}, 2 * GIB)

@@ -26,7 +26,7 @@ def test_a_port_that_is_taken_is_passed_over(monkeypatch: pytest.MonkeyPatch) ->
         assert free_port() not in (0, taken)
 
 
-@pytest.mark.parametrize("told", [None, "", "many", "1024\t65535"])
+@pytest.mark.parametrize("text", [None, "", "many", "1024\t65535"])
 def test_where_there_are_no_others_it_is_any(text: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "range"
     if text is not None:

@@ -75,8 +75,8 @@ def test_a_grpc_port_in_use(config: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         number = taken.getsockname()[1]
         change(config, "grpc_inference_port=0", f"grpc_inference_port={number}")
-        said = refused("--config", str(config), *FREE)
-    assert f"Port {number} (grpc_inference) is in use" in said
+        output = refused("--config", str(config), *FREE)
+    assert f"Port {number} (grpc_inference) is in use" in output
 
 
 @pytest.mark.parametrize("line", ["inference_address=8080", "inference_address=http://127.0.0.1:99999"])
@@ -114,8 +114,8 @@ def test_it_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("name", ["INFERENCE", "AGENT"])
 def test_gateways_ask_torchserve_and_its_agent_under_one_name(name: str) -> None:
-    said = refused(*FREE, **{f"ANIMEGAN_{name}_HOST": "127.0.0.2"})
-    assert "Set ANIMEGAN_AGENT_HOST and ANIMEGAN_INFERENCE_HOST to the same" in said
+    output = refused(*FREE, **{f"ANIMEGAN_{name}_HOST": "127.0.0.2"})
+    assert "Set ANIMEGAN_AGENT_HOST and ANIMEGAN_INFERENCE_HOST to the same" in output
 
 
 def test_an_address_of_ipv6() -> None:

@@ -102,17 +102,17 @@ class Checkout:
 
     def run(self, *command: str | Path, status: int = 0, **variables: str) -> str:
         process = self.start(*command, **variables)
-        said, _ = process.communicate(timeout=120)
-        assert process.returncode == status, said
-        return said
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == status, output
+        return output
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """One that is set up; a test that changes it leaves it set up."""
     checkout = Checkout(tmp_path_factory.mktemp("bootstrap"))
-    said = checkout.run()
-    assert said.splitlines()[-2:] == ["Set up", "module 1.0 a b"]
+    output = checkout.run()
+    assert output.splitlines()[-2:] == ["Set up", "module 1.0 a b"]
     return checkout
 
 
@@ -126,9 +126,9 @@ def test_a_virtual_environment_of_another_checkout_is_left_alone(fresh: Checkout
     other.mkdir(parents=True)
     (other / "theirs").touch()
     (fresh.root / ".venv").symlink_to(other)
-    said = fresh.run(status=1)
-    assert f"is a link to {other}" in said
-    assert said.count("\n") == 1
+    output = fresh.run(status=1)
+    assert f"is a link to {other}" in output
+    assert output.count("\n") == 1
     assert [file.name for file in other.iterdir()] == ["theirs"]
 
 
@@ -161,22 +161,22 @@ def test_a_further_lock_is_installed_beside(shared: Checkout) -> None:
 
 def test_what_pip_cannot_install_is_told_and_can_be_mended(shared: Checkout) -> None:
     shared.lock("cpu", "3.0")
-    said = shared.run(status=1)
-    assert "Set-up: pip failed" in said
-    assert "tiny==3.0" in said
-    assert "Traceback" not in said
+    output = shared.run(status=1)
+    assert "Set-up: pip failed" in output
+    assert "tiny==3.0" in output
+    assert "Traceback" not in output
     shared.lock("cpu", "1.0")
-    said = shared.run()
-    assert "Making .venv" not in said
-    assert said.endswith("module 1.0 a b\n")
+    output = shared.run()
+    assert "Making .venv" not in output
+    assert output.endswith("module 1.0 a b\n")
 
 
 def test_a_file_with_another_hash_is_refused(shared: Checkout) -> None:
     wheel(shared.wheels, "tiny", "5.0")
     shared.lock("cpu", "5.0", digest="0" * 64)
-    said = shared.run(status=1)
-    assert "DO NOT MATCH THE HASHES" in said
-    assert "tiny==5.0" in said
+    output = shared.run(status=1)
+    assert "DO NOT MATCH THE HASHES" in output
+    assert "tiny==5.0" in output
     shared.lock("cpu", "1.0")
     assert shared.run().endswith("module 1.0 a b\n")
 
@@ -185,9 +185,9 @@ def test_a_package_that_no_lock_names_is_refused(shared: Checkout) -> None:
     wheel(shared.wheels, "stranger", "1.0")
     wheel(shared.wheels, "tiny", "6.0", needs="stranger")
     shared.lock("cpu", "6.0")
-    said = shared.run(status=1)
-    assert "stranger from" in said
-    assert "must have their versions pinned" in said
+    output = shared.run(status=1)
+    assert "stranger from" in output
+    assert "must have their versions pinned" in output
     shared.lock("cpu", "1.0")
     assert shared.run().endswith("module 1.0 a b\n")
 
@@ -204,9 +204,9 @@ def test_the_runtime_is_not_built_from_sources(shared: Checkout) -> None:
 
 def test_an_environment_that_is_broken_is_made_anew(shared: Checkout) -> None:
     (shared.root / ".venv" / "bin" / "python").unlink()
-    said = shared.run()
-    assert "Making .venv" in said
-    assert said.endswith("module 1.0 a b\n")
+    output = shared.run()
+    assert "Making .venv" in output
+    assert output.endswith("module 1.0 a b\n")
 
 
 def test_another_runtime_starts_from_nothing(shared: Checkout) -> None:
@@ -221,9 +221,9 @@ def test_without_a_cpu_build_the_default_build_is_taken_and_checked(fresh: Check
     fresh.cpu_build.unlink()
     wheel(fresh.wheels, "torch", "1.0", needs="tiny")  # not the file that was locked
     (tmp_path / "constraints.txt").write_text("torch<2\n")  # pip tells in other words then that there is none
-    said = fresh.run(status=1, PIP_CONSTRAINT=str(tmp_path / "constraints.txt"))
-    assert said.index(f"trying {TORCH_INDEX}") < said.index("set ANIMEGAN_TORCH_INDEX")
-    assert "DO NOT MATCH THE HASHES" in said
+    output = fresh.run(status=1, PIP_CONSTRAINT=str(tmp_path / "constraints.txt"))
+    assert output.index(f"trying {TORCH_INDEX}") < output.index("set ANIMEGAN_TORCH_INDEX")
+    assert "DO NOT MATCH THE HASHES" in output
     fresh.default_build = wheel(fresh.wheels, "torch", "1.0")
     fresh.lock("cpu", "1.0")
     assert fresh.run().endswith("module 1.0 a b\n")
@@ -254,9 +254,9 @@ def test_without_a_cpu_build_where_pip_looks_pytorchs_own_index_has_it(fresh: Ch
     script = fresh.root / "scripts" / "bootstrap.py"
     index = page.parents[1].as_uri()
     script.write_text(script.read_text().replace(TORCH_INDEX, index))
-    said = fresh.run(PIP_NO_INDEX="0", PIP_INDEX_URL="file:///nowhere")
-    assert f"not found where pip looks; trying {index}" in said
-    assert said.endswith("module 1.0 a b\n")
+    output = fresh.run(PIP_NO_INDEX="0", PIP_INDEX_URL="file:///nowhere")
+    assert f"not found where pip looks; trying {index}" in output
+    assert output.endswith("module 1.0 a b\n")
     assert fresh.torch() == "1.0+cpu"
 
 
@@ -267,17 +267,17 @@ def test_a_python_that_is_too_new_is_refused_in_one_sentence(fresh: Checkout) ->
         "sys.argv = sys.argv[1:]\n"
         "runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
-    said = fresh.run(sys.executable, "-c", launcher, fresh.root / "scripts" / "bootstrap.py", status=1)
-    assert said == f"Set-up: {sys.executable} is Python 3.14.1. Use one of 3.11, 3.12, 3.13.\n"
+    output = fresh.run(sys.executable, "-c", launcher, fresh.root / "scripts" / "bootstrap.py", status=1)
+    assert output == f"Set-up: {sys.executable} is Python 3.14.1. Use one of 3.11, 3.12, 3.13.\n"
     assert not (fresh.root / ".venv").exists()
 
 
 def test_a_set_up_that_was_killed_is_repaired(shared: Checkout) -> None:
     (shared.root / ".venv" / ".installed" / "cpu").unlink()
     (shared.root / ".venv" / ".installed" / "unfinished").touch()
-    said = shared.run()
-    assert "Making .venv" in said
-    assert said.endswith("module 1.0 a b\n")
+    output = shared.run()
+    assert "Making .venv" in output
+    assert output.endswith("module 1.0 a b\n")
 
 
 def test_a_signal_ends_it_and_pip(shared: Checkout) -> None:
@@ -288,22 +288,22 @@ def test_a_signal_ends_it_and_pip(shared: Checkout) -> None:
         process = shared.start(ANIMEGAN_TORCH_INDEX=index, PIP_NO_INDEX="0", PIP_INDEX_URL=index)
         connection, _ = silent.accept()
         process.send_signal(signal.SIGTERM)
-        said, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=120)
         while connection.recv(4096):  # ends once pip has ended, not before
             pass
         connection.close()
     assert process.returncode == 143
-    assert "Traceback" not in said
+    assert "Traceback" not in output
     shared.lock("cpu", "1.0")
     assert "Making .venv" not in shared.run()
 
 
 def test_two_at_once_take_turns(fresh: Checkout) -> None:
     both = [fresh.start(), fresh.start()]
-    said = [process.communicate(timeout=120)[0] for process in both]
+    output = [process.communicate(timeout=120)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
-    assert sum("Making .venv" in each for each in said) == 1
-    assert all(each.endswith("module 1.0 a b\n") for each in said)
+    assert sum("Making .venv" in each for each in output) == 1
+    assert all(each.endswith("module 1.0 a b\n") for each in output)
 
 
 def test_a_python_without_venv_is_told_the_package(fresh: Checkout, tmp_path: Path) -> None:
@@ -314,9 +314,9 @@ def test_a_python_without_venv_is_told_the_package(fresh: Checkout, tmp_path: Pa
         "sys.argv = sys.argv[1:]\n"
         "runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
-    said = fresh.run(sys.executable, "-c", launcher, fresh.root / "scripts" / "bootstrap.py", status=1)
+    output = fresh.run(sys.executable, "-c", launcher, fresh.root / "scripts" / "bootstrap.py", status=1)
     package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
-    assert f"apt-get install {package}" in said
+    assert f"apt-get install {package}" in output
     assert not (fresh.root / ".venv").exists()
 
 

@@ -51,50 +51,50 @@ LISTED = "# a comment\ntests/test_it.py::test_listed  where the photos are absen
 
 
 def test_a_listed_skip_stays_a_skip(tmp_path: Path) -> None:
-    status, said = outcome(tmp_path, LISTED, ci=True)
+    status, output = outcome(tmp_path, LISTED, ci=True)
     assert status == 0
-    assert "1 passed, 1 skipped, 1 xfailed" in said
+    assert "1 passed, 1 skipped, 1 xfailed" in output
 
 
 def test_another_skip_fails_in_ci(tmp_path: Path) -> None:
-    status, said = outcome(tmp_path, LISTED, ci=True, more='\ndef test_other():\n    pytest.skip("no reason")\n')
+    status, output = outcome(tmp_path, LISTED, ci=True, more='\ndef test_other():\n    pytest.skip("no reason")\n')
     assert status == 1
-    assert "1 failed, 1 passed, 1 skipped, 1 xfailed" in said
-    assert "no reason" in said
-    assert "not on tests/expected_skips.txt" in said
+    assert "1 failed, 1 passed, 1 skipped, 1 xfailed" in output
+    assert "no reason" in output
+    assert "not on tests/expected_skips.txt" in output
 
 
 def test_it_stays_a_skip_elsewhere(tmp_path: Path) -> None:
-    status, said = outcome(tmp_path, "", ci=False)
+    status, output = outcome(tmp_path, "", ci=False)
     assert status == 0
-    assert "1 passed, 1 skipped, 1 xfailed" in said
+    assert "1 passed, 1 skipped, 1 xfailed" in output
 
 
 @pytest.mark.parametrize(
     "more", ['\npytest.skip("whole", allow_module_level=True)\n', '\npytest.importorskip("nonesuch")\n']
 )
 def test_a_module_that_skips_fails_in_ci(tmp_path: Path, more: str) -> None:
-    status, said = outcome(tmp_path, "", ci=True, more=more)
+    status, output = outcome(tmp_path, "", ci=True, more=more)
     assert status != 0
-    assert "not on tests/expected_skips.txt" in said
+    assert "not on tests/expected_skips.txt" in output
 
 
 def test_an_entry_without_a_reason_is_refused(tmp_path: Path) -> None:
-    status, said = outcome(tmp_path, "tests/test_it.py::test_listed\n", ci=True)
+    status, output = outcome(tmp_path, "tests/test_it.py::test_listed\n", ci=True)
     assert status == 4
-    assert "has no reason" in said
+    assert "has no reason" in output
 
 
 def test_two_processes_judge_alike(tmp_path: Path) -> None:
     more = '\ndef test_other():\n    pytest.skip("no reason")\n'
-    status, said = outcome(tmp_path, LISTED, *TWO_PROCESSES, ci=True, more=more)
+    status, output = outcome(tmp_path, LISTED, *TWO_PROCESSES, ci=True, more=more)
     assert status == 1
-    assert "1 failed, 1 passed, 1 skipped, 1 xfailed" in said
-    assert "not on tests/expected_skips.txt" in said
+    assert "1 failed, 1 passed, 1 skipped, 1 xfailed" in output
+    assert "not on tests/expected_skips.txt" in output
 
 
 def test_a_module_that_skips_fails_in_two_processes(tmp_path: Path) -> None:
     more = '\npytest.skip("whole", allow_module_level=True)\n'
-    status, said = outcome(tmp_path, "", *TWO_PROCESSES, ci=True, more=more)
+    status, output = outcome(tmp_path, "", *TWO_PROCESSES, ci=True, more=more)
     assert status != 0
-    assert "not on tests/expected_skips.txt" in said
+    assert "not on tests/expected_skips.txt" in output

@@ -17,7 +17,7 @@ compiles = pytest.mark.skipif(native.find_compiler() is None, reason="needs a C+
 SMALL = 'extern "C" __attribute__((visibility("default"))) const char animegan_build[] = ANIMEGAN_BUILD;\n'
 
 
-class Said(list[str]):
+class Lines(list[str]):
     """What a build says."""
 
     def __call__(self, line: str) -> None:
@@ -25,8 +25,8 @@ class Said(list[str]):
 
 
 @pytest.fixture
-def said() -> Said:
-    return Said()
+def lines() -> Lines:
+    return Lines()
 
 
 @pytest.fixture
@@ -60,11 +60,11 @@ def test_builder_and_loader_know_the_same_forms_and_sources() -> None:
 
 
 @compiles
-def test_each_form_is_built_and_says_from_what(folder: Path, said: Said) -> None:
-    libraries = native.build(said, folder)
+def test_each_form_is_built_and_says_from_what(folder: Path, lines: Lines) -> None:
+    libraries = native.build(lines, folder)
     forms = list(native.FORMS) if platform.machine() == "x86_64" else ["plain"]
     assert [library.name for library in libraries] == [f"liboperators-{form}.so" for form in forms]
-    assert said == [f"Compiling {library.name} ..." for library in libraries]
+    assert lines == [f"Compiling {library.name} ..." for library in libraries]
     assert len({built_from(library) for library in libraries}) == len(libraries)
     assert {stat.S_IMODE(library.stat().st_mode) for library in libraries} == {0o644}
     left = {file.name for file in folder.rglob("*") if file.is_file()}
@@ -72,18 +72,18 @@ def test_each_form_is_built_and_says_from_what(folder: Path, said: Said) -> None
 
 
 @compiles
-def test_what_is_up_to_date_is_kept(folder: Path, said: Said) -> None:
+def test_what_is_up_to_date_is_kept(folder: Path, lines: Lines) -> None:
     libraries = native.build(folder=folder)
     before = [library.stat().st_mtime_ns for library in libraries]
-    assert native.build(said, folder) == libraries
+    assert native.build(lines, folder) == libraries
     assert [library.stat().st_mtime_ns for library in libraries] == before
-    assert not said
+    assert not lines
 
 
 @compiles
 @pytest.mark.parametrize("change", ["source", "header", "flags", "compiler", "library"])
 def test_what_changed_is_built_again(
-    change: str, folder: Path, tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+    change: str, folder: Path, tmp_path: Path, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(native, "FORMS", {"plain": []})
     (library,) = native.build(folder=folder)
@@ -100,8 +100,8 @@ def test_what_changed_is_built_again(
         monkeypatch.setenv("CXX", compiler(tmp_path, newer))
     else:
         library.write_bytes(before[:100])
-    assert native.build(said, folder) == [library]
-    assert said == ["Compiling liboperators-plain.so ..."]
+    assert native.build(lines, folder) == [library]
+    assert lines == ["Compiling liboperators-plain.so ..."]
     assert (library.read_bytes() == before) == (change == "library")
 
 
@@ -124,32 +124,32 @@ def test_the_operators_are_the_same_bytes_wherever_they_are_built(
     assert not [word for word in (str(tmp_path), "libstdc++", "libgomp", "libgcc") if word.encode() in built[0]]
 
 
-def test_without_a_compiler_it_says_so_once(folder: Path, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_it_says_so_once(folder: Path, lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("PATH", str(folder))
-    assert native.build(said, folder) == []
-    assert len(said) == 1
-    assert said[0].startswith("There is no C++ compiler")
+    assert native.build(lines, folder) == []
+    assert len(lines) == 1
+    assert lines[0].startswith("There is no C++ compiler")
 
 
 @pytest.mark.parametrize("command", ["/nowhere/c++", "false", "'c++"])
 def test_a_compiler_that_does_not_run_is_named(
-    command: str, folder: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+    command: str, folder: Path, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CXX", command)
-    assert native.build(said, folder) == []
-    assert len(said) == 1
-    assert command.strip("'") in said[0].partition(" does not run")[0]
+    assert native.build(lines, folder) == []
+    assert len(lines) == 1
+    assert command.strip("'") in lines[0].partition(" does not run")[0]
 
 
 @compiles
 def test_without_a_compiler_what_was_built_before_stays(
-    folder: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+    folder: Path, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     libraries = native.build(folder=folder)
     monkeypatch.setenv("CXX", "/nowhere/c++")
-    assert native.build(said, folder) == libraries
-    assert not said
+    assert native.build(lines, folder) == libraries
+    assert not lines
 
 
 @pytest.mark.parametrize(
@@ -162,33 +162,33 @@ def test_without_a_compiler_what_was_built_before_stays(
     ],
 )
 def test_a_form_that_does_not_compile_is_said_and_left_out(
-    script: str, reason: str, folder: Path, tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+    script: str, reason: str, folder: Path, tmp_path: Path, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     versions = 'case "$1" in --version|-dumpmachine) echo broken; exit;; esac'
     monkeypatch.setenv("CXX", compiler(tmp_path, f"{versions}\n{script}"))
     monkeypatch.setattr(native, "FORMS", {"plain": []})
     stale = folder / "liboperators-plain.so"
     stale.write_bytes(b"of another source")
-    assert native.build(said, folder) == []
-    assert len(said) == 2
-    assert said[1].startswith("liboperators-plain.so can't be compiled: ")
-    assert said[1].endswith(reason)
+    assert native.build(lines, folder) == []
+    assert len(lines) == 2
+    assert lines[1].startswith("liboperators-plain.so can't be compiled: ")
+    assert lines[1].endswith(reason)
     assert not stale.exists()
 
 
 @compiles
-def test_one_form_that_fails_leaves_the_others(folder: Path, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_form_that_fails_leaves_the_others(folder: Path, lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "FORMS", {"avx2": ["-mno-such-extension"], "plain": []})
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    assert [library.name for library in native.build(said, folder)] == ["liboperators-plain.so"]
-    assert sum("can't be compiled" in line for line in said) == 1
+    assert [library.name for library in native.build(lines, folder)] == ["liboperators-plain.so"]
+    assert sum("can't be compiled" in line for line in lines) == 1
 
 
 @compiles
-def test_a_folder_that_cannot_be_written_is_said(folder: Path, said: Said) -> None:
+def test_a_folder_that_cannot_be_written_is_said(folder: Path, lines: Lines) -> None:
     (folder / "__pycache__").touch()  # where it would work
-    assert native.build(said, folder) == []
-    assert said[-1].startswith("The CPU's operators are not compiled: ")
+    assert native.build(lines, folder) == []
+    assert lines[-1].startswith("The CPU's operators are not compiled: ")
 
 
 @compiles

@@ -332,12 +332,12 @@ def test_out_and_in_again(
 ) -> None:
     out = command("export", "--onnx", "cel.onnx")
     assert (out.returncode, out.stderr) == (0, "")
-    said = out.stdout.splitlines()
+    lines = out.stdout.splitlines()
     assert "Not in the file" not in out.stdout
-    assert said[0] == "Classic (classic)"
-    assert "  licence  CC-BY-SA-4.0, commercial use allowed" in said
-    assert said[-2] == "Wrote cel.onnx (8 MiB)"
-    assert said[-1].startswith("Checked in ONNX Runtime: at most ")
+    assert lines[0] == "Classic (classic)"
+    assert "  licence  CC-BY-SA-4.0, commercial use allowed" in lines
+    assert lines[-2] == "Wrote cel.onnx (8 MiB)"
+    assert lines[-1].startswith("Checked in ONNX Runtime: at most ")
     back = command("import", "cel.onnx", "--style", "mine", "--license", "CC-BY-SA-4.0")
     assert (back.returncode, back.stderr) == (0, "")
     assert files.same(readers.read(verify(get_style("mine"))).tensors, cel, torch.float32)
@@ -346,9 +346,11 @@ def test_out_and_in_again(
 def test_a_look_is_told_apart_from_its_network(command: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     out = command("export", "--onnx", "cel.onnx", "--style", "cel", "--fast")
     assert (out.returncode, out.stderr) == (0, "")
-    said = out.stdout.splitlines()
-    assert said[-3] == "Wrote cel.onnx (2 MiB)"
-    assert said[-2].startswith("Not in the file: shrink to 0.25 of the sides before, scale to the photo's size after, ")
+    lines = out.stdout.splitlines()
+    assert lines[-3] == "Wrote cel.onnx (2 MiB)"
+    assert lines[-2].startswith(
+        "Not in the file: shrink to 0.25 of the sides before, scale to the photo's size after, "
+    )
     back = command("import", "cel.onnx", "--style", "mine", "--license", "BSD-3-Clause")
     assert back.returncode == 1
     assert "AnimeGANv2's generator" in back.stderr

@@ -52,11 +52,11 @@ def test_it_is_small_and_speaks_to_this_server_alone(browser: Browser, gateway: 
 
 
 @pytest.mark.parametrize(
-    ("language", "width", "said"),
+    ("language", "width", "message"),
     [("en-US", 1280, "Done"), ("zh-CN", 1280, "已完成"), ("en-US", 390, "Done"), ("zh-CN", 390, "已完成")],
 )
 def test_a_photo_is_dropped_watched_compared_and_downloaded(
-    browser: Browser, gateway: Gateway, photos: list[Path], language: str, width: int, said: str
+    browser: Browser, gateway: Gateway, photos: list[Path], language: str, width: int, message: str
 ) -> None:
     phone = {"has_touch": True, "is_mobile": True} if width < 600 else {}
     with opened_page(browser, gateway.url, language=language, width=width, **phone) as page:
@@ -66,7 +66,7 @@ def test_a_photo_is_dropped_watched_compared_and_downloaded(
         draw(page, photos[0])
         drawn(page)
         card = page.get_by_test_id("job")
-        expect(card.get_by_test_id("message")).to_contain_text(said)
+        expect(card.get_by_test_id("message")).to_contain_text(message)
         slider = card.get_by_test_id("compare")
         slider.focus()
         before = slider.input_value()
@@ -161,7 +161,7 @@ def test_what_is_no_picture_is_explained_in_the_pages_language(
     note, cut = tmp_path / "note.jpg", tmp_path / "cut.jpg"
     note.write_text("this is no picture")
     cut.write_bytes(b"\xff\xd8\xff\xe0" + bytes(100))
-    for language, left_out, said in (
+    for language, left_out, message in (
         ("en-US", "note.jpg was left out: it is a text file.", "damaged"),
         ("zh-CN", "没有放入 note.jpg：这是文本文件。", "图片损坏或不完整"),
     ):
@@ -171,7 +171,7 @@ def test_what_is_no_picture_is_explained_in_the_pages_language(
             expect(page.get_by_test_id("draw")).to_be_disabled()  # it is not counted
             draw(page, cut)
             expect(page.get_by_test_id("job")).to_have_attribute("data-status", "failed")
-            expect(page.get_by_test_id("job")).to_contain_text(said)
+            expect(page.get_by_test_id("job")).to_contain_text(message)
             accessible(page)
 
 
@@ -283,7 +283,7 @@ def test_the_photo_is_tried_by_the_small_network_once_nobody_waits(
 ) -> None:
     urls: list[str] = []
     tries: list[str] = []
-    said: list[str] = []
+    texts: list[str] = []
 
     def busy_at_first(route: Route) -> None:
         urls.append(route.request.url)
@@ -293,7 +293,7 @@ def test_the_photo_is_tried_by_the_small_network_once_nobody_waits(
             route.continue_()
 
     with opened_page(browser, "about:blank") as page:
-        page.on("console", lambda line: said.append(line.text) if line.type == "error" else None)
+        page.on("console", lambda line: texts.append(line.text) if line.type == "error" else None)
         page.on("request", lambda r: tries.append(f"{len(urls)}") if r.url.endswith("/v1/stylize") else None)
         page.route("**/v1/queue", busy_at_first)
         page.goto(gateway.url)
@@ -302,16 +302,16 @@ def test_the_photo_is_tried_by_the_small_network_once_nobody_waits(
             expect(page.locator(f"label:has(#style-{style}) img")).to_have_attribute("src", re.compile("^blob:"))
         assert [int(number) for number in tries] == [2, 3, 4, 5]  # none after the answer that somebody waits
         expect(page.get_by_text("Tried on a part of your photo")).to_be_visible()
-        assert said == []
+        assert texts == []
         jobs = page.evaluate("performance.getEntriesByType('resource').filter(e => e.responseStatus >= 400).length")
     assert jobs == 0
 
 
 def test_each_look_has_its_own_sample(browser: Browser, gateway: Gateway) -> None:
-    said: list[str] = []
+    texts: list[str] = []
     samples: dict[str, NDArray[np.float64]] = {}
     with opened_page(browser, "about:blank") as page:
-        page.on("console", lambda line: said.append(line.text) if line.type == "error" else None)
+        page.on("console", lambda line: texts.append(line.text) if line.type == "error" else None)
         page.goto(gateway.url)
         for style in ("cel", "ink", "gouache", "classic"):
             image = page.locator(f"label:has(#style-{style}) img")
@@ -320,7 +320,7 @@ def test_each_look_has_its_own_sample(browser: Browser, gateway: Gateway) -> Non
             data = page.request.get(f"{gateway.url}/v1/styles/{style}/thumbnail").body()
             with Image.open(io.BytesIO(data)) as picture:
                 samples[style] = np.asarray(picture.convert("RGB"), np.float64)
-        assert said == []
+        assert texts == []
     assert np.ptp(samples["ink"], axis=2).max() <= 8  # JPEG's rounding
     for one, other in itertools.combinations(samples, 2):
         assert np.abs(samples[one] - samples[other]).mean() > 8, (one, other)

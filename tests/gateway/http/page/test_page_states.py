@@ -75,18 +75,18 @@ def test_an_animation_moves_on_the_page_and_in_its_file(browser: Browser, gatewa
 
 
 @pytest.mark.parametrize(
-    ("language", "said", "left_out"),
+    ("language", "message", "left_out"),
     [("en-US", "this browser can’t show it", "it is a PDF document"), ("zh-CN", "浏览器显示不了", "这是 PDF 文档")],
 )
 def test_a_heic_is_drawn_though_the_browser_shows_none_and_a_pdf_is_left_out(
-    browser: Browser, gateway: Gateway, tmp_path: Path, language: str, said: str, left_out: str
+    browser: Browser, gateway: Gateway, tmp_path: Path, language: str, message: str, left_out: str
 ) -> None:
     pdf, apple = tmp_path / "paper.pdf", tmp_path / "IMG_2041.HEIC"
     pdf.write_bytes(b"%PDF-1.7\n")
     apple.write_bytes(heic(photo(160, 120)))
     with opened_page(browser, gateway.url, language=language, **PHONE) as page:
         page.get_by_test_id("file").set_input_files([pdf, apple])
-        expect(page.locator("#unseen")).to_contain_text(said)
+        expect(page.locator("#unseen")).to_contain_text(message)
         expect(page.get_by_test_id("not-taken")).to_contain_text(left_out)
         accessible(page)
         page.get_by_test_id("draw").click()
@@ -141,14 +141,14 @@ def test_nothing_overlaps_on_the_smallest_phone(
 
 
 @pytest.mark.parametrize(
-    ("language", "said"),
+    ("language", "message"),
     [
         ("en-US", "Draw it again: every face with care, strength 60 %, the photo’s colours"),
         ("zh-CN", "重画：仔细画每张脸、强度 60%、保留照片的颜色"),
     ],
 )
 def test_the_button_names_each_change_in_a_few_words(
-    browser: Browser, tmp_path: Path, photos: list[Path], language: str, said: str
+    browser: Browser, tmp_path: Path, photos: list[Path], language: str, message: str
 ) -> None:
     with running_gateway(tmp_path, None) as idle, opened_page(browser, idle.url, language=language) as page:
         draw(page, photos[0])
@@ -156,19 +156,19 @@ def test_the_button_names_each_change_in_a_few_words(
         page.get_by_test_id("mode").select_option("portrait")
         page.get_by_test_id("strength").fill("60")
         page.get_by_test_id("photo-color").check()
-        expect(page.get_by_test_id("draw")).to_have_text(said)
+        expect(page.get_by_test_id("draw")).to_have_text(message)
 
 
 def test_errors_in_chinese_name_the_value_and_the_limit(browser: Browser, tmp_path: Path) -> None:
     with running_gateway(tmp_path, None) as idle, opened_page(browser, idle.url, language="zh-CN") as page:
-        said = page.evaluate(
+        message = page.evaluate(
             """async (problems) => {
                 const { explain } = await import("./page/base/i18n.js");
                 return problems.map((problem) => explain({ detail: "English", ...problem }));
             }""",
             [problem for problem, _ in PROBLEMS],
         )
-    for text, (problem, numbers) in zip(said, PROBLEMS, strict=True):
+    for text, (problem, numbers) in zip(message, PROBLEMS, strict=True):
         assert all(number in text for number in numbers), (text, problem)
         assert text.endswith("。")
         assert "undefined" not in text

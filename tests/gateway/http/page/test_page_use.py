@@ -89,7 +89,7 @@ def test_the_wait_is_counted_down_and_told_in_the_tab(browser: Browser, idle: Ga
         draw(page, photos[0], photos[1])
         expect(page).to_have_title(re.compile("^0 of 2 "))
         expect(page.get_by_test_id("notify")).to_be_visible()
-        said = page.evaluate(
+        label = page.evaluate(
             """async () => {
                 const { headway, standing } = await import("./page/jobs/waiting.js");
                 const job = (eta_s, progress) => ({status: "running", eta_s, progress});
@@ -102,10 +102,10 @@ def test_the_wait_is_counted_down_and_told_in_the_tab(browser: Browser, idle: Ga
                 ];
             }"""
         )
-        assert said[0]["percent"] == 50  # 30 s were a quarter less than the whole, of which 20 s are left
-        assert said[1] == {"percent": 99, "seconds": 0}
-        assert said[2] == "Being drawn: 50 %, about 20 s left"
-        assert said[3] is None
+        assert label[0]["percent"] == 50  # 30 s were a quarter less than the whole, of which 20 s are left
+        assert label[1] == {"percent": 99, "seconds": 0}
+        assert label[2] == "Being drawn: 50 %, about 20 s left"
+        assert label[3] is None
 
 
 def test_photos_and_settings_survive_a_reload_and_a_second_tab(

@@ -60,10 +60,10 @@ REFUSED = [
 @pytest.mark.parametrize(("kind", "data"), REFUSED)
 def test_a_file_that_is_not_read_is_named(kind: str, data: bytes) -> None:
     for read in (load, lambda data: inspect(data, LIMITS)):
-        with pytest.raises(UnsupportedImage) as caught:
+        with pytest.raises(UnsupportedImage) as excinfo:
             read(data)
-        assert caught.value.members["kind"] == kind
-        assert re.search(r"^This is .*isn't read here\. [A-Z].*\.$", caught.value.detail)
+        assert excinfo.value.members["kind"] == kind
+        assert re.search(r"^This is .*isn't read here\. [A-Z].*\.$", excinfo.value.detail)
 
 
 def test_every_kind_is_tried() -> None:
@@ -72,9 +72,9 @@ def test_every_kind_is_tried() -> None:
 
 @pytest.mark.parametrize("data", [bytes(range(256)), b"\0", b"\0\0\0\x18ftypabcd\0\0\0\0abcd" + b"\0" * 64])
 def test_what_cannot_be_told_names_what_is_read(data: bytes) -> None:
-    with pytest.raises(UnsupportedImage, match=r"JPEG, PNG, WEBP.*HEIF") as caught:
+    with pytest.raises(UnsupportedImage, match=r"JPEG, PNG, WEBP.*HEIF") as excinfo:
         load(data)
-    assert caught.value.status == 415
+    assert excinfo.value.status == 415
 
 
 def test_the_page_has_chinese_words_for_every_kind() -> None:
