@@ -97,8 +97,7 @@ def test_a_heic_is_drawn_though_the_browser_shows_none_and_a_pdf_is_left_out(
         expect(card.get_by_test_id("notes")).to_be_hidden()
 
 
-@pytest.mark.parametrize("language", ["en-US", "zh-CN"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("language", "scheme"), [("en-US", "light"), ("zh-CN", "dark")])
 def test_a_server_that_is_away_is_told_readably(
     browser: Browser, tmp_path: Path, photos: list[Path], language: str, scheme: str
 ) -> None:
