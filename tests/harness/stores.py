@@ -17,12 +17,13 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 
 from animegan_cli.serving.ports import free_port
-from animegan_gateway.queue.jobs import MOST_PAUSE_S, Ask, Result, new_id
+from animegan_gateway.queue.jobs import MOST_PAUSE_S, Ask, Job, Result, State, new_id
 from animegan_gateway.queue.stores.redis_store import RedisStore
 from animegan_gateway.queue.stores.sqlite_store import SqliteStore
 from animegan_gateway.queue.stores.store import Bounds, Store
@@ -267,3 +268,19 @@ def later() -> float:
 
 def result(size: int = 7, run_s: float = 1.5) -> Result:
     return Result(content_type="image/jpeg", bytes=size, run_s=run_s, headers={"X-Style": "cel"})
+
+
+async def take(store: Store, *, owner: str = "one", idle: bool = True) -> Job:
+    job = await store.take(owner, idle=idle)
+    assert job
+    return job
+
+
+async def move(store: Store, job: Job, to: State, **changes: Any) -> Job:
+    after = await store.move(job.id, to, attempt=job.attempt, changes=changes)
+    assert after
+    return after
+
+
+async def waiting_ids(store: Store) -> list[str]:
+    return [place.id for place in (await store.line()).waiting]

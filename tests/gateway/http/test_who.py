@@ -1,59 +1,24 @@
-"""Who may: API keys, sessions, other sites' pages, other names of this host, proxies; and what every answer carries."""
+"""Who may: API keys, other sites' pages, other names of this host, proxies; and what every answer carries."""
 
 from __future__ import annotations
 
 import json
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
 
-from animegan_gateway.http.access.attempts import WRONG_KEYS_PER_MINUTE
-from animegan_gateway.http.access.keys import Keys
 from animegan_gateway.http.transport.middleware import HEADERS
+from harness.access import FORGED_KEY, PICTURE, Locked, job_of, locked_gateway, send, sign_in
 from harness.gateways import Gateway, code, running_gateway
-from harness.pictures import encoded, photo
-
-PICTURE = encoded(photo(64, 48))
-COOKIE = "animegan_session"
-FORGED_KEY = f"ag_00000000_{'x' * 43}"
-
-
-@dataclass
-class Locked:
-    """A gateway that requires keys, and who holds one."""
-
-    gateway: Gateway
-    keys: Keys
-    ann: requests.Session
-    bob: requests.Session
-    ann_key: str
-
-    def add(self, name: str, **limits: int) -> requests.Session:
-        return bearer(self.keys.add(name, **limits))
-
-
-def bearer(key: str) -> requests.Session:
-    session = requests.Session()
-    session.headers["Authorization"] = f"Bearer {key}"
-    return session
 
 
 @pytest.fixture(scope="module")
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Locked]:
-    folder = tmp_path_factory.mktemp("gateway")
-    keys = Keys(folder)
-    texts = [keys.add("ann"), keys.add("bob")]
-    with (
-        running_gateway(folder, None, keys="required", queue_jobs=40, trusted_proxies='["127.0.0.1"]') as gateway,
-        bearer(texts[0]) as ann,
-        bearer(texts[1]) as bob,
-    ):
-        yield Locked(gateway, keys, ann, bob, texts[0])
+    with locked_gateway(tmp_path_factory.mktemp("gateway")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -63,28 +28,13 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         yield running
 
 
-def signed_in(gateway: Gateway, key: str = "", **headers: str) -> requests.Response:
-    return requests.post(f"{gateway.url}/v1/session", json={"key": key}, headers=headers, timeout=30)
-
-
-def accepted(answer: requests.Response) -> dict[str, Any]:
-    assert answer.status_code == 202, answer.text
-    return dict(answer.json())
-
-
-def sent(gateway: Gateway, **headers: str | None) -> requests.Response:
-    """A photo, as somebody new sends it."""
-    with requests.Session() as somebody:
-        return gateway.submit(PICTURE, somebody, headers=headers)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "authorization", [None, "", "Bearer", "Bearer ", f"Bearer {FORGED_KEY}", "Bearer ag__", "Basic YTpi", "Bearer é"]
 )
 def test_without_a_valid_key_there_is_nothing(locked: Locked, authorization: str | None) -> None:
     url = locked.gateway.url
-    job = accepted(locked.gateway.submit(PICTURE, locked.ann))
+    job = job_of(locked.gateway.submit(PICTURE, locked.ann))
     # Each from an address of its own: many wrong keys from one are told to wait.
     headers = {"X-Forwarded-For": f"2001:db8:{sum((authorization or '').encode()):x}::1".encode()}
     if authorization is not None:
@@ -105,106 +55,15 @@ def test_without_a_valid_key_there_is_nothing(locked: Locked, authorization: str
 
 
 def test_a_job_is_its_owners_alone(locked: Locked) -> None:
-    job = accepted(locked.gateway.submit(PICTURE, locked.ann, headers={"Idempotency-Key": "k"}))
+    job = job_of(locked.gateway.submit(PICTURE, locked.ann, headers={"Idempotency-Key": "k"}))
     url = locked.gateway.url
     for link in job["links"].values():
         assert code(locked.bob.get(f"{url}{link}", timeout=30)) == (404, "job_not_found")
     assert code(locked.bob.delete(f"{url}{job['links']['self']}", timeout=30)) == (404, "job_not_found")
-    other = accepted(locked.gateway.submit(PICTURE, locked.bob, headers={"Idempotency-Key": "k"}))
+    other = job_of(locked.gateway.submit(PICTURE, locked.bob, headers={"Idempotency-Key": "k"}))
     assert other["id"] != job["id"]
     assert locked.ann.get(f"{url}{job['links']['self']}", timeout=30).json()["status"] == "queued"
     assert locked.ann.delete(f"{url}{job['links']['self']}", timeout=30).json()["status"] == "cancelled"
-
-
-def test_a_page_exchanges_its_key_for_a_session_of_the_same_caller(locked: Locked) -> None:
-    url = locked.gateway.url
-    job = accepted(locked.gateway.submit(PICTURE, locked.ann))
-    with requests.Session() as page:
-        before = page.get(f"{url}/v1/session", timeout=30).json()
-        assert (before["keys_required"], before["signed_in"]) == (True, False)
-        opened = page.post(f"{url}/v1/session", json={"key": locked.ann_key}, timeout=30)
-        assert (opened.status_code, opened.json()["signed_in"]) == (200, True)
-        assert locked.ann_key not in opened.headers["Set-Cookie"]
-        assert page.get(f"{url}/v1/session", timeout=30).json()["signed_in"] is True
-        assert page.get(f"{url}{job['links']['self']}", timeout=30).json()["id"] == job["id"]
-        with page.get(f"{url}{job['links']['events']}", stream=True, timeout=30) as events:
-            assert events.ok  # an EventSource can't send a header
-        page.headers["Origin"] = url
-        assert accepted(locked.gateway.submit(PICTURE, page))
-        closed = page.delete(f"{url}/v1/session", timeout=30)
-        assert closed.json()["signed_in"] is False
-        assert COOKIE not in page.cookies
-        assert code(locked.gateway.submit(PICTURE, page)) == (401, "unauthorized")
-
-
-@pytest.mark.parametrize("key", ["", FORGED_KEY, "ag", "ключ"])
-def test_a_wrong_key_opens_no_session(locked: Locked, key: str) -> None:
-    answer = signed_in(locked.gateway, key)
-    assert code(answer) == (401, "unauthorized")
-    assert "Set-Cookie" not in answer.headers
-
-
-@pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        (b"", 401),
-        (b"{}", 401),
-        (b"null", 401),
-        (b"{", 422),
-        (b"[]", 422),
-        (b'{"key": 5}', 422),
-        (b'{"key": "\\ud800"}', 422),
-        (b'{"key": "' + b"x" * 201 + b'"}', 422),
-        (b'{"key": "' + b"x" * 5000 + b'"}', 400),
-        (b"[" * 4000, 400),
-    ],
-)
-def test_what_is_no_sign_in(locked: Locked, body: bytes, status: int) -> None:
-    headers = {"Content-Type": "application/json"}
-    answer = requests.post(f"{locked.gateway.url}/v1/session", data=body, headers=headers, timeout=30)
-    assert code(answer)[0] == status
-
-
-def test_a_revoked_key_is_refused_at_once_and_its_sessions_with_it(locked: Locked) -> None:
-    text = locked.keys.add("carl")
-    url = locked.gateway.url
-    with bearer(text) as carl, requests.Session() as page:
-        assert page.post(f"{url}/v1/session", json={"key": text}, timeout=30).ok
-        assert carl.get(f"{url}/v1/styles", timeout=30).ok
-        assert page.get(f"{url}/v1/styles", timeout=30).ok
-        locked.keys.revoke("carl")
-        assert code(carl.get(f"{url}/v1/styles", timeout=30)) == (401, "unauthorized")
-        assert code(page.get(f"{url}/v1/styles", timeout=30)) == (401, "unauthorized")
-        assert page.get(f"{url}/v1/session", timeout=30).json()["signed_in"] is False
-
-
-@pytest.mark.slow
-def test_a_forged_cookie_is_no_session(locked: Locked, gateway: Gateway) -> None:
-    cookie = signed_in(locked.gateway, locked.ann_key).cookies[COOKIE]
-    changed = ("A" if cookie[0] != "A" else "B") + cookie[1:]
-    anonymous = signed_in(gateway).cookies[COOKIE]  # of another gateway: another secret
-    url = f"{locked.gateway.url}/v1/styles"
-    assert requests.get(url, cookies={COOKIE: cookie}, timeout=30).ok
-    for bad in (changed, cookie[:-1], cookie.rpartition(".")[0], anonymous, "", "é"):
-        headers = {"Cookie": f"{COOKIE}={bad}".encode()}
-        assert code(requests.get(url, headers=headers, timeout=30)) == (401, "unauthorized")
-
-
-@pytest.mark.slow
-def test_a_session_from_before_keys_were_required_is_none(tmp_path: Path) -> None:
-    with running_gateway(tmp_path, None) as gateway:
-        cookies = {COOKIE: signed_in(gateway).cookies[COOKIE]}
-        assert requests.get(f"{gateway.url}/v1/session", cookies=cookies, timeout=30).json()["signed_in"] is True
-    Keys(tmp_path).add("ann")
-    with running_gateway(tmp_path, None, keys="required") as gateway:
-        assert code(requests.get(f"{gateway.url}/v1/styles", cookies=cookies, timeout=30)) == (401, "unauthorized")
-
-
-def test_a_sessions_cookie_is_out_of_reach(gateway: Gateway, locked: Locked) -> None:
-    for answer in (signed_in(gateway), signed_in(locked.gateway, locked.ann_key)):
-        _, *attributes = answer.headers["Set-Cookie"].split("; ")
-        assert {attribute.lower() for attribute in attributes} >= {"httponly", "samesite=strict", "path=/"}
-        assert "Secure" not in attributes
 
 
 FOREIGN: list[dict[str, str]] = [
@@ -223,7 +82,7 @@ def test_what_another_sites_page_sends_with_the_cookie_is_refused(locked: Locked
     url = locked.gateway.url
     with requests.Session() as page:
         assert page.post(f"{url}/v1/session", json={"key": locked.ann_key}, timeout=30).ok
-        job = accepted(locked.gateway.submit(PICTURE, page, headers={"Origin": url}))
+        job = job_of(locked.gateway.submit(PICTURE, page, headers={"Origin": url}))
         page.headers.update(headers)
         for answer in (
             page.post(f"{url}/v1/jobs", files={"image": PICTURE}, timeout=30),
@@ -241,32 +100,24 @@ def test_what_another_sites_page_sends_with_the_cookie_is_refused(locked: Locked
 
 @pytest.mark.parametrize("headers", FOREIGN[:-1], ids=str)
 def test_another_sites_page_sends_nothing_to_a_gateway_without_keys(gateway: Gateway, headers: dict[str, str]) -> None:
-    assert code(sent(gateway, **headers)) == (403, "forbidden")
-    assert code(sent(gateway, **headers, Authorization="Basic YTpi")) == (403, "forbidden")
-    assert code(signed_in(gateway, **headers)) == (403, "forbidden")
+    assert code(send(gateway, **headers)) == (403, "forbidden")
+    assert code(send(gateway, **headers, Authorization="Basic YTpi")) == (403, "forbidden")
+    assert code(sign_in(gateway, **headers)) == (403, "forbidden")
 
 
 def test_without_keys_a_proxys_own_credentials_are_no_matter(gateway: Gateway) -> None:
-    accepted(sent(gateway, Authorization="Basic YTpi"))
-    assert code(sent(gateway, Authorization=f"Bearer {FORGED_KEY}")) == (401, "unauthorized")
-
-
-def test_a_session_without_keys_is_a_caller_of_its_own_and_stays_it(gateway: Gateway) -> None:
-    with gateway.browser() as page:
-        cookie = page.cookies[COOKIE]
-        again = page.post(f"{gateway.url}/v1/session", json={}, timeout=30)
-        assert again.json()["signed_in"] is True
-        assert page.cookies[COOKIE] == cookie
+    job_of(send(gateway, Authorization="Basic YTpi"))
+    assert code(send(gateway, Authorization=f"Bearer {FORGED_KEY}")) == (401, "unauthorized")
 
 
 def test_a_key_has_its_own_rate_and_share(locked: Locked) -> None:
     with locked.add("slow", rate_per_minute=1) as slow, locked.add("small", share_percent=5) as small:
-        accepted(locked.gateway.submit(PICTURE, slow))
+        job_of(locked.gateway.submit(PICTURE, slow))
         assert code(locked.gateway.submit(PICTURE, slow)) == (429, "rate_limited")
         for _ in range(2):  # five percent of forty
-            accepted(locked.gateway.submit(PICTURE, small))
+            job_of(locked.gateway.submit(PICTURE, small))
         assert code(locked.gateway.submit(PICTURE, small)) == (429, "share_full")
-        accepted(locked.gateway.submit(PICTURE, locked.ann))
+        job_of(locked.gateway.submit(PICTURE, locked.ann))
 
 
 @pytest.mark.parametrize("path", ["/", "/page/main.js", "/v1/session", "/docs"])
@@ -321,7 +172,7 @@ def test_every_answer_has_the_security_headers(locked: Locked) -> None:
         path: requests.get(f"{url}{path}", timeout=30)
         for path in ("/", "/page/main.js", "/docs", "/swagger/swagger-ui.css", "/openapi.json", "/healthz", "/readyz")
     }
-    job = accepted(locked.gateway.submit(PICTURE, locked.ann))
+    job = job_of(locked.gateway.submit(PICTURE, locked.ann))
     answers |= {
         "200": locked.ann.get(f"{url}/v1/styles", timeout=30),
         "401": requests.get(f"{url}/v1/styles", timeout=30),
@@ -364,13 +215,13 @@ def test_no_other_origin_is_let_in(gateway: Gateway) -> None:
 @pytest.mark.slow
 def test_a_path_prefix_is_in_every_link(tmp_path: Path) -> None:
     with running_gateway(tmp_path, None, path_prefix="/anime") as gateway:
-        answer = sent(gateway)
-        job = accepted(answer)
+        answer = send(gateway)
+        job = job_of(answer)
         assert answer.headers["Location"] == job["links"]["self"] == f"/anime/v1/jobs/{job['id']}"
         assert all(link.startswith("/anime/v1/jobs/") for link in job["links"].values())
         styles = requests.get(f"{gateway.url}/v1/styles", timeout=30).json()["styles"]
         assert styles[0]["thumbnail"].startswith("/anime/v1/styles/")
-        assert "; Path=/anime;" in f"{signed_in(gateway).headers['Set-Cookie']};"
+        assert "; Path=/anime;" in f"{sign_in(gateway).headers['Set-Cookie']};"
         document = requests.get(f"{gateway.url}/openapi.json", timeout=30).json()
         assert document["servers"] == [{"url": "/anime"}]
         for path in (
@@ -388,54 +239,22 @@ def test_a_path_prefix_is_in_every_link(tmp_path: Path) -> None:
 def test_a_trusted_proxy_tells_who_the_caller_is_and_that_it_is_https(tmp_path: Path) -> None:
     with running_gateway(tmp_path, None, rate_per_minute=1, trusted_proxies='["127.0.0.1"]') as gateway:
         for address in ("192.0.2.1", "192.0.2.2", "2001:db8:0:1::1", "2001:db8:0:2::1"):
-            accepted(sent(gateway, **{"X-Forwarded-For": address}))
+            job_of(send(gateway, **{"X-Forwarded-For": address}))
         for address in ("192.0.2.1", "203.0.113.9, 192.0.2.2", "2001:db8:0:1:ffff::9"):  # the last: the same /64
-            assert code(sent(gateway, **{"X-Forwarded-For": address})) == (429, "rate_limited")
+            assert code(send(gateway, **{"X-Forwarded-For": address})) == (429, "rate_limited")
         secure = {"X-Forwarded-Proto": "https"}
-        answer = signed_in(gateway, **secure, Origin="https://127.0.0.1", Host="127.0.0.1")
+        answer = sign_in(gateway, **secure, Origin="https://127.0.0.1", Host="127.0.0.1")
         assert "; Secure" in answer.headers["Set-Cookie"]
         assert answer.headers["Strict-Transport-Security"].startswith("max-age=")
-        assert "; Secure" not in signed_in(gateway).headers["Set-Cookie"]
+        assert "; Secure" not in sign_in(gateway).headers["Set-Cookie"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trusted", ["[]", '["192.0.2.7"]'])
 def test_nobody_else_is_believed(tmp_path: Path, trusted: str) -> None:
     with running_gateway(tmp_path, None, rate_per_minute=1, trusted_proxies=trusted) as gateway:
-        accepted(sent(gateway, **{"X-Forwarded-For": "192.0.2.1"}))
-        assert code(sent(gateway, **{"X-Forwarded-For": "192.0.2.2"})) == (429, "rate_limited")
-        answer = signed_in(gateway, **{"X-Forwarded-Proto": "https"})
+        job_of(send(gateway, **{"X-Forwarded-For": "192.0.2.1"}))
+        assert code(send(gateway, **{"X-Forwarded-For": "192.0.2.2"})) == (429, "rate_limited")
+        answer = sign_in(gateway, **{"X-Forwarded-Proto": "https"})
         assert "; Secure" not in answer.headers["Set-Cookie"]
         assert "Strict-Transport-Security" not in answer.headers
-
-
-def test_signing_out_ends_the_session_at_the_server(locked: Locked) -> None:
-    with requests.Session() as browser:
-        signed_in = browser.post(f"{locked.gateway.url}/v1/session", json={"key": locked.ann_key}, timeout=30)
-        assert signed_in.ok
-        copy = {"Cookie": f"{COOKIE}={browser.cookies[COOKIE]}"}
-        styles = f"{locked.gateway.url}/v1/styles"
-        assert requests.get(styles, headers=copy, timeout=30).ok
-        origin = {"Origin": locked.gateway.url}
-        assert browser.delete(f"{locked.gateway.url}/v1/session", headers=origin, timeout=30).ok
-        assert code(requests.get(styles, headers=copy, timeout=30)) == (401, "unauthorized")
-        assert requests.get(f"{locked.gateway.url}/v1/session", headers=copy, timeout=30).json()["signed_in"] is False
-
-
-@pytest.mark.slow
-def test_many_wrong_keys_are_told_to_wait_and_lock_nobody_else_out(tmp_path: Path) -> None:
-    keys = Keys(tmp_path)
-    ann, bob = keys.add("ann"), keys.add("bob")
-    with running_gateway(tmp_path, None, keys="required") as gateway:
-
-        def answer(key: str) -> tuple[int, str]:
-            with bearer(key) as session:
-                styles = session.get(f"{gateway.url}/v1/styles", timeout=30)
-                return (200, "") if styles.ok else code(styles)
-
-        for wrong in (FORGED_KEY, ann[:-1]):
-            for _ in range(WRONG_KEYS_PER_MINUTE):
-                assert answer(wrong) == (401, "unauthorized")
-            assert answer(wrong) == (429, "rate_limited")
-            assert answer(bob) == (200, "")
-        assert answer(ann) == (429, "rate_limited"), "its secret is being guessed from this address"

@@ -4,53 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from animegan.errors import BadSetting
-from animegan_gateway.queue.jobs import Job, State, new_id
+from animegan_gateway.queue.jobs import Job, State
 from animegan_gateway.queue.stores import redis_store, sqlite_store
-from animegan_gateway.queue.stores.store import RUNS, Bounds, Full, Line, Mismatch, Run, Store, Waiting
+from animegan_gateway.queue.stores.store import RUNS, Bounds, Line, Mismatch, Run, Store, Waiting
 from animegan_service.bell import Bell, wait
-from harness.stores import AMPLE, Place, ask, later, result, submitted
+from harness.stores import AMPLE, Place, ask, move, result, submitted, take, waiting_ids
 
 pytestmark = pytest.mark.anyio
 
 FUTURE = time.time() + 10**6
 WORK_PX = 64 * 32
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-async def store(place: Place) -> AsyncIterator[Store]:
-    async with place.opened() as opened:
-        yield opened
-
-
-async def taken(store: Store, *, owner: str = "one", idle: bool = True) -> Job:
-    job = await store.take(owner, idle=idle)
-    assert job
-    return job
-
-
-async def moved(store: Store, job: Job, to: State, **changes: Any) -> Job:
-    after = await store.move(job.id, to, attempt=job.attempt, changes=changes)
-    assert after
-    return after
-
-
-async def ids(store: Store) -> list[str]:
-    return [place.id for place in (await store.line()).waiting]
 
 
 async def test_a_new_job_waits_as_it_was_asked_for(store: Store) -> None:
@@ -68,90 +36,6 @@ async def test_an_unknown_job_is_none(store: Store) -> None:
     assert await store.take("one", idle=True) is None
 
 
-async def test_callers_alternate_from_their_first_job_on(store: Store) -> None:
-    ann = [await submitted(store, "ann") for _ in range(4)]
-    bob = [await submitted(store, "bob") for _ in range(2)]
-    assert await ids(store) == [ann[0], bob[0], ann[1], bob[1], ann[2], ann[3]]
-
-
-async def test_a_caller_who_comes_late_is_not_put_before_those_who_wait(store: Store) -> None:
-    ann = [await submitted(store, "ann") for _ in range(4)]
-    for _ in range(2):
-        await taken(store)
-    bob = [await submitted(store, "bob") for _ in range(2)]
-    assert await ids(store) == [ann[2], bob[0], ann[3], bob[1]]
-
-
-async def test_a_giant_that_waits_takes_as_many_turns_as_it_is_worth(store: Store) -> None:
-    running = await submitted(store, "cid")
-    giant = await store.submit(new_id(), ask("ann").model_copy(update={"size": (2048, 1024)}), AMPLE, None)
-    bob = [await submitted(store, "bob") for _ in range(4)]
-    assert await ids(store) == [running, bob[0], giant.id, *bob[1:]]
-
-
-def test_what_is_drawn_sooner_is_less_work() -> None:
-    photo = ask().model_copy(update={"size": (1024, 1024)})
-    fast, bold, fine = (
-        photo.model_copy(update=each) for each in ({"fast": True}, {"detail": "bold"}, {"detail": "fine"})
-    )
-    assert fast.work_px < bold.work_px < photo.work_px == 2**20 < fine.work_px
-    assert [each.turns for each in (fast, bold, photo, fine)] == [1, 1, 1, 3]
-
-
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(callers=st.lists(st.sampled_from("abc"), min_size=1, max_size=12))
-def test_each_callers_jobs_start_in_order_and_no_caller_twice_while_another_waits(
-    place: Place, callers: list[str]
-) -> None:
-    async def check() -> None:
-        async with replace(place, prefix=Place(place.kind, place.folder).prefix).opened() as store:
-            came = {await submitted(store, caller): caller for caller in callers}
-            order = [(await taken(store)).id for _ in callers]
-        started = [came[job_id] for job_id in order]
-        for caller in set(callers):
-            assert [job_id for job_id in order if came[job_id] == caller] == [
-                job_id for job_id in came if came[job_id] == caller
-            ]
-        for at, caller in enumerate(started):
-            so_far, left = Counter(started[:at]), Counter(started[at:])
-            assert all(so_far[caller] <= so_far[other] for other in left)
-
-    asyncio.run(check())
-
-
-@pytest.mark.parametrize(
-    ("bounds", "bound"),
-    [
-        (Bounds(jobs=2, bytes=10**6, caller_jobs=9), "jobs"),
-        (Bounds(jobs=9, bytes=299, caller_jobs=9), "bytes"),
-        (Bounds(jobs=9, bytes=10**6, caller_jobs=2), "caller_jobs"),
-    ],
-)
-async def test_a_bound_holds_for_those_that_wait_and_run_and_no_longer(
-    store: Store, bounds: Bounds, bound: str
-) -> None:
-    for _ in range(2):
-        await store.submit(new_id(), ask(size=100), bounds, None)
-    job = await taken(store)
-    with pytest.raises(Full) as full:
-        await store.submit(new_id(), ask(size=100), bounds, None)
-    assert full.value.bound == bound
-    assert (await store.tally()).jobs[State.QUEUED] == 1
-    await moved(store, job, State.FAILED, error={"status": 500})
-    await store.submit(new_id(), ask(size=100), bounds, None)
-
-
-async def test_a_bound_may_be_reached_exactly(store: Store) -> None:
-    await store.submit(new_id(), ask(size=100), Bounds(jobs=1, bytes=100, caller_jobs=1), None)
-    assert (await store.tally()).bytes == 100
-
-
-async def test_one_callers_share_is_not_anothers(store: Store) -> None:
-    bounds = Bounds(jobs=9, bytes=10**6, caller_jobs=1)
-    await store.submit(new_id(), ask("ann"), bounds, None)
-    await store.submit(new_id(), ask("bob"), bounds, None)
-
-
 async def test_an_idempotency_key_finds_its_job_for_its_caller_only(store: Store) -> None:
     first = await store.submit("id1", ask("ann"), AMPLE, "key")
     again = await store.submit("id2", ask("ann"), Bounds(0, 0, 0), "key")  # it needs no room
@@ -164,7 +48,7 @@ async def test_an_idempotency_key_finds_its_job_for_its_caller_only(store: Store
 
 async def test_an_idempotency_key_finds_the_job_as_it_is_now(store: Store) -> None:
     await store.submit("id1", ask(), AMPLE, "key")
-    done = await moved(store, await taken(store), State.DONE, result=result())
+    done = await move(store, await take(store), State.DONE, result=result())
     assert await store.submit("id2", ask(), AMPLE, "key") == done
 
 
@@ -177,17 +61,9 @@ async def test_one_key_sent_many_times_at_once_makes_one_job(place: Place) -> No
         assert (await stores[0].tally()).jobs[State.QUEUED] == 1
 
 
-async def test_many_takers_never_get_the_same_job(place: Place) -> None:
-    async with place.gateways(3) as stores:
-        came = {await submitted(stores[0], "abc"[number % 3]) for number in range(20)}
-        jobs = await asyncio.gather(*(stores[number % 3].take(f"owner{number}", idle=True) for number in range(25)))
-        assert sorted(job.id for job in jobs if job) == sorted(came)
-        assert {job.attempt for job in jobs if job} == {1}
-
-
 async def test_a_taken_job_runs_and_is_counted_so(store: Store) -> None:
     job_id = await submitted(store, size=50)
-    job = await taken(store)
+    job = await take(store)
     assert (job.id, job.state, job.attempt) == (job_id, State.RUNNING, 1)
     assert job.started_at
     assert await store.get(job_id) == job
@@ -199,7 +75,7 @@ async def test_a_taken_job_runs_and_is_counted_so(store: Store) -> None:
 
 async def test_a_done_job_has_its_result_and_gives_its_upload_back(store: Store) -> None:
     await submitted(store, size=50)
-    done = await moved(store, await taken(store), State.DONE, result=result(size=7, run_s=2.25))
+    done = await move(store, await take(store), State.DONE, result=result(size=7, run_s=2.25))
     assert (done.state, done.result, done.error) == (State.DONE, result(size=7, run_s=2.25), None)
     assert done.finished_at
     assert await store.get(done.id) == done
@@ -209,7 +85,7 @@ async def test_a_done_job_has_its_result_and_gives_its_upload_back(store: Store)
 
 async def test_a_failed_job_tells_why(store: Store) -> None:
     await submitted(store)
-    failed = await moved(store, await taken(store), State.FAILED, error={"status": 500, "detail": "so “it” was"})
+    failed = await move(store, await take(store), State.FAILED, error={"status": 500, "detail": "so “it” was"})
     assert failed.error == {"status": 500, "detail": "so “it” was"}
     assert await store.get(failed.id) == failed
     assert await store.runs() == []
@@ -218,57 +94,22 @@ async def test_a_failed_job_tells_why(store: Store) -> None:
 async def test_the_last_runs_are_kept_the_newest_first(store: Store) -> None:
     for number in range(RUNS + 3):
         await submitted(store)
-        await moved(
-            store, await taken(store), State.DONE, result=result(run_s=float(number)), finished_at=1000.0 + number
+        await move(
+            store, await take(store), State.DONE, result=result(run_s=float(number)), finished_at=1000.0 + number
         )
     assert [run.seconds for run in await store.runs()] == [float(RUNS + 2 - number) for number in range(RUNS)]
 
 
 async def test_a_late_report_changes_nothing(store: Store) -> None:
     await submitted(store)
-    late = await taken(store)
-    await moved(store, late, State.QUEUED, failures=1)
-    now = await taken(store)
+    late = await take(store)
+    await move(store, late, State.QUEUED, failures=1)
+    now = await take(store)
     assert (now.id, now.attempt, now.failures) == (late.id, 2, 1)
     for to in (State.DONE, State.FAILED, State.QUEUED, State.CANCELLED):
         assert await store.move(late.id, to, attempt=late.attempt, changes={"failures": 9}) is None
     assert await store.get(now.id) == now
-    assert (await moved(store, now, State.DONE, result=result())).result_key != late.result_key
-
-
-async def test_back_in_the_queue_a_job_has_its_old_place(store: Store) -> None:
-    came = [await submitted(store, "ann") for _ in range(3)]
-    first = await taken(store)
-    assert await ids(store) == came[1:]
-    await moved(store, first, State.QUEUED)
-    assert await ids(store) == came
-    assert (await taken(store)).id == first.id
-
-
-async def test_a_job_that_is_not_due_is_passed_by_and_keeps_its_place(store: Store) -> None:
-    came = [await submitted(store, "ann") for _ in range(3)]
-    await moved(store, await taken(store), State.QUEUED, not_before=later())
-    await moved(store, await taken(store), State.QUEUED, not_before=time.time() - 1)
-    assert await ids(store) == came
-    assert [(await taken(store)).id, (await taken(store)).id] == [came[1], came[2]]
-    assert await store.take("one", idle=True) is None
-    assert await ids(store) == [came[0]]
-
-
-async def test_a_pause_that_no_attempt_makes_is_over(store: Store) -> None:
-    """As when the clock was set back by an hour since."""
-    job_id = await submitted(store)
-    await moved(store, await taken(store), State.QUEUED, not_before=later() + 3600)
-    assert (await taken(store)).id == job_id
-
-
-async def test_a_job_to_be_drawn_alone_waits_for_an_idle_owner_and_holds_up_the_others(store: Store) -> None:
-    came = [await submitted(store, "ann") for _ in range(2)]
-    await moved(store, await taken(store), State.QUEUED, alone=True, crashes=1)
-    assert await store.take("one", idle=False) is None
-    job = await taken(store, idle=True)
-    assert (job.id, job.alone, job.crashes) == (came[0], True, 1)
-    assert (await taken(store, idle=False)).id == came[1]
+    assert (await move(store, now, State.DONE, result=result())).result_key != late.result_key
 
 
 async def test_cancelled_in_the_queue_a_job_is_never_taken(store: Store) -> None:
@@ -277,12 +118,12 @@ async def test_cancelled_in_the_queue_a_job_is_never_taken(store: Store) -> None
     assert cancelled
     assert cancelled.finished_at
     assert (await store.tally()).bytes == 10
-    assert (await taken(store)).id == came[1]
+    assert (await take(store)).id == came[1]
     assert await store.take("one", idle=True) is None
 
 
 async def test_cancelled_while_it_runs_a_job_takes_no_result(store: Store) -> None:
-    job = await taken(store) if await submitted(store) else None
+    job = await take(store) if await submitted(store) else None
     assert job
     assert await store.move(job.id, State.CANCELLED)
     assert await store.move(job.id, State.DONE, attempt=job.attempt, changes={"result": result()}) is None
@@ -293,7 +134,7 @@ async def test_cancelled_while_it_runs_a_job_takes_no_result(store: Store) -> No
 async def test_ended_jobs_come_the_oldest_first_and_no_more_than_asked_for(store: Store) -> None:
     for number in (3, 1, 2):
         await submitted(store, f"caller{number}")
-        await moved(store, await taken(store), State.DONE, result=result(), finished_at=float(number))
+        await move(store, await take(store), State.DONE, result=result(), finished_at=float(number))
     await submitted(store)
     assert [job.finished_at for job in await store.ended_before(3.0, 10)] == [1.0, 2.0]
     assert [job.finished_at for job in await store.ended_before(9.0, 2)] == [1.0, 2.0]
@@ -301,7 +142,7 @@ async def test_ended_jobs_come_the_oldest_first_and_no_more_than_asked_for(store
 
 async def test_an_expired_job_is_told_of_until_it_is_forgotten(store: Store) -> None:
     await store.submit("id1", ask(), AMPLE, "key")
-    await moved(store, await taken(store), State.DONE, result=result(), finished_at=1.0)
+    await move(store, await take(store), State.DONE, result=result(), finished_at=1.0)
     expired = await store.move("id1", State.EXPIRED)
     assert expired
     assert (expired.state, expired.finished_at) == (State.EXPIRED, 1.0)
@@ -318,16 +159,16 @@ async def test_an_expired_job_is_told_of_until_it_is_forgotten(store: Store) -> 
 
 async def test_forgetting_leaves_what_has_not_expired(store: Store) -> None:
     kept = [await submitted(store) for _ in range(3)]
-    await taken(store)
-    await moved(store, await taken(store), State.FAILED, error={"status": 500}, finished_at=1.0)
+    await take(store)
+    await move(store, await take(store), State.FAILED, error={"status": 500}, finished_at=1.0)
     await store.forget(FUTURE)
     assert all([await store.get(job_id) for job_id in kept])
 
 
 async def test_known_are_jobs_that_have_not_expired(store: Store) -> None:
     came = [await submitted(store, "ann") for _ in range(4)]
-    await taken(store)
-    await moved(store, await taken(store), State.DONE, result=result())
+    await take(store)
+    await move(store, await take(store), State.DONE, result=result())
     assert await store.move(came[2], State.CANCELLED)
     assert await store.move(came[2], State.EXPIRED)
     assert await store.knows([*came, "nobody"]) == {came[0], came[1], came[3]}
@@ -337,18 +178,18 @@ async def test_known_are_jobs_that_have_not_expired(store: Store) -> None:
 async def test_jobs_of_a_gateway_that_is_gone_are_put_back_at_their_places(place: Place) -> None:
     async with place.opened() as gone:
         came = [await submitted(gone, "ann") for _ in range(3)]
-        await moved(gone, await taken(gone, owner="gone"), State.QUEUED, failures=2)
-        lost = await taken(gone, owner="gone")
+        await move(gone, await take(gone, owner="gone"), State.QUEUED, failures=2)
+        lost = await take(gone, owner="gone")
     async with place.opened(lease_s=0.001) as store:
         recovered: list[Job] = []
         async with asyncio.timeout(60):
             while not recovered:
                 recovered += await store.recover()
         assert recovered == [lost.model_copy(update={"state": State.QUEUED, "lost": 1, "alone": True})]
-        assert await ids(store) == came
+        assert await waiting_ids(store) == came
         assert (await store.line()).running == []
         assert await store.move(lost.id, State.DONE, attempt=lost.attempt, changes={"result": result()}) is None
-        again = await taken(store)
+        again = await take(store)
         assert (again.id, again.attempt, again.failures, again.lost, again.alone) == (lost.id, 3, 2, 1, True)
 
 
@@ -356,8 +197,8 @@ async def test_nothing_is_lost_between_two_openings(place: Place) -> None:
     async with place.opened() as store:
         for number in range(4):
             await store.submit(f"id{number}", ask("ab"[number % 2]), AMPLE, f"key{number}")
-        await moved(store, await taken(store), State.DONE, result=result())
-        await moved(store, await taken(store), State.FAILED, error={"status": 500})
+        await move(store, await take(store), State.DONE, result=result())
+        await move(store, await take(store), State.FAILED, error={"status": 500})
         jobs = [await store.get(f"id{number}") for number in range(4)]
         before = (jobs, await store.line(), await store.tally(), await store.runs(), await store.secret())
     async with place.opened() as store:
@@ -395,9 +236,9 @@ async def test_each_change_rings_the_bell(place: Place) -> None:
 
             await store.submit("id1", ask(), AMPLE, None)
             assert await rung()
-            job = await taken(store)
+            job = await take(store)
             assert await rung()
-            await moved(store, job, State.DONE, result=result())
+            await move(store, job, State.DONE, result=result())
             assert await rung()
 
 
@@ -416,11 +257,11 @@ async def test_a_schema_is_migrated_and_a_newer_one_refused(
     with monkeypatch.context() as patch:
         patch.setattr(module, "MIGRATIONS", (*module.MIGRATIONS, migration))
         async with place.opened() as store:
-            job = await taken(store)
+            job = await take(store)
             assert (job.id, job.failures) == (job_id, 3)
-            await moved(store, job, State.QUEUED, failures=0)
+            await move(store, job, State.QUEUED, failures=0)
         async with place.opened() as store:  # once only
-            assert (await taken(store)).failures == 0
+            assert (await take(store)).failures == 0
     with pytest.raises(BadSetting, match="schema"):
         async with place.opened():
             pass

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from animegan.styles import installed_dir, installed_styles
+
 
 @dataclass
 class Site:
@@ -76,3 +78,8 @@ def publish(content: bytes) -> Iterator[Site]:
             site.end.set()
             server.shutdown()
             thread.join()
+
+
+def check_absent() -> None:
+    assert installed_styles() == {}
+    assert not list(installed_dir().glob("*.safetensors"))

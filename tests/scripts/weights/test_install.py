@@ -1,9 +1,8 @@
-"""Styles into the user's home: fetched from a server that behaves or does not, and imported."""
+"""Styles fetched into the user's home, from a server that behaves or does not."""
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import signal
 import socket
@@ -13,16 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from animegan.errors import BadOption, BadSetting, BadWeights, DownloadFailed, StyleNotInstalled
-from animegan.styles import Checkpoint, Style, bundled_styles, get_style, installed_dir, installed_styles, verify
+from animegan.errors import BadSetting, BadWeights, DownloadFailed, StyleNotInstalled
+from animegan.styles import Checkpoint, Style, bundled_styles, get_style, installed_dir, verify
 from animegan_cli.weights import download, install
 from harness.files import tflite_weights
 from harness.files import weight_files as files
-from harness.files.published import Site, publish
+from harness.files.published import Site, check_absent, publish
 
 ROOT = Path(__file__).resolve().parents[3]
+pytestmark = pytest.mark.usefixtures("home")
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +34,6 @@ def checkpoint() -> bytes:
 def site(checkpoint: bytes) -> Iterator[Site]:
     with publish(checkpoint) as site:
         yield site
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("ANIMEGAN_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    return tmp_path / "home"
 
 
 def paprika(site: Site, git_blob_id: str = "") -> Style:
@@ -66,11 +59,6 @@ def check_installed(style: Style) -> None:
         "paprika.json",
         "paprika.safetensors",
     ]
-
-
-def check_absent() -> None:
-    assert installed_styles() == {}
-    assert not list(installed_dir().glob("*.safetensors"))
 
 
 def test_fetch_installs_what_was_published(site: Site) -> None:
@@ -289,122 +277,6 @@ def test_an_unwritable_home(site: Site, home: Path) -> None:
     with pytest.raises(BadSetting, match=r"home/styles can't be written: Not a directory\..*ANIMEGAN_HOME"):
         fetch(paprika(site))
     assert site.asked == []
-
-
-def test_no_room_left_keeps_the_older_style(tmp_path: Path, cel_file: Path) -> None:
-    older = install.import_file(cel_file, "shinkai")
-    before = {file.name: file.read_bytes() for file in installed_dir().iterdir()}
-    # The weights' temporary name is taken by a folder: writing fails as it does on a full disk.
-    (installed_dir() / ".shinkai.safetensors.part").mkdir()
-    with pytest.raises(BadSetting, match="can't be written"):
-        install.import_file(cel_file, "shinkai")
-    (installed_dir() / ".shinkai.safetensors.part").rmdir()
-    assert {file.name: file.read_bytes() for file in installed_dir().iterdir()} == before
-    verify(older)
-
-
-def test_ended_between_its_two_files_the_style_is_absent(cel_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install.import_file(cel_file, "shinkai")
-    cel_file.write_bytes(files.checkpoint(files.other()))
-    move = Path.replace
-
-    def end_at_the_entry(part: Path, target: Path) -> Path:
-        if target.suffix == ".json":
-            raise KeyboardInterrupt
-        return move(part, target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", end_at_the_entry)
-        with pytest.raises(KeyboardInterrupt):
-            install.import_file(cel_file, "shinkai")
-    assert installed_styles() == {}
-    verify(install.import_file(cel_file, "shinkai"))
-
-
-@pytest.fixture
-def cel_file(tmp_path: Path) -> Path:
-    file = tmp_path / "weights.any"
-    save_file(files.bundled(), file)
-    return file
-
-
-def test_import_takes_the_registrys_words(cel_file: Path) -> None:
-    style = install.import_file(cel_file, "hayao")
-    listed = bundled_styles()["hayao"]
-    assert style == listed.model_copy(update={"weights": "hayao.safetensors", "sha256": style.sha256})
-    assert get_style("hayao") == style
-    verify(style)
-    assert install.state(style) == "installed"
-    assert install.state(listed) == "import"
-
-
-def test_import_takes_the_users_words_first(cel_file: Path) -> None:
-    style = install.import_file(
-        cel_file, "hayao", license="CC0-1.0", title="My Hayao", source="https://example.org", noncommercial=False
-    )
-    assert style.title.model_dump() == {"en": "My Hayao", "zh": "宫崎骏"}
-    assert (style.license, style.license_url) == ("CC0-1.0", "https://spdx.org/licenses/CC0-1.0.html")
-    assert style.source == "https://example.org"
-    assert not style.noncommercial
-    assert style.suits == ("landscape",)
-
-
-def test_import_of_a_new_style(cel_file: Path) -> None:
-    style = install.import_file(cel_file, "my_style", license="with the artist's permission", title_zh="我的风格")
-    assert installed_styles() == {"my_style": style}
-    assert style.title.model_dump() == {"en": "我的风格", "zh": "我的风格"}
-    assert style.license == "with the artist's permission"
-    assert style.license_url == ""
-    assert style.noncommercial
-    entry = json.loads((installed_dir() / "my_style.json").read_bytes())
-    assert Style.model_validate(entry) == style
-
-
-def test_import_replaces_an_installed_style(cel_file: Path, tmp_path: Path) -> None:
-    first = install.import_file(cel_file, "mine", license="MIT")
-    other = tmp_path / "other"
-    other.write_bytes(files.checkpoint(files.other()))
-    second = install.import_file(other, "mine", license="MIT")
-    assert first.sha256 != second.sha256
-    verify(second)
-    assert installed_styles() == {"mine": second}
-
-
-@pytest.mark.parametrize("style_id", ["cel", "gouache"])
-def test_a_bundled_style_is_not_replaced(cel_file: Path, style_id: str) -> None:
-    with pytest.raises(BadOption, match="bundled and can't be replaced"):
-        install.import_file(cel_file, style_id, license="MIT")
-    check_absent()
-
-
-def test_a_new_style_needs_a_licence(cel_file: Path) -> None:
-    with pytest.raises(BadOption, match=r"'mine' is a new style.*--license"):
-        install.import_file(cel_file, "mine")
-
-
-@pytest.mark.parametrize("style_id", ["", "../evil", "Mine", "a b", "1st", "a" * 65, "画"])
-def test_an_id_that_is_no_id(cel_file: Path, home: Path, style_id: str) -> None:
-    with pytest.raises(BadOption, match="can't be an id"):
-        install.import_file(cel_file, style_id, license="MIT")
-    assert not home.exists()
-
-
-@pytest.mark.parametrize("words", ["", " ", "two\nlines", "bell\a", "x" * 201])
-@pytest.mark.parametrize("option", ["license", "title", "title_zh", "source"])
-def test_words_are_one_printable_line(cel_file: Path, option: str, words: str) -> None:
-    with pytest.raises(BadOption, match=f"--{option.replace('_', '-')} "):
-        install.import_file(cel_file, "mine", **({"license": "MIT"} | {option: words}))  # type: ignore[arg-type]
-    check_absent()
-
-
-def test_a_wrong_file_installs_nothing(tmp_path: Path) -> None:
-    file = tmp_path / "wrong.pt"
-    tensors = files.bundled()
-    del tensors["out_layer.0.weight"]
-    file.write_bytes(files.checkpoint(tensors))
-    with pytest.raises(BadWeights, match=r"out_layer\.0\.weight is missing"):
-        install.import_file(file, "hayao")
-    check_absent()
 
 
 def test_blob_id_is_gits(tmp_path: Path) -> None:
