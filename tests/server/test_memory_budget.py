@@ -12,12 +12,17 @@ from PIL import Image
 
 from animegan import Stylizer
 from harness.pictures import encoded, photo
-from harness.servers import QUICK, Server, running_server
+from harness.servers import QUICK, Server, command, running_server
 
 pytestmark = pytest.mark.server
 
 MEMORY_MB = 90
-LITTLE = {"ANIMEGAN_MEMORY_MB": str(MEMORY_MB), "ANIMEGAN_PRECISION": "fp32"}  # bf16 takes half, where a CPU has it
+HEAP_MB = 256
+LITTLE = {
+    "ANIMEGAN_MEMORY_MB": str(MEMORY_MB),
+    "ANIMEGAN_JAVA_HEAP_MB": str(HEAP_MB),
+    "ANIMEGAN_PRECISION": "fp32",
+}  # bf16 takes half, where a CPU has it
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +53,12 @@ def test_pictures_of_all_sizes_are_drawn_as_with_all_the_memory(
             difference = np.abs(np.asarray(picture, dtype=int) - expected)
         assert difference.mean() < 1
     assert drawn_in == plans
+
+
+def test_java_has_the_heap_that_is_set(tight: Server) -> None:
+    java = tight.java()
+    assert java
+    assert f"-Xmx{HEAP_MB}m" in command(java)
 
 
 @pytest.mark.parametrize(("style", "plan"), [("classic", "recompute"), ("cel", "bands")])

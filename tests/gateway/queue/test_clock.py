@@ -36,9 +36,9 @@ class Times:
 
 @pytest.fixture
 def times(monkeypatch: pytest.MonkeyPatch) -> Times:
-    clock = Times()
-    monkeypatch.setattr(clock, "time", clock)
-    return clock
+    settable = Times()
+    monkeypatch.setattr(clock, "time", settable)
+    return settable
 
 
 def test_a_clock_that_nobody_sets(times: Times) -> None:
