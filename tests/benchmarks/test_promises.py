@@ -108,6 +108,7 @@ def test_a_large_photo_is_drawn_in_two_gigabytes(name: str) -> None:
     assert figures.get("drawn", figures.get("largest")) == "3840x2160"
 
 
+@pytest.mark.slow
 def test_the_dashboard_shows_what_happens() -> None:
     figures = stored("monitoring")
     assert figures["answers"]["200"] > 0

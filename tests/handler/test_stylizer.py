@@ -33,6 +33,7 @@ def steps(a: Image.Image, b: Image.Image) -> int:
     return int(np.abs(np.asarray(a, dtype=int) - np.asarray(b, dtype=int)).max())
 
 
+@pytest.mark.slow
 def test_less_memory_is_another_plan_and_the_same_picture() -> None:
     picture = photo(420, 300)
     plans = list(stylizer()._drawing.plans((420, 300), 1, (None,)))
@@ -48,6 +49,7 @@ def test_a_picture_beyond_the_budget_is_refused_before_anything_runs() -> None:
         limited(1).draw([photo(420, 300)])
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_is_tried_once_more_in_smaller_bands(monkeypatch: pytest.MonkeyPatch) -> None:
     network, tried, held = stylizer()._drawing.network, [], []
     real = network.draw

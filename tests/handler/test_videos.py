@@ -210,6 +210,7 @@ def draw(pipeline: Pipeline, folder: Path, source: Path, stop_at: float = 2.0, k
     return shares
 
 
+@pytest.mark.slow
 def test_a_drawing_that_was_ended_goes_on_and_is_the_same(pipeline: Pipeline, tmp_path: Path) -> None:
     source = tmp_path / "sent.mp4"
     times = [number / 2 for number in range(24)]  # 8 frames a segment

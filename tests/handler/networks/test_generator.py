@@ -63,6 +63,7 @@ def test_a_batch_is_its_pictures() -> None:
         assert psnr(both[1:], eager()(b)) >= 80
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(height=st.integers(16, 90), width=st.integers(16, 90))
 def test_any_size_from_16_px_keeps_its_size(height: int, width: int) -> None:

@@ -49,6 +49,7 @@ BF16 = pytest.param(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", BF16])
 @pytest.mark.parametrize("mode", get_args(Mode))
 @pytest.mark.parametrize(

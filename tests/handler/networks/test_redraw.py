@@ -92,6 +92,7 @@ def test_a_batch_is_its_pictures(name: str) -> None:
     assert torch.equal(together, torch.cat(alone))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_traced_is_eager(name: str) -> None:
     graph, eager = traced(weights(name)), model.build(weights(name))

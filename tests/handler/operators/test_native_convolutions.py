@@ -287,7 +287,10 @@ def test_chunks_of_rows_are_the_whole_to_the_bit(
     form: str, side: int, channels: int, groups: int, width: int, dtype: torch.dtype
 ) -> None:
     height, kernels = 23, convolutions(form)
-    x, packed = some(64, height, width).to(dtype), kernels.pack(filters(channels, 64, side, groups).to(dtype), 1, groups)
+    x, packed = (
+        some(64, height, width).to(dtype),
+        kernels.pack(filters(channels, 64, side, groups).to(dtype), 1, groups),
+    )
     whole = empty(channels, height, width, dtype)
     kernels.conv(x, packed, whole, before=(side // 2, 1), slope=0.2)
     for rows in (kernels.align, 2 * kernels.align, 5 * kernels.align):

@@ -144,6 +144,7 @@ def test_a_number_that_is_none_is_told_before_anything_is_sent(photos: Path, tmp
         assert gateway.asked("POST .*") == []
 
 
+@pytest.mark.slow
 def test_ctrl_c_cancels_what_is_under_way(photos: Path, tmp_path: Path) -> None:
     with FakeGateway() as gateway:
         gateway.finish = lambda _: False

@@ -52,6 +52,7 @@ def test_the_first_frame_is_drawn_where_that_is_asked_for(tmp_path: Path) -> Non
         plan([tmp_path / "photo.jpg"], tmp_path / "out.mp4")
 
 
+@pytest.mark.slow
 def test_a_command_that_was_killed_goes_on(tmp_path: Path) -> None:
     source, out = tmp_path / "sent.mp4", tmp_path / "out.mp4"
     source.write_bytes(video(moving(40, (96, 64)), times=[2.0 * number for number in range(40)]))  # 2 frames a segment

@@ -98,6 +98,7 @@ def test_every_kind_of_source_counts() -> None:
     } <= set(sources)
 
 
+@pytest.mark.slow
 def test_a_saved_generator_draws_as_before(tmp_path: Path) -> None:
     eager = build(load_weights(verify(get_style("classic"))))
     save(trace(eager), tmp_path / "cel.pt")
