@@ -63,7 +63,6 @@ def test_schemathesis_finds_nothing_undocumented(server: Server, tmp_path: Path)
             [
                 *(sys.executable, "-m", "schemathesis.cli", f"--config-file={configuration}"),
                 *("run", f"{gateway.url}/openapi.json", "--max-examples=5", "--seed=1", "--continue-on-failure"),
-                "--workers=4",  # most answers are waited for
             ],
             env={
                 **os.environ,
