@@ -190,8 +190,9 @@ def test_a_wait_at_one_ends_when_the_other_has_drawn(one_draws: list[Gateway]) -
 def test_they_are_fair_between_callers_together(both_draw: list[Gateway]) -> None:
     one, two = both_draw
     with caller(one) as ann, caller(two) as bob:
-        anns = [submitted(gateway, ann, MIDDLE) for gateway in [one, two] * 6]
-        bobs = [submitted(gateway, bob, MIDDLE) for gateway in [two, one] * 2]
+        # Pictures that take longer to draw than to send, on any machine: else nobody waits.
+        anns = [submitted(gateway, ann, LARGE) for gateway in [one, two] * 6]
+        bobs = [submitted(gateway, bob, LARGE) for gateway in [two, one] * 2]
         starts = {job_id: moment(one.ended(job_id)["started_at"]) for job_id in [*anns, *bobs]}
         for mine in (anns, bobs):
             times = [starts[job_id] for job_id in mine]
