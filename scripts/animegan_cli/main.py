@@ -16,6 +16,7 @@ from animegan_cli.checkout import ARCHIVE
 from animegan_cli.commands import gateway, keys, recipes, styles, workers
 from animegan_cli.roles import become, require
 from animegan_cli.screen import plain, screen
+from animegan_cli.stylize.places import place
 
 app = typer.Typer(
     name="animegan",
@@ -91,7 +92,8 @@ def agent(context: typer.Context) -> None:
 @app.command()
 def stylize(
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="IN...", help="Photos, and folders of photos; -: standard input.")
+        list[Path],
+        typer.Argument(metavar="IN...", help="Photos, and folders of photos; -: standard input.", parser=place),
     ],
     out: Annotated[
         Path,
@@ -100,6 +102,7 @@ def stylize(
             "-o",
             metavar="OUT",
             help="A file for one photo (its ending is the format), else a folder; -: standard output.",
+            parser=place,
         ),
     ],
     style: Annotated[str, typer.Option(help="A style's id; `animegan styles` lists them.")] = "",
@@ -142,6 +145,9 @@ def stylize(
     key: Annotated[
         str, typer.Option(metavar="KEY", envvar="ANIMEGAN_KEY", help="The server's API key, where it wants one.")
     ] = "",
+    ray: Annotated[
+        str, typer.Option(metavar="ADDRESS|auto", help="Draw on this Ray cluster; auto: the one on this machine.")
+    ] = "",
 ) -> None:
     """Draw photos as anime pictures. In a folder, what was drawn with the same options is skipped."""
     from animegan_cli.stylize.command import Failures, Request, run  # noqa: PLC0415
@@ -159,7 +165,7 @@ def stylize(
         "frames": frames,
     }
     try:
-        run(Request(inputs, out, options, format, server, key, device, force, watch, report))
+        run(Request(inputs, out, options, format, server, key, device, force, watch, ray, report))
     except Failures as failures:
         for task, error in failures.errors:
             print(plain(f"{task.source}: {error.detail}"), file=sys.stderr)

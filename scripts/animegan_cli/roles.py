@@ -16,6 +16,7 @@ EXTRAS = {
         *("fastapi", "fastapi_offline", "httptools", "httpx2", "itsdangerous", "limits", "obstore", "opentelemetry"),
         *("prometheus_client", "python_multipart", "redis", "structlog", "uvicorn"),
     ),
+    "ray": ("ray", "pyarrow", "s3fs", "upath"),
 }
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,15 +25,16 @@ from animegan.styles import get_style, weights_file
 from animegan_cli.language import language
 from animegan_cli.screen import plain
 from animegan_cli.stylize import report
+from animegan_cli.stylize.cluster import Cluster, connect
 from animegan_cli.stylize.drawing import Outcome, client_options, draw, draw_bytes
-from animegan_cli.stylize.engines import Server, local_engine, remote_engine
-from animegan_cli.stylize.journal import NAME
+from animegan_cli.stylize.engines import local_engine, remote_engine
+from animegan_cli.stylize.journal import NAME, Journal
+from animegan_cli.stylize.places import is_local
 from animegan_cli.stylize.tasks import Plan, Task, plan, single
-from animegan_client import Client
 from animegan_service.notes import notes
 
 if TYPE_CHECKING:
-    from animegan.pipeline.pipeline import Pipeline
+    from animegan_cli.stylize.drawing import Engine
 
 STREAM = Path("-")  # standard input or output
 LOOK_EVERY_S = 1.0  # of --watch
@@ -53,11 +54,13 @@ class Request:
     device: str = ""
     force: bool = False
     watch: bool = False
+    ray: str = ""
     report: Path | None = None
 
 
 def run(request: Request) -> None:
     """Draw the photos. Raises the `AnimeganError` of a single one, else `Failures` after the others are drawn."""
+    _check_cluster(request)
     asked = check(request)
     if STREAM in (*request.inputs, request.out):
         _stream(request)
@@ -89,6 +92,15 @@ def run(request: Request) -> None:
         raise errors[0][1]
     if errors:
         raise Failures(errors, len(due))
+
+
+def _check_cluster(request: Request) -> None:
+    """Raise `BadOption` for what a cluster does not do, and for an address without one."""
+    if not request.ray:
+        if remote := [path for path in (*request.inputs, request.out) if not is_local(path)]:
+            raise BadOption(f"{remote[0]} is an address, which --ray alone reads and writes.")
+    elif request.server or request.watch or STREAM in (*request.inputs, request.out):
+        raise BadOption("--ray draws files and folders: leave out --server, --watch and -.")
 
 
 class Failures(Exception):
@@ -125,12 +137,17 @@ def _settings(request: Request) -> Settings:
     return configured.model_copy(update={"device": request.device})
 
 
-def _engine(request: Request) -> Pipeline | Server | Client:
+def _engine(request: Request) -> Engine:
+    if request.ray:
+        return connect(request.ray, _settings(request))
     return remote_engine(request.server, request.key) if request.server else local_engine(_settings(request))
 
 
 def _plan(request: Request) -> Plan:
-    return plan(request.inputs, request.out, request.format, may_be_empty=request.watch)
+    inputs, out = request.inputs, request.out
+    if request.ray:  # the workers have working folders of their own
+        inputs, out = [path.absolute() for path in inputs], out.absolute()
+    return plan(inputs, out, request.format, may_be_empty=request.watch)
 
 
 def _stream(request: Request) -> None:
@@ -141,7 +158,9 @@ def _stream(request: Request) -> None:
         raise BadOption("Standard output is a terminal. Send it to a file, or name one with -o.")
     task = None if request.out == STREAM else single(STREAM, request.out, request.format)
     data = _read(request.inputs[0])
-    encoded, done = draw_bytes(data, _engine(request), request.options, task.format if task else request.format)
+    engine = _engine(request)
+    assert not isinstance(engine, Cluster)
+    encoded, done = draw_bytes(data, engine, request.options, task.format if task else request.format)
     if task:
         task.write(encoded)
     else:
@@ -161,7 +180,7 @@ def _read(source: Path) -> bytes:
 
 def _draw(
     tasks: Sequence[Task],
-    engine: Pipeline | Server | Client,
+    engine: Engine,
     request: Request,
     planned: Plan,
     done: report.Run,
@@ -178,7 +197,7 @@ def _draw(
     def tell(share: float) -> None:
         bars.update(bar, completed=len(done.outcomes) - before + share)
 
-    with bars, closing(draw(tasks, engine, request.options, tell)) as outcomes:
+    with bars, _written(planned), closing(draw(tasks, engine, request.options, tell)) as outcomes:
         for outcome in outcomes:
             if outcome.drawn:
                 output, drawn = outcome.drawn
@@ -190,6 +209,23 @@ def _draw(
                 console.print(plain(f"{outcome.task.source}: {outcome.error.detail}"), soft_wrap=True)
             done.outcomes.append(outcome)
             tell(0)
+
+
+@contextmanager
+def _written(planned: Plan) -> Iterator[None]:
+    """Write the journal's end, however the run ends. Raises `InternalError`."""
+    try:
+        yield
+    finally:
+        if planned.journal:
+            try:
+                planned.journal.flush()
+            except OSError as error:
+                raise _no_journal(planned.journal, error) from None
+
+
+def _no_journal(journal: Journal, error: OSError) -> InternalError:
+    return InternalError(f"{journal.folder / NAME} can't be written: {error.strerror}.")
 
 
 class _Rate(ProgressColumn):
@@ -206,12 +242,11 @@ def _note(outcome: Outcome, planned: Plan, asked: Mapping[str, Any]) -> Outcome:
     try:
         planned.journal.add(outcome.task.source, outcome.drawn[0], outcome.stat, asked)
     except OSError as error:
-        failed = InternalError(f"{planned.journal.folder / NAME} can't be written: {error.strerror}.")
-        return replace(outcome, drawn=None, error=failed)
+        return replace(outcome, drawn=None, error=_no_journal(planned.journal, error))
     return outcome
 
 
-def _watch(engine: Pipeline | Server | Client, request: Request, done: report.Run, console: Console) -> None:
+def _watch(engine: Engine, request: Request, done: report.Run, console: Console) -> None:
     """Draw what comes into the folders, until Ctrl-C: each photo once it is the same at two looks in a row."""
     console.print("Watching for photos; Ctrl-C ends it.")
     seen: dict[Path, State] = {}

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from animegan.errors import AnimeganError, BadOption, InternalError
 from animegan.options import BEST, FAST, ORIGINAL
 from animegan.picture.images import Encoded
 from animegan.report import Report
-from animegan_cli.stylize import videos
+from animegan_cli.stylize import cluster, videos
+from animegan_cli.stylize.cluster import Cluster
 from animegan_cli.stylize.engines import Server
 from animegan_cli.stylize.tasks import Task
 from animegan_client import Client, ServerError
@@ -25,6 +26,8 @@ from animegan_client.folder import Outcome as Answer
 if TYPE_CHECKING:
     from animegan.pipeline.items import Item
     from animegan.pipeline.pipeline import Pipeline
+
+    Engine: TypeAlias = Pipeline | Server | Client | Cluster
 
 AHEAD = 2  # batches that are decoded before it is their turn
 BATCH = 8  # photos on a GPU, where those of one size are drawn together
@@ -42,7 +45,7 @@ class Outcome:
 
 def draw(
     tasks: Sequence[Task],
-    engine: Pipeline | Server | Client,
+    engine: Engine,
     options: Mapping[str, str],
     progress: Callable[[float], None] = lambda _: None,
 ) -> Generator[Outcome, None, None]:
@@ -54,6 +57,8 @@ def draw(
     """
     if isinstance(engine, Client):
         yield from _draw_through(engine, tasks, options)
+    elif isinstance(engine, Cluster):
+        yield from cluster.draw(engine, tasks, options)
     elif isinstance(engine, Server):
         for task in tasks:
             yield _outcome(task, _stat(task), partial(_draw_with, engine, task, options))

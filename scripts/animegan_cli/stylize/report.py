@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from urllib.parse import quote
 
 from animegan.errors import InternalError
 from animegan_cli.stylize.drawing import Outcome
+from animegan_cli.stylize.places import place, relative
 
 _HEAD = """<!doctype html>
 <html lang="en">
@@ -103,7 +103,7 @@ def contact_sheet(summary: Mapping[str, Any], folder: Path) -> str:
 
 
 def _image(path: str, folder: Path) -> str:
-    address = quote(os.path.relpath(path, folder), errors="surrogateescape")
+    address = quote(relative(place(path), folder), safe="/:", errors="surrogateescape")
     return f'<img src="{escape(address)}" alt="{escape(Path(path).name)}" loading="lazy">'
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from animegan.errors import BadOption, UnsupportedImage
 from animegan.picture.headers import KIND_BYTES, kind
 from animegan_cli.stylize.journal import NAME as JOURNAL
+from animegan_cli.stylize.places import below
 
 # What systems leave in folders, and this command: names of which nothing is said.
 QUIET = re.compile(rf"\._.*|\.DS_Store|Thumbs\.db|\..*\.part|{re.escape(JOURNAL)}", re.IGNORECASE)
@@ -41,7 +42,7 @@ def find(inputs: Sequence[Path], out: Path, drawings: Collection[Path], *, may_b
                 if reason := _reason(file):
                     sources.left_out[file] = reason
                 else:
-                    sources.photos.append((file, file.relative_to(above)))
+                    sources.photos.append((file, below(file, above)))
             if len(sources.photos) == before and not may_be_empty:
                 raise BadOption(f"{path} holds no picture{_examples(sources.left_out)}. Name another folder.")
     sources.photos = list(dict.fromkeys(sources.photos))

@@ -14,6 +14,7 @@ from animegan.picture.formats.films import FORMATS
 from animegan.picture.headers import KIND_BYTES, kind
 from animegan.picture.images import Encoded
 from animegan_cli.stylize.journal import Journal
+from animegan_cli.stylize.places import move
 from animegan_cli.stylize.sources import find
 
 SUFFIXES = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp"}  # of an output, with its format
@@ -72,7 +73,7 @@ class Task:
             output.parent.mkdir(parents=True, exist_ok=True)
             try:
                 write(part)
-                part.replace(output)
+                move(part, output)
             finally:
                 part.unlink(missing_ok=True)
         except OSError as error:

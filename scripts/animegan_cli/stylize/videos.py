@@ -12,6 +12,7 @@ from animegan.options import Options, parse
 from animegan.picture.formats.films import FORMATS
 from animegan.picture.headers import KIND_BYTES, kind
 from animegan.report import Report
+from animegan_cli.stylize.places import with_local_source, with_local_target
 from animegan_cli.stylize.tasks import Task
 
 if TYPE_CHECKING:
@@ -44,7 +45,12 @@ def draw(
     reports: list[Report] = []
 
     def write(part: Path) -> None:
-        reports.append(draw_video(pipeline, task.source, chosen, container, part, progress))
+        def draw_here(source: Path) -> Report:
+            return with_local_target(
+                part, lambda target: draw_video(pipeline, source, chosen, container, target, progress)
+            )
+
+        reports.append(with_local_source(task.source, draw_here))
 
     output = task.put(write, CONTENT_TYPES[container])
     return output, reports[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 REQUIREMENTS = Path(__file__).resolve().parents[3] / "requirements"
-LOCKS = ("cpu", "cuda", "dev", "audit", "java")
+LOCKS = ("cpu", "cuda", "dev", "audit", "java", "video", "ray")
 PIN = re.compile(
     r"(?P<pin>(?P<name>[a-z0-9-]+)==(?P<version>[\w.]+)( ; [^\\]+)?)(?P<hashes>( \\\n    --hash=sha256:[0-9a-f]{64})+)"
 )
@@ -64,6 +64,9 @@ def test_one_pin_has_one_set_of_hashes() -> None:
     assert [pin for pin in dev if runtime.get(pin, dev[pin]) != dev[pin]] == []
 
 
-@pytest.mark.parametrize(("asks", "lock"), [("runtime", "cuda"), ("dev", "dev"), ("audit", "audit"), ("java", "java")])
+@pytest.mark.parametrize(
+    ("asks", "lock"),
+    [("runtime", "cuda"), ("dev", "dev"), ("audit", "audit"), ("java", "java"), ("video", "video"), ("ray", "ray")],
+)
 def test_what_is_asked_for_is_locked(asks: str, lock: str) -> None:
     assert asked(asks) - set(versions(lock)) == set()
