@@ -283,10 +283,11 @@ class Stylizer:
         pictures: Sequence[Image.Image | Photo],
         wish: Wish | None = None,
         continuity: Continuity | None = None,
+        beside_bytes: int = 0,
     ) -> Run:
         """Draw RGB photos of one size as one batch; of a clip its next frame, with its `continuity`.
 
-        Raises `PictureTooLarge`.
+        `beside_bytes`: what will be taken meanwhile, beside the drawing. Raises `PictureTooLarge`.
 
         Memory that runs out against the plan is given back, and the pictures are drawn once more in smaller bands, down
         to the smallest there are.
@@ -297,7 +298,7 @@ class Stylizer:
         with record_function("plan"):
             details = self._details(photos[0], wish)
             faces = any(photo.faces for photo in photos)
-            first = plan = self.plan(height, width, len(photos), details, faces=faces)
+            first = plan = self.plan(height, width, len(photos), details, faces=faces, beside_bytes=beside_bytes)
         while True:
             try:
                 drawn = self._run(photos, plan, wish, continuity)
@@ -338,18 +339,26 @@ class Stylizer:
         return self._drawing.details(wish.detail, photo.fitted)
 
     def plan(
-        self, height: int, width: int, batch: int = 1, details: Sequence[Detail | None] = (), *, faces: bool = False
+        self,
+        height: int,
+        width: int,
+        batch: int = 1,
+        details: Sequence[Detail | None] = (),
+        *,
+        faces: bool = False,
+        beside_bytes: int = 0,
     ) -> LookPlan:
         """Return how pictures of that size, in px, would be drawn now. Raises `PictureTooLarge`.
 
         `details`: those to try, the best first; none: what the stylizer was made with. `faces`: some have faces.
+        `beside_bytes`: what will be taken of the budget meanwhile.
         """
         details = details or self._drawing.details(self.wish.detail)
         fastest = next(self._drawing.plans((width, height), batch, details, faces=faces))
-        free = self.budget_bytes()
+        free = max(0, self.budget_bytes() - beside_bytes)
         if not self.memory_mb and fastest.peak_bytes > free:
             self._release()  # what is held and unused is no reason to go slow, or to refuse
-            free = self.budget_bytes()
+            free = max(0, self.budget_bytes() - beside_bytes)
         plans = self._drawing.plans((width, height), batch, details, faces=faces)
         return choose(plans, free, lambda h, w: self._drawing.plans((w, h), 1, details))
 

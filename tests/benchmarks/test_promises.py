@@ -15,6 +15,7 @@ from animegan.networks.plan import Mode
 from benchmarks import plots
 from benchmarks.common import result
 from benchmarks.endurance import faults
+from benchmarks.pictures import video_memory
 from benchmarks.service import image, monitoring
 from harness.servers import ROOT
 from harness.stores import KINDS
@@ -25,6 +26,7 @@ SOAK_S = 1800
 FUZZ_S = 60
 FUZZED = 100_000
 LIMIT_MIB = 2048
+ROOM, STEP_MIB = 1.15, 3  # of a plan, over what a video takes; and by how much small ones vary
 OUTCOMES = {"picture", "bad_image", "unsupported_image", "too_large", "picture_too_small"}
 STATUSES = {
     "gateway": {200, 202, 410, 415, 422},
@@ -228,3 +230,10 @@ def test_a_videos_memory_does_not_grow_with_its_length_and_it_does_not_flicker()
     assert figures["memory_mib"] <= 1.1 * figures["half_way_mib"]
     assert figures["memory_mib"] < 128
     assert figures["flicker"] < 0.2
+
+
+def test_decoding_and_encoding_a_video_take_no_more_than_is_planned() -> None:
+    rows = stored("video_memory")["figures"]
+    assert len(rows) == len(video_memory.SIZES) * (len(video_memory.DECODED) + len(video_memory.ENCODED))
+    for row in rows:
+        assert row["mib"] <= row["planned_mib"] <= ROOM * row["mib"] + STEP_MIB, row

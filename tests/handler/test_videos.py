@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,15 @@ from PIL import Image
 from animegan.clips.limits import ClipLimits
 from animegan.clips.opening import open_clip
 from animegan.clips.video.encoding import Kind
-from animegan.errors import AnimeganError, BadImage, ClipTooLong, Interrupted, TooLarge, UnsupportedImage
+from animegan.errors import (
+    AnimeganError,
+    BadImage,
+    ClipTooLong,
+    Interrupted,
+    PictureTooLarge,
+    TooLarge,
+    UnsupportedImage,
+)
 from animegan.options import parse
 from animegan.picture import headers
 from animegan.picture.colour import by_numbers
@@ -122,6 +131,42 @@ def test_hdr_is_mapped_as_a_pictures_is(pipeline: Pipeline) -> None:
     assert numbers
     right = numbers.to_srgb(Image.new("RGB", drawn.size, (140, 120, 100)))
     assert difference(drawn, right) <= 4
+
+
+def test_of_interlaced_lines_one_moment_is_drawn(pipeline: Pipeline) -> None:
+    frames = []
+    for number in range(8):
+        pixels = np.full((64, 96, 3), 40, np.uint8)
+        for field in (0, 1):
+            left = 6 * (2 * number + field)
+            pixels[field::2, left : left + 12] = 220
+        frames.append(Image.fromarray(pixels))
+    sent = video(frames, interlaced=True)
+    before, drawn = decoded(sent), decoded(pipeline.stylize(sent, AS_SENT)[0].data)
+    assert drawn.times == pytest.approx(before.times)
+    assert combed(before.images[4]) > 15
+    for image in [*drawn.images, first_frame(pipeline, sent)]:
+        assert combed(image) < 3
+
+
+def combed(image: Image.Image) -> float:
+    """Return how much a line differs from the mean of the two beside it."""
+    lines = np.asarray(image.convert("L"), np.float32)
+    return float(np.abs(lines[1:-1] - (lines[:-2] + lines[2:]) / 2).mean())
+
+
+def first_frame(pipeline: Pipeline, sent: bytes) -> Image.Image:
+    encoded, _ = pipeline.stylize(sent, {**AS_SENT, "frames": "first", "format": "png"})
+    return Image.open(BytesIO(encoded.data))
+
+
+def test_decoding_and_encoding_count_towards_the_memory() -> None:
+    small = Pipeline(Settings(device="cpu", precision="fp32", warmup_px=0, memory_mb=40))
+    assert small.stylize(video(moving()), AS_SENT)  # 25 MiB of it for libraries
+    with pytest.raises(PictureTooLarge, match=r"may be taken"):
+        small.stylize(video(moving(2, (512, 512))), AS_SENT)
+    still = {**AS_SENT, "frames": "first"}
+    assert small.stylize(video(moving(2, (512, 512))), still)
 
 
 def test_odd_sizes_and_pixels_that_are_not_square(pipeline: Pipeline) -> None:

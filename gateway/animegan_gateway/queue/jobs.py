@@ -41,6 +41,9 @@ TURN_PX = 2**20  # of work that is one turn in the queue; a picture of more take
 # for one of the first two.
 DETAIL_WORK: Mapping[DetailOption, float] = {"bold": 1.0, "auto": 1.5, "medium": 2.25, "fine": 4.0}
 FAST_WORK = 1 / 8  # of the small network, its share of the finish included
+# Of a clip, of decoding a pixel as sent, and of encoding one as drawn: 0.03 µs of a CPU each (`scripts/benchmark
+# video_memory`), where the small network takes 2 µs for a pixel (`scripts/benchmark video`).
+FRAME_WORK = FAST_WORK * 0.03 / 2
 MOST_PAUSE_S = 30.0  # before a further attempt, see `Job.not_before`
 
 
@@ -84,7 +87,10 @@ class Ask(BaseModel):
         share = DETAIL_WORK[self.detail] / DETAIL_WORK["auto"]
         if self.fast or (self.drawn_frames > 1 and not self.best):
             share *= FAST_WORK
-        return max(1, round(self.size[0] * self.size[1] * self.drawn_frames * share))
+        each = share * math.prod(self.size)
+        if self.drawn_frames > 1:
+            each += FRAME_WORK * (math.prod(self.original_size) + math.prod(self.size))
+        return max(1, round(each * self.drawn_frames))
 
     @property
     def turns(self) -> int:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Frame)
 
+HELD_BYTES = 24  # of each pixel: of the last frame its photo and its drawing, what steadies the next, its own drawing
+
 
 @dataclass
 class ClipDrawing:
@@ -40,8 +42,10 @@ class ClipDrawing:
 
     `frames`: how many there are, of which `done` are drawn; `name`: what they are called, as in "The video". `wish`:
     with `mode=auto` faces are left out, since one that is found in some frames alone would flicker. `steady`: whether
-    frames are blended where the clip stands still. `pace`: whose most time is for all frames together. The plan and
-    the seconds are there once frames were drawn.
+    frames are blended where the clip stands still. `pace`: whose most time is for all frames together.
+    `beside_bytes`: what decoding and encoding take meanwhile.
+
+    The plan and the seconds are there once frames were drawn.
     """
 
     stylizer: Stylizer
@@ -50,10 +54,12 @@ class ClipDrawing:
     name: str = Animation.name
     steady: bool = True
     pace: Pace | None = None
+    beside_bytes: int = 0
     done: int = 0
     plan: LookPlan | None = None
     recovered: bool = False
     run_seconds: float = 0.0
+    network_seconds: float = 0.0
     faces: int = 0
     _continuity: Continuity = field(default_factory=Continuity)
     _steadying: Steadying = field(default_factory=Steadying)
@@ -69,7 +75,7 @@ class ClipDrawing:
             if not (self._before and _same(frame.rgb, self._before[0])):
                 self._draw(frame.rgb)
                 if deadline and self.plan:
-                    deadline.check(self.plan.network, frame.rgb.size, self.done + 1)
+                    deadline.check(self.plan.network, frame.rgb.size, self.done + 1, self.network_seconds)
             self.done += 1
             assert self._before
             yield replace(frame, rgb=self._before[1])
@@ -100,7 +106,9 @@ class ClipDrawing:
             self._continuity.forget()
             self._small_size = self.stylizer.shrink(self.wish)(photo)
         with part(self._share(self.done), self._share(self.done + 1)):
+            drawn_from = time.perf_counter()
             run = self._run(photo, self._small_size, self._continuity)
+            self.network_seconds += time.perf_counter() - drawn_from
         drawing = self._steadying.blend(run.batch[0]) if self.steady else run.batch[0]
         [picture] = download(drawing[None])
         self.run_seconds += time.perf_counter() - began
@@ -116,7 +124,13 @@ class ClipDrawing:
         small = None
         if small_size and small_size != rgb.size:
             small = pillow_lanczos(rgb, small_size, (0, 0, *rgb.size))
-        return self.stylizer.run([Photo(rgb, small, faces)], self.wish, continuity)
+        return self.stylizer.run([Photo(rgb, small, faces)], self.wish, continuity, self._beside(rgb.size))
+
+    def _beside(self, size: Size) -> int:
+        """Return what the clip takes beside the drawing of a frame, and does not hold yet."""
+        if self.done and not self.stylizer.memory_mb:
+            return 0  # what is free is without it by now
+        return self.beside_bytes + size[0] * size[1] * HELD_BYTES
 
 
 def _same(one: Image.Image, other: Image.Image) -> bool:

@@ -17,6 +17,7 @@ from animegan.clips.drawing import ClipDrawing
 from animegan.clips.opening import Clip, limits_of, moves, open_clip
 from animegan.clips.video import drawing as videos
 from animegan.clips.video import reading
+from animegan.clips.video.memory import decoder_bytes
 from animegan.clips.video.reading import Video
 from animegan.clips.writing import kind_of
 from animegan.drawing import Photo
@@ -149,7 +150,7 @@ class Pipeline:
     def _decode_picture(self, data: bytes, header: images.Header, options: Options) -> images.Picture:
         sides, shrink = (options.max_side, options.max_pixels), self._stylizer(options).shrink(options.wish)
         if is_video(header):
-            with self._decoding(header.size[0] * header.size[1] * reading.FRAME_BYTES):
+            with self._decoding(decoder_bytes(header.size)):
                 return reading.first_frame(data, header, *sides, self.limits, shrink)
         return images.decode(
             data,
@@ -163,8 +164,8 @@ class Pipeline:
         )
 
     def _open(self, data: bytes, header: images.Header, options: Options) -> Clip:
-        need = reading.FRAME_BYTES if is_video(header) else FRAME_BYTES
-        with self._decoding(header.size[0] * header.size[1] * need):
+        width, height = header.size
+        with self._decoding(decoder_bytes(header.size) if is_video(header) else width * height * FRAME_BYTES):
             sides, most = (options.max_side, options.max_pixels), limits_of(header, self.settings)
             clip = open_clip(data, header, *sides, self.limits, most)
         if not isinstance(clip, Video) and kind_of(options.format, clip.kind) == "WEBP":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from animegan_gateway.queue.board import MOST_PROGRESS, Board
-from animegan_gateway.queue.jobs import Job, State, new_id
+from animegan_gateway.queue.jobs import FRAME_WORK, Job, State, new_id
 from animegan_gateway.queue.stores.sqlite_store import SqliteStore
 from animegan_service.bell import Bell
 from animegan_service.protocol import Presence
@@ -84,8 +85,14 @@ async def test_what_the_worker_says_goes_before_the_estimate(board: Board, monke
 
 async def test_an_animation_is_work_for_each_of_its_frames() -> None:
     still = ask().model_copy(update={"fast": True})
-    assert ask().model_copy(update={"drawn_frames": 10}).work_px == pytest.approx(10 * still.work_px, rel=0.01)
-    assert ask().model_copy(update={"drawn_frames": 10, "best": True}).work_px == 10 * ask().work_px
+    clip = ask().model_copy(update={"drawn_frames": 10})
+    best = clip.model_copy(update={"best": True})
+    assert best.work_px - clip.work_px == pytest.approx(10 * (ask().work_px - still.work_px), rel=0.01)
+    assert best.work_px > 10 * ask().work_px  # its frames are decoded and encoded too
+    large = clip.model_copy(update={"original_size": (3840, 2160)})
+    assert large.work_px - clip.work_px == pytest.approx(
+        10 * FRAME_WORK * (3840 * 2160 - math.prod(clip.original_size)), rel=0.01
+    )
 
 
 async def test_small_and_large_networks_are_not_taken_for_each_other(board: Board) -> None:

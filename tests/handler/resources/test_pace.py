@@ -90,9 +90,19 @@ def test_a_clip_is_refused_once_its_frames_cannot_be_drawn_in_time(clock: Clock)
     deadline = paced.clip("The animation", frames=1000)
     for number in (1, 2):
         drawn(paced, clock, 256, seconds=2)
-        deadline.check(plan(256), (512, 256), number)
+        deadline.check(plan(256), (512, 256), number, 2.0 * number)
     drawn(paced, clock, 256, seconds=2)
     refusal = "is 512×256 px and its 1000 frames would take about 2000 s; 600 s are the limit. Set max_side to 280 px"
     with pytest.raises(PictureTooSlow, match=f"{refusal} or less. Draw its first frame with frames=first."):
-        deadline.check(plan(256), (512, 256), 3)
-    paced.clip("The animation", frames=290).check(plan(256), (512, 256), 3)
+        deadline.check(plan(256), (512, 256), 3, 6.0)
+    paced.clip("The animation", frames=290).check(plan(256), (512, 256), 3, 0.0)
+
+
+def test_decoding_and_encoding_count_towards_a_clips_time(clock: Clock) -> None:
+    paced = Pace(FLOOR_S, CEILING_S)
+    deadline = paced.clip("The video", frames=290)
+    for _ in range(3):
+        drawn(paced, clock, 256, seconds=2)
+        clock.now += 0.5
+    with pytest.raises(PictureTooSlow, match="its 290 frames would take about 725 s; 600 s are the limit"):
+        deadline.check(plan(256), (512, 256), 3, 6.0)

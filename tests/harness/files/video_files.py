@@ -49,10 +49,11 @@ def video(
     transfer: int = 1,
     full: bool = False,
     fragments: bool = False,
+    interlaced: bool = False,
 ) -> bytes:
     """Return a video's file. `times` of its frames in s; `rotation` clockwise, in an MP4; `sound`: its codec.
 
-    `fragments`: an MP4 in pieces, as recorders write it.
+    `fragments`: an MP4 in pieces, as recorders write it. `interlaced`: H.264 whose odd lines are of a later moment.
     """
     frames = moving() if frames is None else frames
     times = [number / 25 for number in range(len(frames))] if times is None else times
@@ -64,6 +65,8 @@ def video(
         stream.time_base = stream.codec_context.time_base = UNIT
         context = stream.codec_context
         context.options = {"crf": "10", "b": "0"} if "x26" not in (codec or CODECS[kind]) else {"crf": "8"}
+        if interlaced:
+            context.options = {"crf": "8", "x264-params": "interlaced=1:tff=1"}
         context.colorspace, context.color_primaries, context.color_trc = matrix, primaries, transfer
         context.color_range = 2 if full else 1
         audio: Any = container.add_stream(sound, rate=SOUND_HZ, layout="mono") if sound else None

@@ -14,6 +14,7 @@ import torch
 from animegan.clips.drawing import ClipDrawing
 from animegan.clips.video.encoding import CONTENT_TYPES, KEY_FRAME_S, Coding, Kind, encode
 from animegan.clips.video.joining import join
+from animegan.clips.video.memory import video_bytes
 from animegan.clips.video.reading import Video
 from animegan.picture.images import Encoded
 
@@ -22,6 +23,7 @@ PLAN = "plan.json"  # in a folder of segments: what they are segments of
 
 def draw(video: Video, drawing: ClipDrawing, kind: Kind, quality: int) -> Encoded:
     """Return the file of the drawn video. Raise as `ClipDrawing.draw`."""
+    drawing.beside_bytes = video_bytes(video, kind)
     segment, target = BytesIO(), BytesIO()
     encode(drawing.draw(video.read()), coding_of(video, kind, quality), segment)
     join([segment], video, kind, target)
@@ -41,6 +43,7 @@ def draw_in_segments(
     `plan`: what the segments depend on, as JSON has it; those of another plan are deleted. Raise as
     `ClipDrawing.draw`, or `OSError`.
     """
+    drawing.beside_bytes = video_bytes(video, coding.kind)
     segments = _Segments(folder, plan)
     if state := segments.state():
         drawing.restore(state)

@@ -18,6 +18,7 @@ from animegan.picture.sizes import Size
 Kind = Literal["mp4", "webm"]
 CODECS = {"mp4": "libx264", "webm": "libvpx-vp9"}
 CONTENT_TYPES = {"mp4": "video/mp4", "webm": "video/webm"}
+THREADS = 4  # of the encoder, on any machine: each keeps frames, and the bytes that it writes depend on them
 KEY_FRAME_S = 4  # between key frames at the most, so that a player can seek
 SRGB = 13  # as the transfer of what was drawn (H.273, table 3)
 
@@ -31,7 +32,6 @@ class Coding:
     unit: Fraction
     rate: Fraction
     quality: int
-    threads: int = 0
 
     @property
     def options(self) -> dict[str, str]:
@@ -54,7 +54,7 @@ def encode(frames: Iterable[VideoFrame], coding: Coding, file: BinaryIO) -> int:
         stream.time_base = stream.codec_context.time_base = coding.unit
         context = stream.codec_context
         context.gop_size = max(1, round(KEY_FRAME_S * coding.rate))
-        context.thread_count = coding.threads
+        context.thread_count = THREADS
         context.colorspace, context.color_primaries = BT709, BT709
         context.color_trc, context.color_range = SRGB, LIMITED_RANGE
         lasts: dict[int, int] = {}

@@ -18,6 +18,7 @@ from PIL import ExifTags, Image
 
 from animegan.clips.clip import FIRST, ClipFile, Frame
 from animegan.clips.limits import ClipLimits, check_clip
+from animegan.clips.video.deinterlacing import deinterlace
 from animegan.clips.video.libraries import guarded_video, pyav
 from animegan.errors import BadImage, ClipTooLong
 from animegan.picture import colour
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 Source = bytes | Path  # a file's content, or the file
 
-FRAME_BYTES = 40  # of each pixel as sent: 17 frames that refer to each other, and those on their way to RGB
 DEMUXERS = {"MP4": "mov", "MATROSKA": "matroska"}
 SOUND_CODECS = (
     *("aac", "mp3", "mp3float", "ac3", "eac3", "alac", "opus", "libopus", "vorbis", "flac", "amrnb", "amrwb"),
@@ -62,6 +62,7 @@ class Video(ClipFile):
     """A video's file, whose frames can be decoded.
 
     `unit`: of its times, in s. `start`: when its first frame is shown, in these. `rate`: frames a second, on average.
+    `codec`: FFmpeg's name of the decoder; `depth`: bits of a sample. `interlaced`: whether lines are of two moments.
     """
 
     name = "The video"
@@ -70,6 +71,9 @@ class Video(ClipFile):
     start: int
     rate: Fraction
     most: ClipLimits
+    codec: str
+    depth: int
+    interlaced: bool
 
     def read(self, skip: int = 0) -> Iterator[VideoFrame]:
         """Yield the frames but the first `skip`, whose pixels are not looked at. Raise `BadImage` or `ClipTooLong`."""
@@ -114,10 +118,23 @@ def open_video(
     with opened(source, header) as container:
         stream = container.streams.video[0]
         unit, rate = stream.time_base, stream.average_rate or stream.guessed_rate or USUAL_RATE
-        start = _first(container).pts or 0
+        first = _first(container)
+        codec, depth = stream.codec_context.name, first.format.components[0].bits
     assert unit is not None
     stored_size, turned = upright(size, header.orientation), header.orientation in QUARTER_TURNS
-    return Video(header, stored_size, turned, source, unit, start, _plausible(rate), most)
+    return Video(
+        header,
+        stored_size,
+        turned,
+        source,
+        unit,
+        first.pts or 0,
+        _plausible(rate),
+        most,
+        codec,
+        depth,
+        first.interlaced_frame,
+    )
 
 
 def first_frame(
@@ -132,7 +149,10 @@ def first_frame(
     sent = upright(header.size, header.orientation)
     size = upright(fit_or_refuse(sent, max_side, max_pixels, limits), header.orientation)
     with opened(source, header) as container:
-        return _Conversion(header, size, shrink)(_first(container))
+        frame = _first(container)
+        if frame.interlaced_frame:
+            frame, *_ = deinterlace([frame, frame], container.streams.video[0])  # of one alone it makes none
+        return _Conversion(header, size, shrink)(frame)
 
 
 def _first(container: InputContainer) -> Decoded:
@@ -166,7 +186,24 @@ def opened(source: Source, header: Header) -> Iterator[InputContainer]:
 
 def _decoded(container: InputContainer, video: Video) -> Iterator[tuple[Decoded, int]]:
     """Yield what can be decoded, and when it is shown, in ever later frames. Raise `BadImage` or `ClipTooLong`."""
-    last, damaged, count = -1, 0, 0
+    last, count = -1, 0
+    frames = _whole(container, video)
+    if video.interlaced:
+        frames = deinterlace(frames, container.streams.video[0])
+    for frame in frames:
+        at = last + _step(video) if frame.pts is None else frame.pts - video.start
+        if at <= last:
+            continue
+        last, count = at, count + 1
+        _check_length(video, count, at)
+        yield frame, at
+    if not count:
+        raise BadImage("Not one frame of the video can be decoded. Send it again, or save it anew as MP4 (H.264).")
+
+
+def _whole(container: InputContainer, video: Video) -> Iterator[Decoded]:
+    """Yield what can be decoded. Raise `BadImage`."""
+    damaged = 0
     with guarded_video():
         packets = container.demux(container.streams.video[0])
     while True:
@@ -180,15 +217,7 @@ def _decoded(container: InputContainer, video: Video) -> Iterator[tuple[Decoded,
             if damaged > max(1, MOST_DAMAGED * video.frames):
                 raise BadImage(f"The video is damaged: {damaged} of its {video.frames} frames can't be decoded.")
             continue
-        for frame in frames:
-            at = last + _step(video) if frame.pts is None else frame.pts - video.start
-            if at <= last:
-                continue
-            last, count = at, count + 1
-            _check_length(video, count, at)
-            yield frame, at
-    if not count:
-        raise BadImage("Not one frame of the video can be decoded. Send it again, or save it anew as MP4 (H.264).")
+        yield from frames
 
 
 def _frames_of(packet: object) -> list[Decoded] | None:
