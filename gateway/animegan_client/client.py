@@ -61,7 +61,7 @@ class Client:
 
     `key` is the API key, where the server wants one. `language` is that of what the server says to people. While the
     server is busy, restarts or can't be reached, requests are sent again for `patience_s` seconds; a job survives
-    that. May be used from several threads.
+    that. An address at which nothing has listened yet is given up after 3 s. May be used from several threads.
 
     Every method raises a `ClientError`; the constructor `ValueError`.
     """
@@ -107,8 +107,13 @@ class Client:
         At most `concurrency` are under way, or finished and not taken. As with `stylize_folder`, a photo that can't be
         drawn is an outcome with an error, and breaking off cancels the jobs that are under way.
         """
-        own = Client(self._url, key=self._key, language=self._language, patience_s=self._patience_s)
+        own = self._another()
         return folder.draw(own, iter(sources), lambda source: own.submit(source, **options), concurrency)
+
+    def _another(self) -> Client:
+        other = Client(self._url, key=self._key, language=self._language, patience_s=self._patience_s)
+        other._transport.reached = self._transport.reached
+        return other
 
     def stylize_folder(
         self, sources: Sources, *, concurrency: int = 4, **options: Unpack[Options]
@@ -121,7 +126,7 @@ class Client:
 
         Raises `NotADirectoryError`.
         """
-        own = Client(self._url, key=self._key, language=self._language, patience_s=self._patience_s)
+        own = self._another()
         return folder.draw(own, folder.photos(sources), lambda source: own.submit(source, **options), concurrency)
 
     def submit(

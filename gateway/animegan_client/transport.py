@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import requests
 from pydantic import TypeAdapter, ValidationError
+from urllib3.exceptions import NewConnectionError
 
 from animegan_client.errors import (
     ClientError,
@@ -25,6 +26,7 @@ from animegan_client.errors import (
 )
 
 TIMEOUT_S = (5, 60)  # to connect or to send a block, and between two bytes of an answer
+UNKNOWN_PATIENCE_S = 3.0  # with an address at which nothing has ever listened
 FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.2, 5.0  # it doubles from the one to the other
 AWAY = frozenset({502, 503, 504})  # from the gateway, or from a proxy that does not reach it
 PROBLEM: TypeAdapter[Problem] = TypeAdapter(ProblemJSON)
@@ -35,7 +37,10 @@ class Transport:
 
     A 429 is waited out as its `Retry-After` says. A server that does not answer, or answers that it can't serve now, is
     asked again with growing pauses. A request gives up after `patience_s`; of a server that is away, that counts from
-    its last sign of life, so that a thousand pictures do not each wait for one that is gone.
+    its last sign of life, so that a thousand pictures do not each wait for one that is gone. Where nothing has ever
+    listened, the address is wrong rather than the server away: that is told after `UNKNOWN_PATIENCE_S`.
+
+    `reached`: whether something has listened.
     """
 
     def __init__(self, url: str, *, key: str | None, language: str, patience_s: float) -> None:
@@ -46,6 +51,7 @@ class Transport:
         self._idle: deque[requests.Session] = deque()
         self._stopped = threading.Event()
         self._away_since: float | None = None
+        self.reached = False
 
     def request(
         self,
@@ -73,7 +79,11 @@ class Transport:
                 )
                 failure.__cause__ = error
                 away, again, pause_s = True, _may_pass(error), backoff_s
+                self.reached |= not _is_unconnected(error)
+                if not self.reached:
+                    patience_s = min(patience_s, UNKNOWN_PATIENCE_S)
             else:
+                self.reached = True
                 if answer.status_code < 300 or answer.status_code == 304:
                     self._away_since = None
                     return answer
@@ -182,10 +192,18 @@ def _may_pass(error: requests.RequestException) -> bool:
     return isinstance(error, passing) and not isinstance(error, requests.exceptions.SSLError)
 
 
+def _is_unconnected(error: requests.RequestException) -> bool:
+    """Return whether there was no connection at all: refused, no such name, no way there."""
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError)
+
+
 def _cause(error: requests.RequestException) -> str:
     if isinstance(error, requests.exceptions.SSLError):
         return f"no trusted connection ({error})"
-    return "it took too long" if isinstance(error, requests.Timeout) else "the connection failed"
+    if isinstance(error, requests.Timeout):
+        return "it took too long"
+    return "nothing listens there" if _is_unconnected(error) else "the connection failed"
 
 
 def _failure(answer: requests.Response) -> ClientError:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from animegan_client import Client, ServerError, Unreachable, WaitTimeout
+from animegan_client import AsyncClient, Client, ServerError, Unreachable, WaitTimeout, transport
 from client.fake_gateway import CUT, PATIENCE_S, FakeGateway, Reply, problem
 
 JPEG = b"\xff\xd8\xff a photo"
@@ -99,6 +100,33 @@ def test_a_server_that_is_not_there() -> None:
             client.submit(JPEG)
         with pytest.raises(Unreachable):
             client.styles()
+
+
+def test_a_server_that_was_never_there_is_given_up_long_before_one_that_restarts(
+    monkeypatch: pytest.MonkeyPatch, gateway: FakeGateway
+) -> None:
+    monkeypatch.setattr(transport, "UNKNOWN_PATIENCE_S", 0.0)
+    with Client(f"http://127.0.0.1:{free_port()}") as client, pytest.raises(Unreachable, match="nothing listens there"):
+        client.submit(JPEG)
+    with Client(gateway.url, patience_s=PATIENCE_S) as client, ThreadPoolExecutor(1) as pool:
+        client.styles()
+        gateway.stop()
+        styles = pool.submit(client.styles)
+        with pytest.raises(TimeoutError):
+            styles.result(0.5)
+        gateway.start()
+        assert styles.result(PATIENCE_S)
+
+
+async def _submit_to_nobody() -> None:
+    async with AsyncClient(f"http://127.0.0.1:{free_port()}") as client:
+        await client.submit(JPEG)
+
+
+def test_the_asynchronous_client_gives_up_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "UNKNOWN_PATIENCE_S", 0.0)
+    with pytest.raises(Unreachable, match="nothing listens there"):
+        asyncio.run(_submit_to_nobody())
 
 
 def test_a_connection_that_cannot_be_trusted_is_not_tried_again(gateway: FakeGateway) -> None:
