@@ -18,7 +18,7 @@ def notes(report: Report, language: str) -> list[str]:
     width, height = report.size
     sentences: list[tuple[str, str]] = []
     if report.fitted:
-        sentences.append((f"fitted the size for you: {width}×{height}", f"已为您智能适配分辨率：{width}×{height}"))
+        sentences.append((f"fitted the size for you: {width}×{height}", f"已为你智能适配分辨率：{width}×{height}"))
     if report.drawn_frames > 1:
         sentences.append((f"drew all {report.drawn_frames} frames", f"已绘制全部 {report.drawn_frames} 帧"))
     elif report.frames > 1:

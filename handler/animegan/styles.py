@@ -63,11 +63,13 @@ class Style(BaseModel):
     `weights` is a file beside the entry, or a bundled one that a recipe names; None: listed, but to be installed by the
     user. `recipe` is the look's file, see `looks`; None: AnimeGANv2's generator as it draws. `fast` are the weights of
     `quality=fast`. `resize`: how AnimeGANv2's generator scales up; None: as the PyTorch port does, or another network.
+    `about`: a sentence for people who can't see it, of one whose pictures can't be shown.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     id: StyleId
     title: Title
+    about: Title | None = None
     weights: str | None = None
     sha256: Sha256 | None = None
     recipe: str | None = None

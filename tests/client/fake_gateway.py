@@ -90,7 +90,7 @@ class FakeJob:
             "ahead": self.ahead if queued else None,
             "eta_s": None if ended else 12.5,
             "message": ("它" if chinese else "It is ") + self.status,
-            "notes": ["已为您智能适配分辨率：1024×683" if chinese else "fitted the size for you: 1024×683"],
+            "notes": ["已为你智能适配分辨率：1024×683" if chinese else "fitted the size for you: 1024×683"],
             "style": self.fields.get("style", "cel"),
             "license": "CC-BY-SA-4.0",
             "noncommercial": False,

@@ -68,7 +68,7 @@ def test_a_job_is_what_the_server_says(client: Client) -> None:
 
 def test_the_language_is_asked_for(gateway: FakeGateway) -> None:
     with Client(gateway.url, language="zh") as client:
-        assert client.submit(JPEG).notes == ("已为您智能适配分辨率：1024×683",)
+        assert client.submit(JPEG).notes == ("已为你智能适配分辨率：1024×683",)
 
 
 def test_styles(client: Client) -> None:

@@ -300,7 +300,7 @@ def test_styles_with_their_licences_in_both_languages(gateway: Gateway) -> None:
     for style in styles.values():
         assert style["license"]
         assert style["license_url"].startswith("https://")
-        assert (style["thumbnail"] is not None) == style["installed"]
+        assert (style["thumbnail"] is not None) == style["installed"] == (not style["about"])
     assert {style["license"] for style in styles.values() if not style["noncommercial"]} == {
         "BSD-3-Clause",
         "CC-BY-SA-4.0",
@@ -336,7 +336,7 @@ def test_what_is_said_is_said_in_the_callers_language(gateway: Gateway) -> None:
     sent = gateway.submit(PICTURE, headers=chinese, **MINE)
     job = gateway.ended(sent.json()["id"])
     answer = requests.get(f"{gateway.url}{job['links']['self']}", headers=chinese, timeout=30)
-    assert (answer.json()["message"], answer.json()["notes"]) == ("已完成", ["已为您智能适配分辨率：32×24"])
+    assert (answer.json()["message"], answer.json()["notes"]) == ("已完成", ["已为你智能适配分辨率：32×24"])
     assert answer.headers["Vary"] == "Accept-Language"
     english = requests.get(f"{gateway.url}{job['links']['self']}", timeout=30)
     assert english.headers["ETag"] != answer.headers["ETag"]

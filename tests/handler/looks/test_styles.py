@@ -188,6 +188,14 @@ def test_titles_are_in_both_languages() -> None:
         assert not entry["title"]["zh"].isascii()
 
 
+def test_a_style_whose_pictures_cannot_be_shown_is_described_in_both_languages() -> None:
+    for style in styles.bundled_styles().values():
+        assert (style.about is None) == (style.weights is not None), style.id
+        if style.about:
+            assert style.about.en.isascii()
+            assert not style.about.zh.isascii()
+
+
 @pytest.mark.parametrize("module", ["errors", "styles", "settings", "picture.images", "report", "options"])
 def test_light_modules_import_no_torch(module: str) -> None:
     code = f"import sys, animegan.{module}; sys.exit('torch' in sys.modules)"

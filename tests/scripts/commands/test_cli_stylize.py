@@ -80,7 +80,7 @@ def test_a_folder_is_drawn_once_and_failures_are_listed(photos: Path, tmp_path: 
 
 def test_chinese_by_locale(photos: Path, tmp_path: Path) -> None:
     done = stylize(photos / "a.jpg", "-o", tmp_path / "x.jpg", "--max-side", "32", LC_ALL="zh_CN.UTF-8")
-    assert "已为您智能适配分辨率：32×24" in done.stderr
+    assert "已为你智能适配分辨率：32×24" in done.stderr
 
 
 @pytest.mark.parametrize(

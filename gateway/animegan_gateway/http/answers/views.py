@@ -14,7 +14,7 @@ from animegan.looks import look_of
 from animegan.picture.sizes import Size
 from animegan.report import Report
 from animegan.settings import Color, Detail, DetailOption, Format, Mode, Tone
-from animegan.styles import Style, install_command
+from animegan.styles import Style, Title, install_command
 from animegan_gateway.http.answers.messages import Language, message
 from animegan_gateway.http.answers.problems import Problem
 from animegan_gateway.queue.board import Place
@@ -83,6 +83,7 @@ _STYLES: dict[str, JsonValue] = {
         {
             "id": "cel",
             "title": "Cel",
+            "about": "",
             "license": "CC-BY-SA-4.0",
             "license_url": "https://creativecommons.org/licenses/by-sa/4.0/",
             "noncommercial": False,
@@ -145,6 +146,7 @@ class JobView(BaseModel):
 class StyleView(BaseModel):
     id: str
     title: str = Field(description="In the language of Accept-Language.")
+    about: str = Field(description="What a style draws that is not installed; empty where a thumbnail shows it.")
     license: str
     license_url: str
     noncommercial: bool
@@ -228,7 +230,8 @@ def styles_view(styles: Mapping[str, Style], default: str, language: Language, b
     views = [
         StyleView(
             id=style.id,
-            title=style.title.zh if language == "zh" else style.title.en,
+            title=_in(style.title, language),
+            about="" if style.weights or not style.about else _in(style.about, language),
             license=style.license,
             license_url=style.license_url,
             noncommercial=style.noncommercial,
@@ -244,6 +247,10 @@ def styles_view(styles: Mapping[str, Style], default: str, language: Language, b
         for style in styles.values()
     ]
     return StylesView(default=default, styles=views)
+
+
+def _in(text: Title, language: Language) -> str:
+    return text.zh if language == "zh" else text.en
 
 
 def _details(style: Style) -> list[Detail]:

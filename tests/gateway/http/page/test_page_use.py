@@ -187,6 +187,7 @@ def test_one_photo_in_all_styles_is_one_sheet(
     with opened_page(browser, gateway.url) as page:
         page.locator("#others summary").click()
         expect(page.locator("#others")).to_contain_text("animegan fetch paprika")
+        expect(page.locator("#others")).to_contain_text("frames of Kon Satoshi's film Paprika")
         page.get_by_test_id("file").set_input_files([photos[0]])
         page.get_by_test_id("all-styles").click()
         drawn(page, 4)

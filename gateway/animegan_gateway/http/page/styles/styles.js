@@ -81,6 +81,7 @@ function render() {
 function missingStyle(style) {
   return h("li", {},
     h("p", {}, h("strong", {}, style.title), ...mark(style)),
+    ...(style.about ? [h("p", {}, style.about)] : []),
     h("p", {}, suitsOf(style), t("licence"), t("gap"), licenceLink(style), " ",
       h("a", { href: style.source.split(" ")[0], target: "_blank", rel: "noreferrer" }, t("source"))),
     h("p", {}, t("installWith"), t("gap"), h("code", {}, style.install)));
