@@ -87,6 +87,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def _raylet(options: list[str], environment: dict[str, str]) -> Iterator[psutil.Process]:
     """Start what `ray start` starts, and end all of it."""
     command = [str(RAY), "start", *options, "--block", "--num-cpus", "1", "--node-ip-address", "127.0.0.1"]
+    for name in ("dashboard-agent-grpc", "dashboard-agent-listen", "runtime-env-agent", "metrics-export"):
+        command += [f"--{name}-port", str(free_port())]  # without, a raylet ends that waits 15 s to be told of one
     process = psutil.Popen(
         [*command, "--disable-usage-stats", "--object-store-memory", str(100 * 2**20)],
         env=environment,
