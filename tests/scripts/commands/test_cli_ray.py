@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import psutil
 import pytest
@@ -74,33 +75,35 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         temporary = Path("/tmp/animegan-ray") / port  # the paths of Ray's sockets may have 107 bytes
         head = ["--head", "--port", port, "--include-dashboard", "false", "--temp-dir", str(temporary)]
         try:
-            with _raylet(head, environment):
-                wait_until(lambda: _nodes(address, environment) == 1, "the first machine")
-                with _raylet(["--address", address], environment) as second:
-                    wait_until(lambda: _nodes(address, environment) == 2, "the second machine")
-                    yield Cluster(address, environment, second)
+            with _raylet(head, environment), _raylet(["--address", address], environment) as second:
+                yield Cluster(address, environment, second)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
-def _raylet(options: list[str], environment: dict[str, str]) -> Iterator[psutil.Process]:
-    """Start what `ray start` starts, and end all of it."""
+def _raylet(options: list[str], environment: dict[str, str]) -> Iterator[psutil.Popen]:
+    """Start what `ray start` starts, wait until it is there, and end all of it."""
     command = [str(RAY), "start", *options, "--block", "--num-cpus", "1", "--node-ip-address", "127.0.0.1"]
     for name in ("dashboard-agent-grpc", "dashboard-agent-listen", "runtime-env-agent", "metrics-export"):
         command += [f"--{name}-port", str(free_port())]  # without, a raylet ends that waits 15 s to be told of one
-    process = psutil.Popen(
-        [*command, "--disable-usage-stats", "--object-store-memory", str(100 * 2**20)],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield process
-    finally:
-        for each in [*process.children(recursive=True), process] if process.is_running() else []:
-            each.kill()
-        process.wait()
+    command += ["--min-worker-port", "0", "--max-worker-port", "0"]  # any that is free, for these may be in its range
+    command += ["--disable-usage-stats", "--object-store-memory", str(100 * 2**20)]
+    with NamedTemporaryFile("w+") as said:
+        process = psutil.Popen(command, env=environment, stdout=said, stderr=subprocess.STDOUT)
+
+        def started() -> bool:
+            text = Path(said.name).read_text()
+            assert process.poll() is None, text
+            return "Ray runtime started" in text
+
+        try:
+            wait_until(started, "ray start")
+            yield process
+        finally:
+            for each in [*process.children(recursive=True), process] if process.is_running() else []:
+                each.kill()
+            process.wait()
 
 
 def _name(process: psutil.Process) -> str:
@@ -108,12 +111,6 @@ def _name(process: psutil.Process) -> str:
         return " ".join(process.cmdline())
     except psutil.Error:
         return ""
-
-
-def _nodes(address: str, environment: dict[str, str]) -> int:
-    command = [str(RAY), "status", "--address", address]
-    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stdout
-    return said.partition("Pending:")[0].count(" node_")
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +178,7 @@ def test_one_of_two_killed_midway(cluster: Cluster, photos: Path, drawings: dict
         stderr=subprocess.PIPE,
         text=True,
     )
-    actors = "ray::FlatMap(Drawer)"
+    actors = "FlatMap(Drawer)"
 
     def both_draw() -> bool:
         names = [_name(child) for child in cluster.second.children(recursive=True)]
