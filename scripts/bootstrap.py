@@ -1,6 +1,6 @@
 """Makes `.venv` in the checkout, installs the pinned locks into it, and then becomes one of its modules if asked to.
 
-    bootstrap.py [dev] [java] [ray] [video] [--exec MODULE [ARGUMENT ...]]
+    bootstrap.py [dev] [java] [video] [--exec MODULE [ARGUMENT ...]]
 
 `ANIMEGAN_LOCK` (cpu or cuda) chooses the runtime's lock, else an NVIDIA device does. PyTorch's CPU build comes from
 `ANIMEGAN_TORCH_INDEX` where that is set, else from where pip looks by itself, else from PyTorch's own index. Every file

@@ -1,6 +1,6 @@
 """A folder of mixed photos through `animegan stylize`, killed at a random moment and run again.
 
-`scripts/benchmark folder [--photos N] [--max-side PX]` (200 photos, 512 px, detail bold, mode scene). The photos are
+`scripts/benchmark folder [--photos N] [--max-side PX]` (200 photos, 1024 px, detail bold, mode scene). The photos are
 cut from those of `docs/photos`, up to 1200 px, as JPEG, HEIC, PNG, WebP, TIFF and AVIF. `generator_share` is that of
 the second run: the seconds in which pictures were drawn over all seconds, from the start of the process. Without
 portraits, since the search for faces, beside the drawing, and the drawing of these are counted as one.
@@ -36,7 +36,7 @@ MOST_S = 3600
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--photos", type=int, default=200)
-    parser.add_argument("--max-side", type=int, default=512)
+    parser.add_argument("--max-side", type=int, default=1024)
     options = parser.parse_args(arguments)
     chance = random.Random(SEED)  # noqa: S311 - a run that can be had again
     with tempfile.TemporaryDirectory() as folder:

@@ -7,7 +7,7 @@ from animegan.clips.video.encoding import Kind
 from animegan.clips.video.reading import Video
 from animegan.picture.sizes import Size
 
-LIBRARY_BYTES = 24 * 2**20  # of PyAV's and FFmpeg's libraries, and of what does not depend on the size
+LIBRARY_BYTES = 34 * 2**20  # of the libraries of PyAV and FFmpeg, sound, and what malloc holds free
 # Of each pixel as sent: the frames that later ones may refer to, and the one on its way to RGB.
 DECODER_BYTES = {"h264": 42, "hevc": 36, "libdav1d": 26, "vp9": 20, "vp8": 18, "mpeg4": 18, "mjpeg": 15, "prores": 14}
 MOST_DECODER_BYTES = max(DECODER_BYTES.values())
