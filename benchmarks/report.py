@@ -31,7 +31,7 @@ def _section(file: Path) -> str:
     result = json.loads(file.read_text())
     machine, measured = result.pop("machine"), result.pop("measured")
     result.pop("series", None)  # what is drawn in docs/pictures/
-    module = next(FOLDER.parent.rglob(f"{file.stem}.py")).read_text()
+    module = module_of(file.stem).read_text()
     words = module.removeprefix('"""').partition('"""')[0].strip()
     where = ", ".join(f"{name} {value}" for name, value in machine.items() if value is not None)
     rows = {name: result.pop(name) for name in list(result) if _is_table(result[name])}
@@ -42,6 +42,12 @@ def _section(file: Path) -> str:
         heading = [f"{name.capitalize()}:\n".replace("_", " ")] if len(rows) > 1 else []
         parts += [*heading, _table([key.replace("_", " ") for key in listed[0]], ([*row.values()] for row in listed))]
     return "\n".join(parts)
+
+
+def module_of(result: str) -> Path:
+    """Return the benchmark that stored a result: of its name, or of what stands before `_` and an option."""
+    modules = {module.stem: module for module in FOLDER.parent.rglob("*.py")}
+    return modules[max((name for name in modules if f"{result}_".startswith(f"{name}_")), key=len)]
 
 
 def _is_table(value: Any) -> bool:

@@ -29,7 +29,7 @@ from animegan_cli.stylize.cluster import Cluster, connect
 from animegan_cli.stylize.drawing import Outcome, client_options, draw, draw_bytes
 from animegan_cli.stylize.engines import local_engine, remote_engine
 from animegan_cli.stylize.journal import NAME, Journal
-from animegan_cli.stylize.places import is_local
+from animegan_cli.stylize.places import check_access, is_local
 from animegan_cli.stylize.tasks import Plan, Task, plan, single
 from animegan_service.notes import notes
 
@@ -99,8 +99,12 @@ def _check_cluster(request: Request) -> None:
     if not request.ray:
         if remote := [path for path in (*request.inputs, request.out) if not is_local(path)]:
             raise BadOption(f"{remote[0]} is an address, which --ray alone reads and writes.")
-    elif request.server or request.watch or STREAM in (*request.inputs, request.out):
+        return
+    if request.server or request.watch or STREAM in (*request.inputs, request.out):
         raise BadOption("--ray draws files and folders: leave out --server, --watch and -.")
+    for path in (*request.inputs, request.out):
+        if path is not None:
+            check_access(path)
 
 
 class Failures(Exception):

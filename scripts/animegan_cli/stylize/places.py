@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
-from animegan.errors import InternalError
+from animegan.errors import BadSetting, InternalError
 
 T = TypeVar("T")
 
@@ -32,6 +32,20 @@ def place(name: str) -> Path:
 
 def is_local(path: Path) -> bool:
     return isinstance(path, os.PathLike)
+
+
+def check_access(path: Path) -> None:
+    """Raise `BadSetting` for an address whose file system lets nobody in: no keys, a wrong one, no such host."""
+    if is_local(path):
+        return
+    try:
+        path.exists()
+    except Exception as error:  # noqa: BLE001 - each file system of fsspec has errors of its own
+        reason = str(error).strip() or type(error).__name__
+        raise BadSetting(
+            f"{path} can't be reached: {reason.rstrip('.')}. Check the address, and the file system's own settings, as"
+            " AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of S3."
+        ) from None
 
 
 def below(path: Path, folder: Path) -> Path:

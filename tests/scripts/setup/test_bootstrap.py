@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.report import module_of
+
 pytestmark = pytest.mark.slow
 
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
@@ -346,4 +348,4 @@ def test_a_benchmark_that_is_none_is_named() -> None:
         assert f'There is no benchmark "{name}". Usage: scripts/benchmark NAME' in done.stderr
         names = done.stderr.split("one of: ")[1].split()
     assert len(names) == len(set(names)), "a name is that of one benchmark, whatever room it is in"
-    assert {file.stem for file in (ROOT / "benchmarks" / "results").glob("*.json")} <= set(names)
+    assert {module_of(file.stem).stem for file in (ROOT / "benchmarks" / "results").glob("*.json")} <= set(names)

@@ -24,6 +24,11 @@ SHARED = """
     navigator.canShare = ({files}) => files.length > 0;
     navigator.share = async ({files: [file]}) => { window.shared.push([file.name, file.type, file.size]); };
 """
+PRESSED = """image => {  // in one step, as what loads below or above moves it
+    image.scrollIntoView({block: "center", behavior: "instant"});
+    const {x, y, width, height} = image.getBoundingClientRect();
+    return document.elementFromPoint(x + 0.8 * width, y + height / 2).className;
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -221,13 +226,8 @@ def test_on_a_phone_a_drawing_is_shared_copied_and_never_covered(
         card.get_by_test_id("copy").click()
         expect(card.get_by_test_id("copy")).to_have_text("Copied")
         assert page.evaluate("navigator.clipboard.read().then(([item]) => item.types)") == ["image/png"]
-        right = card.locator("img.after")
-        right.scroll_into_view_if_needed()
-        box = right.bounding_box()
-        assert box
-        at = {"x": box["x"] + box["width"] * 0.8, "y": box["y"] + box["height"] / 2}
         page.evaluate("Promise.all(document.getAnimations().map((each) => each.finished)).then(() => null)")
-        hit = page.evaluate("({x, y}) => document.elementFromPoint(x, y).className", at)
+        hit = card.locator("img.after").evaluate(PRESSED)
         assert hit == "after"  # a long press is on the drawing itself
         page.locator("#styles").scroll_into_view_if_needed()
         names = page.locator("#styles .name").first.bounding_box()
