@@ -17,9 +17,11 @@ import psutil
 import pytest
 from PIL import Image
 
+from animegan.errors import BadSetting
 from animegan_cli.serving.ports import free_port
 from animegan_cli.stylize.cluster import chunked, shape_of
 from animegan_cli.stylize.journal import NAME
+from animegan_cli.stylize.places import check_access, place
 from animegan_cli.stylize.tasks import Task
 from harness.commands import run_command
 from harness.pictures import encoded, photo
@@ -231,3 +233,13 @@ def test_a_drawing_is_whole(drawings: dict[str, bytes], photos: Path, tmp_path: 
         with Image.open(tmp_path / name) as drawn, Image.open(photos / name) as sent:
             drawn.load()
             assert drawn.size == sent.size
+
+
+def test_an_address_that_lets_nobody_in_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")  # which botocore asks for keys, for seconds
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(BadSetting, match=r"s3://bucket/photos can't be reached: Unable to locate credentials\. Check"):
+        check_access(place("s3://bucket/photos"))
+    check_access(tmp_path / "nothing")
