@@ -7,16 +7,16 @@ import logging
 import os
 import pickle
 import socket
+import sys
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 
-from PIL import Image
-
 from animegan import __version__
-from animegan.errors import BadSetting, InternalError
+from animegan.errors import AnimeganError, BadSetting, InternalError
+from animegan.picture.headers import inspect
+from animegan.picture.sizes import Limits
 from animegan.settings import Settings
 from animegan_cli.roles import require
 from animegan_cli.stylize.engines import THREADS, local_engine
@@ -25,6 +25,7 @@ from animegan_cli.stylize.tasks import Task
 CHUNK = 16  # tasks that an actor gets at once, within which it decodes, draws and encodes side by side
 CONNECT_S = 5.0
 HEADER_BYTES = 2**16  # by which the shape of most photos can be told
+LIMITS = Limits(max_bytes=HEADER_BYTES, max_pixels=sys.maxsize)
 
 Shape = tuple[int, int] | None  # width and height in px
 
@@ -147,10 +148,8 @@ def shape_of(task: Task) -> Shape:
     """Return the shape of a task's photo; None where its first bytes don't tell it."""
     try:
         with task.source.open("rb") as file:
-            start = file.read(HEADER_BYTES)
-        with Image.open(BytesIO(start)) as image:
-            return image.size
-    except Exception:  # noqa: BLE001 - whoever draws it says what is wrong with it
+            return inspect(file.read(HEADER_BYTES), LIMITS).size
+    except (OSError, AnimeganError):  # whoever draws it says what is wrong with it
         return None
 
 

@@ -103,8 +103,7 @@ def _check_cluster(request: Request) -> None:
     if request.server or request.watch or STREAM in (*request.inputs, request.out):
         raise BadOption("--ray draws files and folders: leave out --server, --watch and -.")
     for path in (*request.inputs, request.out):
-        if path is not None:
-            check_access(path)
+        check_access(path)
 
 
 class Failures(Exception):

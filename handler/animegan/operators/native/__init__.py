@@ -19,7 +19,7 @@ from torch import Tensor
 
 from animegan.errors import InternalError
 from animegan.operators.native import convolutions
-from animegan.operators.native.convolutions import Convolutions
+from animegan.operators.native.convolutions import DTYPES, Convolutions
 from animegan.operators.passes import Norm, Upsampling, Window
 from animegan.operators.plain import EPS, plain_moments, plain_norm_act_pad, plain_upsample_pad, window_like
 
@@ -33,8 +33,6 @@ FORMS = {  # fastest first; what /proc/cpuinfo lists of a CPU that can run it
     "avx2": AVX2,
     "plain": set(),
 }
-
-_DTYPES = {torch.float32: 0, torch.bfloat16: 1}
 
 
 class _Map(Structure):
@@ -216,7 +214,7 @@ def _takes(x: Tensor, like: Tensor | None = None, size: tuple[int, int] | None =
     if like is not None and (x.dtype != like.dtype or x.shape != (*like.shape[:2], *(size or like.shape[2:]))):
         return False
     return (
-        x.dtype in _DTYPES
+        x.dtype in DTYPES
         and x.device.type == "cpu"
         and x.dim() == 4
         and x.numel() > 0
@@ -231,4 +229,4 @@ def _is_norm_of(x: Tensor, norm: Norm) -> bool:
 
 
 def _map(x: Tensor) -> _Map:
-    return _Map(_DTYPES[x.dtype], x.data_ptr(), *x.shape, x.stride(0), x.stride(2))
+    return _Map(DTYPES[x.dtype], x.data_ptr(), *x.shape, x.stride(0), x.stride(2))

@@ -92,17 +92,11 @@ inline void write_pixel(const float* products, int64_t channels, int64_t row, in
   });
 }
 
-inline int64_t whole_rows(int64_t count) { return (count + KERNEL_ROWS - 1) / KERNEL_ROWS * KERNEL_ROWS; }
+inline int64_t whole_rows(int64_t count) { return padded(count, KERNEL_ROWS); }
 
 // Items shared out evenly in blocks of at most `most`, whatever the threads. None fits if `most` is not positive.
 struct Blocks {
   int64_t items, step = 0, count = 0;
-
-  static Blocks of_one(int64_t items) {
-    Blocks blocks(items, 0);
-    blocks.step = 1, blocks.count = items;
-    return blocks;
-  }
 
   Blocks(int64_t items_, int64_t most) : items(items_) {
     if (most <= 0 || items <= 0) return;

@@ -18,7 +18,7 @@ from torch import Tensor
 from animegan.errors import InternalError
 
 FILTERED_SIDES = (2, 3, 7)
-DTYPES = (torch.float32, torch.bfloat16)
+DTYPES = {torch.float32: 0, torch.bfloat16: 1}  # of maps, and how the library names them
 FEWEST_FILTERED = 16  # channels in: with fewer, the transforms cost more than the multiplications that they save
 
 
@@ -123,7 +123,7 @@ class Convolutions:
                 f"The compiled convolutions take square filters of fp32 or bf16 on the CPU, in one group or one a"
                 f" channel, not {weight.dtype} {tuple(weight.shape)} in {groups} groups on {weight.device}."
             )
-        filters = _Filters(weight.dtype == torch.bfloat16, kind, side, stride, channels_in, channels, None)
+        filters = _Filters(DTYPES[weight.dtype], kind, side, stride, channels_in, channels, None)
         memory = torch.zeros(self._library.animegan_packed_bytes(byref(filters)), dtype=torch.uint8)
         values = weight.float().contiguous()
         self._library.animegan_pack(byref(filters), values.data_ptr(), memory.data_ptr())
@@ -158,7 +158,7 @@ class Convolutions:
         _, height, width = out.shape
         like = (packed.channels, height, width)
         convolution = _Convolution(
-            _Filters(packed.dtype == torch.bfloat16, *packed[2:], packed.memory.data_ptr()),
+            _Filters(DTYPES[packed.dtype], *packed[2:], packed.memory.data_ptr()),
             _Source(_pixels(x, (packed.channels_in, *x.shape[1:]), packed.dtype), *x.shape[1:], *before),
             _Target(_pixels(out, like, packed.dtype), height, width),
             _Finish(

@@ -139,8 +139,6 @@ inline void gemm_16(const Pixels16& a, const Bf16* b, int64_t columns, float* c,
 
 constexpr int64_t SEGMENT = 128;  // outputs of a row that are one unit of work
 
-inline int64_t padded(int64_t count, int64_t to) { return (count + to - 1) / to * to; }
-
 // How a convolution's filters are laid out, and what a thread needs to multiply with them.
 struct Layout16 {
   bool in_place;  // pixels fill tiles; else a patch's are laid side by side
@@ -157,9 +155,11 @@ struct Layout16 {
   bool fits() const { return padded(patch_bytes, 64) + product_bytes() <= SCRATCH_BYTES; }
 };
 
-inline Blocks direct_blocks_16(const Filters& filters, const Target<Bf16>& target) {
-  const int64_t segments = (target.columns + SEGMENT - 1) / SEGMENT;
-  return Blocks::of_one(Layout16(filters).fits() ? target.rows * segments : 0);
+inline int64_t segments_of_row(const Target<Bf16>& target) { return (target.columns + SEGMENT - 1) / SEGMENT; }
+
+// Units of work; 0 if a thread's memory is too small.
+inline int64_t direct_units_16(const Filters& filters, const Target<Bf16>& target) {
+  return Layout16(filters).fits() ? target.rows * segments_of_row(target) : 0;
 }
 
 // weight: (channels, channels in, side, side). packed: zeros.
@@ -196,7 +196,7 @@ inline void convolve_direct_16(const Convolution<Bf16>& convolution, void* memor
   const Filters& filters = convolution.filters;
   const Target<Bf16>& target = convolution.target;
   const Layout16 layout(filters);
-  const int64_t channels = filters.channels, segments = (target.columns + SEGMENT - 1) / SEGMENT;
+  const int64_t channels = filters.channels, segments = segments_of_row(target);
   const int64_t work = target.rows * target.columns * layout.depth;
   each_unit(target.rows * segments, work, threads, [&](int64_t unit, int64_t worker) {
     float* const products = reinterpret_cast<float*>(static_cast<char*>(memory) + worker * SCRATCH_BYTES);

@@ -11,7 +11,7 @@ namespace {
 constexpr int64_t PANEL = 2 * LANES;
 constexpr int64_t KERNEL_ROWS = LANES == 16 ? 12 : 6;  // by a panel so many sums as registers hold, of 32 or of 16
 
-inline int64_t padded_columns(int64_t columns) { return (columns + LANES - 1) / LANES * LANES; }
+inline int64_t padded_columns(int64_t columns) { return padded(columns, LANES); }
 
 // Where element (k, column) of B lies in its panels, of which the last may be half as wide.
 inline int64_t packed_place(int64_t k, int64_t column, int64_t depth, int64_t columns) {

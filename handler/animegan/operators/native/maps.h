@@ -8,6 +8,9 @@ namespace {
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
+// The next multiple of `to`.
+inline int64_t padded(int64_t count, int64_t to) { return (count + to - 1) / to * to; }
+
 inline int64_t reflected(int64_t index, int64_t size) {
   if (index < 0) index = -index;
   return index < size ? index : 2 * (size - 1) - index;

@@ -102,7 +102,7 @@ inline int64_t blocks_of(const Convolution<float>& convolution) {
 
 inline int64_t blocks_of(const Convolution<Bf16>& convolution) {
   if (convolution.filters.kind == DEPTHWISE) return Tiles(convolution).count;
-  return direct_blocks_16(convolution.filters, convolution.target).count;
+  return direct_units_16(convolution.filters, convolution.target);
 }
 
 inline void convolve(const Convolution<float>& convolution, void* scratch, Part* parts, int64_t threads) {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,21 +9,8 @@ import requests
 
 from animegan_gateway.http.access.attempts import WRONG_KEYS_PER_MINUTE
 from animegan_gateway.http.access.keys import Keys
-from harness.access import COOKIE, FORGED_KEY, PICTURE, Locked, bearer, job_of, locked_gateway, sign_in
+from harness.access import COOKIE, FORGED_KEY, PICTURE, Locked, bearer, job_of, sign_in
 from harness.gateways import Gateway, code, running_gateway
-
-
-@pytest.fixture(scope="module")
-def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Locked]:
-    with locked_gateway(tmp_path_factory.mktemp("gateway")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """One on loopback, without keys."""
-    with running_gateway(tmp_path_factory.mktemp("open"), None) as running:
-        yield running
 
 
 def test_a_page_exchanges_its_key_for_a_session_of_the_same_caller(locked: Locked) -> None:

@@ -4,28 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
 
 from animegan_gateway.http.transport.middleware import HEADERS
-from harness.access import FORGED_KEY, PICTURE, Locked, job_of, locked_gateway, send, sign_in
+from harness.access import FORGED_KEY, PICTURE, Locked, job_of, send, sign_in
 from harness.gateways import Gateway, code, running_gateway
-
-
-@pytest.fixture(scope="module")
-def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Locked]:
-    with locked_gateway(tmp_path_factory.mktemp("gateway")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """One on loopback, without keys."""
-    with running_gateway(tmp_path_factory.mktemp("open"), None) as running:
-        yield running
 
 
 @pytest.mark.slow
