@@ -20,6 +20,7 @@ import torch
 from animegan.resources import memory
 from animegan.resources.hardware import cpu_count
 from animegan_cli.serving.processes import OPENMP
+from benchmarks.common.resident import held_bytes, peak_bytes, reset_peak
 
 MIB = 2**20
 WARMUP_PX = 64
@@ -115,8 +116,8 @@ class Watch:
             self._idle = torch.cuda.memory_allocated(self._cuda) / MIB
         else:
             with suppress(OSError):  # where the kernel does not let go of the old peak, the new one can't be under it
-                Path("/proc/self/clear_refs").write_text("5")
-            self._idle = _status("VmRSS")
+                reset_peak()
+            self._idle = held_bytes() / 2**20
         return self
 
     def __exit__(
@@ -126,10 +127,5 @@ class Watch:
             synchronize(self._cuda)
             peak, end = torch.cuda.max_memory_allocated(self._cuda) / MIB, torch.cuda.memory_reserved(self._cuda) / MIB
         else:
-            peak, end = _status("VmHWM"), _status("VmRSS")
+            peak, end = peak_bytes() / 2**20, held_bytes() / 2**20
         self.peak_mib, self.held_mib = peak - self._idle, end - self._idle
-
-
-def _status(name: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))

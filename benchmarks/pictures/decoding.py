@@ -6,7 +6,6 @@ in a process of its own; the peak is the kernel's, above what the process had be
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import tempfile
@@ -18,13 +17,13 @@ from PIL import Image
 from animegan.clips.animation import FRAME_BYTES, KINDS, open_animation
 from animegan.picture import images
 from animegan.picture.sources import CLIPS
+from benchmarks.common.resident import held_bytes, peak_bytes, reset_peak
 from benchmarks.common.result import store, table
 from harness.files.picture_files import heic
 from harness.pictures import encoded, photo
 
 LIMITS = images.Limits(1 << 30, 10**9)
 SIZE, HEIC_SIZE = (4000, 3000), (2000, 1500)
-STATUS = Path("/proc/self/status")
 
 
 def main() -> None:
@@ -86,21 +85,15 @@ def measure(file: Path) -> int:
     small = encoded(Image.new("RGBA", (64, 64)), "PNG")
     images.decode(small, max_side=64, limits=LIMITS)
     data = file.read_bytes()
-    before = _kibibytes("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    before = held_bytes()
+    reset_peak()
     header = images.inspect(data, LIMITS)
     if header.motion:
         for _ in open_animation(data, header, 1024, None, LIMITS, CLIPS).read():
             pass
     else:
         images.decode(data, max_side=1024, limits=LIMITS)
-    return 1024 * (_kibibytes("VmHWM") - before)
-
-
-def _kibibytes(name: str) -> int:
-    match = re.search(rf"{name}:\s+(\d+)", STATUS.read_text())
-    assert match
-    return int(match[1])
+    return peak_bytes() - before
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from animegan.clips.drawing import HELD_BYTES
@@ -29,8 +28,9 @@ from animegan.clips.video.memory import video_bytes
 from animegan.clips.video.reading import open_video
 from animegan.picture.headers import inspect
 from animegan.picture.sources import LIMITS
-from animegan.resources.memory import release, usage
+from animegan.resources.memory import release
 from animegan.stylizer import Stylizer
+from benchmarks.common.resident import held_bytes, peak_bytes, reset_peak
 from benchmarks.common.result import store, table
 
 PHOTOS = Path(__file__).resolve().parents[2] / "docs" / "photos"
@@ -102,17 +102,18 @@ def draw() -> None:
     fast = Stylizer("cel", device="cpu", warmup_px=0, fast=True)
     fast.draw([Image.new("RGB", SIZE)])
     release(fast.device)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew: loading the style had one of its own
-    before, began, cpu = _held(), time.perf_counter(), time.process_time()
-    halves: list[float] = []
+    reset_peak()  # loading the style had one of its own
+    before, began, cpu = held_bytes(), time.perf_counter(), time.process_time()
+    halves: list[int] = []
 
     def progress(share: float) -> None:
         if share >= 0.5 and not halves:
-            halves.append(_peak() - before)
+            halves.append(peak_bytes() - before)
 
     fast.stylize_video(sys.argv[1], sys.argv[2], progress=progress)
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-    print(seconds, cpu, _peak() - before, halves[0], _planned(fast) / 2**20)
+    memory = (peak_bytes() - before, halves[0], _planned(fast))
+    print(seconds, cpu, *(bytes_ / 2**20 for bytes_ in memory))
 
 
 def _planned(stylizer: Stylizer) -> int:
@@ -121,16 +122,6 @@ def _planned(stylizer: Stylizer) -> int:
     video = open_video(file, inspect(file.read_bytes(), LIMITS), None, None, LIMITS, NO_LIMITS)
     pixels = SIZE[0] * SIZE[1]
     return stylizer.plan(SIZE[1], SIZE[0]).peak_bytes + video_bytes(video, "mp4") + pixels * HELD_BYTES
-
-
-def _held() -> float:
-    """Return what this process holds, in MiB."""
-    return usage(torch.device("cpu"))["host"].held / 2**20
-
-
-def _peak() -> float:
-    """Return the most that it has held since the peak began anew, in MiB."""
-    return usage(torch.device("cpu"))["host"].peak / 2**20
 
 
 def _moved(file: Path) -> float:

@@ -25,6 +25,7 @@ from PIL import Image
 
 from animegan.clips.video.encoding import Kind
 from animegan.clips.video.memory import ENCODER_BYTES, decoder_bytes
+from benchmarks.common.resident import held_bytes, peak_bytes, reset_peak
 from benchmarks.common.result import store, table
 
 MODULE = "benchmarks.pictures.video_memory"
@@ -131,16 +132,10 @@ def measure(what: str, codec: str, size: tuple[int, int], folder: Path) -> None:
 
     handle(SMALL)
     gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")
-    before, began = _status("VmRSS"), time.process_time()
+    reset_peak()
+    before, began = held_bytes(), time.process_time()
     handle(size)
-    print(_status("VmHWM") - before, time.process_time() - began)
-
-
-def _status(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    [line] = [line for line in lines if line.startswith(f"{name}:")]
-    return int(line.split()[1]) * 1024
+    print(peak_bytes() - before, time.process_time() - began)
 
 
 if __name__ == "__main__":
