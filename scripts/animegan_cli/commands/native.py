@@ -17,7 +17,6 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import animegan
@@ -54,19 +53,26 @@ def build(say: Callable[[str], None] = lambda _: None, folder: Path = FOLDER) ->
         source = _digest(folder)
         version = _version(compiler) if compiler else None
         if compiler and version:
-            commands = [[*compiler, *FLAGS, *forms[form]] for form in libraries]
+            commands = {form: [*compiler, *FLAGS, *forms[form]] for form in libraries}
+            marks = {form: f"{source}.{_recipe(version, command)}" for form, command in commands.items()}
+            due = [form for form, library in libraries.items() if not _carries(library, marks[form])]
+            for form in due:
+                say(f"Compiling {libraries[form].name} ...")
             with ThreadPoolExecutor(os.cpu_count()) as pool:
-                compile_form = partial(_built, version=version, source=source, say=say)
-                built = list(pool.map(compile_form, libraries.values(), commands))
-        else:
-            built = [_carries(library, source) for library in libraries.values()]
-            if not any(built):
-                why = f"{shlex.join(compiler)} does not run" if compiler else "There is no C++ compiler"
-                say(f"{why}, so the CPU's fused operators run in PyTorch, slower. Debian: apt-get install g++")
+                jobs = [pool.submit(_compile, libraries[form], commands[form], marks[form]) for form in due]
+            for form, job in zip(due, jobs, strict=True):
+                if reason := job.result():
+                    say(f"{libraries[form].name} can't be compiled: {reason}")
+                    if not _carries(libraries[form], source):
+                        libraries[form].unlink(missing_ok=True)
+        built = [library for library in libraries.values() if _carries(library, source)]
+        if not built and not version:
+            why = f"{shlex.join(compiler)} does not run" if compiler else "There is no C++ compiler"
+            say(f"{why}, so the CPU's fused operators run in PyTorch, slower. Debian: apt-get install g++")
     except OSError as error:
         say(f"The CPU's operators are not compiled: {error}")
         return []
-    return [library for library, is_there in zip(libraries.values(), built, strict=True) if is_there]
+    return built
 
 
 def _digest(folder: Path) -> str:
@@ -93,13 +99,13 @@ def _version(compiler: list[str]) -> str | None:
     return "\n".join(output.stdout for output in outputs) if not any(output.returncode for output in outputs) else None
 
 
-def _built(library: Path, command: list[str], version: str, source: str, say: Callable[[str], None]) -> bool:
-    """Compile the library unless it is up to date. Return whether it is there and of this source. Raises `OSError`."""
-    recipe = hashlib.sha256("\n".join([version, *command[1:]]).encode()).hexdigest()
-    mark = f"{source}.{recipe}"
-    if _carries(library, mark):
-        return True
-    say(f"Compiling {library.name} ...")
+def _recipe(version: str, command: list[str]) -> str:
+    """Return a digest of the compiler's version and what it is told, without its own name."""
+    return hashlib.sha256("\n".join([version, *command[1:]]).encode()).hexdigest()
+
+
+def _compile(library: Path, command: list[str], mark: str) -> str | None:
+    """Compile the library, which carries the mark. Return why that failed, or None. Raises `OSError`."""
     scratch = library.parent / "__pycache__"  # which no archive takes, and where a rename is one step
     scratch.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="native-", dir=scratch) as name:
@@ -111,13 +117,9 @@ def _built(library: Path, command: list[str], version: str, source: str, say: Ca
         if done.returncode == 0 and _carries(work / library.name, mark):
             (work / library.name).chmod(0o644)
             (work / library.name).replace(library)
-            return True
+            return None
     reason = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip()[:200])
-    say(f"{library.name} can't be compiled: {reason or f'status {done.returncode}'}")
-    if _carries(library, source):
-        return True
-    library.unlink(missing_ok=True)
-    return False
+    return reason or f"status {done.returncode}"
 
 
 def _carries(library: Path, mark: str) -> bool:
