@@ -22,6 +22,7 @@ from torch.library import Library
 
 from animegan.operators import native, plain, plain_convolutions
 from animegan.operators.passes import Norm, Upsampling, Window
+from animegan.resources.pages import Pool
 
 logger = logging.getLogger(__name__)
 
@@ -48,10 +49,10 @@ class Convolutions(NamedTuple):
     """Convolutions in one form, see `plain_convolutions`.
 
     A map may be cut into bands whose first rows are multiples of `alignment`: every pixel is the same. An input has at
-    least `least_channels` channels.
+    least `least_channels` channels. `packer()` returns what packs the filters of one network.
     """
 
-    pack: Callable[..., Any]
+    packer: Callable[[], Callable[..., Any]]
     conv: Callable[..., Any]
     scratch_bytes: Callable[..., int]
     alignment: int
@@ -64,7 +65,7 @@ def convolutions(device: torch.device, dtype: torch.dtype) -> Convolutions:
     if device.type == "cpu" and (compiled := native.best()) and dtype in compiled.convolutions.dtypes:
         filters = compiled.convolutions
         return Convolutions(
-            filters.pack,
+            lambda: functools.partial(filters.pack, pool=Pool()),
             filters.conv,
             lambda *_, **__: filters.scratch_bytes(torch.get_num_threads()),
             filters.align,
@@ -73,7 +74,7 @@ def convolutions(device: torch.device, dtype: torch.dtype) -> Convolutions:
     form: ModuleType = plain_convolutions
     if device.type == "cuda" and dtype != torch.float32 and _triton(device):
         from animegan.operators import triton_convolutions as form  # noqa: PLC0415 - Triton comes with PyTorch for CUDA alone
-    return Convolutions(form.pack, form.conv, form.scratch_bytes, form.ALIGNMENT, form.LEAST_CHANNELS)
+    return Convolutions(lambda: form.pack, form.conv, form.scratch_bytes, form.ALIGNMENT, form.LEAST_CHANNELS)
 
 
 def _triton(device: torch.device) -> Form | None:

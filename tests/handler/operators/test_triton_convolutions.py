@@ -104,7 +104,7 @@ def test_the_networks_that_draw(triton: ModuleType, name: str) -> None:
     loaded = load_file(weights_file(name)).items()
     tensors = {key: tensor.float().to(DEVICE) for key, tensor in loaded if not key.startswith(tuple(left))}
     program = steps.redraw(6 if cuda else 1) if name == "redraw" else steps.REDRAW_VIDEO
-    form = Convolutions(triton.pack, triton.conv, triton.scratch_bytes, triton.ALIGNMENT, triton.LEAST_CHANNELS)
+    form = Convolutions(lambda: triton.pack, triton.conv, triton.scratch_bytes, triton.ALIGNMENT, triton.LEAST_CHANNELS)
     weights = stream.Weights(tensors, program, form, dtype)
     small = torch.from_numpy(np.asarray(photo(9, 8)).copy()).float() / 255
     given = F.pad(small, (0, triton.LEAST_CHANNELS - 3)).to(DEVICE, dtype).permute(2, 0, 1)

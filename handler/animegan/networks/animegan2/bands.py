@@ -20,6 +20,7 @@ from animegan.networks.animegan2.layout import Layout, Shape, bands, below, need
 from animegan.operators import native, plain
 from animegan.operators.native.convolutions import Convolutions, Kind, kind_of
 from animegan.operators.passes import Norm, Upsampling, Window
+from animegan.resources import pages
 from animegan.resources.interruption import interrupt_if_asked
 from animegan.resources.progress import report
 from animegan.styles import Resize
@@ -77,7 +78,7 @@ def _filters(tensors: Mapping[str, Tensor], layer: Layer, dtype: torch.dtype) ->
 def _packing(device: torch.device, dtype: torch.dtype) -> Packing | None:
     """Return what makes convolutions that write where they are told, if the device has such: compiled, or oneDNN's."""
     if device.type == "cpu" and (compiled := native.best()) and dtype in compiled.convolutions.dtypes:
-        return functools.partial(_compiled_conv, compiled.convolutions)
+        return functools.partial(_compiled_conv, compiled.convolutions, pages.Pool())
     return _onednn_conv if _onednn_takes(device, dtype) else None
 
 
@@ -108,8 +109,8 @@ def is_filtered(layer: Layer) -> bool:
     return kind_of(layer.channels_in, layer.kernel, layer.stride, layer.groups) is Kind.FILTERING
 
 
-def _compiled_conv(form: Convolutions, layer: Layer, weight: Tensor, bias: Tensor | None) -> Conv:
-    packed = form.pack(weight, layer.stride, layer.groups)
+def _compiled_conv(form: Convolutions, pool: pages.Pool, layer: Layer, weight: Tensor, bias: Tensor | None) -> Conv:
+    packed = form.pack(weight, layer.stride, layer.groups, pool)
     bias = None if bias is None else bias.float()
 
     def compiled(window: Tensor, out: Tensor | None, moments: bool) -> tuple[Tensor, Tensor | None]:
@@ -150,7 +151,7 @@ class _Run:
         self.layout = layout
         self.height, self.width = picture.shape[:2]
         self.shape = Shape(self.height, self.width, 1, weights.dtype.itemsize, weights.resize)
-        self.arena = torch.empty(layout.arena_bytes // self.shape.itemsize, dtype=weights.dtype, device=picture.device)
+        self.arena = pages.empty(layout.arena_bytes // self.shape.itemsize, dtype=weights.dtype, device=picture.device)
         self.maps: dict[str, Tensor] = {}  # of the kept layers that are still whole
         self.moments: dict[str, Tensor] = {}
         closing = next(layer for layer in LAYERS if layer.closes)

@@ -13,6 +13,7 @@ from torch.profiler import record_function
 from animegan.networks.redraw.schedule import ENLARGED_ROWS, Work, needs, schedule
 from animegan.networks.redraw.steps import DRAWING, ENLARGED, PHOTO, Program, Step
 from animegan.operators import Convolutions
+from animegan.resources import pages
 from animegan.resources.interruption import interrupt_if_asked
 from animegan.resources.progress import report
 
@@ -25,9 +26,10 @@ class Weights:
         self.device = next(iter(tensors.values())).device
         self.bias = {step.name: tensors[f"{step.name}.bias"].float() for step in program.steps if step.name}
         self.prelu = {step.prelu: tensors[step.prelu].float() for step in program.steps if step.prelu}
+        pack = form.packer()
         self.packed = {
             step.name: [
-                (down, across, form.pack(part.to(dtype)))
+                (down, across, pack(part.to(dtype)))
                 for down, across, part in _parts(tensors[f"{step.name}.weight"].float(), step, form.least_channels)
             ]
             for step in program.steps
@@ -141,7 +143,7 @@ class Run:
         if place is not None:
             return self.spare.pop(place)
         self.spare.clear()
-        return torch.empty(size, dtype=self.photo.dtype, device=self.photo.device)
+        return pages.empty(*size, dtype=self.photo.dtype, device=self.photo.device)
 
     def _read(self, step: Step, first: int, last: int, down: int) -> tuple[Tensor, int]:
         """Return what a convolution reads for its rows, as far as the map has rows, and how many lie above the map."""

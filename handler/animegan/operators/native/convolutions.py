@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from animegan.errors import InternalError
+from animegan.resources.pages import Pool
 
 FILTERED_SIDES = (2, 3, 7)
 DTYPES = {torch.float32: 0, torch.bfloat16: 1}  # of maps, and how the library names them
@@ -109,10 +110,11 @@ class Convolutions:
         self._scratch_bytes: int = library.animegan_scratch_bytes()
         self.dtypes = frozenset(DTYPES if library.animegan_convolves_bf16() else {torch.float32})  # that are fast
 
-    def pack(self, weight: Tensor, stride: int = 1, groups: int = 1) -> Packed:
+    def pack(self, weight: Tensor, stride: int = 1, groups: int = 1, pool: Pool | None = None) -> Packed:
         """Pack filters (channels, channels in / groups, side, side) on the CPU, for maps of their dtype: fp32 or bf16.
 
-        Raise `InternalError` for others, and for groups of several channels.
+        `pool`: of the network that they belong to. Raise `InternalError` for other filters, and for groups of several
+        channels.
         """
         channels, of_a_group, side, across = weight.shape
         channels_in = of_a_group * groups
@@ -124,7 +126,8 @@ class Convolutions:
                 f" channel, not {weight.dtype} {tuple(weight.shape)} in {groups} groups on {weight.device}."
             )
         filters = _Filters(DTYPES[weight.dtype], kind, side, stride, channels_in, channels, None)
-        memory = torch.zeros(self._library.animegan_packed_bytes(byref(filters)), dtype=torch.uint8)
+        size: int = self._library.animegan_packed_bytes(byref(filters))
+        memory = pool.zeros(size) if pool else torch.zeros(size, dtype=torch.uint8)
         values = weight.float().contiguous()
         self._library.animegan_pack(byref(filters), values.data_ptr(), memory.data_ptr())
         return Packed(memory, weight.dtype, kind, side, stride, channels_in, channels)
