@@ -29,6 +29,7 @@ def machine() -> dict[str, Any]:
         "bf16": ", ".join(name for name, has in _bf16().items() if has) or "no",
         "operators": compiled.form if compiled else "PyTorch",
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "large_pages": _large_pages(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}, {' '.join(platform.libc_ver())}",
         "python": platform.python_version(),
@@ -71,6 +72,15 @@ def _cpu() -> str:
         return next(line.split(": ", 1)[1] for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor()
+
+
+def _large_pages() -> str:
+    """Return whether Linux gives large pages: `always`, to those who ask (`madvise`), or `never`."""
+    try:
+        choices = Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
+    except OSError:
+        return "never"
+    return choices.partition("[")[2].partition("]")[0]
 
 
 def _bf16() -> dict[str, bool]:
