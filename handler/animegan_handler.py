@@ -147,15 +147,15 @@ class AnimeganHandler:
             self.metrics["animegan_pictures_total"].add_or_update(1, [style, result, plan])
             for phase, duration in item.seconds.items():
                 self.metrics["animegan_phase_seconds"].add_or_update(duration, [phase])
-        fitted = sum(bool(item.finished and item.finished.report.fitted) for item in items)
+        fitted_count = sum(bool(item.finished and item.finished.report.fitted) for item in items)
         recovered = sum(bool(item.method and item.method.recovered) for item in items)
-        self.metrics["animegan_fitted_pictures_total"].add_or_update(fitted, [])
+        self.metrics["animegan_fitted_pictures_total"].add_or_update(fitted_count, [])
         self.metrics["animegan_out_of_memory_recoveries_total"].add_or_update(recovered, [])
         self.metrics["animegan_cleanups_total"].add_or_update(int(cleaned), [])
         self.metrics["animegan_batch_pictures"].add_or_update(len(items), [])
         for where, usage in memory.usage(self.pipeline.device).items():
             labels = [where, str(self.pipeline.device)]
-            self.metrics["animegan_memory_bytes"].add_or_update(usage.held, labels)
+            self.metrics["animegan_memory_bytes"].add_or_update(usage.current, labels)
             self.metrics["animegan_peak_memory_bytes"].add_or_update(usage.peak, labels)
 
 
@@ -214,8 +214,8 @@ def progress_writer(file: Path, place: int, count: int) -> Callable[[float], Non
     return write
 
 
-def _header(headers: Mapping[str, Any], wanted: str, form: re.Pattern[str]) -> str | None:
-    value = next((str(value) for name, value in headers.items() if name.lower() == wanted.lower()), "")
+def _header(headers: Mapping[str, Any], key: str, form: re.Pattern[str]) -> str | None:
+    value = next((str(value) for name, value in headers.items() if name.lower() == key.lower()), "")
     return value if form.fullmatch(value) else None
 
 

@@ -72,7 +72,7 @@ class Metrics(Collector):
             if group:
                 yield _gauge("memory_limit_bytes", "What all of the container may take.", group.limit)
                 yield _gauge(
-                    "memory_used_bytes", "What it takes, but for files' pages that can be dropped.", group.used
+                    "memory_used_bytes", "What it takes, but for files' pages that can be dropped.", group.usage
                 )
 
 

@@ -53,10 +53,10 @@ def measure_curve(photo: Tensor, drawing: Tensor) -> Curve:
         torch.bincount(bins.cpu(), values.cpu(), BINS).tolist() for values in (torch.ones_like(before), before, after)
     ]
     pooled: list[Point] = []
-    for pixels, light, drawn in zip(*sums, strict=True):
+    for pixels, light, drawing_light in zip(*sums, strict=True):
         if pixels < LEAST_SHARE * len(before):
             continue
-        pooled.append(Point(light / pixels, drawn / pixels, pixels))
+        pooled.append(Point(light / pixels, drawing_light / pixels, pixels))
         while len(pooled) > 1 and pooled[-1].drawing - pooled[-2].drawing < LEAST_STEP:
             pooled[-2:] = [_pooled(*pooled[-2:])]
     return tuple(pooled)

@@ -250,5 +250,5 @@ def _conversion(mode: str, profile: bytes | None) -> Callable[[Image.Image], Ima
 
 def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
     """Return whether the profile is sRGB, whatever its name: no colour moves by more than one step."""
-    moved = ImageChops.difference(COLOURS, transform.apply(COLOURS)).getextrema()
-    return all(high <= 1 for _, high in moved)  # type: ignore[misc]
+    differences = ImageChops.difference(COLOURS, transform.apply(COLOURS)).getextrema()
+    return all(high <= 1 for _, high in differences)  # type: ignore[misc]

@@ -41,6 +41,6 @@ def download(batch: torch.Tensor) -> list[Image.Image]:
 def wait(device: torch.device) -> None:
     """Wait for what the current stream of the device was given to do, and for no other stream."""
     if device.type == "cuda":
-        done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # the thread sleeps; by default it would keep a CPU busy
-        done.record(torch.cuda.current_stream(device))
-        done.synchronize()
+        event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # the thread sleeps; by default it would keep a CPU busy
+        event.record(torch.cuda.current_stream(device))
+        event.synchronize()

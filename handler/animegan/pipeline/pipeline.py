@@ -194,9 +194,9 @@ class Pipeline:
         """
         waiting = [item for item in items if item.pending]
         while waiting:
-            done = wait([item.pending for item in waiting if item.pending], return_when=FIRST_COMPLETED).done
-            ready = [item for item in waiting if item.pending in done]
-            waiting = [item for item in waiting if item.pending not in done]
+            futures = wait([item.pending for item in waiting if item.pending], return_when=FIRST_COMPLETED).done
+            ready = [item for item in waiting if item.pending in futures]
+            waiting = [item for item in waiting if item.pending not in futures]
             for item in ready:
                 if isinstance(item.state, DecodedClip):
                     self._draw_clip(item, item.state)
@@ -282,11 +282,11 @@ class Pipeline:
         options, alpha = decoded.options, decoded.source.alpha
         if not self._jpeg or alpha:
             return False
-        chosen = images.chosen_format(options.format, alpha)
-        return chosen == "jpeg" and options.quality >= images.FULL_CHROMA_QUALITY
+        file_format = images.chosen_format(options.format, alpha)
+        return file_format == "jpeg" and options.quality >= images.FULL_CHROMA_QUALITY
 
-    def _file(self, drawn: Drawn) -> images.Encoded:
-        options, pixels = drawn.decoded.options, drawn.pixels
+    def _file(self, picture: Drawn) -> images.Encoded:
+        options, pixels = picture.decoded.options, picture.pixels
         if isinstance(pixels, Tensor):
             try:
                 assert self._jpeg
@@ -294,15 +294,15 @@ class Pipeline:
             except RuntimeError as error:  # also torch.OutOfMemoryError
                 logger.warning("A picture is encoded on the CPU, since the device failed: %s", error)
                 [pixels] = download(pixels[None])
-        return images.encode(pixels, drawn.decoded.source.alpha, format=options.format, quality=options.quality)
+        return images.encode(pixels, picture.decoded.source.alpha, format=options.format, quality=options.quality)
 
     def stylize(self, data: bytes, options: Mapping[str, str]) -> tuple[images.Encoded, Report]:
         """One picture, start to end. Raises its `AnimeganError`."""
         item = self.decode(data, options)
         self.draw([item])
         self.encode([item])
-        finished = item.result()
-        return finished.encoded, finished.report
+        result = item.result()
+        return result.encoded, result.report
 
     def close(self) -> None:
         """End the threads, after what they are at."""

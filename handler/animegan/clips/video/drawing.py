@@ -47,13 +47,13 @@ def draw_in_segments(
     segments = _Segments(folder, plan)
     if state := segments.state():
         drawing.restore(state)
-    frames = drawing.draw(video.read(drawing.done))
+    frames = drawing.draw(video.read(drawing.position))
     each = max(1, round(KEY_FRAME_S * video.rate))
-    drawn = each
-    while drawn == each:
+    count = each
+    while count == each:
         with segments.part.open("w+b") as file:
-            drawn = encode(islice(frames, each), coding, file)
-        if drawn:
+            count = encode(islice(frames, each), coding, file)
+        if count:
             segments.keep(drawing.state())
     try:
         with target.open("w+b") as file:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from animegan.clips.video.encoding import Kind
 from animegan.clips.video.libraries import guarded_video, pyav
-from animegan.clips.video.reading import Video, opened
+from animegan.clips.video.reading import Video, open_container
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -43,15 +43,15 @@ def join(segments: Sequence[Segment], video: Video, kind: Kind, target: BinaryIO
     av = pyav()
     options = {"movflags": "+faststart", "movie_timescale": "90000"} if kind == "mp4" else {}
     with (
-        opened(video.source, video.header) as sent,
+        open_container(video.source, video.header) as source,
         av.open(target, "w", format=kind, options=options, io_open=_Reopening(target)) as container,
     ):
         with _segment(segments[0]) as first:
             pictures = container.add_stream_from_template(first.streams.video[0])
         pictures.time_base = video.unit
         packets = [_pictures(segments, video, pictures)]
-        if sound := next((stream for stream in sent.streams.audio if stream.codec_context), None):
-            packets.append(_sound(sent, sound, container, kind))
+        if sound := next((stream for stream in source.streams.audio if stream.codec_context), None):
+            packets.append(_sound(source, sound, container, kind))
         for _, _, packet in heapq.merge(*packets, key=lambda dated: dated[:2]):
             container.mux(packet)
 
@@ -120,27 +120,27 @@ def _pictures(segments: Sequence[Segment], video: Video, stream: Any) -> Iterato
                 yield float(packet.pts * video.unit), 0, packet
 
 
-def _sound(sent: InputContainer, sound: AudioStream, container: OutputContainer, kind: Kind) -> Iterator[Dated]:
+def _sound(source: InputContainer, sound: AudioStream, container: OutputContainer, kind: Kind) -> Iterator[Dated]:
     """Yield the packets of the sound. Its damaged parts are left out."""
     if sound.codec_context.name in COPIED[kind]:
         copy = container.add_stream_from_template(sound)
-        return _copied(sent, sound, copy)
-    return _encoded(sent, sound, container.add_stream(SOUND_CODECS[kind], rate=SOUND_RATE, layout="stereo"))
+        return _copy_packets(source, sound, copy)
+    return _encode_packets(source, sound, container.add_stream(SOUND_CODECS[kind], rate=SOUND_RATE, layout="stereo"))
 
 
-def _copied(sent: InputContainer, sound: AudioStream, copy: Any) -> Iterator[Dated]:
+def _copy_packets(source: InputContainer, sound: AudioStream, copy: Any) -> Iterator[Dated]:
     last = None
-    for packet in _packets(sent, sound):
+    for packet in _packets(source, sound):
         if packet.dts is None or (last is not None and packet.dts <= last):
             continue
         last, packet.stream = packet.dts, copy
         yield float(packet.dts * packet.time_base), 1, packet
 
 
-def _encoded(sent: InputContainer, sound: AudioStream, stream: Any) -> Iterator[Dated]:
+def _encode_packets(source: InputContainer, sound: AudioStream, stream: Any) -> Iterator[Dated]:
     av = pyav()
     stream.codec_context.bit_rate = SOUND_BITS
-    for packet in _packets(sent, sound):
+    for packet in _packets(source, sound):
         try:
             decoded = packet.decode()
         except av.error.InvalidDataError:
@@ -155,6 +155,6 @@ def _dated(packets: Any) -> Iterator[Dated]:
         yield float((packet.dts or 0) * (packet.time_base or Fraction(1, SOUND_RATE))), 1, packet
 
 
-def _packets(sent: InputContainer, sound: AudioStream) -> Iterator[Any]:
+def _packets(source: InputContainer, sound: AudioStream) -> Iterator[Any]:
     with guarded_video():
-        yield from (packet for packet in sent.demux(sound) if packet.size)
+        yield from (packet for packet in source.demux(sound) if packet.size)

@@ -169,8 +169,8 @@ def _output_buffer_bytes(
     shape: Shape, paths: list[tuple[Layer, ...]], passes: list[tuple[tuple[Layer, ...], int]]
 ) -> int:
     """Return the most bytes that a band's convolutions make where no map keeps them."""
-    kept = {path for path in paths if path[-1].norm}
-    return _aligned(max(_output(shape, path, count, last=path not in kept) for path, count in passes))
+    map_paths = {path for path in paths if path[-1].norm}
+    return _aligned(max(_output(shape, path, count, last=path not in map_paths) for path, count in passes))
 
 
 def _lowest(floor: int, size: int, above: int, gap: int) -> int:
@@ -214,8 +214,8 @@ def _aligned(size: int) -> int:
 
 def _output(shape: Shape, path: tuple[Layer, ...], rows: int, *, last: bool) -> int:
     """The most bytes that one convolution on the path makes for a band; `last`: whether the last one counts."""
-    counted = list(zip(path, _band(shape, path, rows), strict=True))[: None if last else -1]
-    return max((count * shape.row_bytes(layer) for layer, count in counted), default=0)
+    layers = list(zip(path, _band(shape, path, rows), strict=True))[: None if last else -1]
+    return max((count * shape.row_bytes(layer) for layer, count in layers), default=0)
 
 
 def _read(shape: Shape, path: tuple[Layer, ...], rows: int) -> int:
@@ -254,14 +254,14 @@ def _rows(shape: Shape, path: tuple[Layer, ...], band_bytes: int) -> int:
 
 def work(shape: Shape, places: tuple[Place, ...]) -> float:
     """The arithmetic of a run relative to one that computes every row of every layer once."""
-    done = 0
+    macs = 0
     for place in places:
         for end, count in enumerate(place.rows):  # a pass for each one's statistics, the last one's values with them
             path = place.path[: end + 1]
             for first, last in bands(path[-1].size(shape.height), count):
                 rows = spans(path, first, last, shape)[1:]
-                done += sum((b - a) * _row_macs(shape, layer) for layer, (a, b) in zip(path, rows, strict=True))
-    return done / sum(layer.size(shape.height) * _row_macs(shape, layer) for layer in LAYERS)
+                macs += sum((b - a) * _row_macs(shape, layer) for layer, (a, b) in zip(path, rows, strict=True))
+    return macs / sum(layer.size(shape.height) * _row_macs(shape, layer) for layer in LAYERS)
 
 
 def _row_macs(shape: Shape, layer: Layer) -> int:
