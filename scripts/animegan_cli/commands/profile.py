@@ -45,7 +45,7 @@ _TOTAL = "total"
 _ON_HOST = ("decode", "plan", "encode", _TOTAL)  # all others run on the device
 _AROUND = ("run", _TOTAL)  # marks that hold others
 
-_SERVED = CONFIG / "animegan.toml"  # which scripts/serve names too
+_SERVER_SETTINGS = CONFIG / "animegan.toml"  # which scripts/serve names too
 _LOOK_EVERY_S = 0.001
 _STATUS = Path("/proc/self/status")
 _CLEAR_PEAK = Path("/proc/self/clear_refs")
@@ -116,8 +116,8 @@ def profile(
         data = image.read_bytes()
     except OSError as error:
         raise BadSetting(f"{image} can't be read: {error.strerror}.") from None
-    if _SERVED.is_file():
-        os.environ.setdefault("ANIMEGAN_CONFIG", str(_SERVED))
+    if _SERVER_SETTINGS.is_file():
+        os.environ.setdefault("ANIMEGAN_CONFIG", str(_SERVER_SETTINGS))
     configured = settings.load()
     torch.set_num_threads(configured.cpu_threads or hardware.cpu_count())
     own = _Stopwatch()
@@ -128,7 +128,7 @@ def profile(
         own.lap("start")
         _run(pipeline, data, options)
         own.lap("load and draw")
-        timed, finished = _run(pipeline, data, options, count_memory=True)
+        timed, result = _run(pipeline, data, options, count_memory=True)
         own.lap("draw for the times")
         if trace_part:
             timed.export_chrome_trace(str(trace_part))
@@ -136,16 +136,16 @@ def profile(
         with _history(snapshot_part), _Watch() as watch:
             watched, _ = _run(pipeline, data, options)
     own.lap("draw for the memory")
-    assert finished.method.plan
+    assert result.method.plan
     phases = _phases(timed, watched, watch, pipeline.device)
     own.lap("read the record")
     return Profile(
         phases=phases,
-        report=finished.report,
-        plan=finished.method.plan,
+        report=result.report,
+        plan=result.method.plan,
         device=pipeline.device,
         threads=torch.get_num_threads(),
-        budget_bytes=pipeline.stylizer(finished.report.style, fast=finished.decoded.options.fast).budget_bytes(),
+        budget_bytes=pipeline.stylizer(result.report.style, fast=result.decoded.options.fast).budget_bytes(),
         exact=watch.exact,
         own_seconds=own.seconds,
     )
@@ -217,8 +217,8 @@ def _allocations(profiler: torch.profiler.profile, kind: DeviceType) -> _Levels:
     """Return PyTorch's allocated bytes over time, from the profiler's start."""
     levels, level = _Levels(), 0
     levels.add(0, 0)
-    counted = [event for event in _events(profiler) if event.name() == "[memory]" and event.device_type() == kind]
-    for event in sorted(counted, key=_KinetoEvent.start_ns):
+    changes = [event for event in _events(profiler) if event.name() == "[memory]" and event.device_type() == kind]
+    for event in sorted(changes, key=_KinetoEvent.start_ns):
         level += event.nbytes()  # type: ignore[attr-defined]  # missing in PyTorch's stub
         levels.add(event.start_ns(), level)
     return levels
@@ -235,7 +235,7 @@ class _Watch:
 
     def __init__(self) -> None:
         self.python, self.resident = _Levels(), _Levels()
-        self._ended = threading.Event()
+        self._end = threading.Event()
         self._thread = threading.Thread(target=self._keep_looking, daemon=True)
 
     def __enter__(self) -> _Watch:
@@ -247,12 +247,12 @@ class _Watch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ended.set()
+        self._end.set()
         self._thread.join()
         tracemalloc.stop()
 
     def _keep_looking(self) -> None:
-        while not self._ended.wait(_LOOK_EVERY_S):
+        while not self._end.wait(_LOOK_EVERY_S):
             self._look()
         self._look()
 

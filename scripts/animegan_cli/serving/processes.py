@@ -42,17 +42,17 @@ def end(
     """
     terminated: set[psutil.Process] = set()
     deadline = time.monotonic() + grace_s
-    while left := marked(mark):
+    while remaining := marked(mark):
         if hurried() or time.monotonic() > deadline:
             if time.monotonic() > deadline + KILL_WITHIN_S:
                 break
-            _send(left, psutil.Process.kill)
+            _send(remaining, psutil.Process.kill)
         else:
-            to_ask = [process for process in left if _is(process, leads)] or left
+            to_ask = [process for process in remaining if _is(process, leads)] or remaining
             _send([process for process in to_ask if process not in terminated], psutil.Process.terminate)
             terminated.update(to_ask)
         time.sleep(0.1)
-    return left
+    return remaining
 
 
 def _is(process: psutil.Process, leads: Callable[[psutil.Process], bool]) -> bool:

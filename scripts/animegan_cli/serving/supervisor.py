@@ -56,7 +56,7 @@ class _Watched:
     deaths: int = 0  # in a row
     last_report: float = 0.0  # that it dies again and again
     start_at: float | None = None  # set while it pauses before a new start
-    proven: bool = False  # has been ready once
+    was_ready: bool = False  # has been ready once
 
 
 class Supervisor:
@@ -82,7 +82,7 @@ class Supervisor:
             self._say(f"Starting {watched.service.name}")
             self._begin(watched)
             tell_at_s = TELL_EVERY_S
-            while not watched.proven:
+            while not watched.was_ready:
                 self._signals.check()
                 self._look(watched)
                 if time.monotonic() - watched.last_ready > tell_at_s:
@@ -91,7 +91,7 @@ class Supervisor:
                 self._signals.pause(LOOK_EVERY_WHILE_STARTING_S)
 
     def watch(self) -> None:
-        """Keep them running, each for itself. Raises `Stopped` on a request to stop."""
+        """Keep them running, each for itself. Raises `StopRequest` on a request to stop."""
         while True:
             self._signals.check()
             for watched in self._watched:
@@ -111,7 +111,7 @@ class Supervisor:
         try:
             watched.service.start()
         except (AnimeganError, OSError) as error:  # such as a full disk
-            if not watched.proven:
+            if not watched.was_ready:
                 raise
             self._bury(watched, f"can't be started ({error})")
 
@@ -125,9 +125,9 @@ class Supervisor:
         if trouble is None and service.ready():
             if watched.ready_since is None:
                 watched.ready_since = now
-                if watched.proven:
+                if watched.was_ready:
                     self._say(f"{service.name} is ready again")
-            watched.proven = True
+            watched.was_ready = True
             watched.last_ready = now
         elif trouble is None and now - watched.last_ready > service.patience_s():
             trouble = f"was not ready for {service.patience_s():.0f} s"
@@ -138,7 +138,7 @@ class Supervisor:
         service = watched.service
         service.end(self._signals.hurried)
         self._signals.check()  # what ended may have ended for that
-        if not watched.proven:
+        if not watched.was_ready:
             raise ServiceFailed(f"{service.name} did not start: it {trouble}.\n{service.last_words()}")
         steady = watched.ready_since is not None and time.monotonic() - watched.ready_since >= self._steady_s
         watched.deaths = 1 if steady else watched.deaths + 1

@@ -17,7 +17,7 @@ import pytest
 
 from animegan.errors import BadSetting, ServiceFailed
 from animegan_cli.serving import processes
-from animegan_cli.serving.signals import Signals, Stopped
+from animegan_cli.serving.signals import Signals, StopRequest
 from animegan_cli.serving.supervisor import PAUSES_S, Supervisor
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -111,7 +111,7 @@ def test_services_start_in_order_and_end_in_reverse(signals: Signals, mark: str)
     services[1].is_ready = stop_when(lambda: True)
     supervisor = Supervisor(services, signals, events.append)
     supervisor.start()
-    with pytest.raises(Stopped) as stopped:
+    with pytest.raises(StopRequest) as stopped:
         supervisor.watch()
     supervisor.end()
     assert stopped.value.number == signal.SIGTERM
@@ -129,7 +129,7 @@ def test_what_dies_is_started_again_and_the_rest_goes_on(signals: Signals, mark:
     assert dying.process
     dying.process.kill()
     dying.is_ready = stop_when(lambda: len(dying.events) == 3)
-    with pytest.raises(Stopped):
+    with pytest.raises(StopRequest):
         supervisor.watch()
     assert dying.events == ["dying starts", "dying ends", "dying starts"]
     assert lasting.process is first
@@ -149,7 +149,7 @@ def test_one_that_dies_again_and_again_is_started_again_and_told_once_a_minute(s
     service.code = "import sys; sys.exit(3)"
     service.is_ready = lambda: False
     lasting.is_ready = stop_when(lambda: len(service.events) >= 15)
-    with pytest.raises(Stopped):
+    with pytest.raises(StopRequest):
         supervisor.watch()
     pauses = [line.rpartition("starting it again ")[2] for line in messages if "again" in line]
     assert pauses == ["at once", "at once", "every 0.02 s.\nits last words"]
@@ -176,7 +176,7 @@ def test_one_that_can_t_be_started_again_for_now_is_tried_again(signals: Signals
     service.start = refuse  # type: ignore[method-assign]
     assert service.process
     service.process.kill()
-    with pytest.raises(Stopped):
+    with pytest.raises(StopRequest):
         supervisor.watch()
     assert "homeless can't be started ([Errno 28] No space left on device)" in messages[2]
     assert messages[-1] == "homeless is ready again"
@@ -204,7 +204,7 @@ def test_it_pauses_from_one_start_to_the_next(signals: Signals, mark: str) -> No
     supervisor.start()
     assert service.process
     service.process.kill()
-    with pytest.raises(Stopped):
+    with pytest.raises(StopRequest):
         supervisor.watch()
     first, _, second = moments
     assert second - first >= 2.5
@@ -225,7 +225,7 @@ def test_a_steady_run_begins_a_new_row(signals: Signals, mark: str) -> None:
     service.is_ready = ready_once
     supervisor = Supervisor([service], signals, messages.append, pauses_s=(0.01, 0.02), steady_s=0)
     supervisor.start()
-    with pytest.raises(Stopped):
+    with pytest.raises(StopRequest):
         supervisor.watch()
     assert {line for line in messages if "starting it" in line} == {
         "long-lived ended by itself; starting it again at once"
@@ -259,7 +259,7 @@ def test_one_that_is_no_longer_ready_is_started_again(signals: Signals, mark: st
     supervisor.start()
     again = stop_when(lambda: True)
     service.is_ready = lambda: service.events.count("hanging starts") == 2 and again()
-    with pytest.raises(Stopped):
+    with pytest.raises(StopRequest):
         supervisor.watch()
     assert service.events == ["hanging starts", "hanging ends", "hanging starts"]
     supervisor.end()
@@ -271,7 +271,7 @@ def test_a_request_to_stop_while_starting(signals: Signals, mark: str) -> None:
         return False
 
     supervisor = Supervisor([Script("slow", mark, is_ready=never)], signals, print)
-    with pytest.raises(Stopped) as stopped:
+    with pytest.raises(StopRequest) as stopped:
         supervisor.start()
     assert stopped.value.number == signal.SIGHUP
     supervisor.end()

@@ -113,7 +113,7 @@ async def _stylized_response(
     request: Request, services: Services, caller: Caller, job: Job, language: Language, *, keep: bool
 ) -> Response:
     disconnect = asyncio.create_task(_wait_for_disconnect(request))
-    end = asyncio.create_task(services.door.wait_until_ended(job))
+    end = asyncio.create_task(services.door.wait_for_end(job))
     try:
         await asyncio.wait(
             {disconnect, end}, timeout=services.door.settings.stylize_timeout_s, return_when=asyncio.FIRST_COMPLETED

@@ -31,9 +31,8 @@ class _Items:
     kinds: dict[int, bytes] = field(default_factory=dict)
     hidden_items: set[int] = field(default_factory=set)
     sources: dict[int, list[int]] = field(default_factory=dict)  # what an item is put together from
-    dependents: set[int] = field(
-        default_factory=set
-    )  # items that belong to another one: thumbnails, maps, alpha, tiles
+    # Items that belong to another one: thumbnails, maps, alpha, tiles
+    dependents: set[int] = field(default_factory=set)
     properties: list[Box] = field(default_factory=list)
     property_indices: dict[int, list[int]] = field(default_factory=dict)  # indices of properties, from 1 on
 
