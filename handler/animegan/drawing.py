@@ -290,5 +290,5 @@ def _blend(photo: Tensor, drawing: Tensor, wish: Wish) -> None:
     rows = max(1, BLEND_PX // drawing.shape[1])
     for first in range(0, len(drawing), rows):
         part, source = drawing[first : first + rows], photo[first : first + rows]
-        colored = with_photo_color(source, part) if wish.color == "photo" else part
-        drawing[first : first + rows] = with_strength(source, colored, wish.strength)
+        photo_color = with_photo_color(source, part) if wish.color == "photo" else part
+        drawing[first : first + rows] = with_strength(source, photo_color, wish.strength)

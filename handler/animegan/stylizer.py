@@ -315,8 +315,8 @@ class Stylizer:
 
     def _run(self, photos: Sequence[Photo], plan: LookPlan, wish: Wish, continuity: Continuity | None) -> Drawn:
         typical = self._typical_tones if self._drawing.takes_photos_tone(wish) else ()
-        limited = self.pace.limited(plan.network, photos[0].image.size) if self.pace else contextlib.nullcontext()
-        with limited:
+        limit = self.pace.limit(plan.network, photos[0].image.size) if self.pace else contextlib.nullcontext()
+        with limit:
             result = self._drawing.draw(photos, plan, wish, typical, continuity)
             wait(self.device)
         return result

@@ -82,9 +82,9 @@ class Dispatcher:
             pass  # a job that is being taken is among the tasks then
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_s)
-        unfinished = dict(self._tasks)
-        await cancel(unfinished)
-        for job in unfinished.values():
+        tasks = dict(self._tasks)
+        await cancel(tasks)
+        for job in tasks.values():
             with contextlib.suppress(AnimeganError):  # whoever recovers the lease will
                 await self._store.move(job.id, State.QUEUED, attempt=job.attempt)
 
@@ -94,8 +94,8 @@ class Dispatcher:
         The place is reserved first, so that the agent is never told of fewer pictures than there will be.
         """
         # A suspected crasher runs alone, so that the next crash identifies it.
-        suspected = any(job.lost for job in self._tasks.values())
-        place = None if self._draining or suspected else self._fleet.reserve()
+        suspicion = any(job.lost for job in self._tasks.values())
+        place = None if self._draining or suspicion else self._fleet.reserve()
         if place is None:
             return None
         job = await self._take(idle=not self._tasks)

@@ -78,14 +78,14 @@ class _Palette:
     def _nearest(self, rgb: Image.Image, pixels: NDArray[np.uint8]) -> tuple[Indices, float]:
         assert self._image
         few = rgb.getcolors(COLOURS) is not None
-        dithered = rgb if few else Image.fromarray(_dithered(pixels))
+        dithered = rgb if few else Image.fromarray(_dither(pixels))
         indices = np.array(dithered.quantize(palette=self._image, dither=Image.Dither.NONE), dtype=np.uint8)
         table = np.frombuffer(self.colours, np.uint8).reshape(-1, 3)
         off = table[indices[::2, ::2]].astype(np.int32) - pixels[::2, ::2]
         return indices, float((off * off).mean())
 
 
-def _dithered(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _dither(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the pixels, moved by up to half of `SPREAD` as their place says (Bayer's matrix of 8×8)."""
     height, width = pixels.shape[:2]
     tiles = np.tile(BAYER, (height // 8 + 1, width // 8 + 1))[:height, :width, None]

@@ -78,8 +78,8 @@ def decode(
     """
     header = header or inspect(data, limits)
     with guarded(header.format):
-        needed = essence(data, header)
-    with guarded(header.format), Image.open(BytesIO(needed), formats=[header.format]) as image:
+        body = essence(data, header)
+    with guarded(header.format), Image.open(BytesIO(body), formats=[header.format]) as image:
         image.info.pop("xmp", None)  # by which Pillow turns a TIFF, and no browser a picture
         original = image.width // header.interleaved, image.height
         size = fit_or_refuse(original, max_side, max_pixels, limits)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from animegan.errors import PictureTooSlow
 from animegan.networks.plan import Plan
 from animegan.picture.sizes import Size, fit
-from animegan.resources.interruption import checked
+from animegan.resources.interruption import checking
 from animegan.settings import SMALLEST_SIDE_PX
 
 MARGIN = 4.0  # on what is predicted: other work on the same machine, and what a rate of the last pictures misses
@@ -53,7 +53,7 @@ class Pace:
         return ClipDeadline(self, self._ceiling_s, name, frames)
 
     @contextmanager
-    def limited(self, plan: Plan, size: Size) -> Iterator[None]:
+    def limit(self, plan: Plan, size: Size) -> Iterator[None]:
         """Measure the run of a plan, for pictures of that size in px, and end it at its deadline.
 
         Raise `PictureTooSlow` before it starts where it can't end by the ceiling, or once it has not ended in time.
@@ -69,7 +69,7 @@ class Pace:
                 raise _too_slow(f"and was not drawn within {deadline_s:.0f} s", size, deadline_s, 0.5)
 
         try:
-            with checked(check):
+            with checking(check):
                 yield
         except PictureTooSlow:
             self._measure(plan, time.monotonic() - start)  # at least

@@ -128,16 +128,16 @@ def profile(
         own.lap("start")
         _run(pipeline, data, options)
         own.lap("load and draw")
-        timed, result = _run(pipeline, data, options, count_memory=True)
+        time_record, result = _run(pipeline, data, options, count_memory=True)
         own.lap("draw for the times")
         if trace_part:
-            timed.export_chrome_trace(str(trace_part))
+            time_record.export_chrome_trace(str(trace_part))
         pipeline.cleaner.release()  # else this run would take what that one left, and the process would not grow
         with _history(snapshot_part), _Watch() as watch:
-            watched, _ = _run(pipeline, data, options)
+            memory_record, _ = _run(pipeline, data, options)
     own.lap("draw for the memory")
     assert result.method.plan
-    phases = _phases(timed, watched, watch, pipeline.device)
+    phases = _phases(time_record, memory_record, watch, pipeline.device)
     own.lap("read the record")
     return Profile(
         phases=phases,
@@ -180,11 +180,11 @@ def _run(
 
 
 def _phases(
-    timed: torch.profiler.profile, watched: torch.profiler.profile, watch: _Watch, device: torch.device
+    time_record: torch.profiler.profile, memory_record: torch.profiler.profile, watch: _Watch, device: torch.device
 ) -> list[Phase]:
     kind = DeviceType.CUDA if device.type == "cuda" else DeviceType.CPU
-    on_host, on_device = _ranges(timed, DeviceType.CPU), _ranges(timed, kind)
-    allocated, host_ranges = _allocations(timed, kind), _ranges(watched, DeviceType.CPU)
+    on_host, on_device = _ranges(time_record, DeviceType.CPU), _ranges(time_record, kind)
+    allocations, host_ranges = _allocations(time_record, kind), _ranges(memory_record, DeviceType.CPU)
     return [
         Phase(
             name=name,
@@ -193,7 +193,7 @@ def _phases(
             / 1e9,
             python_bytes=watch.python.peak(host_ranges[name], watch.python.values[0]),
             resident_bytes=watch.resident.peak(host_ranges[name], watch.resident.values[0]),
-            device_bytes=allocated.peak(on_host[name]),
+            device_bytes=allocations.peak(on_host[name]),
         )
         for name in _names(on_host)
     ]
@@ -332,8 +332,8 @@ def own_time(result: Profile) -> str:
 def legend(result: Profile) -> str:
     """Return what the table's columns mean."""
     sampling = "" if result.exact else f", looked at every {1000 * _LOOK_EVERY_S:.0f} ms"
-    timed = "" if result.device.type == "cpu" else " Transfer and blocks are timed on the device."
+    timing = "" if result.device.type == "cpu" else " Transfer and blocks are timed on the device."
     return (
         "Memory is the highest in the phase, above what there was at the start. Python: by tracemalloc. "
-        f"RSS: of the process{sampling}. Device: PyTorch's allocations on {result.device}.{timed}"
+        f"RSS: of the process{sampling}. Device: PyTorch's allocations on {result.device}.{timing}"
     )

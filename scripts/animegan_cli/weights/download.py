@@ -28,11 +28,11 @@ def download(
     `pause_s` and doubles. Raises `DownloadFailed`: `part` then keeps what came, unless it is known to be wrong.
     """
     try:
-        continued = part.exists()
-        if continued and blob_id(part) == git_blob_id:
+        has_part = part.exists()
+        if has_part and blob_id(part) == git_blob_id:
             return
         blob = _attempts(url, part, progress, timeout_s, pause_s)
-        if blob != git_blob_id and continued:  # perhaps the older part was of another file, or damaged
+        if blob != git_blob_id and has_part:  # perhaps the older part was of another file, or damaged
             part.unlink()
             blob = _attempts(url, part, progress, timeout_s, pause_s)
         if blob != git_blob_id:

@@ -22,7 +22,7 @@ IMAGE = "image"
 MOST_PARTS = 16
 MOST_FIELD_BYTES = 4096
 OVERHEAD_BYTES = MOST_PARTS * MOST_FIELD_BYTES  # of fields, boundaries and part headers
-DAMAGED = "The multipart body is damaged or cut short. Send it again."
+DAMAGE = "The multipart body is damaged or cut short. Send it again."
 NO_BOUNDARY = (
     "The header 'Content-Type: multipart/form-data' lacks its boundary. Leave the header out: curl's -F, or what sends "
     "a form in your language, writes it with the boundary that the body has."
@@ -46,9 +46,9 @@ async def receive_form(
                 raise too_large(size, picture.limits)
             parser.write(chunk)
     except FormParserError:
-        raise BadRequest(DAMAGED) from None
+        raise BadRequest(DAMAGE) from None
     if not form.is_complete:
-        raise BadRequest(DAMAGED)
+        raise BadRequest(DAMAGE)
     if form.picture_field is None:
         raise BadImage(f"The form holds no picture. Send one as the field {IMAGE!r} (curl: -F {IMAGE}=@photo.jpg).")
     return form.fields, form.file_name

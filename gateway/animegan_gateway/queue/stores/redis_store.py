@@ -181,8 +181,8 @@ class RedisStore:
     async def renew(self, owner: str) -> None:
         leases = frozenset(self._leases[owner])
         if leases:
-            renewed = await self._run("renew", owner, *leases, "JUSTID")
-            self._leases[owner] -= leases.difference(renewed)
+            renewals = await self._run("renew", owner, *leases, "JUSTID")
+            self._leases[owner] -= leases.difference(renewals)
 
     @step
     async def recover(self) -> Sequence[Job]:

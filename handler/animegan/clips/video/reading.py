@@ -41,7 +41,7 @@ SOUND_CODECS = (
 )
 USUAL_RATE = Fraction(30)
 SLACK_PX = 1 << 16  # that decoders may round a small frame up by
-MOST_DAMAGED = 0.1  # of the packets, that can't be decoded
+MOST_BAD = 0.1  # of the packets, that can't be decoded
 HD_ROWS = 720  # from which on a video that names no matrix has BT.709's, as browsers take it
 BT709, BT601, UNSPECIFIED = 1, 5, 2  # as the matrix of Y'CbCr (H.273, table 4)
 FULL_RANGE, LIMITED_RANGE = 2, 1
@@ -203,7 +203,7 @@ def _decoded(container: InputContainer, video: Video) -> Iterator[tuple[Decoded,
 
 def _whole(container: InputContainer, video: Video) -> Iterator[Decoded]:
     """Yield what can be decoded. Raise `BadImage`."""
-    damaged = 0
+    bad_frames = 0
     with guarded_video():
         packets = container.demux(container.streams.video[0])
     while True:
@@ -213,9 +213,9 @@ def _whole(container: InputContainer, video: Video) -> Iterator[Decoded]:
                 break
             frames = _frames_of(packet)
         if frames is None:
-            damaged += 1
-            if damaged > max(1, MOST_DAMAGED * video.frames):
-                raise BadImage(f"The video is damaged: {damaged} of its {video.frames} frames can't be decoded.")
+            bad_frames += 1
+            if bad_frames > max(1, MOST_BAD * video.frames):
+                raise BadImage(f"The video is damaged: {bad_frames} of its {video.frames} frames can't be decoded.")
             continue
         yield from frames
 

@@ -127,7 +127,7 @@ def layout(shape: Shape, mode: Mode, band_bytes: int, *, cuda: bool) -> Layout:
     rows = [tuple(_rows(shape, path[: end + 1], band_bytes) for end in range(len(path))) for path in paths]
     sizes = [shape.map_bytes(path[-1]) if path[-1].norm else 0 for path in paths]
     offsets, residual = _offsets(shape, paths, sizes, [counts[-1] for counts in rows])
-    output = _aligned(max(offset + size for offset, size in zip(offsets, sizes, strict=True)))
+    output = _align(max(offset + size for offset, size in zip(offsets, sizes, strict=True)))
     passes = [
         (path[: end + 1], count) for path, counts in zip(paths, rows, strict=True) for end, count in enumerate(counts)
     ]
@@ -137,7 +137,7 @@ def layout(shape: Shape, mode: Mode, band_bytes: int, *, cuda: bool) -> Layout:
         residual_offset=residual,
         output_offset=output,
         window_offset=window,
-        arena_bytes=_aligned(window + max(_read(shape, path, count) for path, count in passes)),
+        arena_bytes=_align(window + max(_read(shape, path, count) for path, count in passes)),
         loose_bytes=max(_loose(shape, path, count, cuda=cuda) for path, count in passes),
     )
 
@@ -157,7 +157,7 @@ def _offsets(shape: Shape, paths: list[tuple[Layer, ...]], sizes: list[int], row
         if layer.closes:
             if not residual_end:
                 residual = _lowest(0, sizes[index], above, gap)
-                residual_end = _aligned(residual + sizes[index])
+                residual_end = _align(residual + sizes[index])
             offsets[index] = residual_end
         else:
             floor = residual_end if layer.name.startswith(BLOCKS) else 0
@@ -170,11 +170,11 @@ def _output_buffer_bytes(
 ) -> int:
     """Return the most bytes that a band's convolutions make where no map keeps them."""
     map_paths = {path for path in paths if path[-1].norm}
-    return _aligned(max(_output(shape, path, count, last=path not in map_paths) for path, count in passes))
+    return _align(max(_output(shape, path, count, last=path not in map_paths) for path, count in passes))
 
 
 def _lowest(floor: int, size: int, above: int, gap: int) -> int:
-    return floor if floor + size <= above else _aligned(max(floor, above + gap))
+    return floor if floor + size <= above else _align(max(floor, above + gap))
 
 
 @functools.cache
@@ -208,7 +208,7 @@ def _gap(shape: Shape, source: Layer, path: tuple[Layer, ...], rows: int) -> int
     return gap
 
 
-def _aligned(size: int) -> int:
+def _align(size: int) -> int:
     return -(-size // _ALIGN) * _ALIGN
 
 

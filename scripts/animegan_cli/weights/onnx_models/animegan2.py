@@ -35,15 +35,15 @@ class _Writer(Nodes):
         """Write all nodes, from `photo` to `anime`."""
         x = INPUT
         block_inputs: dict[str, str] = {}  # each block's input
-        sized = {1: INPUT}  # a map of each scale
+        scale_maps = {1: INPUT}  # a map of each scale
         for layer in LAYERS:
             self.prefix = layer.name
             block = layer.name.partition(".layers.")[0]
             block_inputs.setdefault(block, x)
             if layer.source == "upsample":
-                x = self._upsample(x, sized[layer.scale])
+                x = self._upsample(x, scale_maps[layer.scale])
             x = self._convolution(x, layer)
-            sized.setdefault(layer.scale, x)
+            scale_maps.setdefault(layer.scale, x)
             if layer.norm:
                 x = self._norm(x, layer)
             if layer.slope != 1:
