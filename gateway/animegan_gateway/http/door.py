@@ -52,7 +52,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Accepted:
+class Acceptance:
     """A job, and the names of what its request had beside options: nothing was made of them."""
 
     job: Job
@@ -99,7 +99,7 @@ class Door:
         name: str = "",
         idempotency_key: str | None,
         request_id: str,
-    ) -> Accepted:
+    ) -> Acceptance:
         """Judge an upload as it streams in, and queue it. Raise what is documented at POST v1/jobs.
 
         Options are in the query, in headers and in the body; `name` is the photo's file name, where the address has it.
@@ -116,7 +116,7 @@ class Door:
                 upload = await receive(stream, headers, file, self._limits, self._pace, name)
                 ask = await self._ask(caller, upload, merge(options, upload.options), request_id)
                 job = await self.submit(ask, file, caller, idempotency_key)
-                return Accepted(job, (*ignored, *upload.ignored))
+                return Acceptance(job, (*ignored, *upload.ignored))
         except AnimeganError as error:
             self._metrics.rejected.labels(error.code).inc()
             raise

@@ -68,7 +68,7 @@ class Patient:
 
     def check(self) -> Health:
         """Look everything over and change nothing. Raise `BadSetting` while a gateway uses it."""
-        with sqlite_file.locked(self.file), closing(_open(self.file)) as database:
+        with sqlite_file.lock(self.file), closing(_open(self.file)) as database:
             damage = self._damage(database)
             rows = [*_rows(database)]
             secret = _meta(database, "secret")
@@ -78,10 +78,10 @@ class Patient:
 
     def repair(self) -> Repair:
         """Rebuild the queue from the jobs that can be read. Raise `BadSetting` while a gateway uses it."""
-        with sqlite_file.locked(self.file):
+        with sqlite_file.lock(self.file):
             with closing(_open(self.file)) as database:
                 damaged = self._rebuild(database) if self._damage(database) else None
-            with sqlite_file.connected(self.file) as database:
+            with sqlite_file.connection(self.file) as database:
                 migrate(database, self.file)
                 database.execute("INSERT OR IGNORE INTO meta VALUES ('secret', ?)", (secrets.token_bytes(32),))
                 rows, secret = [*_rows(database)], _meta(database, "secret")

@@ -70,7 +70,7 @@ class Script:
 
     def start(self) -> None:
         self.events.append(f"{self.name} starts")
-        assert not processes.marked(self.mark)
+        assert not processes.find(self.mark)
         self.process = python(self.code, self.mark)
 
     def trouble(self) -> str | None:
@@ -116,7 +116,7 @@ def test_services_start_in_order_and_end_in_reverse(signals: Signals, mark: str)
     supervisor.end()
     assert stopped.value.number == signal.SIGTERM
     assert events == ["Starting one", "one starts", "Starting two", "two starts", "two ends", "one ends"]
-    assert not processes.marked(mark)
+    assert not processes.find(mark)
 
 
 @pytest.mark.slow
@@ -156,7 +156,7 @@ def test_one_that_dies_again_and_again_is_started_again_and_told_once_a_minute(s
     assert "short-lived ended by itself: 3 deaths in a row" in messages[-1]
     assert lasting.process is first
     supervisor.end()
-    assert not processes.marked(mark)
+    assert not processes.find(mark)
 
 
 @pytest.mark.slow
@@ -250,7 +250,7 @@ def test_one_that_never_gets_ready_is_ended(signals: Signals, mark: str) -> None
     service = Script("slow", mark, is_ready=lambda: False, patience=1)
     with pytest.raises(ServiceFailed, match="was not ready for 1 s"):
         Supervisor([service], signals, print).start()
-    assert not processes.marked(mark)
+    assert not processes.find(mark)
 
 
 def test_one_that_is_no_longer_ready_is_started_again(signals: Signals, mark: str) -> None:
@@ -275,7 +275,7 @@ def test_a_request_to_stop_while_starting(signals: Signals, mark: str) -> None:
         supervisor.start()
     assert stopped.value.number == signal.SIGHUP
     supervisor.end()
-    assert not processes.marked(mark)
+    assert not processes.find(mark)
 
 
 def test_a_signal_cuts_a_pause_short(signals: Signals) -> None:
@@ -306,9 +306,9 @@ def test_every_process_ends_but_those_of_another_mark(mark: str) -> None:
     up(parent)
     parent.wait()
     stranger = python(SLEEP, f"{mark}0")
-    assert len(processes.marked(mark)) == 1
+    assert len(processes.find(mark)) == 1
     assert processes.end(mark, grace_s=0.2) == []
-    assert not processes.marked(mark)
+    assert not processes.find(mark)
     assert stranger.poll() is None
     stranger.kill()
     stranger.communicate()
@@ -350,11 +350,11 @@ def test_the_guard_ends_what_a_killed_supervisor_leaves(tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
     assert parent.stdout
     mark, folder = parent.stdout.readline().split()
-    assert processes.marked(mark)
+    assert processes.find(mark)
     assert Path(folder).is_dir()
     parent.kill()
     parent.communicate()
     deadline = time.monotonic() + 120
-    while processes.marked(mark) or Path(folder).exists():
+    while processes.find(mark) or Path(folder).exists():
         assert time.monotonic() < deadline
         time.sleep(0.1)

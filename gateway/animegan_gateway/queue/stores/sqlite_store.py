@@ -334,8 +334,8 @@ class SqliteStore:
 
     def _open(self) -> None:
         with ExitStack() as stack:
-            stack.enter_context(sqlite_file.locked(self._file))
-            self._db = stack.enter_context(sqlite_file.connected(self._file))
+            stack.enter_context(sqlite_file.lock(self._file))
+            self._db = stack.enter_context(sqlite_file.connection(self._file))
             self._identity = sqlite_file.identity(self._file)
             with sqlite_file.translate_errors():
                 migrate(self._db, self._file)
