@@ -199,13 +199,13 @@ def refuse(fields: Mapping[str, Any], error: AnimeganError) -> AnimeganError:
 
 def _texts(fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in fields.items():
-        shown = name.rstrip(_AGAIN)[:MOST_CHARACTERS]
+        excerpt = name.rstrip(_AGAIN)[:MOST_CHARACTERS]
         try:
             text = value.decode() if isinstance(value, bytes | bytearray) else str(value)
         except UnicodeDecodeError:
-            raise BadOption(f"The option {shown!r} is not UTF-8 text. Send it as such.", option=shown) from None
+            raise BadOption(f"The option {excerpt!r} is not UTF-8 text. Send it as such.", option=excerpt) from None
         if name.endswith(_AGAIN):
-            raise contradiction(shown, str(fields[name.rstrip(_AGAIN)]), text)
+            raise contradiction(excerpt, str(fields[name.rstrip(_AGAIN)]), text)
         yield name, text
 
 
@@ -260,11 +260,13 @@ def _photo(members: Mapping[str, Any], where: str) -> tuple[Photo, list[str]]:
 
 
 def _from_v2(body: Mapping[str, Any], binary: bytes, version: str) -> Request:
-    asked = body.get("parameters") or {}
-    wants_binary = _is_true(asked.get("binary_data_output"))
+    request_parameters = body.get("parameters") or {}
+    wants_binary = _is_true(request_parameters.get("binary_data_output"))
     for output in body.get("outputs") or ():
         wants_binary = wants_binary or _is_true((output.get("parameters") or {}).get("binary_data"))
-    shared, ignored = sift(_members({name: value for name, value in asked.items() if not name.startswith("binary_")}))
+    shared, ignored = sift(
+        _members({name: value for name, value in request_parameters.items() if not name.startswith("binary_")})
+    )
     pictures: list[bytes] = []
     for tensor in _few(body["inputs"], "inputs"):
         name, parameters = str(tensor.get("name", "")), tensor.get("parameters") or {}
@@ -330,8 +332,8 @@ def _element_text(name: str, value: Any) -> str:
     if isinstance(value, str | int) and not isinstance(value, bool):
         return str(value)
     if name.lower().replace("-", "_") in NAMES:
-        shown = name[:MOST_CHARACTERS]
-        raise BadOption(f"The option {shown!r} is neither text nor a number. Send it as one.", option=shown)
+        excerpt = name[:MOST_CHARACTERS]
+        raise BadOption(f"The option {excerpt!r} is neither text nor a number. Send it as one.", option=excerpt)
     return ""
 
 

@@ -72,7 +72,7 @@ class AnimeganHandler:
         logger.info(
             "animegan %s is ready on %s: %s", __version__, self.pipeline.device, ", ".join(self.pipeline.loaded)
         )
-        self._count([], cleaned=False)  # so that every rate begins at zero
+        self._count([], cleanup=False)  # so that every rate begins at zero
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
         """Answer each request of the batch with its picture, or with its own error as problem details."""
@@ -84,7 +84,7 @@ class AnimeganHandler:
         for ask in asks:
             if attempt := _attempt(ask.headers):
                 _progress_file(attempt).unlink(missing_ok=True)
-        self._count(items, cleaned=self.pipeline.cleaner.clean_up())
+        self._count(items, cleanup=self.pipeline.cleaner.clean_up())
         if self.spans:
             self.spans.record(items, [ask.headers for ask in asks for _ in ask.items], began_ns)
         return answers
@@ -138,7 +138,7 @@ class AnimeganHandler:
         context.set_response_content_type(index, answer.content_type)
         return answer.body
 
-    def _count(self, items: Sequence[Item], *, cleaned: bool) -> None:
+    def _count(self, items: Sequence[Item], *, cleanup: bool) -> None:
         for item in items:
             # Only a style that exists becomes a label: callers must not be able to invent series.
             style = item.decoded.options.style if item.decoded else "none"
@@ -147,15 +147,15 @@ class AnimeganHandler:
             self.metrics["animegan_pictures_total"].add_or_update(1, [style, result, plan])
             for phase, duration in item.seconds.items():
                 self.metrics["animegan_phase_seconds"].add_or_update(duration, [phase])
-        fitted = sum(bool(item.finished and item.finished.report.fitted) for item in items)
+        fitted_count = sum(bool(item.finished and item.finished.report.fitted) for item in items)
         recovered = sum(bool(item.method and item.method.recovered) for item in items)
-        self.metrics["animegan_fitted_pictures_total"].add_or_update(fitted, [])
+        self.metrics["animegan_fitted_pictures_total"].add_or_update(fitted_count, [])
         self.metrics["animegan_out_of_memory_recoveries_total"].add_or_update(recovered, [])
-        self.metrics["animegan_cleanups_total"].add_or_update(int(cleaned), [])
+        self.metrics["animegan_cleanups_total"].add_or_update(int(cleanup), [])
         self.metrics["animegan_batch_pictures"].add_or_update(len(items), [])
         for where, usage in memory.usage(self.pipeline.device).items():
             labels = [where, str(self.pipeline.device)]
-            self.metrics["animegan_memory_bytes"].add_or_update(usage.held, labels)
+            self.metrics["animegan_memory_bytes"].add_or_update(usage.current, labels)
             self.metrics["animegan_peak_memory_bytes"].add_or_update(usage.peak, labels)
 
 
@@ -214,8 +214,8 @@ def progress_writer(file: Path, place: int, count: int) -> Callable[[float], Non
     return write
 
 
-def _header(headers: Mapping[str, Any], wanted: str, form: re.Pattern[str]) -> str | None:
-    value = next((str(value) for name, value in headers.items() if name.lower() == wanted.lower()), "")
+def _header(headers: Mapping[str, Any], key: str, form: re.Pattern[str]) -> str | None:
+    value = next((str(value) for name, value in headers.items() if name.lower() == key.lower()), "")
     return value if form.fullmatch(value) else None
 
 

@@ -28,7 +28,7 @@ from animegan_service import logs
 from animegan_service.bell import Bell
 from animegan_service.cancellation import cancel
 from animegan_service.protocol import CANCEL_FOLDER
-from animegan_service.server import serve_until_stopped, start_vital_task
+from animegan_service.server import serve_until_stop, start_vital_task
 
 LAST_ANSWERS_S = 2
 
@@ -62,7 +62,7 @@ async def serve(configured: Settings) -> None:
             proxy_headers=False,  # a command is trusted by the address it comes from
             timeout_graceful_shutdown=LAST_ANSWERS_S,
         )
-        await serve_until_stopped(config, _nothing_to_finish)
+        await serve_until_stop(config, _nothing_to_finish)
 
 
 async def _nothing_to_finish() -> None:
@@ -77,7 +77,7 @@ async def open_agent(configured: Settings) -> AsyncIterator[Starlette]:
         management = Management(configured.management, configured.torchserve_metrics)
         stack.push_async_callback(management.close)
         dispatch = Dispatch(bell.ring)
-        workers = Workers(management, on_look=dispatch.record_java, changed=bell.ring)
+        workers = Workers(management, on_look=dispatch.record_java, on_change=bell.ring)
         operations = Operations(configured, management, workers, dispatch)
         recycling = Recycling(configured, workers, operations, dispatch)
         registry = CollectorRegistry()

@@ -115,11 +115,11 @@ async def _torchserve(request: Request) -> Response:
     question = _read(Question, dict(request.query_params))
     services.dispatch.record_question(question.gateway, question.running, question.seen.rpartition(".")[2])
     deadline = time.monotonic() + NEWS_WITHIN_S
-    with services.bell.listening() as changed:
+    with services.bell.listening() as change:
         while (state := services.state())["seen"] == question.seen:
             paused = state["paused"]
-            changed.clear()
-            if not await wait(changed, ASK_AGAIN_S if paused else deadline - time.monotonic()):
+            change.clear()
+            if not await wait(change, ASK_AGAIN_S if paused else deadline - time.monotonic()):
                 break
     return JSONResponse(services.state())
 

@@ -26,11 +26,11 @@ class Question:
 class Dispatch:
     """Pauses and the gateways' questions. `tag` changes with each pause, so a question shows if its gateway knows it.
 
-    `changed` is called at each change.
+    `on_change` is called at each change.
     """
 
-    def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
-        self._changed = changed
+    def __init__(self, on_change: Callable[[], None] = lambda: None) -> None:
+        self._on_change = on_change
         self._questions = Bell()
         self._gateways: dict[str, Question] = {}
         self._pauses = 0
@@ -80,7 +80,7 @@ class Dispatch:
     async def wait_until_idle(self, within_s: float) -> None:
         """Return once every gateway knows of the pause and has nothing left at TorchServe. Raise `NotIdle`."""
         deadline = time.monotonic() + within_s
-        with self._questions.listening() as changed:
+        with self._questions.listening() as change:
             while busy := self._busy():
                 left_s = deadline - time.monotonic()
                 if left_s <= 0:
@@ -88,8 +88,8 @@ class Dispatch:
                         f"{len(busy)} gateways still had pictures there after {within_s:g} s. Try again, or raise "
                         "idle_within_s."
                     )
-                changed.clear()
-                await wait(changed, min(left_s, 1.0))
+                change.clear()
+                await wait(change, min(left_s, 1.0))
 
     def gateways(self) -> list[Question]:
         """Return the last question of each gateway that is there. Safe in any thread."""
@@ -100,7 +100,7 @@ class Dispatch:
 
     def _announce(self) -> None:
         self._turn += 1
-        self._changed()
+        self._on_change()
 
 
 def _is_there(question: Question) -> bool:

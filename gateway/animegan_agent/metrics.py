@@ -48,11 +48,11 @@ class Metrics(Collector):
             for result in RESULTS:
                 recycles.add_metric([reason, result], self._recycling.counts[reason, result])
         yield recycles
-        done = sum(count for (_, result), count in self._recycling.counts.items() if result == "done")
+        total = sum(count for (_, result), count in self._recycling.counts.items() if result == "done")
         yield SummaryMetricFamily(
             "animegan_agent_recycle_seconds",
             "Time that a replacement took.",
-            count_value=done,
+            count_value=total,
             sum_value=self._recycling.seconds,
         )
 
@@ -72,7 +72,7 @@ class Metrics(Collector):
             if group:
                 yield _gauge("memory_limit_bytes", "What all of the container may take.", group.limit)
                 yield _gauge(
-                    "memory_used_bytes", "What it takes, but for files' pages that can be dropped.", group.used
+                    "memory_used_bytes", "What it takes, but for files' pages that can be dropped.", group.usage
                 )
 
 

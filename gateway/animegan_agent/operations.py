@@ -136,11 +136,11 @@ class Operations:
                 f"The worker {worker.id} (process {worker.pid}) belongs to another user. Run the agent as TorchServe's."
             ) from None
 
-        def is_gone(model: Model) -> bool:
+        def is_absent(model: Model) -> bool:
             now = model.worker(worker.id)
             return now is None or not now.ready or now.pid != worker.pid
 
-        await self._until(is_gone, SOONEST_END_S * 2, f"TorchServe did not notice the end of its worker {worker.id}")
+        await self._until(is_absent, SOONEST_END_S * 2, f"TorchServe did not notice the end of its worker {worker.id}")
 
     async def _wait_until_ready(self, worker: Worker, within_s: float) -> None:
         def is_new(model: Model) -> bool:

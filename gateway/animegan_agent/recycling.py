@@ -85,8 +85,8 @@ class Recycling:
         if settings.recycle_after_requests and requests >= settings.recycle_after_requests:
             return "requests"
         # A worker that has drawn nothing is as large as a new one would be.
-        grown = settings.recycle_above_mb * 2**20
-        if grown and requests and (resident_bytes(worker.pid) or 0) > grown:
+        limit_bytes = settings.recycle_above_mb * 2**20
+        if limit_bytes and requests and (resident_bytes(worker.pid) or 0) > limit_bytes:
             return "memory"
         if settings.recycle_every_s and self._workers.age_s(worker) >= settings.recycle_every_s:
             return "schedule"

@@ -31,20 +31,20 @@ class Life:
 
 class Workers:
     """`look` brings it up to date. Each look calls `on_look` with the pid of TorchServe's Java, or None, and calls
-    `changed` when presence or width have changed.
+    `on_change` when presence or width have changed.
     """
 
     def __init__(
         self,
         management: Management,
         on_look: Callable[[int | None], None] = lambda _: None,
-        changed: Callable[[], None] = lambda: None,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self._management = management
         self._on_look = on_look
-        self._changed = changed
+        self._on_change = on_change
         self._lives: dict[str, Life] = {}  # by the slot's id
-        self._replaced: set[int] = set()  # pids of those that the agent ended
+        self._outgoing_pids: set[int] = set()  # pids of those that the agent ended
         self._java: int | None = None
         self._last: tuple[Presence, int] | None = None
         self.model: Model | None = None
@@ -68,7 +68,7 @@ class Workers:
         if (now := (self.presence, self.width)) != self._last:
             log.info("torchserve", presence=now[0], width=now[1])
             self._last = now
-            self._changed()
+            self._on_change()
         return self.model
 
     @property
@@ -84,7 +84,7 @@ class Workers:
 
     def expect_end(self, worker: Worker) -> None:
         """Record that the agent ends this process, so that its successor does not count as a restart."""
-        self._replaced.add(worker.pid)
+        self._outgoing_pids.add(worker.pid)
 
     def age_s(self, worker: Worker) -> float:
         """Return the seconds since the first look that showed the process."""
@@ -128,13 +128,13 @@ class Workers:
             life = self._lives.get(worker.id)
             if life and life.pid == worker.pid:
                 continue
-            if life and life.pid not in self._replaced:
+            if life and life.pid not in self._outgoing_pids:
                 self.restarts += 1
                 log.warning("worker_restarted", worker=worker.id)
             self._lives[worker.id] = Life(worker.pid, time.monotonic(), self.requests)
         there = {worker.id for worker in model.workers}
         self._lives = {id_: life for id_, life in self._lives.items() if id_ in there}
-        self._replaced &= {life.pid for life in self._lives.values()}
+        self._outgoing_pids &= {life.pid for life in self._lives.values()}
 
 
 def resident_bytes(pid: int | None) -> int | None:

@@ -141,7 +141,7 @@ def read(kind: TypeAdapter[T], answer: requests.Response) -> T:
     try:
         return kind.validate_json(answer.content)
     except ValidationError:
-        raise unexpected(answer) from None
+        raise unexpected_answer(answer) from None
 
 
 def read_picture(job: Job, answer: requests.Response) -> Picture:
@@ -149,9 +149,9 @@ def read_picture(job: Job, answer: requests.Response) -> Picture:
     try:
         return Picture(answer.content, answer.headers["Content-Type"], Report.from_headers(answer.headers), job)
     except (KeyError, ValueError):
-        raise unexpected(answer) from None
+        raise unexpected_answer(answer) from None
 
 
-def unexpected(answer: requests.Response) -> UnexpectedAnswer:
+def unexpected_answer(answer: requests.Response) -> UnexpectedAnswer:
     """Return the error of an answer that can't be read."""
     return UnexpectedAnswer(f"{answer.url} answered, but not as this project's gateway does.")

@@ -81,8 +81,8 @@ class AsyncClient:
         running = {asyncio.create_task(draw(source)) for source in islice(rest, concurrency)}
         try:
             while running:
-                finished, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for task in finished:
+                ready, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in ready:
                     running |= {asyncio.create_task(draw(source)) for source in islice(rest, 1)}
                     yield task.result()
         finally:
@@ -114,6 +114,6 @@ class AsyncClient:
         """As `Client.styles`."""
         return await self._run(self._client.styles)
 
-    async def _run(self, call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    async def _run(self, call: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, partial(call, *arguments, **named))
+        return await loop.run_in_executor(self._threads, partial(call, *arguments, **keywords))

@@ -112,7 +112,7 @@ class Client:
 
     def _another(self) -> Client:
         other = Client(self._url, key=self._key, language=self._language, patience_s=self._patience_s)
-        other._transport.reached = self._transport.reached
+        other._transport.contact = self._transport.contact
         return other
 
     def stylize_folder(
@@ -197,7 +197,7 @@ class Client:
                 if on_change and state != previous:
                     on_change(state)
                 if state.ended:
-                    return _done(state)
+                    return _check_success(state)
                 previous = state
                 if on_change and "ETag" in answer.headers:  # without it, only the end is told before its time
                     headers["If-None-Match"] = answer.headers["ETag"]
@@ -208,8 +208,8 @@ class Client:
 
     def result(self, job: Job | str) -> Picture:
         """Wait for the job's picture and return it. Raises what `wait` raises."""
-        done = job if isinstance(job, Job) and job.status == "done" else self.wait(job)
-        return read_picture(done, self._transport.request("GET", f"{_path(done)}/result"))
+        final = job if isinstance(job, Job) and job.status == "done" else self.wait(job)
+        return read_picture(final, self._transport.request("GET", f"{_path(final)}/result"))
 
     def cancel(self, job: Job | str) -> Job:
         """Cancel a job that has not ended, or remove the picture of one that has; returns its state after that.
@@ -243,7 +243,7 @@ def _file_of(source: Source) -> tuple[str, bytes]:
     return "image", data
 
 
-def _done(job: Job) -> Job:
+def _check_success(job: Job) -> Job:
     """Return the job if it ended well. Raises `JobFailed`, `JobCancelled` or `JobExpired`."""
     if job.status == "failed":
         raise JobFailed(job.error or Problem("internal_error", 500, job.message))

@@ -80,8 +80,8 @@ def draw(
         try:
             running = {pool.submit(draw_one, source) for source in islice(sources, concurrency)}
             while running:
-                finished, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
+                ready, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in ready:
                     running |= {pool.submit(draw_one, source) for source in islice(sources, 1)}
                     yield future.result()
         finally:

@@ -13,8 +13,8 @@ SIDE_PX = 480  # of what is shown, at the most
 
 def side_by_side(photo: bytes | None, picture: bytes, caption: str) -> str:
     """Return the HTML. A photo of a kind that Pillow does not read here is left out."""
-    shown = [thumbnail for file in (photo, picture) if file is not None and (thumbnail := _thumbnail(file))]
-    images = "".join(f'<img src="data:image/jpeg;base64,{each}" style="max-width: 49%">' for each in shown)
+    thumbnails = [thumbnail for file in (photo, picture) if file is not None and (thumbnail := _thumbnail(file))]
+    images = "".join(f'<img src="data:image/jpeg;base64,{each}" style="max-width: 49%">' for each in thumbnails)
     return f"<figure>{images}<figcaption>{escape(caption)}</figcaption></figure>"
 
 

@@ -40,7 +40,7 @@ class Transport:
     its last sign of life, so that a thousand pictures do not each wait for one that is gone. Where nothing has ever
     listened, the address is wrong rather than the server away: that is told after `UNKNOWN_PATIENCE_S`.
 
-    `reached`: whether something has listened.
+    `contact`: whether something has listened.
     """
 
     def __init__(self, url: str, *, key: str | None, language: str, patience_s: float) -> None:
@@ -49,9 +49,9 @@ class Transport:
         self._language = language
         self._patience_s = patience_s
         self._idle: deque[requests.Session] = deque()
-        self._stopped = threading.Event()
+        self._stop = threading.Event()
         self._away_since: float | None = None
-        self.reached = False
+        self.contact = False
 
     def request(
         self,
@@ -79,11 +79,11 @@ class Transport:
                 )
                 failure.__cause__ = error
                 away, again, pause_s = True, _may_pass(error), backoff_s
-                self.reached |= not _is_unconnected(error)
-                if not self.reached:
+                self.contact |= not _is_unconnected(error)
+                if not self.contact:
                     patience_s = min(patience_s, UNKNOWN_PATIENCE_S)
             else:
-                self.reached = True
+                self.contact = True
                 if answer.status_code < 300 or answer.status_code == 304:
                     self._away_since = None
                     return answer
@@ -94,17 +94,17 @@ class Transport:
             failing_since = failing_since or now
             away_since = self._away_since = (self._away_since or now) if away else None
             give_up = min(failing_since, away_since or now) + patience_s
-            if not again or now + pause_s >= give_up or self._stopped.wait(pause_s):
+            if not again or now + pause_s >= give_up or self._stop.wait(pause_s):
                 raise failure
             backoff_s = min(2 * backoff_s, LAST_BACKOFF_S)
 
     @property
     def closed(self) -> bool:
-        return self._stopped.is_set()
+        return self._stop.is_set()
 
     def close(self) -> None:
         """Close the connections, those in use when their answer is there. Nothing is sent a second time any more."""
-        self._stopped.set()
+        self._stop.set()
         while True:
             try:
                 self._idle.pop().close()
@@ -221,5 +221,5 @@ def _failure(answer: requests.Response) -> ClientError:
 
 
 def _retry_after_s(answer: requests.Response, otherwise_s: float) -> float:
-    said = answer.headers.get("Retry-After", "")
-    return float(said) if said.isascii() and said.isdigit() else otherwise_s
+    value = answer.headers.get("Retry-After", "")
+    return float(value) if value.isascii() and value.isdigit() else otherwise_s

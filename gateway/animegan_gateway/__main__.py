@@ -20,7 +20,7 @@ from animegan_gateway.http.transport.sockets import listen
 from animegan_gateway.http.uploads.pace import Pace
 from animegan_gateway.settings import Settings
 from animegan_service import logs
-from animegan_service.server import WAITING_CONNECTIONS, serve_until_stopped
+from animegan_service.server import WAITING_CONNECTIONS, serve_until_stop
 
 ANSWER_WITHIN_S = 5  # a slow upload, before its connection is cut
 LAST_ANSWERS_S = 5  # for answers under way once everything is drained
@@ -69,7 +69,7 @@ async def serve(configured: Settings) -> None:
             timeout_graceful_shutdown=LAST_ANSWERS_S,
         )
         sockets = listen(configured.host, configured.port, WAITING_CONNECTIONS)
-        await serve_until_stopped(config, lambda: gateway.drain(configured.drain_s), sockets)
+        await serve_until_stop(config, lambda: gateway.drain(configured.drain_s), sockets)
 
 
 def _raise_file_limit() -> None:

@@ -159,6 +159,6 @@ def _fleet(settings: Settings, bell: Bell) -> Fleet:
     def reach(host: str) -> TorchServe:
         agent = f"http://{host}:{settings.agent_port}" if settings.agent_port else None
         url = f"http://{host}:{port}"
-        return TorchServe(url, agent, settings.width, settings.draw_timeout_s, name, changed=bell.ring_all)
+        return TorchServe(url, agent, settings.width, settings.draw_timeout_s, name, on_change=bell.ring_all)
 
     return Fleet(settings.torchserve, reach)

@@ -14,7 +14,7 @@ from animegan.errors import InternalError, OutOfMemory
 from animegan_gateway import errors
 from animegan_gateway.drawing.torchserve import Drawn, Outcome
 from animegan_gateway.queue.board import Capacity
-from animegan_gateway.queue.jobs import ENDED, Job, State
+from animegan_gateway.queue.jobs import FINAL_STATES, Job, State
 from animegan_gateway.queue.stores.store import Tally
 from animegan_service.protocol import Presence
 
@@ -40,7 +40,7 @@ class Metrics:
 
         self.accepted = counter("jobs_accepted", "Jobs put into the queue.")
         self.rejected = counter("jobs_rejected", "Requests refused at the door, by the error's code.", "reason")
-        self._ended = counter("jobs_ended", "Jobs that ended, by their state.", "state")
+        self._ends = counter("jobs_ended", "Jobs that ended, by their state.", "state")
         self._failed = counter("jobs_failed", "Jobs that failed, by the error's code and status.", "reason", "status")
         self._attempts = counter("attempts", "Pictures sent to TorchServe, by what became of them.", "outcome")
         self._jobs = gauge("jobs", "Jobs in the store, by their state.", "state")
@@ -88,7 +88,7 @@ class Metrics:
             self._run.observe(outcome.seconds)
 
     def record_end(self, job: Job) -> None:
-        self._ended.labels(job.state).inc()
+        self._ends.labels(job.state).inc()
         if job.error:
             self._failed.labels(job.error["code"], job.error["status"]).inc()
 
@@ -110,8 +110,8 @@ class Metrics:
 
     def _show_zeros(self) -> None:
         """Show at zero what alerts ask for, so that a rate sees the first time."""
-        for state in ENDED - {State.EXPIRED}:
-            self._ended.labels(state)
+        for state in FINAL_STATES - {State.EXPIRED}:
+            self._ends.labels(state)
         for outcome in get_args(Outcome):
             self._attempts.labels(outcome.name)
         for busy in (

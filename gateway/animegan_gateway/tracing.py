@@ -76,9 +76,9 @@ def attempt(job: Job) -> Iterator[Callable[[str, bool], None]]:
     span = _begin(job, "POST /predictions/animegan", SpanKind.CLIENT)
     span.set_attributes({"animegan.attempt": job.attempt, "http.request.method": "POST"})
 
-    def record_outcome(outcome: str, drawn: bool) -> None:
+    def record_outcome(outcome: str, success: bool) -> None:
         span.set_attribute("animegan.outcome", outcome)
-        if not drawn:
+        if not success:
             _fail(span, outcome)
 
     with _current_span(span):

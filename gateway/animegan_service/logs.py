@@ -36,19 +36,19 @@ class Repeats(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._seen: dict[tuple[str, ...], tuple[float, int]] = {}  # when first, and how often since
+        self._repeats: dict[tuple[str, ...], tuple[float, int]] = {}  # when first, and how often since
 
     def filter(self, record: logging.LogRecord) -> bool:
         now = time.monotonic()
-        for seen in [each for each, (since, _) in [*self._seen.items()] if now - since >= REPEATS_S]:
-            _, count = self._seen.pop(seen, (now, 0))
+        for key in [each for each, (since, _) in [*self._repeats.items()] if now - since >= REPEATS_S]:
+            _, count = self._repeats.pop(key, (now, 0))
             if count:
-                structlog.get_logger(seen[0]).warning("repeated", what=seen[1], cause=seen[2:], count=count)
+                structlog.get_logger(key[0]).warning("repeated", what=key[1], cause=key[2:], count=count)
         cause = _cause(record)
         if cause is None:
             return True
-        since, count = self._seen.get(cause, (now, -1))
-        self._seen[cause] = (since, count + 1)
+        since, count = self._repeats.get(cause, (now, -1))
+        self._repeats[cause] = (since, count + 1)
         return count < 0
 
 

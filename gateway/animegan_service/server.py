@@ -35,7 +35,7 @@ class Server(uvicorn.Server):
         yield
 
 
-async def serve_until_stopped(
+async def serve_until_stop(
     config: uvicorn.Config, finish: Callable[[], Awaitable[None]], sockets: list[socket.socket] | None = None
 ) -> None:
     """Serve until a signal, on these sockets or those of the configuration; it still answers while `finish` runs."""
@@ -45,12 +45,12 @@ async def serve_until_stopped(
     for number in STOP:
         loop.add_signal_handler(number, stop.set)
     serving = asyncio.create_task(server.serve(sockets))
-    stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not serving.done():
         await finish()
         server.should_exit = True
-    stopped.cancel()
+    stopping.cancel()
     await serving
 
 

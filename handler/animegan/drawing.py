@@ -46,7 +46,7 @@ FACE_PIXEL_BYTES = 96  # of a crop, while it is scaled, turned and blended: fp32
 class Photo:
     """A fitted photo, RGB; `small` is the same, shrunk once from what was decoded. `faces` are to be drawn again."""
 
-    fitted: Image.Image
+    image: Image.Image
     small: Image.Image | None = None
     faces: tuple[Face, ...] = ()
 
@@ -138,25 +138,27 @@ class Drawing:
     def _plans(self, size: Size, batch: int, details: Sequence[Detail | None], *, faces: bool) -> Iterator[LookPlan]:
         width, height = size
         shape = Shape(height, width, batch, self.itemsize)
-        fitted = batch * 3 * width * height
+        photo_bytes = batch * 3 * width * height
         for detail in details:
             small_width, small_height = self.small_size(size, detail)
             for network in self.network.plans(small_height, small_width, batch):
-                peak, rows = network.peak_bytes, self._finish_rows(height, width, network.peak_bytes - 3 * fitted)
-                held = 3 * fitted  # the drawing before and after a step, and the photo
+                peak, rows = network.peak_bytes, self._finish_rows(height, width, network.peak_bytes - 3 * photo_bytes)
+                pictures_bytes = 3 * photo_bytes  # the drawing before and after a step, and the photo
                 if self.look.detail:
                     drawing = batch * 3 * small_width * small_height * self.network.enlarges**2
                     # Scaling works on the rows first, and on a GPU in fp32.
-                    scaling = drawing + fitted + 3 * max(width * small_height * self.network.enlarges, width * height)
+                    scaling = (
+                        drawing + photo_bytes + 3 * max(width * small_height * self.network.enlarges, width * height)
+                    )
                     peak = max(peak, scaling * (3 if network.cuda else 1))
                 if self.chain.steps:
-                    peak = max(peak, held + self.chain.peak_bytes(height, width, rows))
-                peak = max(peak, held + BLEND_PIXEL_BYTES * min(BLEND_PX, width * height))
-                peak = max(peak, held + TONE_PIXEL_BYTES * min(SMALL_PX**2, width * height))
+                    peak = max(peak, pictures_bytes + self.chain.peak_bytes(height, width, rows))
+                peak = max(peak, pictures_bytes + BLEND_PIXEL_BYTES * min(BLEND_PX, width * height))
+                peak = max(peak, pictures_bytes + TONE_PIXEL_BYTES * min(SMALL_PX**2, width * height))
                 face = None
                 if faces:
-                    face, most = self._face(peak - held, small_width / width)
-                    peak = max(peak, held + most)
+                    face, most = self._face(peak - pictures_bytes, small_width / width)
+                    peak = max(peak, pictures_bytes + most)
                 yield LookPlan(
                     network.mode, shape, network.cuda, peak, network.work,
                     network=network, face=face, detail=detail, finish_rows=rows,
@@ -196,32 +198,32 @@ class Drawing:
 
         `continuity`: of the clip whose next frame is drawn.
         """
-        size = photos[0].fitted.size
+        size = photos[0].image.size
         if wish.strength <= 0:
-            return Drawn(upload([photo.fitted for photo in photos], self.device))
+            return Drawn(upload([photo.image for photo in photos], self.device))
         with record_function("transfer"):
             small = upload([self._small(photo, plan) for photo in photos], self.device)
         with part(0, NETWORK_SHARE):
             drawing = self.network.draw(small, plan.network)
-        chosen = [self._crops(photo, plan) for photo in photos]
+        face_crops = [self._crops(photo, plan) for photo in photos]
         clock = Clock(self.device)
-        if self.look.detail or self.chain.steps or any(chosen):
-            finished = []
-            for place, (photo, picture, of_photo) in enumerate(zip(photos, drawing, chosen, strict=True)):
+        if self.look.detail or self.chain.steps or any(face_crops):
+            drawings = []
+            for place, (photo, picture, of_photo) in enumerate(zip(photos, drawing, face_crops, strict=True)):
                 with record_function("scale"):
                     scaled = self._scaled(picture, size)
                 if plan.face and of_photo:
                     with record_function("faces"), clock:
                         self._draw_faces(photo, of_photo, plan.face, scaled)
                 with part(*_finish_part(place, len(photos))):
-                    finished.append(
+                    drawings.append(
                         self.chain.apply(scaled, plan.finish_rows, continuity) if self.chain.steps else scaled
                     )
-            drawing = torch.stack(finished)
+            drawing = torch.stack(drawings)
         if typical or wish.strength < 1 or wish.color == "photo":
             with record_function("blend"):
-                fitted = upload([photo.fitted for photo in photos], self.device)
-                for photo_pixels, picture in zip(fitted, drawing, strict=True):
+                pixels = upload([photo.image for photo in photos], self.device)
+                for photo_pixels, picture in zip(pixels, drawing, strict=True):
                     if typical:
                         _retone(photo_pixels, picture, typical, continuity)
                     if wish.strength < 1 or wish.color == "photo":
@@ -231,21 +233,21 @@ class Drawing:
     def _crops(self, photo: Photo, plan: LookPlan) -> list[Crop]:
         if not plan.face:
             return []
-        width, _ = self.small_size(photo.fitted.size, plan.detail)
-        return crops(photo.faces, self.room, width / photo.fitted.width)
+        width, _ = self.small_size(photo.image.size, plan.detail)
+        return crops(photo.faces, self.room, width / photo.image.width)
 
-    def _draw_faces(self, photo: Photo, chosen: Sequence[Crop], plan: Plan, scene: Tensor) -> None:
+    def _draw_faces(self, photo: Photo, face_crops: Sequence[Crop], plan: Plan, scene: Tensor) -> None:
         """Draw faces from crops of their own into the drawn scene, (H, W, 3), before its finish."""
-        for crop in chosen:
-            pixels = upload([crop.cut(photo.fitted, self.room)], self.device)
-            [drawn] = self.network.draw(pixels, plan)
-            crop.paste(drawn, scene, matched=self.look.detail is None)
+        for crop in face_crops:
+            pixels = upload([crop.cut(photo.image, self.room)], self.device)
+            [drawing] = self.network.draw(pixels, plan)
+            crop.paste(drawing, scene, match_scene=self.look.detail is None)
 
     def _small(self, photo: Photo, plan: LookPlan) -> Image.Image:
-        size = self.small_size(photo.fitted.size, plan.detail)
+        size = self.small_size(photo.image.size, plan.detail)
         if photo.small and photo.small.size == size:
             return photo.small
-        return pillow_lanczos(photo.fitted, size, (0, 0, *photo.fitted.size))
+        return pillow_lanczos(photo.image, size, (0, 0, *photo.image.size))
 
     def _scaled(self, drawing: Tensor, size: Size) -> Tensor:
         """Return (H, W, 3) at that size: of a drawing that is larger by less than a pixel of the photo, the middle."""
@@ -288,5 +290,5 @@ def _blend(photo: Tensor, drawing: Tensor, wish: Wish) -> None:
     rows = max(1, BLEND_PX // drawing.shape[1])
     for first in range(0, len(drawing), rows):
         part, source = drawing[first : first + rows], photo[first : first + rows]
-        colored = with_photo_color(source, part) if wish.color == "photo" else part
-        drawing[first : first + rows] = with_strength(source, colored, wish.strength)
+        photo_color = with_photo_color(source, part) if wish.color == "photo" else part
+        drawing[first : first + rows] = with_strength(source, photo_color, wish.strength)

@@ -106,13 +106,14 @@ def sift(fields: Iterable[tuple[str, str]]) -> tuple[dict[str, str], list[str]]:
     for field, value in fields:
         name = field.lower().replace("-", "_")
         if len(field) > MOST_CHARACTERS:
-            shown = field[:MOST_CHARACTERS]
-            raise BadOption(f"The field {shown!r}… has a name of over {MOST_CHARACTERS} characters.", option=shown)
+            excerpt = field[:MOST_CHARACTERS]
+            raise BadOption(f"The field {excerpt!r}… has a name of over {MOST_CHARACTERS} characters.", option=excerpt)
         if name in NAMES:
             options = merge(options, {name: value})
-        elif meant := _meaning(field):
+        elif suggestion := _meaning(field):
             raise BadOption(
-                f"There is no option {field[:MOST_CHARACTERS]!r}. Is {meant!r} meant? There are: {', '.join(NAMES)}.",
+                f"There is no option {field[:MOST_CHARACTERS]!r}. Is {suggestion!r} meant? "
+                f"There are: {', '.join(NAMES)}.",
                 option=field[:MOST_CHARACTERS],
             )
         elif not field.strip():
@@ -145,9 +146,10 @@ def options_in_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
             continue
         option = name.removeprefix(HEADER_PREFIX).replace("-", "_")
         if option not in NAMES:
-            shown = header[:MOST_CHARACTERS]
+            excerpt = header[:MOST_CHARACTERS]
             raise BadOption(
-                f"There is no option for the header {shown!r}. There are: {', '.join(option_headers())}.", option=shown
+                f"There is no option for the header {excerpt!r}. There are: {', '.join(option_headers())}.",
+                option=excerpt,
             )
         options = merge(options, {option: value})
     return options

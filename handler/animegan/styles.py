@@ -93,8 +93,8 @@ def bundled_dir() -> Path:
 
 def home() -> Path:
     """Return the folder of the user's data: `ANIMEGAN_HOME`, else the platform's data directory."""
-    moved = os.environ.get("ANIMEGAN_HOME")
-    return Path(moved).expanduser() if moved else platformdirs.user_data_path("animegan")
+    override = os.environ.get("ANIMEGAN_HOME")
+    return Path(override).expanduser() if override else platformdirs.user_data_path("animegan")
 
 
 def installed_dir() -> Path:
@@ -128,8 +128,8 @@ def installed_styles() -> dict[str, Style]:
 
 def styles() -> dict[str, Style]:
     """Return all styles by id. An installed style replaces the registry's entry only where that has no weights."""
-    listed, installed = bundled_styles(), installed_styles()
-    return listed | {id: style for id, style in installed.items() if id not in listed or not listed[id].weights}
+    registry, installed = bundled_styles(), installed_styles()
+    return registry | {id: style for id, style in installed.items() if id not in registry or not registry[id].weights}
 
 
 def get_style(id: str) -> Style:

@@ -177,7 +177,7 @@ class Stylizer:
         Raises `PictureTooSmall` where a side, as given or as fitted, is under 16 px, `PictureTooLarge`, of a file
         `BadImage` and `UnsupportedImage`, and as `sources.read` for what is no picture.
         """
-        return self._drawn(*self._read(source))
+        return self._draw(*self._read(source))
 
     @overload
     def stylize_all(
@@ -216,7 +216,7 @@ class Stylizer:
                 [(source, reading)] = ahead
                 ahead = [(source, reader.submit(self._read, source)) for source in islice(sources, 1)]
                 try:
-                    drawing = self._drawn(*reading.result())
+                    drawing = self._draw(*reading.result())
                 except (AnimeganError, OSError, TypeError, ValueError) as error:
                     if on_error is None:
                         raise
@@ -233,7 +233,7 @@ class Stylizer:
         """What draws animations: this, or the style's small network."""
         return self._of_clips(fast=True, warmup_px=0, pace=self.pace) if self._draws_clips_fast else self
 
-    def _drawn(self, picture: images.Picture | Animation, give_back: Callable[[Image.Image], Any]) -> Any:
+    def _draw(self, picture: images.Picture | Animation, give_back: Callable[[Image.Image], Any]) -> Any:
         if isinstance(picture, Animation):
             clip = ClipDrawing(self._clip_stylizer, self.wish, picture.frames, pace=self.pace)
             return Image.open(BytesIO(clip.encode(picture, picture.kind, CLIP_QUALITY).data))
@@ -294,38 +294,38 @@ class Stylizer:
         """
         wish = wish or self.wish
         photos = [picture if isinstance(picture, Photo) else Photo(picture) for picture in pictures]
-        width, height = photos[0].fitted.size
+        width, height = photos[0].image.size
         with record_function("plan"):
             details = self._details(photos[0], wish)
             faces = any(photo.faces for photo in photos)
             first = plan = self.plan(height, width, len(photos), details, faces=faces, beside_bytes=beside_bytes)
         while True:
             try:
-                drawn = self._run(photos, plan, wish, continuity)
+                result = self._run(photos, plan, wish, continuity)
             except Exception as error:
                 plans = self._drawing.plans((width, height), len(photos), details, faces=faces)
                 smaller = next((other for other in plans if other.peak_bytes < plan.peak_bytes), None)
                 if not (smaller and is_out_of_memory(error)):
                     raise
             else:
-                return Run(drawn.batch, plan, recovered=plan is not first, face_seconds=drawn.face_seconds)
+                return Run(result.batch, plan, recovered=plan is not first, face_seconds=result.face_seconds)
             # The error is gone by now, and with it what its traceback held.
             self._release()
             plan = smaller
 
     def _run(self, photos: Sequence[Photo], plan: LookPlan, wish: Wish, continuity: Continuity | None) -> Drawn:
         typical = self._typical_tones if self._drawing.takes_photos_tone(wish) else ()
-        limited = self.pace.limited(plan.network, photos[0].fitted.size) if self.pace else contextlib.nullcontext()
-        with limited:
-            drawn = self._drawing.draw(photos, plan, wish, typical, continuity)
+        limit = self.pace.limit(plan.network, photos[0].image.size) if self.pace else contextlib.nullcontext()
+        with limit:
+            result = self._drawing.draw(photos, plan, wish, typical, continuity)
             wait(self.device)
-        return drawn
+        return result
 
     @functools.cached_property
     def _typical_tones(self) -> Curve:
         """How the look draws the tones of a typical photo."""
         photo = Photo(Image.fromarray(typical_photo().numpy()))
-        *_, smallest = self._drawing.plans(photo.fitted.size, 1, self._drawing.details("auto"))
+        *_, smallest = self._drawing.plans(photo.image.size, 1, self._drawing.details("auto"))
         with observer(None):
             [drawing] = self._drawing.draw([photo], smallest, Wish()).batch
         return measure_curve(shrink(typical_photo()), shrink(drawing))
@@ -334,9 +334,9 @@ class Stylizer:
         """The details to try: `auto` was decided when the photo was shrunk, if it was."""
         if wish.detail == "auto" and photo.small:
             for detail in FACTORS:
-                if self._drawing.small_size(photo.fitted.size, detail) == photo.small.size:
+                if self._drawing.small_size(photo.image.size, detail) == photo.small.size:
                     return self._drawing.up_to(detail)
-        return self._drawing.details(wish.detail, photo.fitted)
+        return self._drawing.details(wish.detail, photo.image)
 
     def plan(
         self,

@@ -53,8 +53,8 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(flag: bool) -> None:
+    if flag:
         print(f"animegan {__version__}")
         raise typer.Exit
 

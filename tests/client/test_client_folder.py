@@ -108,7 +108,7 @@ def test_breaking_off_cancels_what_is_accepted_after_it(gateway: FakeGateway, ph
     def submit(photo: Path) -> Job:
         job = own.submit(photo)
         if photo.name != "0.jpg":
-            own._transport._stopped.wait(PATIENCE_S)  # until the other jobs are about to be cancelled
+            own._transport._stop.wait(PATIENCE_S)  # until the other jobs are about to be cancelled
         return job
 
     with closing(draw(own, iter([photos / "0.jpg", photos / "1.jpg"]), submit, 1)) as outcomes:

@@ -143,12 +143,12 @@ def test_usage_tells_what_is_reserved_and_the_most_that_was() -> None:
     device = torch.device("cuda")
     block = torch.empty(256 * 2**20, dtype=torch.uint8, device=device)
     during = usage(device)["device"]
-    assert during.held >= block.nbytes
+    assert during.current >= block.nbytes
     del block
     Cleaner("always", 0, device).clean_up()
     after = usage(device)["device"]
-    assert after.held <= during.held - 256 * 2**20
-    assert after.peak >= during.held
+    assert after.current <= during.current - 256 * 2**20
+    assert after.peak >= during.current
 
 
 @pytest.mark.parametrize("size", [(512, 384), (333, 217)])

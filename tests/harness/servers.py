@@ -125,7 +125,7 @@ def ends_everything(server: Server, number: int) -> None:
     ports = [urlsplit(url).port or 0 for url in (server.inference, server.management, server.metrics)]
     assert server.stop(number) == 0
     assert not any(map(alive, descendants))
-    assert not processes.marked(mark)
+    assert not processes.find(mark)
     assert not folder.exists()
     for port in ports:
         with socket.create_server(("127.0.0.1", port)):

@@ -39,7 +39,7 @@ def port(url: str) -> int:
 
 
 def gone(mark: str) -> None:
-    wait_until(lambda: not processes.marked(mark), "the end of every process")
+    wait_until(lambda: not processes.find(mark), "the end of every process")
 
 
 def test_it_listens_on_loopback_alone(server: Server) -> None:

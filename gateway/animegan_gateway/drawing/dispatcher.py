@@ -16,7 +16,7 @@ from animegan.errors import AnimeganError, InternalError
 from animegan.options import REQUEST_ID
 from animegan_gateway import tracing
 from animegan_gateway.drawing.fleet import Fleet
-from animegan_gateway.drawing.torchserve import Drawn, Lost, Outcome, Refused, TorchServe
+from animegan_gateway.drawing.torchserve import Drawn, NoAnswer, Outcome, Refusal, TorchServe
 from animegan_gateway.drawing.verdicts import Verdict, give_up, verdict
 from animegan_gateway.errors import StorageFull, StoreUnavailable
 from animegan_gateway.metrics import Metrics
@@ -66,13 +66,13 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Take and draw until `drain`."""
-        with self._bell.listening() as changed:
+        with self._bell.listening() as change:
             while not self._draining:
-                changed.clear()
+                change.clear()
                 async with self._taking:
                     job = await self._next()
                 if not job:
-                    await wait(changed, LOOK_EVERY_S)
+                    await wait(change, LOOK_EVERY_S)
 
     async def drain(self, grace_s: float) -> None:
         """Take no more; let what runs finish within the grace, and put the rest back into the queue."""
@@ -82,9 +82,9 @@ class Dispatcher:
             pass  # a job that is being taken is among the tasks then
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_s)
-        unfinished = dict(self._tasks)
-        await cancel(unfinished)
-        for job in unfinished.values():
+        tasks = dict(self._tasks)
+        await cancel(tasks)
+        for job in tasks.values():
             with contextlib.suppress(AnimeganError):  # whoever recovers the lease will
                 await self._store.move(job.id, State.QUEUED, attempt=job.attempt)
 
@@ -94,8 +94,8 @@ class Dispatcher:
         The place is reserved first, so that the agent is never told of fewer pictures than there will be.
         """
         # A suspected crasher runs alone, so that the next crash identifies it.
-        suspected = any(job.lost for job in self._tasks.values())
-        place = None if self._draining or suspected else self._fleet.reserve()
+        suspicion = any(job.lost for job in self._tasks.values())
+        place = None if self._draining or suspicion else self._fleet.reserve()
         if place is None:
             return None
         job = await self._take(idle=not self._tasks)
@@ -106,7 +106,7 @@ class Dispatcher:
         self._drawing[job.id] = place
         task = asyncio.create_task(self._process(job, place))
         self._tasks[task] = job
-        task.add_done_callback(self._done)
+        task.add_done_callback(self._finish)
         return job
 
     async def _take(self, *, idle: bool) -> Job | None:
@@ -117,7 +117,7 @@ class Dispatcher:
             await asyncio.sleep(STORE_PAUSE_S)
             return None
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _finish(self, task: asyncio.Task[None]) -> None:
         job = self._tasks.pop(task)
         self._leave(job)
         if not task.cancelled() and (error := task.exception()):
@@ -135,8 +135,8 @@ class Dispatcher:
             await self._attempt(job, place)
         except Exception as error:  # in recording the attempt, not in the attempt itself
             log.error("attempt_lost", exc_info=error)
-            lost = {"lost": job.lost + 1, "alone": True}
-            await retry_while_away(lambda: self._store.move(job.id, State.QUEUED, attempt=job.attempt, changes=lost))
+            changes = {"lost": job.lost + 1, "alone": True}
+            await retry_while_away(lambda: self._store.move(job.id, State.QUEUED, attempt=job.attempt, changes=changes))
 
     async def _attempt(self, job: Job, place: TorchServe) -> None:
         self._metrics.record_wait(job)
@@ -153,16 +153,16 @@ class Dispatcher:
                     await self._keep(job, outcome)
                 return
         except FileNotFoundError:  # somebody deleted the drawn picture before it was stored
-            outcome = Lost()
+            outcome = NoAnswer()
         except Exception as error:
             log.error("attempt_failed", exc_info=error)
-            outcome = Refused(InternalError("The gateway failed at this picture; its log has the details.").problem())
+            outcome = Refusal(InternalError("The gateway failed at this picture; its log has the details.").problem())
         await self._settle(job, verdict(job, outcome, now=time.time(), retries=self._retries))
 
     async def _draw(self, job: Job, place: TorchServe) -> Outcome:
         picture = await retry_while_away(lambda: self._blobs.get(job.upload_key))
         if picture is None:
-            return Refused(InternalError("The uploaded picture is gone from the store. Send it again.").problem())
+            return Refusal(InternalError("The uploaded picture is gone from the store. Send it again.").problem())
         file = self._spool / f"{job.result_key}.drawn"
         withdrawal = asyncio.create_task(self._withdraw(job, place))
         try:
@@ -181,10 +181,10 @@ class Dispatcher:
 
         Until then, note how far it is.
         """
-        with self._bell.listening(job.id) as changed:
+        with self._bell.listening(job.id) as change:
             while True:
-                await wait(changed, LOOK_EVERY_S)
-                changed.clear()
+                await wait(change, LOOK_EVERY_S)
+                change.clear()
                 with contextlib.suppress(AnimeganError):
                     current = await self._store.get(job.id)
                     if current and (current.state, current.attempt) == (State.RUNNING, job.attempt):
@@ -195,30 +195,30 @@ class Dispatcher:
                         log.info("withdrawn")
                         return
 
-    async def _keep(self, job: Job, drawn: Drawn) -> None:
+    async def _keep(self, job: Job, picture: Drawn) -> None:
         try:
-            await retry_while_away(lambda: self._blobs.put(job.result_key, drawn.file))
+            await retry_while_away(lambda: self._blobs.put(job.result_key, picture.file))
         finally:
-            drawn.file.unlink(missing_ok=True)
-        headers = {name: value for name, value in drawn.headers.items() if name != REQUEST_ID.lower()}
-        self._board.learn(job.ask, drawn.seconds)
-        result = Result(content_type=drawn.content_type, bytes=drawn.bytes, run_s=drawn.seconds, headers=headers)
+            picture.file.unlink(missing_ok=True)
+        headers = {name: value for name, value in picture.headers.items() if name != REQUEST_ID.lower()}
+        self._board.learn(job.ask, picture.seconds)
+        result = Result(content_type=picture.content_type, bytes=picture.bytes, run_s=picture.seconds, headers=headers)
         if not await self._settle(job, Verdict(State.DONE, {"result": result})):
             await retry_while_away(lambda: self._blobs.delete(job.result_key))  # cancelled, or another's by now
 
     async def _settle(self, job: Job, next_: Verdict) -> bool:
-        moved = await retry_while_away(
+        record = await retry_while_away(
             lambda: self._store.move(job.id, next_.to, attempt=job.attempt, changes=next_.changes)
         )
-        if moved is None:  # or it was moved, and the answer was lost
+        if record is None:  # or it was moved, and the answer was lost
             current = await retry_while_away(lambda: self._store.get(job.id))
-            moved = current if current and (current.state, current.attempt) == (next_.to, job.attempt) else None
+            record = current if current and (current.state, current.attempt) == (next_.to, job.attempt) else None
         code = (next_.changes.get("error") or {}).get("code")
-        log.info("attempt", attempt=job.attempt, to=next_.to, code=code, counted=moved is not None)
-        if moved is None:
+        log.info("attempt", attempt=job.attempt, to=next_.to, code=code, counted=record is not None)
+        if record is None:
             return False
-        if moved.ended:
-            self._metrics.record_end(moved)
+        if record.ended:
+            self._metrics.record_end(record)
             await retry_while_away(lambda: self._blobs.delete(job.upload_key))
         return True
 

@@ -27,7 +27,7 @@ LOOK_EVERY_S = 5.0  # where there is no agent
 LOOK_EVERY_WHILE_AWAY_S = 0.5
 ANSWER_WITHIN_S = 5.0
 AGENT_WITHIN_S = 5.0  # how long its answer waits for something new
-WORKER_ENDED = (HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.INSUFFICIENT_STORAGE)  # the second: killed for memory
+CRASH_STATUSES = (HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.INSUFFICIENT_STORAGE)  # the second: killed for memory
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +46,7 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Refused:
+class Refusal:
     """The handler's own problem details."""
 
     name: ClassVar[str] = "refused"
@@ -55,14 +55,14 @@ class Refused:
 
 
 @dataclass(frozen=True)
-class WorkerEnded:
+class WorkerCrash:
     """The worker that had the picture died, or was ended for its silence."""
 
     name: ClassVar[str] = "worker_ended"
 
 
 @dataclass(frozen=True)
-class Lost:
+class NoAnswer:
     """The connection broke, or the answer never came."""
 
     name: ClassVar[str] = "lost"
@@ -84,12 +84,12 @@ class NoRoom:
     name: ClassVar[str] = "no_room"
 
 
-Fruitless = Refused | WorkerEnded | Lost | NotTaken | NoRoom
+Fruitless = Refusal | WorkerCrash | NoAnswer | NotTaken | NoRoom
 Outcome = Drawn | Fruitless
 
 
 class TorchServe:
-    """One TorchServe. `watch` keeps `presence` and `width` up to date; `changed` is called when they change.
+    """One TorchServe. `watch` keeps `presence` and `width` up to date; `on_change` is called when they change.
 
     `url` is the address of its inference API and `agent` that of the agent beside it, which tells how many pictures it
     takes at one time; where there is no agent, `width` does. A `width` above 0 overrides the agent's.
@@ -103,14 +103,14 @@ class TorchServe:
         width: int,
         timeout_s: float,
         gateway: str,
-        changed: Callable[[], None] = lambda: None,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self._url = url
         self._agent = agent
         self._fixed_width = width
         self._timeout_s = timeout_s
         self._gateway = gateway
-        self._changed = changed
+        self._on_change = on_change
         self._look_now = asyncio.Event()
         self._state = ""  # the state that the agent told last
         self.presence = Presence.AWAY
@@ -221,7 +221,7 @@ class TorchServe:
                         file.write(chunk)
                 size = file.tell()
         except TimeoutError:
-            return WorkerEnded()  # TorchServe's own timeout, which is shorter, has ended the worker
+            return WorkerCrash()  # TorchServe's own timeout, which is shorter, has ended the worker
         except OSError as error:
             log.warning("not_received", reason=errno.errorcode.get(error.errno or 0, str(error)))
             return NoRoom()
@@ -231,7 +231,7 @@ class TorchServe:
             return NotTaken(Presence.AWAY)
         except httpx2.HTTPError:
             self._look_now.set()
-            return Lost()
+            return NoAnswer()
         headers = {
             name: value
             for name, value in answer.headers.items()
@@ -241,11 +241,11 @@ class TorchServe:
 
     async def _refusal(self, status: int, body: bytes, headers: httpx2.Headers) -> Outcome:
         if headers.get("content-type") == CONTENT_TYPE:
-            return Refused(json.loads(body))
+            return Refusal(json.loads(body))
         log.warning("torchserve_error", status=status, said=body[:200].decode(errors="replace"))
-        if status in WORKER_ENDED:
+        if status in CRASH_STATUSES:
             self._look_now.set()
-            return WorkerEnded()
+            return WorkerCrash()
         return NotTaken(await self.look())
 
     async def _ask_agent(self, state: str) -> tuple[Presence, int, str]:
@@ -269,7 +269,7 @@ class TorchServe:
         if (presence, width) != (self.presence, self.width):
             log.info("torchserve", url=self._url, presence=presence, width=width)
             self.presence, self.width = presence, width
-            self._changed()
+            self._on_change()
 
 
 def _limits(ask: Ask) -> dict[str, str]:

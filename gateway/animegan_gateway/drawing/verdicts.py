@@ -19,13 +19,13 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from animegan_gateway.drawing.torchserve import Fruitless, Lost, NoRoom, NotTaken, Refused, WorkerEnded
+from animegan_gateway.drawing.torchserve import Fruitless, NoAnswer, NoRoom, NotTaken, Refusal, WorkerCrash
 from animegan_gateway.errors import DrawingFailed, WorkerKilled
 from animegan_gateway.queue.jobs import MOST_PAUSE_S, Job, State
 from animegan_service.protocol import Presence
 
 MOST_CRASHES = 2
-MOST_LOST = 3
+MOST_LOSSES = 3
 BACKOFF_S = 1.0
 
 
@@ -40,26 +40,26 @@ class Verdict:
 def verdict(job: Job, outcome: Fruitless, *, now: float, retries: int) -> Verdict:
     """Return what follows from an attempt without a picture; `now` is in seconds since 1970."""
     match outcome:
-        case Refused(problem) if problem.get("retryable"):
+        case Refusal(problem) if problem.get("retryable"):
             return _again(job, problem, now, retries, alone=True)
-        case Refused(problem):
+        case Refusal(problem):
             return Verdict(State.FAILED, {"error": problem})
-        case WorkerEnded():
+        case WorkerCrash():
             return _crash_verdict(job)
         case NoRoom():
             return Verdict(State.QUEUED, {"not_before": now + MOST_PAUSE_S})
         case NotTaken(presence) if presence is not Presence.READY:
             return Verdict(State.QUEUED)
-        case Lost() | NotTaken():
+        case NoAnswer() | NotTaken():
             error = DrawingFailed(
                 f"The drawing server gave no answer for this picture {job.failures + 1} times. Send it again later."
             )
-            return _again(job, error.problem(), now, retries, alone=isinstance(outcome, Lost))
+            return _again(job, error.problem(), now, retries, alone=isinstance(outcome, NoAnswer))
 
 
 def give_up(job: Job) -> Verdict | None:
     """Return the end of a job whose gateways were lost again and again; None for one that is to be tried."""
-    if job.lost < MOST_LOST:
+    if job.lost < MOST_LOSSES:
         return None
     error = DrawingFailed(
         f"This picture was lost {job.lost} times with the gateway that had it, so it is not tried again. Send it with "

@@ -38,7 +38,7 @@ from animegan_gateway.http.uploads.receive import receive
 from animegan_gateway.metrics import Metrics
 from animegan_gateway.queue.backend import Backend
 from animegan_gateway.queue.board import Board, Place
-from animegan_gateway.queue.jobs import HELD, Ask, Job, State, new_id, upload_key
+from animegan_gateway.queue.jobs import ACTIVE_STATES, Ask, Job, State, new_id, upload_key
 from animegan_gateway.queue.stores.store import Bounds, Full, Mismatch
 from animegan_gateway.settings import Settings
 from animegan_service.bell import Bell, wait
@@ -52,7 +52,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Accepted:
+class Acceptance:
     """A job, and the names of what its request had beside options: nothing was made of them."""
 
     job: Job
@@ -99,7 +99,7 @@ class Door:
         name: str = "",
         idempotency_key: str | None,
         request_id: str,
-    ) -> Accepted:
+    ) -> Acceptance:
         """Judge an upload as it streams in, and queue it. Raise what is documented at POST v1/jobs.
 
         Options are in the query, in headers and in the body; `name` is the photo's file name, where the address has it.
@@ -116,7 +116,7 @@ class Door:
                 upload = await receive(stream, headers, file, self._limits, self._pace, name)
                 ask = await self._ask(caller, upload, merge(options, upload.options), request_id)
                 job = await self.submit(ask, file, caller, idempotency_key)
-                return Accepted(job, (*ignored, *upload.ignored))
+                return Acceptance(job, (*ignored, *upload.ignored))
         except AnimeganError as error:
             self._metrics.rejected.labels(error.code).inc()
             raise
@@ -169,12 +169,12 @@ class Door:
             job = await self.find(caller, job_id)
             if job.state is State.CANCELLED:
                 return job  # a repeated request
-            to = State.CANCELLED if job.state in HELD else State.EXPIRED
-            if ended := await self._store.move(job.id, to):
-                await self._backend.delete_pictures(ended)
+            to = State.CANCELLED if job.state in ACTIVE_STATES else State.EXPIRED
+            if final := await self._store.move(job.id, to):
+                await self._backend.delete_pictures(final)
                 if to is State.CANCELLED:
-                    self._metrics.record_end(ended)
-                return ended
+                    self._metrics.record_end(final)
+                return final
 
     async def follow(self, job: Job) -> AsyncGenerator[tuple[Job, Place] | None, None]:
         """Yield the job and its place, now and after each change, until it has ended; None as a heartbeat.
@@ -201,7 +201,7 @@ class Door:
                     job = await self._store.get(job.id) or job.model_copy(update={"state": State.EXPIRED})
                     looked_at = time.monotonic()
 
-    async def wait_until_ended(self, job: Job) -> Job:
+    async def wait_for_end(self, job: Job) -> Job:
         """Return the job once it has ended or the gateway is about to stop."""
         with self._bell.listening(job.id) as change:
             while not (job.ended or self.draining):

@@ -12,7 +12,7 @@ import structlog
 
 from animegan_gateway.queue.blobs.blobs import Blobs, ObjectBlobs, RedisBlobs
 from animegan_gateway.queue.blobs.file_blobs import FileBlobs
-from animegan_gateway.queue.jobs import HELD, Job, State
+from animegan_gateway.queue.jobs import ACTIVE_STATES, Job, State
 from animegan_gateway.queue.probe import Probe
 from animegan_gateway.queue.rates import Rates
 from animegan_gateway.queue.stores.redis_store import RedisStore
@@ -56,7 +56,7 @@ async def open_backend(settings: Settings, bell: Bell) -> AsyncIterator[Backend]
         await backend.store.open()
         stack.push_async_callback(backend.store.close)
         jobs = (await backend.store.tally()).jobs
-        has_pictures = any(jobs[state] for state in (*HELD, State.DONE))
+        has_pictures = any(jobs[state] for state in (*ACTIVE_STATES, State.DONE))
         await backend.blobs.open(queue_id(await backend.store.secret()), has_pictures=has_pictures)
         stack.push_async_callback(backend.blobs.close)
         await _tell_orphans(backend)
@@ -68,10 +68,10 @@ async def _tell_orphans(backend: Backend) -> None:
     if not isinstance(backend.blobs, FileBlobs):
         return
     uploads = await backend.blobs.uploads()
-    if lost := len(uploads) - len(await backend.store.knows(uploads)):
+    if orphans := len(uploads) - len(await backend.store.knows(uploads)):
         log.warning(
             "photos_without_a_job",
-            count=lost,
+            count=orphans,
             detail="They are deleted an hour after they came. To keep them, stop the gateway and run "
             "`animegan gateway repair`.",
         )

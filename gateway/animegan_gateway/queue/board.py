@@ -57,7 +57,7 @@ class Board:
         self._line = Line()
         self._places: dict[str, tuple[int, int]] = {}  # position, and pixels up to and including the job's
         self._seconds_per_px: float | None = None
-        self._drawn: dict[str, float] = {}  # how much of a running job's picture, as its worker says
+        self._shares: dict[str, float] = {}  # how much of a running job's picture, as its worker says
         self._alike: defaultdict[tuple[str, ...], deque[Run]] = defaultdict(lambda: deque(maxlen=RUNS_OF_A_KIND))
 
     async def place(self, job: Job) -> Place:
@@ -99,14 +99,14 @@ class Board:
 
     def record_progress(self, job: Job, share: float) -> None:
         """Take in how much of a running job is drawn, from 0 to 1."""
-        self._drawn[job.result_key] = share
+        self._shares[job.result_key] = share
 
     def forget_progress(self, job: Job) -> None:
         """Forget a job that runs no more."""
-        self._drawn.pop(job.result_key, None)
+        self._shares.pop(job.result_key, None)
 
     def _running(self, job: Job) -> Place:
-        share = self._drawn.get(job.result_key, 0.0)
+        share = self._shares.get(job.result_key, 0.0)
         if share > 0 and job.started_at is not None:
             elapsed_s = max(0.0, time.time() - job.started_at)
             return Place(None, elapsed_s * (1 - share) / share, min(share, MOST_PROGRESS))

@@ -89,6 +89,6 @@ class Housekeeper:
     async def _expire(self) -> None:
         settings, ago = self._settings, self._clock.ago
         for job in await self._store.ended_before(ago(settings.keep_s), AT_ONCE):
-            if expired := await self._store.move(job.id, State.EXPIRED):
-                await self._backend.delete_pictures(expired)
+            if final := await self._store.move(job.id, State.EXPIRED):
+                await self._backend.delete_pictures(final)
         await self._store.forget(ago(settings.expired_for_s))

@@ -34,8 +34,8 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.CANCELLED: frozenset({State.EXPIRED}),
     State.EXPIRED: frozenset(),
 }
-ENDED = frozenset(state for state, after in TRANSITIONS.items() if after <= {State.EXPIRED})
-HELD = frozenset({State.QUEUED, State.RUNNING})  # what counts against the queue's bounds
+FINAL_STATES = frozenset(state for state, after in TRANSITIONS.items() if after <= {State.EXPIRED})
+ACTIVE_STATES = frozenset({State.QUEUED, State.RUNNING})  # what counts against the queue's bounds
 TURN_PX = 2**20  # of work that is one turn in the queue; a picture of more takes as many as it is worth
 # The cost of a pixel relative to `bold`, for which the photo is shrunk the most. `auto` decides by the photo, mostly
 # for one of the first two.
@@ -137,7 +137,7 @@ class Job(BaseModel):
 
     @property
     def ended(self) -> bool:
-        return self.state in ENDED
+        return self.state in FINAL_STATES
 
 
 def upload_key(job_id: str) -> str:

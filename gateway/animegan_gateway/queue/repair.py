@@ -17,7 +17,7 @@ from animegan.picture.sizes import Limits
 from animegan_gateway.queue.backend import queue_id
 from animegan_gateway.queue.blobs.blobs import OURS
 from animegan_gateway.queue.blobs.file_blobs import MARK, FileBlobs
-from animegan_gateway.queue.jobs import HELD
+from animegan_gateway.queue.jobs import ACTIVE_STATES
 from animegan_gateway.queue.stores import sqlite_file
 from animegan_gateway.queue.stores.sqlite_store import migrate, read_job
 from animegan_gateway.settings import Settings
@@ -68,20 +68,20 @@ class Patient:
 
     def check(self) -> Health:
         """Look everything over and change nothing. Raise `BadSetting` while a gateway uses it."""
-        with sqlite_file.locked(self.file), closing(_open(self.file)) as database:
+        with sqlite_file.lock(self.file), closing(_open(self.file)) as database:
             damage = self._damage(database)
             rows = [*_rows(database)]
             secret = _meta(database, "secret")
-        waiting = sum(row["state"] in HELD for row in rows)
+        waiting = sum(row["state"] in ACTIVE_STATES for row in rows)
         ours = not self.pictures.is_dir() or (isinstance(secret, bytes) and self._mark() == queue_id(secret))
         return Health(damage, len(rows), waiting, ours, self._orphans(rows))
 
     def repair(self) -> Repair:
         """Rebuild the queue from the jobs that can be read. Raise `BadSetting` while a gateway uses it."""
-        with sqlite_file.locked(self.file):
+        with sqlite_file.lock(self.file):
             with closing(_open(self.file)) as database:
                 damaged = self._rebuild(database) if self._damage(database) else None
-            with sqlite_file.connected(self.file) as database:
+            with sqlite_file.connection(self.file) as database:
                 migrate(database, self.file)
                 database.execute("INSERT OR IGNORE INTO meta VALUES ('secret', ?)", (secrets.token_bytes(32),))
                 rows, secret = [*_rows(database)], _meta(database, "secret")
@@ -136,13 +136,13 @@ class Patient:
 
     def _set_aside(self, picture: Path) -> Path:
         """Move a picture to where no gateway deletes it, under the job's id and with the ending of its format."""
-        drawn = "" if picture.suffix == ".upload" else "-drawn"
+        suffix = "" if picture.suffix == ".upload" else "-drawn"
         try:
             ending = inspect(picture.read_bytes(), ANY_SIZE).format.lower()
         except AnimeganError:
             ending = "unreadable"
         self.unclaimed.mkdir(mode=0o700, exist_ok=True)
-        return Path(shutil.move(picture, self.unclaimed / f"{picture.stem}{drawn}.{ending}"))
+        return Path(shutil.move(picture, self.unclaimed / f"{picture.stem}{suffix}.{ending}"))
 
 
 def _open(file: Path) -> sqlite3.Connection:

@@ -40,13 +40,13 @@ class Animation(ClipFile):
 
     def read(self) -> Iterator[Frame]:
         """Yield the frames. Raise `BadImage` or `OutOfMemory`."""
-        with _opened(self.data, self.header) as image:
+        with _open(self.data, self.header) as image:
             with guarded(self.kind):
-                said = images.colour_of(image, self.header, self.data)
+                colour = images.colour_of(image, self.header, self.data)
             for frame in _frames(image, self.header):
                 with guarded(self.kind):
                     picture = to_picture(
-                        frame.copy(), (0, 0, *frame.size), frame.size, self.stored_size, 1, colour=said
+                        frame.copy(), (0, 0, *frame.size), frame.size, self.stored_size, 1, colour=colour
                     )
                 yield Frame(picture.rgb, picture.alpha, _ms(frame))
 
@@ -76,7 +76,7 @@ def open_animation(
         with guarded("PNG"):
             data = png.animated(data)
     ms, has_alpha = 0.0, False
-    with _opened(data, header) as image:
+    with _open(data, header) as image:
         turned = orientation_of(image) in QUARTER_TURNS
         for frame in _frames(image, header):
             ms += _ms(frame)
@@ -86,7 +86,7 @@ def open_animation(
 
 
 @contextmanager
-def _opened(data: bytes, header: Header) -> Iterator[Image.Image]:
+def _open(data: bytes, header: Header) -> Iterator[Image.Image]:
     with guarded(header.format):
         image = Image.open(BytesIO(data), formats=[header.format])
         image.info.pop("xmp", None)  # by which no browser turns a picture

@@ -41,8 +41,8 @@ def write_png(frames: Iterable[Frame], plays: int, *, has_alpha: bool) -> bytes:
             if chunk.kind == b"IDAT" and count == 1:
                 pieces.append(data[chunk.start : chunk.end])
             elif chunk.kind == b"IDAT":
-                numbered = struct.pack(">I", sequence) + data[chunk.start + 8 : chunk.end - 4]
-                pieces.append(png.chunk_of(b"fdAT", numbered))
+                body = struct.pack(">I", sequence) + data[chunk.start + 8 : chunk.end - 4]
+                pieces.append(png.chunk_of(b"fdAT", body))
                 sequence += 1
     return b"".join([start, png.chunk_of(b"acTL", struct.pack(">II", count, plays)), *pieces, png.chunk_of(b"IEND")])
 

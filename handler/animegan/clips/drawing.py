@@ -40,10 +40,10 @@ HELD_BYTES = 24  # of each pixel: of the last frame its photo and its drawing, w
 class ClipDrawing:
     """A clip on its way through a stylizer, frame by frame.
 
-    `frames`: how many there are, of which `done` are drawn; `name`: what they are called, as in "The video". `wish`:
-    with `mode=auto` faces are left out, since one that is found in some frames alone would flicker. `steady`: whether
-    frames are blended where the clip stands still. `pace`: whose most time is for all frames together.
-    `beside_bytes`: what decoding and encoding take meanwhile.
+    `frames`: how many there are; `position`: how many of them are drawn; `name`: what they are called, as in "The
+    video". `wish`: with `mode=auto` faces are left out, since one that is found in some frames alone would flicker.
+    `steady`: whether frames are blended where the clip stands still. `pace`: whose most time is for all frames
+    together. `beside_bytes`: what decoding and encoding take meanwhile.
 
     The plan and the seconds are there once frames were drawn.
     """
@@ -55,7 +55,7 @@ class ClipDrawing:
     steady: bool = True
     pace: Pace | None = None
     beside_bytes: int = 0
-    done: int = 0
+    position: int = 0
     plan: LookPlan | None = None
     recovered: bool = False
     run_seconds: float = 0.0
@@ -71,12 +71,12 @@ class ClipDrawing:
         deadline = self.pace.clip(self.name, self.frames) if self.pace else None
         for frame in frames:
             interrupt_if_asked()
-            report(self._share(self.done))
+            report(self._share(self.position))
             if not (self._before and _same(frame.rgb, self._before[0])):
                 self._draw(frame.rgb)
                 if deadline and self.plan:
-                    deadline.check(self.plan.network, frame.rgb.size, self.done + 1, self.network_seconds)
-            self.done += 1
+                    deadline.check(self.plan.network, frame.rgb.size, self.position + 1, self.network_seconds)
+            self.position += 1
             assert self._before
             yield replace(frame, rgb=self._before[1])
 
@@ -89,11 +89,11 @@ class ClipDrawing:
         """Return what the frames that follow depend on: tensors, numbers and tuples."""
         before = self._before and [torch.from_numpy(np.array(image)) for image in self._before]
         parts = {"continuity": self._continuity.state(), "steadying": self._steadying.state()}
-        return {"done": self.done, "before": before, "small_size": self._small_size, **parts}
+        return {"done": self.position, "before": before, "small_size": self._small_size, **parts}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on where another drawing of the same clip was, by its `state`."""
-        self.done, self._small_size = state["done"], state["small_size"]
+        self.position, self._small_size = state["done"], state["small_size"]
         if state["before"]:
             photo, picture = (Image.fromarray(pixels.numpy()) for pixels in state["before"])
             self._before = photo, picture
@@ -105,7 +105,7 @@ class ClipDrawing:
         if self._steadying.look(upload([photo], self.stylizer.device)[0]):
             self._continuity.forget()
             self._small_size = self.stylizer.shrink(self.wish)(photo)
-        with part(self._share(self.done), self._share(self.done + 1)):
+        with part(self._share(self.position), self._share(self.position + 1)):
             drawn_from = time.perf_counter()
             run = self._run(photo, self._small_size, self._continuity)
             self.network_seconds += time.perf_counter() - drawn_from
@@ -115,8 +115,8 @@ class ClipDrawing:
         self.plan, self.recovered = run.plan, self.recovered or run.recovered
         self._before = photo, picture
 
-    def _share(self, done: int) -> float:
-        return min(1.0, done / self.frames)
+    def _share(self, position: int) -> float:
+        return min(1.0, position / self.frames)
 
     def _run(self, rgb: Image.Image, small_size: Size | None, continuity: Continuity) -> Run:
         faces = find(rgb, "portrait") if self.wish.mode == "portrait" and self.wish.strength > 0 else ()
@@ -128,7 +128,7 @@ class ClipDrawing:
 
     def _beside(self, size: Size) -> int:
         """Return what the clip takes beside the drawing of a frame, and does not hold yet."""
-        if self.done and not self.stylizer.memory_mb:
+        if self.position and not self.stylizer.memory_mb:
             return 0  # what is free is without it by now
         return self.beside_bytes + size[0] * size[1] * HELD_BYTES
 

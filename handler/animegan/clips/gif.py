@@ -42,14 +42,14 @@ def write(frames: Iterable[Frame], size: Size, plays: int, *, has_alpha: bool) -
         if frame.alpha:
             indices[np.asarray(frame.alpha) < OPAQUE] = CLEAR
         box = (0, 0, *size)
-        shown = indices
+        patch = indices
         if before is not None and same and not has_alpha:
-            box = _changed(indices, before)
+            box = _difference_box(indices, before)
             left, top, right, bottom = box
-            shown = np.where(indices == before, CLEAR, indices)[top:bottom, left:right].astype(np.uint8)
+            patch = np.where(indices == before, CLEAR, indices)[top:bottom, left:right].astype(np.uint8)
         shared = shared or palette.colours
         own = b"" if palette.colours == shared else palette.colours
-        file += _blocks(shown, box, frame.ms, own, RESTORE if has_alpha else KEEP)
+        file += _blocks(patch, box, frame.ms, own, RESTORE if has_alpha else KEEP)
         before = indices
     return b"".join([b"GIF89a", struct.pack("<HHBBB", *size, 0xF7, 0, 0), shared, loop, *file, b";"])
 
@@ -78,19 +78,19 @@ class _Palette:
     def _nearest(self, rgb: Image.Image, pixels: NDArray[np.uint8]) -> tuple[Indices, float]:
         assert self._image
         few = rgb.getcolors(COLOURS) is not None
-        dithered = rgb if few else Image.fromarray(_dithered(pixels))
+        dithered = rgb if few else Image.fromarray(_dither(pixels))
         indices = np.array(dithered.quantize(palette=self._image, dither=Image.Dither.NONE), dtype=np.uint8)
         table = np.frombuffer(self.colours, np.uint8).reshape(-1, 3)
         off = table[indices[::2, ::2]].astype(np.int32) - pixels[::2, ::2]
         return indices, float((off * off).mean())
 
 
-def _dithered(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _dither(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the pixels, moved by up to half of `SPREAD` as their place says (Bayer's matrix of 8×8)."""
     height, width = pixels.shape[:2]
     tiles = np.tile(BAYER, (height // 8 + 1, width // 8 + 1))[:height, :width, None]
-    moved = pixels.astype(np.int16) + np.rint(tiles * SPREAD).astype(np.int16)
-    return np.clip(moved, 0, 255).astype(np.uint8)
+    levels = pixels.astype(np.int16) + np.rint(tiles * SPREAD).astype(np.int16)
+    return np.clip(levels, 0, 255).astype(np.uint8)
 
 
 def _bayer() -> NDArray[np.float64]:
@@ -103,7 +103,7 @@ def _bayer() -> NDArray[np.float64]:
 BAYER = _bayer()
 
 
-def _changed(indices: Indices, before: Indices) -> tuple[int, int, int, int]:
+def _difference_box(indices: Indices, before: Indices) -> tuple[int, int, int, int]:
     """Return the box of what changed, or of one pixel where nothing did: left, top, right, bottom in px."""
     differs = indices != before
     rows, columns = np.flatnonzero(differs.any(1)), np.flatnonzero(differs.any(0))

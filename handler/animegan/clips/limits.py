@@ -10,7 +10,7 @@ from animegan.picture.formats.header import Motion
 from animegan.picture.sizes import Size, fit
 from animegan.settings import SMALLEST_SIDE_PX, Settings
 
-AS_SENT = 8  # times as many pixels as are drawn may be decoded, which is that much faster
+DECODING_RATIO = 8  # times as many pixels as are drawn may be decoded, which is that much faster
 MILLION = 1_000_000
 
 
@@ -36,7 +36,7 @@ class ClipLimits:
 NO_LIMITS = ClipLimits(frames=10**9, seconds=math.inf, pixels=10**15)
 
 
-def check_clip(what: str, motion: Motion, sent: Size, drawn: Size, limits: ClipLimits, way_out: str) -> None:
+def check_clip(what: str, motion: Motion, source_size: Size, size: Size, limits: ClipLimits, way_out: str) -> None:
     """Raise `ClipTooLong` for a clip over a limit. `what` names it, as in "The animation"; sizes are those of a frame.
 
     `way_out`: how to send it otherwise, as a sentence.
@@ -48,22 +48,23 @@ def check_clip(what: str, motion: Motion, sent: Size, drawn: Size, limits: ClipL
     if motion.seconds > limits.seconds:
         detail = f"{what} lasts {motion.seconds:.0f} s, over the limit of {limits.seconds:.0f} s. {way_out}"
         raise ClipTooLong(detail, seconds=round(motion.seconds, 1), limit_seconds=limits.seconds)
-    pixels = frames * drawn[0] * drawn[1]
+    pixels = frames * size[0] * size[1]
     if pixels > limits.pixels:
-        side = math.floor(max(drawn) * math.sqrt(limits.pixels / pixels))
-        smaller = f"Set max_side to {side} px or less. " if min(fit(drawn, side)) >= SMALLEST_SIDE_PX else ""
+        side = math.floor(max(size) * math.sqrt(limits.pixels / pixels))
+        smaller = f"Set max_side to {side} px or less. " if min(fit(size, side)) >= SMALLEST_SIDE_PX else ""
         raise ClipTooLong(
-            f"{what} has {frames:,} frames of {drawn[0]}×{drawn[1]} px, {pixels / MILLION:,.0f} million pixels in all, "
+            f"{what} has {frames:,} frames of {size[0]}×{size[1]} px, {pixels / MILLION:,.0f} million pixels in all, "
             f"over the limit of {limits.pixels // MILLION:,} million. {smaller}{way_out}",
             pixels=pixels,
             limit_pixels=limits.pixels,
             fits_side_px=side if smaller else 0,
         )
-    pixels, most = frames * sent[0] * sent[1], AS_SENT * limits.pixels
+    pixels, most = frames * source_size[0] * source_size[1], DECODING_RATIO * limits.pixels
     if pixels > most:
         raise ClipTooLong(
-            f"{what} was sent with {frames:,} frames of {sent[0]}×{sent[1]} px, {pixels / MILLION:,.0f} million pixels "
-            f"in all, over the limit of {most // MILLION:,} million. Scale it down before sending it. {way_out}",
+            f"{what} was sent with {frames:,} frames of {source_size[0]}×{source_size[1]} px, "
+            f"{pixels / MILLION:,.0f} million pixels in all, over the limit of {most // MILLION:,} million. "
+            f"Scale it down before sending it. {way_out}",
             pixels=pixels,
             limit_pixels=most,
         )

@@ -16,10 +16,10 @@ from torch.nn import functional as F
 
 REDUCED = 2  # the photos are compared at half their size,
 SMOOTH_PX = 5  # smoothed by a box of so many pixels of that: noise of 4 steps of 255 is 0.4 by then
-SAME, CHANGED = 2.0, 5.0  # steps of 255, up to which a smoothed pixel is the same, and from which it has changed
+SAME, DIFFERENT = 2.0, 5.0  # steps of 255, up to which a smoothed pixel is the same, and from which it has changed
 REACH_PX = 9  # a square of the reduced photo, in which one pixel that changed counts for all: lines reach out
-HELD = 0.85  # of the frames before, in the mean
-ALL_CHANGED = 0.6  # of the pixels, from which on nothing is blended
+HOLD = 0.85  # of the frames before, in the mean
+TOO_DIFFERENT = 0.6  # of the pixels, from which on nothing is blended
 CUT = 0.3  # of the pixels, that have other colours than before: it is another scene then
 BINS = 4  # of each channel, by which colours are counted
 BAND_PX = 2**18  # pixels that are blended at a time
@@ -32,17 +32,17 @@ class Steadying:
         self._photo: Tensor | None = None  # (3, h, w), the mean of the photos in `_drawing`
         self._colours: Tensor | None = None
         self._drawing: Tensor | None = None  # (H, W, 3), fp32
-        self._held: Tensor | None = None  # (1, 1, h, w), how much of it stays; None: nothing
+        self._weight: Tensor | None = None  # (1, 1, h, w), how much of it stays; None: nothing
 
     def state(self) -> list[Tensor | None]:
         """Return what is held, as copies on the host."""
-        held = (self._photo, self._colours, self._drawing, self._held)
-        return [None if tensor is None else tensor.cpu().clone() for tensor in held]
+        tensors = (self._photo, self._colours, self._drawing, self._weight)
+        return [None if tensor is None else tensor.cpu().clone() for tensor in tensors]
 
     def restore(self, state: Sequence[Tensor | None], device: torch.device) -> None:
         """Hold what another one did."""
-        held = (None if tensor is None else tensor.to(device) for tensor in state)
-        self._photo, self._colours, self._drawing, self._held = held
+        tensors = (None if tensor is None else tensor.to(device) for tensor in state)
+        self._photo, self._colours, self._drawing, self._weight = tensors
 
     def look(self, photo: Tensor) -> bool:
         """Take in the next photo, uint8 (H, W, 3); return whether it begins a scene."""
@@ -51,20 +51,20 @@ class Steadying:
         colours = _colours(small)
         before, self._colours = self._colours, colours
         if self._photo is None or before is None:
-            self._photo, self._held = smooth, None
+            self._photo, self._weight = smooth, None
             return True
         off = (smooth - self._photo).abs_().amax(1, keepdim=True)
-        if float((off > CHANGED).float().mean()) >= ALL_CHANGED:
-            self._photo, self._held = smooth, None
+        if float((off > DIFFERENT).float().mean()) >= TOO_DIFFERENT:
+            self._photo, self._weight = smooth, None
             return float((colours - before).abs().sum()) / 2 >= CUT
         around = F.max_pool2d(off, REACH_PX, 1, REACH_PX // 2)
-        self._held = HELD * (1 - ((around - SAME) / (CHANGED - SAME)).clamp_(0, 1))
-        self._photo = torch.lerp(smooth, self._photo, self._held)
+        self._weight = HOLD * (1 - ((around - SAME) / (DIFFERENT - SAME)).clamp_(0, 1))
+        self._photo = torch.lerp(smooth, self._photo, self._weight)
         return False
 
     def blend(self, drawing: Tensor) -> Tensor:
         """Return the drawing of the photo that was looked at last, uint8 (H, W, 3), steadied."""
-        if self._held is None or self._drawing is None:
+        if self._weight is None or self._drawing is None:
             self._drawing = drawing.float()
             return drawing
         height, width = drawing.shape[:2]
@@ -72,9 +72,9 @@ class Steadying:
         rows = max(REDUCED, BAND_PX // width // REDUCED * REDUCED)
         for first in range(0, height, rows):
             last = min(height, first + rows)
-            held = self._held[0, 0, first // REDUCED : -(-last // REDUCED)]
-            held = held.repeat_interleave(REDUCED, 0).repeat_interleave(REDUCED, 1)[: last - first, :width, None]
-            mean = torch.lerp(drawing[first:last].float(), self._drawing[first:last], held)
+            weight = self._weight[0, 0, first // REDUCED : -(-last // REDUCED)]
+            weight = weight.repeat_interleave(REDUCED, 0).repeat_interleave(REDUCED, 1)[: last - first, :width, None]
+            mean = torch.lerp(drawing[first:last].float(), self._drawing[first:last], weight)
             self._drawing[first:last] = mean
             out[first:last] = mean.round_().to(torch.uint8)
         return out

@@ -57,12 +57,13 @@ class Crop:
         edge = (wide - room.crop_px) // 2
         return part.crop((edge, edge, edge + room.crop_px, edge + room.crop_px))
 
-    def paste(self, drawn: Tensor, scene: Tensor, *, matched: bool) -> None:
+    def paste(self, drawing: Tensor, scene: Tensor, *, match_scene: bool) -> None:
         """Blend a drawn crop, uint8 (h, h, 3), into the drawn scene, uint8 (H, W, 3), in place.
 
-        `matched`: the crop takes the scene's mean and spread of each channel, for a network that norms each picture.
+        `match_scene`: the crop takes the scene's mean and spread of each channel, for a network that norms each
+        picture.
         """
-        planes = drawn.permute(2, 0, 1)[None].float()
+        planes = drawing.permute(2, 0, 1)[None].float()
         planes = F.interpolate(planes, (self.side, self.side), mode="bicubic", antialias=True)
         if self.turn_deg:
             planes = _turn(planes, self.turn_deg)
@@ -73,7 +74,7 @@ class Crop:
         crop = planes[0].permute(1, 2, 0)[inner]
         weight = _mask(self.side, self.face_px, scene.device)[inner][..., None]
         under = scene[top:bottom, left:right].float()
-        if matched:
+        if match_scene:
             crop = _match(crop, under, weight)
         scene[top:bottom, left:right] = torch.lerp(under, crop, weight).add_(0.5).clamp_(0, 255).to(torch.uint8)
 
@@ -83,12 +84,12 @@ def crops(faces: Sequence[Face], room: Room, scene_scale: float) -> list[Crop]:
 
     `scene_scale`: how far the photo is shrunk where the network draws the scene.
     """
-    chosen = []
+    selection = []
     for face in faces:
         scale = min(LARGEST, room.face_px / face.side)
         if scale >= WORTH * scene_scale:
-            chosen.append(_crop(face, round(room.crop_px / scale)))
-    return chosen[:MOST_FACES][::-1]
+            selection.append(_crop(face, round(room.crop_px / scale)))
+    return selection[:MOST_FACES][::-1]
 
 
 def most_side(room: Room, scene_scale: float) -> int:

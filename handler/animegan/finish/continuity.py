@@ -13,7 +13,7 @@ from typing import Any
 from animegan.finish.tone import Corrections, shift_at
 
 STILL = 0.02  # of a measure, by which it may differ without being followed
-FOLLOWED = 0.1  # of the difference beyond, from frame to frame
+FOLLOW_SHARE = 0.1  # of the difference beyond, from frame to frame
 KNOTS = 17  # at which corrections of tones are carried
 
 Measures = list[tuple[float, ...]]
@@ -57,4 +57,4 @@ class Continuity:
 def _follow(before: Sequence[float], current: Sequence[float]) -> tuple[float, ...]:
     if all(abs(now - old) <= STILL for old, now in zip(before, current, strict=True)):
         return tuple(before)
-    return tuple(old + FOLLOWED * (now - old) for old, now in zip(before, current, strict=True))
+    return tuple(old + FOLLOW_SHARE * (now - old) for old, now in zip(before, current, strict=True))

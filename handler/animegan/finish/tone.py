@@ -53,16 +53,16 @@ def measure_curve(photo: Tensor, drawing: Tensor) -> Curve:
         torch.bincount(bins.cpu(), values.cpu(), BINS).tolist() for values in (torch.ones_like(before), before, after)
     ]
     pooled: list[Point] = []
-    for pixels, light, drawn in zip(*sums, strict=True):
+    for pixels, light, drawing_light in zip(*sums, strict=True):
         if pixels < LEAST_SHARE * len(before):
             continue
-        pooled.append(Point(light / pixels, drawn / pixels, pixels))
+        pooled.append(Point(light / pixels, drawing_light / pixels, pixels))
         while len(pooled) > 1 and pooled[-1].drawing - pooled[-2].drawing < LEAST_STEP:
-            pooled[-2:] = [_pooled(*pooled[-2:])]
+            pooled[-2:] = [_pool(*pooled[-2:])]
     return tuple(pooled)
 
 
-def _pooled(a: Point, b: Point) -> Point:
+def _pool(a: Point, b: Point) -> Point:
     pixels = a.pixels + b.pixels
     return Point(
         (a.photo * a.pixels + b.photo * b.pixels) / pixels,
@@ -92,9 +92,9 @@ def retone(picture: Tensor, changes: Corrections) -> Tensor:
     Where a colour gets darker its chroma shrinks alike, as in less light.
     """
     lightness, *color = to_oklab(picture)
-    toned = _read(changes, lightness).clamp_(0, 1)
-    less = (toned / lightness.clamp(min=1e-6)).clamp_(max=1)
-    return from_oklab(torch.stack([toned, *(plane * less for plane in color)]))
+    tone = _read(changes, lightness).clamp_(0, 1)
+    less = (tone / lightness.clamp(min=1e-6)).clamp_(max=1)
+    return from_oklab(torch.stack([tone, *(plane * less for plane in color)]))
 
 
 def _read(points: Sequence[tuple[float, float]], at: Tensor) -> Tensor:

@@ -20,13 +20,13 @@ MOST_GRAPHS = 4  # of all networks together
 MOST_BYTES = 192 * 2**20  # of a run, on any GPU
 MOST_SHARE = 128  # of the GPU's memory: a run of one part in so many may be captured where that is more
 OFTEN = 3  # runs of a plan, before it is captured
-MOST_SEEN = 1000  # plans that are counted at one time
+MOST_COUNTS = 1000  # plans that are counted at one time
 
 
 class _Captured(NamedTuple):
     graph: torch.cuda.CUDAGraph
-    given: Tensor
-    drawn: Tensor
+    photos: Tensor
+    drawings: Tensor
 
 
 # Of the whole process, as the memory they hold is: PyTorch's cache calls it free, and can't give it back.
@@ -59,7 +59,7 @@ class Graphs:
 
     def __init__(self, draw: Callable[[Tensor, Plan], Tensor]) -> None:
         self._draw = draw
-        self._seen: Counter[Plan] = Counter()
+        self._counts: Counter[Plan] = Counter()
         self._usable = True
 
     def __call__(self, pictures: Tensor, plan: Plan) -> Tensor:
@@ -71,38 +71,38 @@ class Graphs:
             captured = self._often(pictures, plan)
             if captured is None:
                 return self._draw(pictures, plan)
-            captured.given.copy_(pictures)
+            captured.photos.copy_(pictures)
             captured.graph.replay()
-            drawn = captured.drawn.clone()
+            drawings = captured.drawings.clone()
             torch.cuda.current_stream(pictures.device).synchronize()  # the next caller may be on another stream
-            return drawn
+            return drawings
 
     def _often(self, pictures: Tensor, plan: Plan) -> _Captured | None:
         """The plan's graph, captured now if it is time."""
         if captured := _captured.get((self, plan)):
             _captured.move_to_end((self, plan))
             return captured
-        if len(self._seen) >= MOST_SEEN:
-            self._seen.clear()
-        self._seen[plan] += 1
-        return self._capture(pictures, plan) if self._usable and self._seen[plan] >= OFTEN else None
+        if len(self._counts) >= MOST_COUNTS:
+            self._counts.clear()
+        self._counts[plan] += 1
+        return self._capture(pictures, plan) if self._usable and self._counts[plan] >= OFTEN else None
 
     def _capture(self, pictures: Tensor, plan: Plan) -> _Captured | None:
-        given, graph = pictures.clone(), torch.cuda.CUDAGraph()
+        photos, graph = pictures.clone(), torch.cuda.CUDAGraph()
         try:
             with torch.cuda.device(pictures.device):
                 stream = torch.cuda.Stream(pictures.device)  # type: ignore[no-untyped-call]
                 # Other threads decode and scale meanwhile; by default what they allocate would break the capture.
                 with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-                    drawn = self._draw(given, plan)
+                    drawings = self._draw(photos, plan)
         except torch.OutOfMemoryError:
-            self._seen.clear()
+            self._counts.clear()
             return None
         except RuntimeError as error:
             logger.warning("CUDA graphs are left out: %s", error)
             self._usable = False
             return None
-        _captured[self, plan] = captured = _Captured(graph, given, drawn)
+        _captured[self, plan] = captured = _Captured(graph, photos, drawings)
         if len(_captured) > MOST_GRAPHS:
             _captured.popitem(last=False)
         return captured

@@ -205,13 +205,13 @@ def _upsample_pad(
     before, after, across = _between(reflect(left + column, out_width), width, out_width, asymmetric)
     here = x + lane + _place(picture, -first_row, 0, picture_stride, row_stride, column_stride)
     before, after = here + before * column_stride, here + after * column_stride
-    held = tl.full((), -2, tl.int64)  # the row that `above` holds; `below` holds the next
+    above_row = tl.full((), -2, tl.int64)  # the row that `above` holds; `below` holds the next
     above = tl.full((pixels, lanes), 0, tl.float32)
     below = tl.full((pixels, lanes), 0, tl.float32)
     for row in range(strip * rows, tl.minimum(strip * rows + rows, bottom - top)):
         first, second, down = _between(reflect(top + row, out_height), height, out_height, asymmetric)
-        if first != held:
-            if first == held + 1:
+        if first != above_row:
+            if first == above_row + 1:
                 above = below
             else:
                 place = first * row_stride
@@ -220,7 +220,7 @@ def _upsample_pad(
             place = second * row_stride
             below = _activated(before + place, inside, scale, shift, slope)
             below += (_activated(after + place, inside, scale, shift, slope) - below) * across
-            held = first
+            above_row = first
         place = _place(picture, row, column, out_picture_stride, out_row_stride, out_column_stride)
         tl.store(out + place + lane, above + (below - above) * down, mask=inside)
 

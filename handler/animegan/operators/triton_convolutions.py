@@ -274,11 +274,11 @@ def _first(
     channel = tl.arange(0, channels)
     from_column = column[:, None] + (k // 3)[None, :] - side // 2
     from_column = tl.minimum(tl.maximum(reflect(from_column, width), 0), width - 1)
-    used = (k < 3 * side)[None, :] & (column < width)[:, None]
+    mask = (k < 3 * side)[None, :] & (column < width)[:, None]
     total = tl.full((pixels, channels), 0, tl.float32)
     for tap in tl.static_range(side):
         from_row = tl.cast(reflect(row + tap - side // 2, height), tl.int64)
-        level = tl.load(x + from_row * row_stride + from_column * 3 + (k % 3)[None, :], mask=used, other=0)
+        level = tl.load(x + from_row * row_stride + from_column * 3 + (k % 3)[None, :], mask=mask, other=0)
         value = (level.to(tl.float32) * (1 / 127.5) - 1).to(weight.dtype.element_ty)
         factor = tl.load(weight + (tap * lanes + k)[:, None] * channels + channel[None, :])
         total = tl.dot(value, factor, total)

@@ -22,7 +22,7 @@ Point = tuple[float, float]  # x and y of a chromaticity
 
 WHITE_NITS = 203.0
 PEAK_NITS = 1000.0
-WHITE_SHOWN = 0.5  # of the display's light, for what is at the reference white
+WHITE_LIGHT = 0.5  # of the display's light, for what is at the reference white
 KNEE_BEND = 0.65
 HLG_GAMMA = 1.2  # of the system, for a display of 1,000 cd/m² (ITU-R BT.2100)
 HLG_LUMA = (0.2627, 0.6780, 0.0593)
@@ -76,9 +76,9 @@ class Colour:
     def is_srgb(self) -> bool:
         """Return whether nothing changes: no code moves by more than half a step."""
         codes = np.arange(256) / 255
-        moved = np.abs(_srgb_codes(np.clip(self.to_light(codes), 0, 1)) - codes).max()
+        shift = np.abs(_srgb_codes(np.clip(self.to_light(codes), 0, 1)) - codes).max()
         same = np.allclose(_between(self.chromaticities, SRGB), np.eye(3), atol=2e-3)
-        return self.dynamic == "standard" and same and bool(moved <= 0.5 / 255)
+        return self.dynamic == "standard" and same and bool(shift <= 0.5 / 255)
 
 
 def by_numbers(primaries: int, transfer: int) -> Colour | None:
@@ -92,12 +92,12 @@ def by_numbers(primaries: int, transfer: int) -> Colour | None:
 
 def in_png(data: bytes) -> tuple[Colour | None, bool]:
     """Return the colours of a PNG's chunks, and whether they go before an ICC profile, as cICP alone does."""
-    said = png.contents(data)
-    numbers = said.get(b"cICP", b"")
+    chunks = png.contents(data)
+    numbers = chunks.get(b"cICP", b"")
     if len(numbers) == 4 and numbers[2:] == b"\0\1":  # RGB of full range
         return by_numbers(numbers[0], numbers[1]), True
-    gamma, points = said.get(b"gAMA", b""), said.get(b"cHRM", b"")
-    if b"sRGB" in said or len(gamma) != 4:
+    gamma, points = chunks.get(b"gAMA", b""), chunks.get(b"cHRM", b"")
+    if b"sRGB" in chunks or len(gamma) != 4:
         return None, False
     exponent = 100_000 / max(1, int.from_bytes(gamma))
     chromaticities = SRGB
@@ -124,13 +124,13 @@ def _map_tones(light: Floats) -> Floats:
     peak = PEAK_NITS / WHITE_NITS
     largest = light.max(axis=-1)
     above = np.clip(largest, 1, peak)
-    x_middle = (1 - KNEE_BEND) + KNEE_BEND / WHITE_SHOWN
-    y_middle = (1 - KNEE_BEND) * WHITE_SHOWN + KNEE_BEND
+    x_middle = (1 - KNEE_BEND) + KNEE_BEND / WHITE_LIGHT
+    y_middle = (1 - KNEE_BEND) * WHITE_LIGHT + KNEE_BEND
     # The curve's parameter where x is `above`: a·t² + b·t + 1 - x = 0.
     a, b = 1 - 2 * x_middle + peak, 2 * (x_middle - 1)
     t = (np.sqrt(b * b + 4 * a * (above - 1)) - b) / (2 * a)
-    y = WHITE_SHOWN * (1 - t) ** 2 + 2 * y_middle * t * (1 - t) + t * t
-    return light * np.where(largest <= 1, WHITE_SHOWN, y / np.maximum(largest, 1))[..., None]
+    y = WHITE_LIGHT * (1 - t) ** 2 + 2 * y_middle * t * (1 - t) + t * t
+    return light * np.where(largest <= 1, WHITE_LIGHT, y / np.maximum(largest, 1))[..., None]
 
 
 def _between(chromaticities: tuple[Point, ...], others: tuple[Point, ...]) -> Floats:

@@ -16,7 +16,7 @@ TINY_PX = 300  # the same for `medium`
 QUARTER = 4
 # The most pixels, as a share of all, that may be off by more than a step of luma's range. By the small step a lake
 # loses 0.05, a face 0.1, a wooded ravine or a pagoda 0.35 and more; by the large one a page of letters 0.04, a face 0.
-MOST_LOST = ((0.04, 0.3), (0.3, 0.015))
+MOST_LOSS = ((0.04, 0.3), (0.3, 0.015))
 
 
 def choose_detail(photo: Image.Image) -> Detail:
@@ -33,7 +33,7 @@ def loses_much(photo: Image.Image) -> bool:
     small = luma.resize([max(1, side // QUARTER) for side in luma.size], Image.Resampling.BOX)
     back = np.asarray(small.resize(luma.size, Image.Resampling.BICUBIC), dtype=np.int16)
     off = np.abs(back - np.asarray(luma))
-    return any(float((off > step * 255).mean()) > most for step, most in MOST_LOST)
+    return any(float((off > step * 255).mean()) > most for step, most in MOST_LOSS)
 
 
 def shrunk_size(size: Size, factor: float) -> Size:

@@ -78,8 +78,8 @@ def decode(
     """
     header = header or inspect(data, limits)
     with guarded(header.format):
-        needed = essence(data, header)
-    with guarded(header.format), Image.open(BytesIO(needed), formats=[header.format]) as image:
+        body = essence(data, header)
+    with guarded(header.format), Image.open(BytesIO(body), formats=[header.format]) as image:
         image.info.pop("xmp", None)  # by which Pillow turns a TIFF, and no browser a picture
         original = image.width // header.interleaved, image.height
         size = fit_or_refuse(original, max_side, max_pixels, limits)
@@ -89,19 +89,19 @@ def decode(
         with gate(image.width * image.height * DECODED_BYTES[header.format] + header.held_bytes):
             image.load()
             box = draft[1] if draft else (0, 0, *original)
-            said = colour_of(image, header, data)
+            source_colour = colour_of(image, header, data)
             loaded = image if header.interleaved == 1 else coloured(image, header.interleaved, header.orientation)
-            picture = to_picture(loaded, box, original, size, header.frames, scale, said, shrink)
+            picture = to_picture(loaded, box, original, size, header.frames, scale, source_colour, shrink)
             return replace(picture, flaws=header.flaws)
 
 
 def colour_of(image: Image.Image, header: Header, data: bytes) -> Colour | None:
     """What a file says of its colour that goes before its ICC profile, or that stands in for one."""
     if header.format == "PNG":
-        said, first = colour.in_png(data)
+        source_colour, first = colour.in_png(data)
         if first:
             image.info.pop("icc_profile", None)
-        return None if image.info.get("icc_profile") else said
+        return None if image.info.get("icc_profile") else source_colour
     if header.format in ("HEIF", "AVIF") and not image.info.get("icc_profile"):
         return colour.in_heif(data)
     return None
@@ -144,21 +144,21 @@ def encode(rgb: Image.Image, alpha: Image.Image | None, *, format: Format, quali
 
     Raises `BadOption` for a side that the format can't hold.
     """
-    chosen = chosen_format(format, alpha)
-    check_side(rgb.size, chosen)
+    file_format = chosen_format(format, alpha)
+    check_side(rgb.size, file_format)
     options = {
         # Chroma at full resolution from quality 90 on, where halving it shows at the coloured edges that this generator
         # draws. Pillow can't stream optimised or progressive files, so busy pictures would overflow its buffer.
         "jpeg": {"quality": quality, "subsampling": 0 if quality >= FULL_CHROMA_QUALITY else 2},
         "png": {"compress_level": 3},  # level 6 takes 2 to 3 times as long for at most 8 % fewer bytes
         "webp": {"quality": quality, "method": 2},  # method 4 takes twice as long for the same bytes
-    }[chosen]
-    if chosen == "jpeg" and alpha:
+    }[file_format]
+    if file_format == "jpeg" and alpha:
         rgb, alpha = Image.composite(rgb, Image.new("RGB", rgb.size, "white"), alpha), None
     picture = rgb.copy() if alpha or rgb.info else rgb
     if alpha:
         picture.putalpha(alpha)
     picture.info.clear()  # Pillow writes some of it into the file
     file = BytesIO()
-    picture.save(file, chosen, **options)
-    return Encoded(file.getvalue(), f"image/{chosen}")
+    picture.save(file, file_format, **options)
+    return Encoded(file.getvalue(), f"image/{file_format}")

@@ -78,8 +78,8 @@ class Lanczos:
             return pictures
         short = torch.empty((n, to, width, channels), dtype=torch.uint8, device=pictures.device)
         for block in self._blocks(height, first, last, to):
-            rows, taken = block.weights.shape[0] // 2, block.weights.shape[1]
-            part = pictures[:, block.start : block.start + taken]
+            rows, source_rows = block.weights.shape[0] // 2, block.weights.shape[1]
+            part = pictures[:, block.start : block.start + source_rows]
             part = part.to(torch.float32, memory_format=torch.contiguous_format).flatten(2)
             high, low = torch.matmul(block.weights, part).to(torch.int32).chunk(2, dim=1)
             rounded = (high.mul_(1 << LOW_BITS) + low).add_(1 << WEIGHT_BITS - 1)

@@ -25,8 +25,8 @@ class _Hush:
     def __enter__(self) -> None:
         with self._lock:
             if self._inside == 0:
-                self._caught = warnings.catch_warnings()
-                self._caught.__enter__()
+                self._catcher = warnings.catch_warnings()
+                self._catcher.__enter__()
                 warnings.filterwarnings("ignore", module=r"PIL\.")
             self._inside += 1
 
@@ -34,7 +34,7 @@ class _Hush:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
-                self._caught.__exit__(None, None, None)
+                self._catcher.__exit__(None, None, None)
 
 
 _hush = _Hush()

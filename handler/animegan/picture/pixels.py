@@ -239,16 +239,16 @@ def _conversion(mode: str, profile: bytes | None) -> Callable[[Image.Image], Ima
     if profile and len(profile) <= MOST_METADATA_BYTES:
         with suppress(OSError, TypeError, ValueError, ImageCms.PyCMSError):  # a broken one is ignored
             source = ImageCms.ImageCmsProfile(BytesIO(profile))
-            profiled = ICC_MODES.get(source.profile.xcolor_space, "")
-            if profiled == mode or (profiled, mode) == ("RGB", "L"):
-                transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), profiled, "RGB")
-                transform.apply(Image.new(profiled, (1, 1)))
-                if not (profiled == "RGB" and _changes_nothing(transform)):
-                    return lambda image: transform.apply(image if mode == profiled else image.convert(profiled))
+            profile_mode = ICC_MODES.get(source.profile.xcolor_space, "")
+            if profile_mode == mode or (profile_mode, mode) == ("RGB", "L"):
+                transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), profile_mode, "RGB")
+                transform.apply(Image.new(profile_mode, (1, 1)))
+                if not (profile_mode == "RGB" and _changes_nothing(transform)):
+                    return lambda image: transform.apply(image if mode == profile_mode else image.convert(profile_mode))
     return None if mode == "RGB" else lambda image: image.convert("RGB")
 
 
 def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
     """Return whether the profile is sRGB, whatever its name: no colour moves by more than one step."""
-    moved = ImageChops.difference(COLOURS, transform.apply(COLOURS)).getextrema()
-    return all(high <= 1 for _, high in moved)  # type: ignore[misc]
+    differences = ImageChops.difference(COLOURS, transform.apply(COLOURS)).getextrema()
+    return all(high <= 1 for _, high in differences)  # type: ignore[misc]

@@ -61,21 +61,21 @@ def fit_or_refuse(
     if min(size) < SMALLEST_SIDE_PX:
         detail = f"The picture is {px(size)}, {need} Send a larger one."
         raise PictureTooSmall(detail, smallest_side_px=SMALLEST_SIDE_PX)
-    fitted = fit(size, max_side, max_pixels)
-    if min(fitted) < SMALLEST_SIDE_PX:
+    target = fit(size, max_side, max_pixels)
+    if min(target) < SMALLEST_SIDE_PX:
         name = "max_pixels" if _by_pixels(size, max_side, max_pixels) else "max_side"
         value = max_pixels if name == "max_pixels" else max_side
-        detail = f"The picture is {px(size)}, fitted to {name}={value} it is {px(fitted)}, {need}"
+        detail = f"The picture is {px(size)}, fitted to {name}={value} it is {px(target)}, {need}"
         raise PictureTooSmall(f"{detail} Crop it, or raise {name}.", smallest_side_px=SMALLEST_SIDE_PX)
-    pixels, most = fitted[0] * fitted[1], limits and limits.max_drawn_pixels
+    pixels, most = target[0] * target[1], limits and limits.max_drawn_pixels
     if most and pixels > most:
         raise TooLarge(
-            f"As sent the picture is {px(fitted)}, {pixels:,} pixels, and at most {most:,} are drawn. "
+            f"As sent the picture is {px(target)}, {pixels:,} pixels, and at most {most:,} are drawn. "
             f"Set max_pixels={most}, or a max_side.",
             pixels=pixels,
             limit_pixels=most,
         )
-    return fitted
+    return target
 
 
 def check_size(size: Size, limits: Limits) -> None:

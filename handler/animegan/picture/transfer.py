@@ -22,25 +22,25 @@ def upload(pictures: Sequence[Image.Image], device: torch.device) -> torch.Tenso
     for index, picture in enumerate(pictures):
         for top, band in bands(picture):
             rows = batch[index, top : top + band.height]
-            staged = torch.empty(rows.shape, dtype=torch.uint8, pin_memory=True) if rows.is_cuda else rows
-            np.copyto(staged.numpy(), np.asarray(band))
+            buffer = torch.empty(rows.shape, dtype=torch.uint8, pin_memory=True) if rows.is_cuda else rows
+            np.copyto(buffer.numpy(), np.asarray(band))
             if rows.is_cuda:
-                rows.copy_(staged, non_blocking=True)
+                rows.copy_(buffer, non_blocking=True)
     return batch
 
 
 def download(batch: torch.Tensor) -> list[Image.Image]:
     """uint8 (N, H, W, 3) on any device as RGB images. On CUDA it waits for the current stream, and for no other."""
     if batch.is_cuda:
-        arrived = torch.empty(batch.shape, dtype=torch.uint8, pin_memory=True).copy_(batch, non_blocking=True)
+        host_batch = torch.empty(batch.shape, dtype=torch.uint8, pin_memory=True).copy_(batch, non_blocking=True)
         wait(batch.device)
-        batch = arrived
+        batch = host_batch
     return [Image.fromarray(picture.numpy()) for picture in batch.contiguous()]
 
 
 def wait(device: torch.device) -> None:
     """Wait for what the current stream of the device was given to do, and for no other stream."""
     if device.type == "cuda":
-        done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # the thread sleeps; by default it would keep a CPU busy
-        done.record(torch.cuda.current_stream(device))
-        done.synchronize()
+        event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # the thread sleeps; by default it would keep a CPU busy
+        event.record(torch.cuda.current_stream(device))
+        event.synchronize()

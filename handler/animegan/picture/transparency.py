@@ -31,8 +31,8 @@ def ground(image: Image.Image) -> Image.Image:
     ]  # what is hardly seen is rounded most, and counts least
     while max(levels[-1][1].shape[:2]) > 1:
         levels.append(_coarser(*levels[-1]))
-    colour, seen = levels.pop()
-    colour = np.where(seen > 0, colour / np.maximum(seen, 1e-6), 1)
+    colour, top_weight = levels.pop()
+    colour = np.where(top_weight > 0, colour / np.maximum(top_weight, 1e-6), 1)
     for premultiplied, weight in reversed(levels):
         colour = premultiplied + (1 - weight) * _resize(colour, premultiplied.shape[:2])
     codes = (np.clip(colour, 0, 1) * 255 + 0.5).astype(np.uint8)

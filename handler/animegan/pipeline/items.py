@@ -21,7 +21,7 @@ from animegan.options import Options
 from animegan.picture import images
 from animegan.report import Report
 from animegan.resources import memory
-from animegan.resources.interruption import checked
+from animegan.resources.interruption import checking
 from animegan.resources.progress import observer
 
 logger = logging.getLogger(__name__)
@@ -154,7 +154,7 @@ def phase(name: str, items: Sequence[Item]) -> Iterator[None]:
 
 
 @contextmanager
-def attended(items: Sequence[Item]) -> Iterator[None]:
+def attend(items: Sequence[Item]) -> Iterator[None]:
     """Tell each item how far its drawing is. Raise `Interrupted`, also at once, where nobody waits for any of them."""
 
     def check() -> None:
@@ -166,7 +166,7 @@ def attended(items: Sequence[Item]) -> Iterator[None]:
             item.progress(share)
 
     check()
-    with checked(check), observer(tell):
+    with checking(check), observer(tell):
         yield
 
 

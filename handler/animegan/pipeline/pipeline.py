@@ -31,7 +31,7 @@ from animegan.picture.jpeg import device_encoder
 from animegan.picture.lanczos import Lanczos
 from animegan.picture.pixels import Scale, pillow_lanczos
 from animegan.picture.transfer import download
-from animegan.pipeline.items import Decoded, DecodedClip, Drawn, Finished, Item, Method, attended, phase
+from animegan.pipeline.items import Decoded, DecodedClip, Drawn, Finished, Item, Method, attend, phase
 from animegan.pipeline.reports import report_of
 from animegan.report import Report
 from animegan.resources import budget, memory
@@ -194,9 +194,9 @@ class Pipeline:
         """
         waiting = [item for item in items if item.pending]
         while waiting:
-            done = wait([item.pending for item in waiting if item.pending], return_when=FIRST_COMPLETED).done
-            ready = [item for item in waiting if item.pending in done]
-            waiting = [item for item in waiting if item.pending not in done]
+            futures = wait([item.pending for item in waiting if item.pending], return_when=FIRST_COMPLETED).done
+            ready = [item for item in waiting if item.pending in futures]
+            waiting = [item for item in waiting if item.pending not in futures]
             for item in ready:
                 if isinstance(item.state, DecodedClip):
                     self._draw_clip(item, item.state)
@@ -208,7 +208,7 @@ class Pipeline:
                     each.item.pending = self._workers.submit(self._encode, each.item)
 
     def _batches(self, pictures: Sequence[_Picture]) -> Iterator[list[_Picture]]:
-        for group in _grouped(pictures):
+        for group in _group(pictures):
             most = 1
             with phase("run", [each.item for each in group]):
                 options, rgb = group[0].decoded.options, group[0].decoded.source.rgb
@@ -218,7 +218,7 @@ class Pipeline:
 
     def _draw_together(self, group: list[_Picture]) -> None:
         items, options = [each.item for each in group], group[0].decoded.options
-        with phase("run", items), attended(items):
+        with phase("run", items), attend(items):
             photos = [Photo(each.source.rgb, each.source.small, each.faces) for _, each in group]
             run = self._stylizer(options).run(photos, options.wish)
             for index, (item, decoded) in enumerate(group):
@@ -245,7 +245,7 @@ class Pipeline:
     def _draw_clip(self, item: Item, decoded: DecodedClip) -> None:
         """Draw a clip frame by frame, and write its file meanwhile."""
         options, clip = decoded.options, decoded.source
-        with phase("run", [item]), attended([item]):
+        with phase("run", [item]), attend([item]):
             stylizer = self.stylizer_of_clips(options)
             drawing = ClipDrawing(stylizer, options.wish, clip.frames, clip.name, pace=stylizer.pace)
             if isinstance(clip, Video):
@@ -282,11 +282,11 @@ class Pipeline:
         options, alpha = decoded.options, decoded.source.alpha
         if not self._jpeg or alpha:
             return False
-        chosen = images.chosen_format(options.format, alpha)
-        return chosen == "jpeg" and options.quality >= images.FULL_CHROMA_QUALITY
+        file_format = images.chosen_format(options.format, alpha)
+        return file_format == "jpeg" and options.quality >= images.FULL_CHROMA_QUALITY
 
-    def _file(self, drawn: Drawn) -> images.Encoded:
-        options, pixels = drawn.decoded.options, drawn.pixels
+    def _file(self, picture: Drawn) -> images.Encoded:
+        options, pixels = picture.decoded.options, picture.pixels
         if isinstance(pixels, Tensor):
             try:
                 assert self._jpeg
@@ -294,15 +294,15 @@ class Pipeline:
             except RuntimeError as error:  # also torch.OutOfMemoryError
                 logger.warning("A picture is encoded on the CPU, since the device failed: %s", error)
                 [pixels] = download(pixels[None])
-        return images.encode(pixels, drawn.decoded.source.alpha, format=options.format, quality=options.quality)
+        return images.encode(pixels, picture.decoded.source.alpha, format=options.format, quality=options.quality)
 
     def stylize(self, data: bytes, options: Mapping[str, str]) -> tuple[images.Encoded, Report]:
         """One picture, start to end. Raises its `AnimeganError`."""
         item = self.decode(data, options)
         self.draw([item])
         self.encode([item])
-        finished = item.result()
-        return finished.encoded, finished.report
+        result = item.result()
+        return result.encoded, result.report
 
     def close(self) -> None:
         """End the threads, after what they are at."""
@@ -339,7 +339,7 @@ class _Picture(NamedTuple):
     decoded: Decoded
 
 
-def _grouped(pictures: Sequence[_Picture]) -> list[list[_Picture]]:
+def _group(pictures: Sequence[_Picture]) -> list[list[_Picture]]:
     """Return groups that may be drawn as a batch: of one style, one wish, and one size, also where it was shrunk."""
     groups: dict[Hashable, list[_Picture]] = defaultdict(list)
     for each in pictures:

@@ -18,14 +18,14 @@ _V1_UNLIMITED = 2**60  # version 1 has no word for it: it says the largest multi
 
 @dataclass(frozen=True)
 class Memory:
-    """A cgroup that limits memory, in bytes. Page cache that the kernel can drop at once is not `used`."""
+    """A cgroup that limits memory, in bytes. Page cache that the kernel can drop at once is not in `usage`."""
 
     limit: int
-    used: int
+    usage: int
 
     @property
     def free(self) -> int:
-        return self.limit - self.used
+        return self.limit - self.usage
 
 
 def memories(proc: Path = PROC, cgroups: Path = CGROUPS) -> Iterator[Memory]:
@@ -37,12 +37,12 @@ def memories(proc: Path = PROC, cgroups: Path = CGROUPS) -> Iterator[Memory]:
         ):
             try:
                 limit = int((folder / limit_file).read_text())
-                used = int((folder / used_file).read_text())
+                usage = int((folder / used_file).read_text())
             except (OSError, ValueError):  # no such file, or "max": no limit
                 continue
             if limit < _V1_UNLIMITED:
                 # Read where there is a limit alone: the kernel takes milliseconds to sum it up.
-                yield Memory(limit, used - facts(folder / "memory.stat").get(cache, 0))
+                yield Memory(limit, usage - facts(folder / "memory.stat").get(cache, 0))
 
 
 def memory(proc: Path = PROC, cgroups: Path = CGROUPS) -> Memory | None:

@@ -13,17 +13,17 @@ class Gate:
     def __init__(self, most: int) -> None:
         self.most = most
         self._inside = 0
-        self._changed = threading.Condition()
+        self._condition = threading.Condition()
 
     @contextmanager
     def __call__(self, amount: int) -> Iterator[None]:
         """Wait until there is room for `amount`, and hold it inside."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._inside or self._inside + amount <= self.most)
+        with self._condition:
+            self._condition.wait_for(lambda: not self._inside or self._inside + amount <= self.most)
             self._inside += amount
         try:
             yield
         finally:
-            with self._changed:
+            with self._condition:
                 self._inside -= amount
-                self._changed.notify_all()
+                self._condition.notify_all()

@@ -10,7 +10,7 @@ _checks: ContextVar[tuple[Callable[[], None], ...]] = ContextVar("checks", defau
 
 
 @contextmanager
-def checked(check: Callable[[], None]) -> Iterator[None]:
+def checking(check: Callable[[], None]) -> Iterator[None]:
     """Have `interrupt_if_asked` call the check, which raises where the run is to end; in this thread, while open."""
     token = _checks.set((*_checks.get(), check))
     try:

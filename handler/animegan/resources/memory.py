@@ -61,7 +61,7 @@ def release(device: torch.device) -> None:
 class Usage:
     """Bytes that this process holds, and the most it held since it began; 0 where the system does not tell."""
 
-    held: int
+    current: int
     peak: int
 
 
@@ -79,8 +79,8 @@ def _resident() -> Usage:
     except OSError:  # macOS
         lines = []
     facts = dict(line.split(":", 1) for line in lines)
-    held, peak = (int(facts.get(name, "0").split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
-    return Usage(held, peak)
+    current, peak = (int(facts.get(name, "0").split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
+    return Usage(current, peak)
 
 
 class Cleaner:
@@ -129,9 +129,9 @@ def _resident_and_unused() -> int:
     libc = _glibc()
     if not libc:
         return 0
-    counted = libc.mallinfo2()
+    heap = libc.mallinfo2()
     resident = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-    return resident - int(counted.uordblks) - int(counted.hblkhd)
+    return resident - int(heap.uordblks) - int(heap.hblkhd)
 
 
 # What PyTorch, CUDA's libraries, the C++ library, oneDNN and Python say. Of a convolution that it does not know, oneDNN

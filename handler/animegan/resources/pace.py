@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from animegan.errors import PictureTooSlow
 from animegan.networks.plan import Plan
 from animegan.picture.sizes import Size, fit
-from animegan.resources.interruption import checked
+from animegan.resources.interruption import checking
 from animegan.settings import SMALLEST_SIDE_PX
 
 MARGIN = 4.0  # on what is predicted: other work on the same machine, and what a rate of the last pictures misses
@@ -53,7 +53,7 @@ class Pace:
         return ClipDeadline(self, self._ceiling_s, name, frames)
 
     @contextmanager
-    def limited(self, plan: Plan, size: Size) -> Iterator[None]:
+    def limit(self, plan: Plan, size: Size) -> Iterator[None]:
         """Measure the run of a plan, for pictures of that size in px, and end it at its deadline.
 
         Raise `PictureTooSlow` before it starts where it can't end by the ceiling, or once it has not ended in time.
@@ -69,7 +69,7 @@ class Pace:
                 raise _too_slow(f"and was not drawn within {deadline_s:.0f} s", size, deadline_s, 0.5)
 
         try:
-            with checked(check):
+            with checking(check):
                 yield
         except PictureTooSlow:
             self._measure(plan, time.monotonic() - start)  # at least
@@ -91,16 +91,16 @@ class ClipDeadline:
         self._frames = frames
         self._start = time.monotonic()
 
-    def check(self, plan: Plan, size: Size, drawn: int, network_s: float) -> None:
-        """Raise `PictureTooSlow` where the frames that are left won't be drawn in time; `drawn`: how many are.
+    def check(self, plan: Plan, size: Size, count: int, network_s: float) -> None:
+        """Raise `PictureTooSlow` where the frames that are left won't be drawn in time; `count`: how many are.
 
         `network_s`: what their drawing took. The rest of the time was for decoding, steadying and encoding them.
         """
         elapsed_s, each_s = time.monotonic() - self._start, self._pace.predicted_s(plan)
-        if each_s is None or drawn < FRAMES_BEFORE_FORETELLING:
+        if each_s is None or count < FRAMES_BEFORE_FORETELLING:
             return
-        beside_s = max(0.0, elapsed_s - network_s) / drawn
-        foretold_s = elapsed_s + (each_s + beside_s) * (self._frames - drawn)
+        beside_s = max(0.0, elapsed_s - network_s) / count
+        foretold_s = elapsed_s + (each_s + beside_s) * (self._frames - count)
         if foretold_s > self._limit_s:
             what = f"and its {self._frames} frames would take about {foretold_s:.0f} s"
             raise _too_slow(what, size, self._limit_s, self._limit_s / foretold_s, clip=self._name)

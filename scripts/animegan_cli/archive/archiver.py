@@ -109,9 +109,9 @@ def _run(work: Path, *arguments: str) -> None:
     private.mkdir(exist_ok=True)
     paths = [str(ENGINE.parent), str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "TMPDIR": str(private), "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise InternalError(f"Building the archive failed in {' '.join(arguments[:2])}:\n{done.stderr.strip()}")
+    result = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise InternalError(f"Building the archive failed in {' '.join(arguments[:2])}:\n{result.stderr.strip()}")
 
 
 def _digest() -> str:

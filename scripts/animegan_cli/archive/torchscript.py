@@ -45,15 +45,15 @@ def _without_debug_records(name: str, data: bytes) -> bytes | None:
 
 def networks() -> Iterator[tuple[str, Path, Resize | None]]:
     """Yield the family, the weights and the resize of each network that a bundled style draws with, once."""
-    seen = set()
+    files = set()
     for style in bundled_styles().values():
         if not style.weights:
             continue
         family = look_of(style).network
         for fast in (False, True) if style.fast else (False,):
             weights = verify(style, fast=fast)
-            if weights not in seen:
-                seen.add(weights)
+            if weights not in files:
+                files.add(weights)
                 yield family, weights, style.resize
 
 

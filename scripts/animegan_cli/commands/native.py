@@ -65,14 +65,14 @@ def build(say: Callable[[str], None] = lambda _: None, folder: Path = FOLDER) ->
                     say(f"{libraries[form].name} can't be compiled: {reason}")
                     if not _carries(libraries[form], source):
                         libraries[form].unlink(missing_ok=True)
-        built = [library for library in libraries.values() if _carries(library, source)]
-        if not built and not version:
+        compiled = [library for library in libraries.values() if _carries(library, source)]
+        if not compiled and not version:
             why = f"{shlex.join(compiler)} does not run" if compiler else "There is no C++ compiler"
             say(f"{why}, so the CPU's fused operators run in PyTorch, slower. Debian: apt-get install g++")
     except OSError as error:
         say(f"The CPU's operators are not compiled: {error}")
         return []
-    return built
+    return compiled
 
 
 def _digest(folder: Path) -> str:
@@ -113,13 +113,13 @@ def _compile(library: Path, command: list[str], mark: str) -> str | None:
         for file in _sources(library.parent):
             shutil.copy(file, work)
         # Relative names, in the folder itself: no path gets into the library.
-        done = _run([*command, f'-DANIMEGAN_BUILD="{mark}"', SOURCE, "-o", library.name], work)
-        if done.returncode == 0 and _carries(work / library.name, mark):
+        result = _run([*command, f'-DANIMEGAN_BUILD="{mark}"', SOURCE, "-o", library.name], work)
+        if result.returncode == 0 and _carries(work / library.name, mark):
             (work / library.name).chmod(0o644)
             (work / library.name).replace(library)
             return None
-    reason = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip()[:200])
-    return reason or f"status {done.returncode}"
+    reason = next((line for line in result.stderr.splitlines() if "error" in line), result.stderr.strip()[:200])
+    return reason or f"status {result.returncode}"
 
 
 def _carries(library: Path, mark: str) -> bool:

@@ -45,7 +45,7 @@ _TOTAL = "total"
 _ON_HOST = ("decode", "plan", "encode", _TOTAL)  # all others run on the device
 _AROUND = ("run", _TOTAL)  # marks that hold others
 
-_SERVED = CONFIG / "animegan.toml"  # which scripts/serve names too
+_SERVER_SETTINGS = CONFIG / "animegan.toml"  # which scripts/serve names too
 _LOOK_EVERY_S = 0.001
 _STATUS = Path("/proc/self/status")
 _CLEAR_PEAK = Path("/proc/self/clear_refs")
@@ -116,8 +116,8 @@ def profile(
         data = image.read_bytes()
     except OSError as error:
         raise BadSetting(f"{image} can't be read: {error.strerror}.") from None
-    if _SERVED.is_file():
-        os.environ.setdefault("ANIMEGAN_CONFIG", str(_SERVED))
+    if _SERVER_SETTINGS.is_file():
+        os.environ.setdefault("ANIMEGAN_CONFIG", str(_SERVER_SETTINGS))
     configured = settings.load()
     torch.set_num_threads(configured.cpu_threads or hardware.cpu_count())
     own = _Stopwatch()
@@ -128,24 +128,24 @@ def profile(
         own.lap("start")
         _run(pipeline, data, options)
         own.lap("load and draw")
-        timed, finished = _run(pipeline, data, options, count_memory=True)
+        time_record, result = _run(pipeline, data, options, count_memory=True)
         own.lap("draw for the times")
         if trace_part:
-            timed.export_chrome_trace(str(trace_part))
+            time_record.export_chrome_trace(str(trace_part))
         pipeline.cleaner.release()  # else this run would take what that one left, and the process would not grow
         with _history(snapshot_part), _Watch() as watch:
-            watched, _ = _run(pipeline, data, options)
+            memory_record, _ = _run(pipeline, data, options)
     own.lap("draw for the memory")
-    assert finished.method.plan
-    phases = _phases(timed, watched, watch, pipeline.device)
+    assert result.method.plan
+    phases = _phases(time_record, memory_record, watch, pipeline.device)
     own.lap("read the record")
     return Profile(
         phases=phases,
-        report=finished.report,
-        plan=finished.method.plan,
+        report=result.report,
+        plan=result.method.plan,
         device=pipeline.device,
         threads=torch.get_num_threads(),
-        budget_bytes=pipeline.stylizer(finished.report.style, fast=finished.decoded.options.fast).budget_bytes(),
+        budget_bytes=pipeline.stylizer(result.report.style, fast=result.decoded.options.fast).budget_bytes(),
         exact=watch.exact,
         own_seconds=own.seconds,
     )
@@ -180,11 +180,11 @@ def _run(
 
 
 def _phases(
-    timed: torch.profiler.profile, watched: torch.profiler.profile, watch: _Watch, device: torch.device
+    time_record: torch.profiler.profile, memory_record: torch.profiler.profile, watch: _Watch, device: torch.device
 ) -> list[Phase]:
     kind = DeviceType.CUDA if device.type == "cuda" else DeviceType.CPU
-    on_host, on_device = _ranges(timed, DeviceType.CPU), _ranges(timed, kind)
-    allocated, host_ranges = _allocations(timed, kind), _ranges(watched, DeviceType.CPU)
+    on_host, on_device = _ranges(time_record, DeviceType.CPU), _ranges(time_record, kind)
+    allocations, host_ranges = _allocations(time_record, kind), _ranges(memory_record, DeviceType.CPU)
     return [
         Phase(
             name=name,
@@ -193,7 +193,7 @@ def _phases(
             / 1e9,
             python_bytes=watch.python.peak(host_ranges[name], watch.python.values[0]),
             resident_bytes=watch.resident.peak(host_ranges[name], watch.resident.values[0]),
-            device_bytes=allocated.peak(on_host[name]),
+            device_bytes=allocations.peak(on_host[name]),
         )
         for name in _names(on_host)
     ]
@@ -217,8 +217,8 @@ def _allocations(profiler: torch.profiler.profile, kind: DeviceType) -> _Levels:
     """Return PyTorch's allocated bytes over time, from the profiler's start."""
     levels, level = _Levels(), 0
     levels.add(0, 0)
-    counted = [event for event in _events(profiler) if event.name() == "[memory]" and event.device_type() == kind]
-    for event in sorted(counted, key=_KinetoEvent.start_ns):
+    changes = [event for event in _events(profiler) if event.name() == "[memory]" and event.device_type() == kind]
+    for event in sorted(changes, key=_KinetoEvent.start_ns):
         level += event.nbytes()  # type: ignore[attr-defined]  # missing in PyTorch's stub
         levels.add(event.start_ns(), level)
     return levels
@@ -235,7 +235,7 @@ class _Watch:
 
     def __init__(self) -> None:
         self.python, self.resident = _Levels(), _Levels()
-        self._ended = threading.Event()
+        self._end = threading.Event()
         self._thread = threading.Thread(target=self._keep_looking, daemon=True)
 
     def __enter__(self) -> _Watch:
@@ -247,12 +247,12 @@ class _Watch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ended.set()
+        self._end.set()
         self._thread.join()
         tracemalloc.stop()
 
     def _keep_looking(self) -> None:
-        while not self._ended.wait(_LOOK_EVERY_S):
+        while not self._end.wait(_LOOK_EVERY_S):
             self._look()
         self._look()
 
@@ -332,8 +332,8 @@ def own_time(result: Profile) -> str:
 def legend(result: Profile) -> str:
     """Return what the table's columns mean."""
     sampling = "" if result.exact else f", looked at every {1000 * _LOOK_EVERY_S:.0f} ms"
-    timed = "" if result.device.type == "cpu" else " Transfer and blocks are timed on the device."
+    timing = "" if result.device.type == "cpu" else " Transfer and blocks are timed on the device."
     return (
         "Memory is the highest in the phase, above what there was at the start. Python: by tracemalloc. "
-        f"RSS: of the process{sampling}. Device: PyTorch's allocations on {result.device}.{timed}"
+        f"RSS: of the process{sampling}. Device: PyTorch's allocations on {result.device}.{timing}"
     )

@@ -98,8 +98,8 @@ def create(name: str, sources: Sequence[Path], *, title: str = "", force: bool =
 
     Raises `BadOption` for an id that can't be used or is in use and for too few pictures, `BadImage`, `BadSetting`.
     """
-    listed = bundled_styles()
-    if name in listed:
+    registry = bundled_styles()
+    if name in registry:
         raise BadOption(f"The style {name!r} is the product's. Choose another name.", style=name)
     recipe, entry = installed_dir() / f"{name}.toml", installed_dir() / f"{name}.json"
     weights = bundled_dir() / "redraw.safetensors"
@@ -146,12 +146,12 @@ def sheet(name: str, photos: Sequence[Path], out: Path) -> Path:
 
     with ExitStack() as stack:
         try:
-            opened = [stack.enter_context(Image.open(file)) for file in photos]
+            inputs = [stack.enter_context(Image.open(file)) for file in photos]
         except OSError as error:
             raise BadImage(f"A photo can't be read: {error}. Name a picture file.") from None
-        drawn = contact_sheet.draw(opened, ["cel", name], max_side=MAX_SIDE_PX, width=contact_sheet.CELL_PX)
+        sheet = contact_sheet.draw(inputs, ["cel", name], max_side=MAX_SIDE_PX, width=contact_sheet.CELL_PX)
     with replacing(out) as part:
-        part.write_bytes(images.encode(drawn, None, format="jpeg", quality=contact_sheet.QUALITY).data)
+        part.write_bytes(images.encode(sheet, None, format="jpeg", quality=contact_sheet.QUALITY).data)
     return out
 
 
@@ -180,8 +180,8 @@ def _rows(table: BaseModel, path: str) -> Iterator[tuple[str, str, str, str]]:
         elif name in ("finish", "bend"):
             below += [(item, f"{path}{name}[{index}].") for index, item in enumerate(value)]
         elif value is not None:
-            shown = ", ".join(f"{part:g}" for part in value) if isinstance(value, tuple) else str(value)
-            yield f"{path}{name}", shown, _range(field), field.description or ""
+            text = ", ".join(f"{part:g}" for part in value) if isinstance(value, tuple) else str(value)
+            yield f"{path}{name}", text, _range(field), field.description or ""
     for item, inner in below:
         yield from _rows(item, inner)
 

@@ -68,7 +68,7 @@ def fetch(
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(style_id, total=None)
-        install.fetch(style, progress=lambda done, total: bar.update(task, completed=done, total=total))
+        install.fetch(style, progress=lambda size, total: bar.update(task, completed=size, total=total))
     print(f"Installed the style {style_id}.")
 
 

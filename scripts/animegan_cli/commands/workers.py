@@ -22,7 +22,7 @@ AgentOption = Annotated[
 ]
 
 
-class Refused(AnimeganError):
+class Refusal(AnimeganError):
     """The agent's own problem details."""
 
 
@@ -59,7 +59,7 @@ def resume(agent: AgentOption = None) -> None:
 
 
 def _ask(method: str, path: str, agent: str | None, body: dict[str, int] | None = None) -> dict[str, Any]:
-    """Return the agent's answer. Raises `Refused`, or `ServiceFailed` where there is no agent."""
+    """Return the agent's answer. Raises `Refusal`, or `ServiceFailed` where there is no agent."""
     url = (agent or f"http://127.0.0.1:{Settings.load().port}").rstrip("/")
     try:
         with requests.Session() as session:
@@ -71,7 +71,7 @@ def _ask(method: str, path: str, agent: str | None, body: dict[str, int] | None 
             f"No agent answers at {url} ({type(error).__name__}). Is it running? Name another address with --agent."
         ) from None
     if not answer.ok:
-        raise Refused(str(content.get("detail", answer.status_code)))
+        raise Refusal(str(content.get("detail", answer.status_code)))
     return content
 
 

@@ -33,8 +33,8 @@ def torchserves(options: argparse.Namespace, properties: Mapping[str, str]) -> d
         configured = address(properties, f"{name}_address")
         host = (name in HOSTS and os.environ.get(f"ANIMEGAN_{name.upper()}_HOST")) or configured.host
         variable = f"ANIMEGAN_{name.upper()}_PORT"
-        preferred = port(os.environ.get(variable) or None, variable, configured.port)
-        number = port(getattr(options, f"{name}_port"), f"--{name}-port", preferred)
+        default = port(os.environ.get(variable) or None, variable, configured.port)
+        number = port(getattr(options, f"{name}_port"), f"--{name}-port", default)
         places[name] = Place(listening(host, number), f"--{name}-port ")
     return places
 

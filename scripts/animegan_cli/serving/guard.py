@@ -3,7 +3,7 @@
     python -m animegan_cli.serving.guard MARK FOLDER
 
 Standard input is a pipe from the supervisor. It closes when the supervisor ends, however it ends; one that ended its
-processes itself has written `DONE` into it.
+processes itself has written `CLEAN_END` into it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import sys
 
 from animegan_cli.serving import processes
 
-DONE = "done"
+CLEAN_END = "done"
 GRACE_S = 15.0
 
 
 def main(mark: str, folder: str) -> None:
-    if sys.stdin.read() != DONE:
+    if sys.stdin.read() != CLEAN_END:
         processes.end(mark, grace_s=GRACE_S)
         shutil.rmtree(folder, ignore_errors=True)
 

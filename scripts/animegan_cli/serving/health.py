@@ -42,7 +42,7 @@ def main() -> int:
 def check() -> str:
     """Return what is ready. Raises `ServiceFailed`, or `psutil.Error` where a process ends meanwhile."""
     running = {module: process for process in psutil.process_iter() if (module := _module(process))}
-    service = _required(running)
+    service = _service(running)
     if service not in running:
         raise ServiceFailed(f"{service} does not run yet.")
     process = running[service]
@@ -73,7 +73,7 @@ def _module(process: psutil.Process) -> str:
     return module if module in (SERVE, TORCHSERVE, *ROLES) else ""
 
 
-def _required(running: Mapping[str, psutil.Process]) -> str:
+def _service(running: Mapping[str, psutil.Process]) -> str:
     """Return the module to ask. `serve` starts it last, so it may not run yet."""
     if SERVE not in running:
         return next(filter(running.__contains__, ROLES), SERVE)

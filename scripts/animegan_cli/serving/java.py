@@ -48,7 +48,7 @@ def _candidates(environment: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
 
 def _ask(executable: Path) -> Java | None:
     try:
-        shown = subprocess.run(
+        output = subprocess.run(
             [executable, "-XshowSettings:properties", "-version"],
             capture_output=True,
             text=True,
@@ -57,8 +57,8 @@ def _ask(executable: Path) -> Java | None:
         ).stderr
     except (OSError, subprocess.SubprocessError):
         return None
-    version = re.search(r' version "([^"]+)"', shown)
-    home = re.search(r"^\s*java\.home = (.+)$", shown, re.MULTILINE)
+    version = re.search(r' version "([^"]+)"', output)
+    home = re.search(r"^\s*java\.home = (.+)$", output, re.MULTILINE)
     return Java(Path(home[1].strip()), version[1]) if version and home else None
 
 

@@ -53,8 +53,8 @@ class Module:
         self._reader.start()
 
     def trouble(self) -> str | None:
-        ended = self._process is None or self._process.poll() is not None
-        return "ended by itself" if ended else None
+        is_over = self._process is None or self._process.poll() is not None
+        return "ended by itself" if is_over else None
 
     def ready(self) -> bool:
         """Return whether the process answers. If another service is away it still does: a restart would not help."""

@@ -15,7 +15,7 @@ OPENMP = {"OMP_WAIT_POLICY": "passive"}
 KILL_WITHIN_S = 10  # SIGKILL works at once, but for a process that waits in the kernel
 
 
-def marked(mark: str) -> list[psutil.Process]:
+def find(mark: str) -> list[psutil.Process]:
     """Return the living processes, other than this one, whose mark is `mark` or lies under it (`mark/...`)."""
     processes = []
     for process in psutil.process_iter():
@@ -40,19 +40,19 @@ def end(
     The leading ones get SIGTERM and `grace_s` to end the others; without one, all get it. Then, or once `hurried()`,
     SIGKILL.
     """
-    terminated: set[psutil.Process] = set()
+    sigterm_targets: set[psutil.Process] = set()
     deadline = time.monotonic() + grace_s
-    while left := marked(mark):
+    while remaining := find(mark):
         if hurried() or time.monotonic() > deadline:
             if time.monotonic() > deadline + KILL_WITHIN_S:
                 break
-            _send(left, psutil.Process.kill)
+            _send(remaining, psutil.Process.kill)
         else:
-            to_ask = [process for process in left if _is(process, leads)] or left
-            _send([process for process in to_ask if process not in terminated], psutil.Process.terminate)
-            terminated.update(to_ask)
+            to_ask = [process for process in remaining if _is(process, leads)] or remaining
+            _send([process for process in to_ask if process not in sigterm_targets], psutil.Process.terminate)
+            sigterm_targets.update(to_ask)
         time.sleep(0.1)
-    return left
+    return remaining
 
 
 def _is(process: psutil.Process, leads: Callable[[psutil.Process], bool]) -> bool:

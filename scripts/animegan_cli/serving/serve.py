@@ -25,7 +25,7 @@ from animegan_cli.checkout import ARCHIVE, CONFIG, IN_CHECKOUT, ROOT
 from animegan_cli.serving import addresses, guard, java, processes
 from animegan_cli.serving.addresses import Place
 from animegan_cli.serving.module import Module
-from animegan_cli.serving.signals import Signals, Stopped
+from animegan_cli.serving.signals import Signals, StopRequest
 from animegan_cli.serving.supervisor import Service, Supervisor
 from animegan_cli.serving.torchserve import Address, TorchServeProcess, read_properties
 from animegan_gateway import settings as gateway_settings
@@ -52,9 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     supervisor.watch()
                 finally:
                     supervisor.end()
-        except Stopped as stopped:
+        except StopRequest as request:
             say("Stopped")
-            return 0 if serving else 128 + stopped.number
+            return 0 if serving else 128 + request.number
         except AnimeganError as error:
             say(f"serve: {error}", sys.stderr)
             return 1
@@ -104,7 +104,7 @@ def own_instance() -> Iterator[Instance]:
     finally:
         processes.end(instance.mark, grace_s=0)
         shutil.rmtree(instance.folder / "tmp" if keep_logs else instance.folder, ignore_errors=True)
-        watch.communicate(guard.DONE)
+        watch.communicate(guard.CLEAN_END)
 
 
 def _short_folder() -> str:
@@ -141,7 +141,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _prepare(options: argparse.Namespace, instance: Instance, signals: Signals) -> Services:
-    """Prepare the start: settings, ports, Java, the archive. Raises `AnimeganError`, `Stopped`."""
+    """Prepare the start: settings, ports, Java, the archive. Raises `AnimeganError`, `StopRequest`."""
     config = options.config.resolve()
     for name, rows in (("agent", AgentSettings), ("gateway", GatewaySettings)):
         if (config / f"{name}.toml").is_file():
@@ -264,7 +264,7 @@ def _java(instance: Instance, signals: Signals, environment: Mapping[str, str]) 
 
 
 def _run(instance: Instance, signals: Signals, environment: Mapping[str, str], *arguments: str) -> None:
-    """Run Python with these arguments, in the instance. Raises `Stopped`, or `InternalError` if it fails."""
+    """Run Python with these arguments, in the instance. Raises `StopRequest`, or `InternalError` if it fails."""
     temporary = instance.folder / "tmp"
     temporary.mkdir(exist_ok=True)
     step = subprocess.Popen(
@@ -277,7 +277,7 @@ def _run(instance: Instance, signals: Signals, environment: Mapping[str, str], *
         while step.poll() is None:
             signals.check()
             signals.pause(1.0)
-    except Stopped:
+    except StopRequest:
         step.send_signal(signal.SIGINT)  # lets it tidy up
         with suppress(subprocess.TimeoutExpired):
             step.wait(TIDY_WITHIN_S)

@@ -11,7 +11,7 @@ from types import FrameType
 REQUESTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Stopped(Exception):
+class StopRequest(Exception):
     """A request to stop came; `number` is the signal's."""
 
     def __init__(self, number: int) -> None:
@@ -54,9 +54,9 @@ class Signals:
             os.read(self._read, 4096)
 
     def check(self) -> None:
-        """Raise `Stopped` if a request came."""
+        """Raise `StopRequest` if a request came."""
         if self.requests:
-            raise Stopped(self.requests[0])
+            raise StopRequest(self.requests[0])
 
     def hurried(self) -> bool:
         """Return whether a second request came."""

@@ -48,7 +48,7 @@ class Service(Protocol):
 
 
 @dataclass
-class _Watched:
+class _Entry:
     service: Service
     started_at: float = 0.0
     ready_since: float | None = None
@@ -56,7 +56,7 @@ class _Watched:
     deaths: int = 0  # in a row
     last_report: float = 0.0  # that it dies again and again
     start_at: float | None = None  # set while it pauses before a new start
-    proven: bool = False  # has been ready once
+    was_ready: bool = False  # has been ready once
 
 
 class Supervisor:
@@ -70,7 +70,7 @@ class Supervisor:
         pauses_s: Sequence[float] = PAUSES_S,
         steady_s: float = STEADY_S,
     ) -> None:
-        self._watched = [_Watched(service) for service in services]
+        self._entries = [_Entry(service) for service in services]
         self._signals = signals
         self._say = say
         self._pauses_s = pauses_s
@@ -78,79 +78,79 @@ class Supervisor:
 
     def start(self) -> None:
         """Start each service once the one before is ready. Raises `ServiceFailed` if one fails, else as `watch`."""
-        for watched in self._watched:
-            self._say(f"Starting {watched.service.name}")
-            self._begin(watched)
+        for entry in self._entries:
+            self._say(f"Starting {entry.service.name}")
+            self._begin(entry)
             tell_at_s = TELL_EVERY_S
-            while not watched.proven:
+            while not entry.was_ready:
                 self._signals.check()
-                self._look(watched)
-                if time.monotonic() - watched.last_ready > tell_at_s:
-                    self._say(f"{watched.service.name} is starting, {tell_at_s:.0f} s so far")
+                self._look(entry)
+                if time.monotonic() - entry.last_ready > tell_at_s:
+                    self._say(f"{entry.service.name} is starting, {tell_at_s:.0f} s so far")
                     tell_at_s += TELL_EVERY_S
                 self._signals.pause(LOOK_EVERY_WHILE_STARTING_S)
 
     def watch(self) -> None:
-        """Keep them running, each for itself. Raises `Stopped` on a request to stop."""
+        """Keep them running, each for itself. Raises `StopRequest` on a request to stop."""
         while True:
             self._signals.check()
-            for watched in self._watched:
-                self._look(watched)
-            settled = all(watched.ready_since is not None for watched in self._watched)
-            self._signals.pause(LOOK_EVERY_S if settled else LOOK_EVERY_WHILE_STARTING_S)
+            for entry in self._entries:
+                self._look(entry)
+            all_ready = all(entry.ready_since is not None for entry in self._entries)
+            self._signals.pause(LOOK_EVERY_S if all_ready else LOOK_EVERY_WHILE_STARTING_S)
 
     def end(self) -> None:
         """End them all, the last one first; a second request to stop takes their grace away."""
-        for watched in reversed(self._watched):
-            watched.service.end(self._signals.hurried)
+        for entry in reversed(self._entries):
+            entry.service.end(self._signals.hurried)
 
-    def _begin(self, watched: _Watched) -> None:
-        watched.start_at = None
-        watched.ready_since = None
-        watched.last_ready = watched.started_at = time.monotonic()
+    def _begin(self, entry: _Entry) -> None:
+        entry.start_at = None
+        entry.ready_since = None
+        entry.last_ready = entry.started_at = time.monotonic()
         try:
-            watched.service.start()
+            entry.service.start()
         except (AnimeganError, OSError) as error:  # such as a full disk
-            if not watched.proven:
+            if not entry.was_ready:
                 raise
-            self._bury(watched, f"can't be started ({error})")
+            self._bury(entry, f"can't be started ({error})")
 
-    def _look(self, watched: _Watched) -> None:
-        service, now = watched.service, time.monotonic()
-        if watched.start_at is not None:
-            if now >= watched.start_at:
-                self._begin(watched)
+    def _look(self, entry: _Entry) -> None:
+        service, now = entry.service, time.monotonic()
+        if entry.start_at is not None:
+            if now >= entry.start_at:
+                self._begin(entry)
             return
         trouble = service.trouble()
         if trouble is None and service.ready():
-            if watched.ready_since is None:
-                watched.ready_since = now
-                if watched.proven:
+            if entry.ready_since is None:
+                entry.ready_since = now
+                if entry.was_ready:
                     self._say(f"{service.name} is ready again")
-            watched.proven = True
-            watched.last_ready = now
-        elif trouble is None and now - watched.last_ready > service.patience_s():
+            entry.was_ready = True
+            entry.last_ready = now
+        elif trouble is None and now - entry.last_ready > service.patience_s():
             trouble = f"was not ready for {service.patience_s():.0f} s"
         if trouble is not None:
-            self._bury(watched, trouble)
+            self._bury(entry, trouble)
 
-    def _bury(self, watched: _Watched, trouble: str) -> None:
-        service = watched.service
+    def _bury(self, entry: _Entry, trouble: str) -> None:
+        service = entry.service
         service.end(self._signals.hurried)
         self._signals.check()  # what ended may have ended for that
-        if not watched.proven:
+        if not entry.was_ready:
             raise ServiceFailed(f"{service.name} did not start: it {trouble}.\n{service.last_words()}")
-        steady = watched.ready_since is not None and time.monotonic() - watched.ready_since >= self._steady_s
-        watched.deaths = 1 if steady else watched.deaths + 1
-        pause_s = self._pauses_s[min(watched.deaths, len(self._pauses_s)) - 1]
-        left_s = max(0.0, watched.started_at + pause_s - time.monotonic())
-        watched.start_at = time.monotonic() + left_s
-        if watched.deaths <= len(self._pauses_s):
+        steady = entry.ready_since is not None and time.monotonic() - entry.ready_since >= self._steady_s
+        entry.deaths = 1 if steady else entry.deaths + 1
+        pause_s = self._pauses_s[min(entry.deaths, len(self._pauses_s)) - 1]
+        left_s = max(0.0, entry.started_at + pause_s - time.monotonic())
+        entry.start_at = time.monotonic() + left_s
+        if entry.deaths <= len(self._pauses_s):
             soon = f"in {left_s:.0f} s" if left_s >= 1 else "at once"
             self._say(f"{service.name} {trouble}; starting it again {soon}")
-        elif time.monotonic() - watched.last_report >= TELL_IN_VAIN_EVERY_S:
-            watched.last_report = time.monotonic()
+        elif time.monotonic() - entry.last_report >= TELL_IN_VAIN_EVERY_S:
+            entry.last_report = time.monotonic()
             self._say(
-                f"{service.name} {trouble}: {watched.deaths} deaths in a row, starting it again every {pause_s:g} s.\n"
+                f"{service.name} {trouble}: {entry.deaths} deaths in a row, starting it again every {pause_s:g} s.\n"
                 f"{service.last_words()}"
             )

@@ -198,13 +198,13 @@ class TorchServeProcess:
         return None
 
     def ready(self) -> bool:
-        described = self._describe()
-        if described is None:
+        description = self._describe()
+        if description is None:
             return False
         if self._startup_s is None:
             self.show("TorchServe is up; its worker loads the model")
-        self._startup_s = float(described["startupTimeout"])
-        ready = any(worker["status"] == "READY" for worker in described["workers"])
+        self._startup_s = float(description["startupTimeout"])
+        ready = any(worker["status"] == "READY" for worker in description["workers"])
         if ready:
             self._failed_loads.clear()
         return ready

@@ -61,34 +61,34 @@ class Request:
 def run(request: Request) -> None:
     """Draw the photos. Raises the `AnimeganError` of a single one, else `Failures` after the others are drawn."""
     _check_cluster(request)
-    asked = check(request)
+    options = check(request)
     if STREAM in (*request.inputs, request.out):
         _stream(request)
         return
-    planned = _plan(request)
-    due = planned.tasks if request.force else planned.due(asked)
-    done = report.Run(asked, left_out=planned.left_out)
-    done.kept = [task.source for task in planned.tasks if task not in due]
+    plan = _plan(request)
+    due = plan.tasks if request.force else plan.due(options)
+    results = report.Run(options, left_out=plan.left_out)
+    results.existing = [task.source for task in plan.tasks if task not in due]
     console = Console(stderr=True, markup=False, highlight=False)
-    for file, reason in planned.left_out.items():
+    for file, reason in plan.left_out.items():
         console.print(plain(f"left out: {file}: {reason}"), soft_wrap=True)
-    if done.kept:
-        print(f"{len(done.kept)} of {len(planned.tasks)} are done already; --force draws them again.", flush=True)
+    if results.existing:
+        print(f"{len(results.existing)} of {len(plan.tasks)} are done already; --force draws them again.", flush=True)
     try:
         if due or request.watch:
             engine = _engine(request)
             if due:
-                _draw(due, engine, request, planned, done, console)
+                _draw(due, engine, request, plan, results, console)
             if request.watch:
-                _watch(engine, request, done, console)
+                _watch(engine, request, results, console)
     finally:
         if request.report:
-            data, sheet = report.write(done, request.report)
+            data, sheet = report.write(results, request.report)
             console.print(f"Report: {data}, {sheet}", soft_wrap=True)
     if request.watch:
         return
-    errors = [(outcome.task, outcome.error) for outcome in done.outcomes if outcome.error]
-    if errors and len(planned.tasks) == 1:
+    errors = [(outcome.task, outcome.error) for outcome in results.outcomes if outcome.error]
+    if errors and len(plan.tasks) == 1:
         raise errors[0][1]
     if errors:
         raise Failures(errors, len(due))
@@ -163,12 +163,12 @@ def _stream(request: Request) -> None:
     data = _read(request.inputs[0])
     engine = _engine(request)
     assert not isinstance(engine, Cluster)
-    encoded, done = draw_bytes(data, engine, request.options, task.format if task else request.format)
+    encoded, drawing_report = draw_bytes(data, engine, request.options, task.format if task else request.format)
     if task:
         task.write(encoded)
     else:
         sys.stdout.buffer.write(encoded.data)
-    for note in notes(done, language()):
+    for note in notes(drawing_report, language()):
         print(note, file=sys.stderr)
 
 
@@ -185,8 +185,8 @@ def _draw(
     tasks: Sequence[Task],
     engine: Engine,
     request: Request,
-    planned: Plan,
-    done: report.Run,
+    plan: Plan,
+    results: report.Run,
     console: Console,
 ) -> None:
     """Draw the pictures, and tell and note each as it is finished."""
@@ -195,36 +195,36 @@ def _draw(
     )  # fmt: skip
     bars = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     bar = bars.add_task("", total=len(tasks))
-    before = len(done.outcomes)
+    before = len(results.outcomes)
 
     def tell(share: float) -> None:
-        bars.update(bar, completed=len(done.outcomes) - before + share)
+        bars.update(bar, completed=len(results.outcomes) - before + share)
 
-    with bars, _written(planned), closing(draw(tasks, engine, request.options, tell)) as outcomes:
+    with bars, _flush_journal(plan), closing(draw(tasks, engine, request.options, tell)) as outcomes:
         for outcome in outcomes:
-            if outcome.drawn:
-                output, drawn = outcome.drawn
-                outcome = _note(outcome, planned, done.asked)  # noqa: PLW2901
-                said = ", ".join(notes(drawn, language()))
-                line = f"{outcome.task.source} -> {output}" + (f" ({said})" if said else "")
+            if outcome.drawing:
+                output, drawing_report = outcome.drawing
+                outcome = _note(outcome, plan, results.options)  # noqa: PLW2901
+                remarks = ", ".join(notes(drawing_report, language()))
+                line = f"{outcome.task.source} -> {output}" + (f" ({remarks})" if remarks else "")
                 console.print(plain(line), soft_wrap=True)
             if outcome.error and request.watch:
                 console.print(plain(f"{outcome.task.source}: {outcome.error.detail}"), soft_wrap=True)
-            done.outcomes.append(outcome)
+            results.outcomes.append(outcome)
             tell(0)
 
 
 @contextmanager
-def _written(planned: Plan) -> Iterator[None]:
+def _flush_journal(plan: Plan) -> Iterator[None]:
     """Write the journal's end, however the run ends. Raises `InternalError`."""
     try:
         yield
     finally:
-        if planned.journal:
+        if plan.journal:
             try:
-                planned.journal.flush()
+                plan.journal.flush()
             except OSError as error:
-                raise _no_journal(planned.journal, error) from None
+                raise _no_journal(plan.journal, error) from None
 
 
 def _no_journal(journal: Journal, error: OSError) -> InternalError:
@@ -238,31 +238,35 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:.2f} pictures/s" if task.speed else "")
 
 
-def _note(outcome: Outcome, planned: Plan, asked: Mapping[str, Any]) -> Outcome:
+def _note(outcome: Outcome, plan: Plan, options: Mapping[str, Any]) -> Outcome:
     """Note the picture in the journal, without which it would be drawn again."""
-    if not (planned.journal and outcome.drawn and outcome.stat):
+    if not (plan.journal and outcome.drawing and outcome.stat):
         return outcome
     try:
-        planned.journal.add(outcome.task.source, outcome.drawn[0], outcome.stat, asked)
+        plan.journal.add(outcome.task.source, outcome.drawing[0], outcome.stat, options)
     except OSError as error:
-        return replace(outcome, drawn=None, error=_no_journal(planned.journal, error))
+        return replace(outcome, drawing=None, error=_no_journal(plan.journal, error))
     return outcome
 
 
-def _watch(engine: Engine, request: Request, done: report.Run, console: Console) -> None:
+def _watch(engine: Engine, request: Request, results: report.Run, console: Console) -> None:
     """Draw what comes into the folders, until Ctrl-C: each photo once it is the same at two looks in a row."""
     console.print("Watching for photos; Ctrl-C ends it.")
-    seen: dict[Path, State] = {}
+    last_states: dict[Path, State] = {}
     failed: dict[Path, State | None] = {}
     with suppress(KeyboardInterrupt):
         while True:
-            failed |= {outcome.task.source: _state(outcome.stat) for outcome in done.outcomes if outcome.error}
-            planned = _plan(request)
-            states = {task: _state(_stat(task.source)) for task in planned.due(done.asked)}
-            due = [task for task, state in states.items() if seen.get(task.source) == state != failed.get(task.source)]
-            seen = {task.source: state for task, state in states.items() if state}
+            failed |= {outcome.task.source: _state(outcome.stat) for outcome in results.outcomes if outcome.error}
+            plan = _plan(request)
+            states = {task: _state(_stat(task.source)) for task in plan.due(results.options)}
+            due = [
+                task
+                for task, state in states.items()
+                if last_states.get(task.source) == state != failed.get(task.source)
+            ]
+            last_states = {task.source: state for task, state in states.items() if state}
             if due:
-                _draw(due, engine, request, planned, done, console)
+                _draw(due, engine, request, plan, results, console)
             time.sleep(LOOK_EVERY_S)
 
 

@@ -38,7 +38,7 @@ class Outcome:
     """Of one task: where the drawing lies and what was done, or why there is none. `stat` is the photo's as read."""
 
     task: Task
-    drawn: tuple[Path, Report] | None = None
+    drawing: tuple[Path, Report] | None = None
     error: AnimeganError | None = None
     stat: os.stat_result | None = None
 
@@ -94,7 +94,7 @@ def _draw_here(
     films = [task for task in tasks if videos.moves(task, options)]
     yield from _draw_photos(pipeline, [task for task in tasks if task not in films], options, progress)
     for task in films:
-        yield _done(task, _stat(task), partial(videos.draw, pipeline, task, options, progress))
+        yield _attempt(task, _stat(task), partial(videos.draw, pipeline, task, options, progress))
 
 
 def _draw_photos(
@@ -102,51 +102,51 @@ def _draw_photos(
 ) -> Generator[Outcome, None, None]:
     """Draw a batch while the next ones are decoded and the last one is encoded; no more than these are in memory."""
     size = 1 if pipeline.device.type == "cpu" else BATCH
-    left = iter(tasks)
-    decoded: deque[list[_Begun]] = deque()
-    drawn: deque[list[_Begun]] = deque()
+    remaining = iter(tasks)
+    decoded: deque[list[_Work]] = deque()
+    drawings: deque[list[_Work]] = deque()
     while True:
-        while len(decoded) <= AHEAD and (some := [*islice(left, size)]):
+        while len(decoded) <= AHEAD and (some := [*islice(remaining, size)]):
             decoded.append([_begin(pipeline, task, options) for task in some])
         if not decoded:
             break
         batch = decoded.popleft()
         if size == 1:
             batch[0].item.progress = progress
-        pipeline.draw([begun.item for begun in batch])
-        drawn.append(batch)
-        if len(drawn) > 1:
-            yield from _finish(pipeline, drawn.popleft())
-    for batch in drawn:
+        pipeline.draw([work.item for work in batch])
+        drawings.append(batch)
+        if len(drawings) > 1:
+            yield from _finish(pipeline, drawings.popleft())
+    for batch in drawings:
         yield from _finish(pipeline, batch)
 
 
 @dataclass(frozen=True)
-class _Begun:
+class _Work:
     task: Task
     stat: os.stat_result | None
     item: Item
 
 
-def _begin(pipeline: Pipeline, task: Task, options: Mapping[str, str]) -> _Begun:
+def _begin(pipeline: Pipeline, task: Task, options: Mapping[str, str]) -> _Work:
     stat = _stat(task)
     try:
-        return _Begun(task, stat, pipeline.decode(task.source.read_bytes(), {**options, "format": task.format}))
+        return _Work(task, stat, pipeline.decode(task.source.read_bytes(), {**options, "format": task.format}))
     except OSError as error:
         from animegan.pipeline.items import Failed, Item  # noqa: PLC0415 - it is imported by now
 
-        return _Begun(task, stat, Item(Failed(_unreadable(error))))
+        return _Work(task, stat, Item(Failed(_unreadable(error))))
 
 
-def _finish(pipeline: Pipeline, batch: Sequence[_Begun]) -> Iterator[Outcome]:
-    pipeline.encode([begun.item for begun in batch])
-    for begun in batch:
-        yield _outcome(begun.task, begun.stat, partial(_encode, begun.item))
+def _finish(pipeline: Pipeline, batch: Sequence[_Work]) -> Iterator[Outcome]:
+    pipeline.encode([work.item for work in batch])
+    for work in batch:
+        yield _outcome(work.task, work.stat, partial(_encode, work.item))
 
 
 def _encode(item: Item) -> tuple[Encoded, Report]:
-    finished = item.result()
-    return finished.encoded, finished.report
+    result = item.result()
+    return result.encoded, result.report
 
 
 # ---- Through a gateway -----------------------------------------------------------------------------------------------
@@ -212,20 +212,20 @@ def _stat(task: Task) -> os.stat_result | None:
         return None  # reading it says why
 
 
-def _outcome(task: Task, stat: os.stat_result | None, drawn: Callable[[], tuple[Encoded, Report]]) -> Outcome:
+def _outcome(task: Task, stat: os.stat_result | None, encode: Callable[[], tuple[Encoded, Report]]) -> Outcome:
     """Write what is drawn."""
 
     def write() -> tuple[Path, Report]:
-        encoded, report = drawn()
+        encoded, report = encode()
         return task.write(encoded), report
 
-    return _done(task, stat, write)
+    return _attempt(task, stat, write)
 
 
-def _done(task: Task, stat: os.stat_result | None, drawn: Callable[[], tuple[Path, Report]]) -> Outcome:
+def _attempt(task: Task, stat: os.stat_result | None, write: Callable[[], tuple[Path, Report]]) -> Outcome:
     """Return what became of a task; also where a file can't be read or written, the error is the picture's own."""
     try:
-        return Outcome(task, drawn(), stat=stat)
+        return Outcome(task, write(), stat=stat)
     except AnimeganError as error:
         return Outcome(task, error=error, stat=stat)
     except OSError as error:

@@ -31,23 +31,23 @@ figcaption { grid-column: 1 / -1; color: #444; overflow-wrap: anywhere }
 
 @dataclass
 class Run:
-    """The results of a run so far. `kept`: photos whose picture was there already."""
+    """The results of a run so far. `existing`: photos whose picture was there already."""
 
-    asked: Mapping[str, Any]
-    kept: list[Path] = field(default_factory=list)
+    options: Mapping[str, Any]
+    existing: list[Path] = field(default_factory=list)
     left_out: dict[Path, str] = field(default_factory=dict)
     outcomes: list[Outcome] = field(default_factory=list)
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def summary(self) -> dict[str, Any]:
         """Return the report as JSON has it. Times are seconds, sizes width and height in px."""
-        drawn = [_drawn(outcome) for outcome in self.outcomes if outcome.drawn]
+        drawings = [_drawing(outcome) for outcome in self.outcomes if outcome.drawing]
         return {
             "began": self.began.isoformat(timespec="seconds"),
             "seconds": round((datetime.now(UTC) - self.began).total_seconds(), 3),
-            "options": dict(self.asked),
-            "drawn": drawn,
-            "kept": [str(source) for source in self.kept],
+            "options": dict(self.options),
+            "drawn": drawings,
+            "kept": [str(source) for source in self.existing],
             "failed": [
                 {"source": str(outcome.task.source), "code": outcome.error.code, "detail": outcome.error.detail}
                 for outcome in self.outcomes
@@ -57,9 +57,9 @@ class Run:
         }
 
 
-def _drawn(outcome: Outcome) -> dict[str, Any]:
-    assert outcome.drawn
-    output, report = outcome.drawn
+def _drawing(outcome: Outcome) -> dict[str, Any]:
+    assert outcome.drawing
+    output, report = outcome.drawing
     return {
         "source": str(outcome.task.source),
         "output": str(output),

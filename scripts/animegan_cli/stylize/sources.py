@@ -63,8 +63,8 @@ def _files(folder: Path, out: Path, drawings: Collection[Path]) -> Iterator[Path
 def _reason(file: Path) -> str:
     """Return why a file is no photo; empty: it is one."""
     try:
-        with file.open("rb") as opened:
-            start = opened.read(KIND_BYTES)
+        with file.open("rb") as stream:
+            start = stream.read(KIND_BYTES)
         if not start:
             return "The file is empty."
         kind(start)

@@ -110,7 +110,7 @@ def plan(inputs: Sequence[Path], out: Path, format: str = "", *, may_be_empty: b
         if not path.exists():
             raise BadOption(f"{path} is not there.")
     if len(inputs) == 1 and inputs[0].is_file() and not out.is_dir() and (out.suffix or out.is_file()):
-        planned = Plan([single(inputs[0], out, format)])
+        result = Plan([single(inputs[0], out, format)])
     elif not out.is_dir() and (out.exists() or out.suffix.lower() in SUFFIXES):
         what = "a file" if out.exists() else "the name of one picture"
         raise BadOption(f"{out} is {what}. Name a folder for several pictures.")
@@ -120,11 +120,11 @@ def plan(inputs: Sequence[Path], out: Path, format: str = "", *, may_be_empty: b
         ending = ENDINGS.get(f"image/{format.replace('jpg', 'jpeg')}", "")
         bases = _bases(sources.photos, journal)
         tasks = [Task(source, base, ending, format) for source, base in bases]
-        planned = Plan(tasks, journal, sources.left_out)
-    for task in planned.tasks:
+        result = Plan(tasks, journal, sources.left_out)
+    for task in result.tasks:
         if any(output.resolve() == task.source.resolve() for output in task.outputs()):
             raise BadOption(f"{task.source} would be replaced by its drawing. Name another place with -o.")
-    return planned
+    return result
 
 
 def single(source: Path, out: Path, format: str = "") -> Task:
@@ -159,21 +159,21 @@ def _bases(photos: Sequence[tuple[Path, Path]], journal: Journal) -> list[tuple[
     Of photos that differ in nothing but the ending or the folder, the second is `name-2`.
     """
     earlier: dict[Path, Path] = {}
-    taken: set[str] = set()
+    used_names: set[str] = set()
     for source, _ in photos:
         output = journal.output_of(source)
-        if output and _fold(base := output.with_suffix("")) not in taken:
+        if output and _fold(base := output.with_suffix("")) not in used_names:
             earlier[source] = base
-            taken.add(_fold(base))
+            used_names.add(_fold(base))
     bases = []
     for source, name in photos:
-        wanted = journal.folder / name.with_suffix("")
-        place = earlier.get(source, wanted)
+        default = journal.folder / name.with_suffix("")
+        place = earlier.get(source, default)
         if source not in earlier:
-            names = (wanted.with_name(f"{wanted.name}-{number}") for number in count(2))
-            while _fold(place) in taken:
+            names = (default.with_name(f"{default.name}-{number}") for number in count(2))
+            while _fold(place) in used_names:
                 place = next(names)
-            taken.add(_fold(place))
+            used_names.add(_fold(place))
         bases.append((source, place))
     return bases
 

@@ -40,14 +40,14 @@ def draw(
     """Draw a task's video. Raise its `AnimeganError`, or `OSError`."""
     from animegan.pipeline.files import draw_video  # noqa: PLC0415 - it imports torch
 
-    chosen: Options = parse({**options, "format": task.format}, pipeline.settings)
+    drawing_options: Options = parse({**options, "format": task.format}, pipeline.settings)
     container: Kind = "webm" if task.ending.lower() == ".webm" else "mp4"
     reports: list[Report] = []
 
     def write(part: Path) -> None:
         def draw_here(source: Path) -> Report:
             return with_local_target(
-                part, lambda target: draw_video(pipeline, source, chosen, container, target, progress)
+                part, lambda target: draw_video(pipeline, source, drawing_options, container, target, progress)
             )
 
         reports.append(with_local_source(task.source, draw_here))

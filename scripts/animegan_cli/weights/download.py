@@ -28,11 +28,11 @@ def download(
     `pause_s` and doubles. Raises `DownloadFailed`: `part` then keeps what came, unless it is known to be wrong.
     """
     try:
-        continued = part.exists()
-        if continued and blob_id(part) == git_blob_id:
+        has_part = part.exists()
+        if has_part and blob_id(part) == git_blob_id:
             return
         blob = _attempts(url, part, progress, timeout_s, pause_s)
-        if blob != git_blob_id and continued:  # perhaps the older part was of another file, or damaged
+        if blob != git_blob_id and has_part:  # perhaps the older part was of another file, or damaged
             part.unlink()
             blob = _attempts(url, part, progress, timeout_s, pause_s)
         if blob != git_blob_id:
@@ -67,30 +67,30 @@ def _attempts(url: str, part: Path, progress: Progress, timeout_s: float, pause_
 
 
 def _continue(url: str, part: Path, progress: Progress, timeout_s: float) -> None:
-    done = part.stat().st_size if part.exists() else 0
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {})
+    size = part.stat().st_size if part.exists() else 0
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={size}-"} if size else {})
     with requests.get(url, headers=headers, stream=True, timeout=timeout_s) as answer:
-        if answer.status_code == 416 and done:  # there is nothing after what is here
+        if answer.status_code == 416 and size:  # there is nothing after what is here
             return
         if not answer.ok and answer.status_code not in _PASSING:
             raise DownloadFailed(f"{url} could not be downloaded: the server answered {_status(answer)}.")
         answer.raise_for_status()
-        if answer.status_code == 206 and not answer.headers.get("Content-Range", "").startswith(f"bytes {done}-"):
+        if answer.status_code == 206 and not answer.headers.get("Content-Range", "").startswith(f"bytes {size}-"):
             part.unlink(missing_ok=True)
             raise requests.RequestException("the server sent another part than was asked for")
         if answer.status_code != 206:
-            done = 0  # a server that knows no ranges sends the whole
+            size = 0  # a server that knows no ranges sends the whole
         length = answer.headers.get("Content-Length", "")
-        total = done + int(length) if length.isdecimal() else None
-        with part.open("ab" if done else "wb") as stream:
-            progress(done, total)
+        total = size + int(length) if length.isdecimal() else None
+        with part.open("ab" if size else "wb") as stream:
+            progress(size, total)
             for chunk in answer.iter_content(_CHUNK_BYTES):
-                done += len(chunk)
-                if max(done, total or 0) > MOST_BYTES:
+                size += len(chunk)
+                if max(size, total or 0) > MOST_BYTES:
                     part.unlink()
                     raise DownloadFailed(f"{url} is larger than {MOST_BYTES // 2**20} MiB: not a style's weights.")
                 stream.write(chunk)
-                progress(done, total)
+                progress(size, total)
 
 
 def _words(error: requests.RequestException, timeout_s: float) -> str:

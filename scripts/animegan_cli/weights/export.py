@@ -93,9 +93,9 @@ def compare(data: bytes, network: nn.Module) -> float | None:
     largest = 0.0
     for batch, height, width in _CHECKED:
         noise = np.random.default_rng(0).uniform(-1, 1, (batch, 3, height, width)).astype(np.float32)
-        [drawn] = session.run(None, {"photo": noise})
+        [drawing] = session.run(None, {"photo": noise})
         with torch.inference_mode():
-            difference = float(np.abs(drawn - network(torch.from_numpy(noise)).numpy()).max())
+            difference = float(np.abs(drawing - network(torch.from_numpy(noise)).numpy()).max())
         if not difference <= TOLERANCE:  # or it is no number
             raise InternalError(
                 f"At {width}x{height} px ONNX Runtime {onnxruntime.__version__} differs from PyTorch by "

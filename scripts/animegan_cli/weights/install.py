@@ -29,8 +29,8 @@ _MOST_CHARACTERS = 200  # of a title, a licence or a source
 
 def state(style: Style) -> Literal["bundled", "installed", "fetch", "import"]:
     """Return where the style's weights are, or else how to get them."""
-    listed = bundled_styles().get(style.id)
-    if listed and listed.weights:
+    entry = bundled_styles().get(style.id)
+    if entry and entry.weights:
         return "bundled"
     if style.weights and (installed_dir() / style.weights).is_file():
         return "installed"
@@ -58,7 +58,7 @@ def published(style: Style) -> Checkpoint:
 
 
 def fetch(
-    style: Style, *, progress: Progress = lambda _done, _total: None, timeout_s: float = 30, pause_s: float = 1
+    style: Style, *, progress: Progress = lambda _size, _total: None, timeout_s: float = 30, pause_s: float = 1
 ) -> Style:
     """Download the style's published checkpoint, check it and install it; its licence is the caller's to show before.
 
@@ -104,21 +104,21 @@ def import_file(
     A new style needs a licence; its title is its id, and it counts as non-commercial unless said otherwise. Returns the
     installed style. Raises `BadOption`, `BadWeights` and `BadSetting`.
     """
-    listed = bundled_styles().get(style_id)
-    if listed and listed.weights:
+    entry = bundled_styles().get(style_id)
+    if entry and entry.weights:
         raise BadOption(f"The style {style_id!r} is bundled and can't be replaced. Choose another id.", style=style_id)
     for name, text in {"license": license, "title": title, "title-zh": title_zh, "source": source}.items():
         if text is not None and not (text.strip() and text.isprintable() and len(text) <= _MOST_CHARACTERS):
             raise BadOption(f"--{name} {text!r}: use one line of 1 to {_MOST_CHARACTERS} printable characters.")
-    if not listed and license is None:
+    if not entry and license is None:
         raise BadOption(f"{style_id!r} is a new style. Give the licence of its weights, with --license.")
-    fields = listed.model_dump() if listed else {"id": style_id, "noncommercial": True, "suits": ()}
-    old = listed.title if listed else None
+    fields = entry.model_dump() if entry else {"id": style_id, "noncommercial": True, "suits": ()}
+    old = entry.title if entry else None
     fields["title"] = {
         "en": title or (old.en if old else title_zh or style_id),
         "zh": title_zh or (old.zh if old else title or style_id),
     }
-    fields["source"] = origin = source or (listed.source if listed else "imported by its user")
+    fields["source"] = origin = source or (entry.source if entry else "imported by its user")
     if license:
         fields |= {"license": license, "license_url": _license_url(license, origin)}
     if noncommercial is not None:

@@ -85,7 +85,7 @@ def _by_tensorflow_name(constants: dict[str, Array]) -> dict[str, Array] | None:
 def _by_order(graph: onnx.GraphProto, constants: dict[str, Array]) -> dict[str, Array]:
     values = dict(constants)
     defined = values.keys() | {value.name for value in graph.input} | {""}
-    collected = Graph()
+    result = Graph()
     for node in graph.node:
         if not defined >= set(node.input):
             raise BadWeights("The ONNX file's nodes are not in topological order, as the format wants them.")
@@ -100,17 +100,17 @@ def _by_order(graph: onnx.GraphProto, constants: dict[str, Array]) -> dict[str, 
             case "Conv":
                 weight, bias = floats[1], floats[2] if len(floats) > 2 else None
                 if weight is not None and weight.ndim == 4:
-                    collected.convolution(weight, bias)
+                    result.convolution(weight, bias)
             case "Mul":
-                collected.combine("mul", floats)
+                result.combine("mul", floats)
             case "Add":
-                collected.combine("add", floats)
+                result.combine("add", floats)
             case "Sub":
-                collected.combine("sub", floats)
+                result.combine("sub", floats)
             case norm if norm in _NORMS:
-                collected.combine("mul", floats[1:2])
-                collected.combine("add", floats[2:3])
-    return collected.tensors()
+                result.combine("mul", floats[1:2])
+                result.combine("add", floats[2:3])
+    return result.tensors()
 
 
 def _fold(node: onnx.NodeProto, values: dict[str, Array]) -> Array | None:

@@ -109,9 +109,9 @@ def _state_dict(data: bytes) -> Mapping[str, Tensor]:
         with warnings.catch_warnings(action="ignore"):  # of pickle protocols that torch.save does not write
             loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        named = re.search(r"GLOBAL (\S+) was not", str(error))
+        match = re.search(r"GLOBAL (\S+) was not", str(error))
         raise BadWeights(
-            f"The checkpoint holds more than tensors{f' ({named[1]})' if named else ''}, and such content can run code "
+            f"The checkpoint holds more than tensors{f' ({match[1]})' if match else ''}, and such content can run code "
             "when it is read, so it is not. Save the generator's state_dict() alone."
         ) from None
     if isinstance(loaded, Mapping):

@@ -34,7 +34,7 @@ def read_tflite(data: bytes) -> tuple[dict[str, Array], Resize | None]:
         for index in range(graph.TensorsLength())
         if (array := _array(model, graph.Tensors(index))) is not None
     }
-    collected = Graph()
+    result = Graph()
     operations: list[str] = []
     for index in range(graph.OperatorsLength()):
         operator = graph.Operators(index)
@@ -45,20 +45,20 @@ def read_tflite(data: bytes) -> tuple[dict[str, Array], Resize | None]:
                 values[operator.Outputs(0)] = operands[0]
             case tflite.BuiltinOperator.CONV_2D:
                 operations.append(CONVOLUTION)
-                _convolution(collected, operands, (0, 3, 1, 2))
+                _convolution(result, operands, (0, 3, 1, 2))
             case tflite.BuiltinOperator.DEPTHWISE_CONV_2D:
-                _convolution(collected, operands, (3, 0, 1, 2))
+                _convolution(result, operands, (3, 0, 1, 2))
             case tflite.BuiltinOperator.MUL:
-                collected.combine("mul", operands)
+                result.combine("mul", operands)
             case tflite.BuiltinOperator.ADD:
-                collected.combine("add", operands)
+                result.combine("add", operands)
             case tflite.BuiltinOperator.SUB:
-                collected.combine("sub", operands)
+                result.combine("sub", operands)
             case tflite.BuiltinOperator.RESIZE_BILINEAR:
                 operations.append(_mode(operator))
             case tflite.BuiltinOperator.RESIZE_NEAREST_NEIGHBOR:
                 operations.append("nearest")
-    return collected.tensors(), resize_of(operations)
+    return result.tensors(), resize_of(operations)
 
 
 def _mode(operator: tflite.Operator) -> str:

@@ -13,7 +13,7 @@ import pytest
 from animegan.errors import BadImage
 from animegan_gateway.drawing.dispatcher import Dispatcher
 from animegan_gateway.drawing.fleet import Fleet
-from animegan_gateway.drawing.torchserve import Outcome, Refused
+from animegan_gateway.drawing.torchserve import Outcome, Refusal
 from animegan_gateway.metrics import Metrics
 from animegan_gateway.queue.blobs.file_blobs import FileBlobs
 from animegan_gateway.queue.board import Board
@@ -52,7 +52,7 @@ class Place:
 
     async def draw(self, *_: object) -> Outcome:
         await self.may_answer.wait()
-        return Refused(BadImage("It is damaged.").problem())
+        return Refusal(BadImage("It is damaged.").problem())
 
 
 class Places:

@@ -9,18 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from animegan.errors import BadImage, OutOfMemory
-from animegan_gateway.drawing.torchserve import Lost, NotTaken, Refused, WorkerEnded
-from animegan_gateway.drawing.verdicts import MOST_CRASHES, MOST_LOST, Verdict, give_up, verdict
+from animegan_gateway.drawing.torchserve import NoAnswer, NotTaken, Refusal, WorkerCrash
+from animegan_gateway.drawing.verdicts import MOST_CRASHES, MOST_LOSSES, Verdict, give_up, verdict
 from animegan_gateway.queue.jobs import MOST_PAUSE_S, TRANSITIONS, Job, State
 from animegan_service.protocol import Presence
 from harness.stores import ask
 
 NOW = 1000.0
-Outcome = Refused | WorkerEnded | Lost | NotTaken
+Outcome = Refusal | WorkerCrash | NoAnswer | NotTaken
 
-FOR_NOW, FOR_GOOD = Refused(OutOfMemory("Not now.").problem()), Refused(BadImage("Never.").problem())
+FOR_NOW, FOR_GOOD = Refusal(OutOfMemory("Not now.").problem()), Refusal(BadImage("Never.").problem())
 AWAY = st.sampled_from([NotTaken(Presence.AWAY), NotTaken(Presence.LOADING)])
-COUNTED = st.sampled_from([FOR_NOW, FOR_GOOD, WorkerEnded(), Lost(), NotTaken(Presence.READY)])
+COUNTED = st.sampled_from([FOR_NOW, FOR_GOOD, WorkerCrash(), NoAnswer(), NotTaken(Presence.READY)])
 RETRIES = st.integers(0, 5)
 RUNNING = st.builds(
     Job,
@@ -72,22 +72,22 @@ def test_a_torchserve_that_is_away_counts_against_no_job(job: Job, outcome: Outc
 
 @given(job=RUNNING, retries=RETRIES)
 def test_what_a_retry_can_not_help_is_not_tried_again(job: Job, retries: int) -> None:
-    assert isinstance(FOR_GOOD, Refused)
+    assert isinstance(FOR_GOOD, Refusal)
     assert verdict(job, FOR_GOOD, now=NOW, retries=retries) == Verdict(State.FAILED, {"error": FOR_GOOD.problem})
 
 
 def test_a_picture_that_ends_a_worker_is_tried_again_alone_and_the_second_time_failed() -> None:
-    first = verdict(running(), WorkerEnded(), now=NOW, retries=0)
+    first = verdict(running(), WorkerCrash(), now=NOW, retries=0)
     assert first == Verdict(State.QUEUED, {"crashes": 1, "alone": True})
-    second = verdict(after(running(), first), WorkerEnded(), now=NOW, retries=9)
+    second = verdict(after(running(), first), WorkerCrash(), now=NOW, retries=9)
     assert second.to is State.FAILED
     assert second.changes["error"]["code"] == "worker_killed"
 
 
-@given(job=RUNNING, lost=st.integers(0, 2 * MOST_LOST))
+@given(job=RUNNING, lost=st.integers(0, 2 * MOST_LOSSES))
 def test_a_job_is_given_up_once_so_many_gateways_ended_over_it(job: Job, lost: int) -> None:
     final = give_up(job.model_copy(update={"lost": lost}))
-    assert bool(final) == (lost >= MOST_LOST)
+    assert bool(final) == (lost >= MOST_LOSSES)
     if final:
         assert (final.to, final.changes["error"]["code"]) == (State.FAILED, "drawing_failed")
 
@@ -96,7 +96,7 @@ def test_a_job_is_given_up_once_so_many_gateways_ended_over_it(job: Job, lost: i
     ("outcome", "code", "alone"),
     [
         (FOR_NOW, "out_of_memory", True),
-        (Lost(), "drawing_failed", True),
+        (NoAnswer(), "drawing_failed", True),
         (NotTaken(Presence.READY), "drawing_failed", False),
     ],
 )

@@ -260,10 +260,10 @@ def test_an_upload_that_does_not_come(tmp_path: Path) -> None:
 
 def test_the_pace_counts_pauses_and_the_mean_and_not_the_whole() -> None:
     pace = Pace(idle_s=30, rate=4000)
-    assert pace.deadline(start=0, now=0, received=0) == 30
-    assert pace.deadline(start=0, now=100, received=3_000_000) == 130  # 30 kB a second: only a pause ends it
-    assert pace.deadline(start=0, now=100, received=100_000) == 55  # 1 kB a second: it is over
-    assert Pace(idle_s=30, rate=0).deadline(start=0, now=10_000, received=1) == 10_030
+    assert pace.deadline(start=0, now=0, size=0) == 30
+    assert pace.deadline(start=0, now=100, size=3_000_000) == 130  # 30 kB a second: only a pause ends it
+    assert pace.deadline(start=0, now=100, size=100_000) == 55  # 1 kB a second: it is over
+    assert Pace(idle_s=30, rate=0).deadline(start=0, now=10_000, size=1) == 10_030
 
 
 RAW = [{"content-type": "image/jpeg"}, {"content-type": "application/octet-stream"}, {}]

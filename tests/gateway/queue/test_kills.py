@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from animegan_gateway.drawing.verdicts import MOST_LOST
+from animegan_gateway.drawing.verdicts import MOST_LOSSES
 from animegan_gateway.queue.jobs import State
 from animegan_gateway.queue.stores.redis_store import RedisStore
 from animegan_gateway.queue.stores.sqlite_store import SqliteStore
@@ -150,13 +150,13 @@ def test_a_picture_over_which_gateways_end_is_given_up_and_harms_no_other(mortal
         gateway = alive.gateway
         ends_gateways = gateway.submit(encoded(photo(640, 640))).json()["id"]
         other = gateway.submit(encoded(photo(64, 48))).json()["id"]
-        for _ in range(MOST_LOST):
+        for _ in range(MOST_LOSSES):
             gateway.until(ends_gateways, "running")
             gateway.kill()
             gateway.start()
         failed = gateway.ended(ends_gateways)
         assert (failed["status"], failed["error"]["code"]) == ("failed", "drawing_failed")
-        assert f"lost {MOST_LOST} times" in failed["error"]["detail"]
+        assert f"lost {MOST_LOSSES} times" in failed["error"]["detail"]
         assert gateway.ended(other)["status"] == "done"
         assert gateway.metric("animegan_gateway_attempts_total", outcome="drawn") == 1
 

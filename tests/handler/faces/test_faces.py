@@ -102,7 +102,7 @@ def test_what_is_cut_out_comes_back_to_its_place(x: int, y: int, lean_deg: float
     photo = Image.fromarray(smooth)
     [crop] = crops([Face(x, y, 72, lean_deg, 1.0, ())], SHRUNK_FACES, 0.25)
     scene = torch.from_numpy(smooth.copy())
-    crop.paste(torch.from_numpy(np.array(crop.cut(photo, SHRUNK_FACES))), scene, matched=False)
+    crop.paste(torch.from_numpy(np.array(crop.cut(photo, SHRUNK_FACES))), scene, match_scene=False)
     off = np.abs(scene.numpy().astype(int) - smooth)
     assert off[8:-8, 8:-8].max() <= 3  # mirrored edges bend the slope a little
 
@@ -114,7 +114,7 @@ def test_a_crop_of_another_tone_takes_the_scenes() -> None:
     [crop] = crops([Face(256, 256, 180, 0, 1.0, ())], EVEN_FACES, 0.8)
     left, top, side = crop.left, crop.top, crop.side
     before = scene.float().mean()
-    crop.paste(darker[top : top + side, left : left + side], scene, matched=True)
+    crop.paste(darker[top : top + side, left : left + side], scene, match_scene=True)
     assert scene.float().mean() == pytest.approx(before.item(), abs=1)
 
 

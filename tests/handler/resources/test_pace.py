@@ -34,7 +34,7 @@ def plan(side: int, work: float = 1) -> Plan:
 
 
 def drawn(paced: Pace, clock: Clock, side: int, seconds: float) -> None:
-    with paced.limited(plan(side), (side, side)):
+    with paced.limit(plan(side), (side, side)):
         clock.now += seconds
         interrupt_if_asked()
 
@@ -66,7 +66,7 @@ def test_a_picture_that_takes_too_long_is_refused_before_it_starts(clock: Clock)
     drawn(paced, clock, 1024, 50)
     with (
         pytest.raises(PictureTooSlow, match="8192×4096 px and would take about") as refused,
-        paced.limited(Plan("bands", Shape(4096, 8192, 1, 4), cuda=False, peak_bytes=1), (8192, 4096)),
+        paced.limit(Plan("bands", Shape(4096, 8192, 1, 4), cuda=False, peak_bytes=1), (8192, 4096)),
     ):
         pytest.fail("it was begun")
     side = refused.value.members["fits_side_px"]

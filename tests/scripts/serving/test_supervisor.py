@@ -17,7 +17,7 @@ import pytest
 
 from animegan.errors import BadSetting, ServiceFailed
 from animegan_cli.serving import processes
-from animegan_cli.serving.signals import Signals, Stopped
+from animegan_cli.serving.signals import Signals, StopRequest
 from animegan_cli.serving.supervisor import PAUSES_S, Supervisor
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -70,7 +70,7 @@ class Script:
 
     def start(self) -> None:
         self.events.append(f"{self.name} starts")
-        assert not processes.marked(self.mark)
+        assert not processes.find(self.mark)
         self.process = python(self.code, self.mark)
 
     def trouble(self) -> str | None:
@@ -111,12 +111,12 @@ def test_services_start_in_order_and_end_in_reverse(signals: Signals, mark: str)
     services[1].is_ready = stop_when(lambda: True)
     supervisor = Supervisor(services, signals, events.append)
     supervisor.start()
-    with pytest.raises(Stopped) as stopped:
+    with pytest.raises(StopRequest) as stopped:
         supervisor.watch()
     supervisor.end()
     assert stopped.value.number == signal.SIGTERM
     assert events == ["Starting one", "one starts", "Starting two", "two starts", "two ends", "one ends"]
-    assert not processes.marked(mark)
+    assert not processes.find(mark)
 
 
 @pytest.mark.slow
@@ -129,7 +129,7 @@ def test_what_dies_is_started_again_and_the_rest_goes_on(signals: Signals, mark:
     assert dying.process
     dying.process.kill()
     dying.is_ready = stop_when(lambda: len(dying.events) == 3)
-    with pytest.raises(Stopped):
+    with pytest.raises(StopRequest):
         supervisor.watch()
     assert dying.events == ["dying starts", "dying ends", "dying starts"]
     assert lasting.process is first
@@ -149,14 +149,14 @@ def test_one_that_dies_again_and_again_is_started_again_and_told_once_a_minute(s
     service.code = "import sys; sys.exit(3)"
     service.is_ready = lambda: False
     lasting.is_ready = stop_when(lambda: len(service.events) >= 15)
-    with pytest.raises(Stopped):
+    with pytest.raises(StopRequest):
         supervisor.watch()
     pauses = [line.rpartition("starting it again ")[2] for line in messages if "again" in line]
     assert pauses == ["at once", "at once", "every 0.02 s.\nits last words"]
     assert "short-lived ended by itself: 3 deaths in a row" in messages[-1]
     assert lasting.process is first
     supervisor.end()
-    assert not processes.marked(mark)
+    assert not processes.find(mark)
 
 
 @pytest.mark.slow
@@ -176,7 +176,7 @@ def test_one_that_can_t_be_started_again_for_now_is_tried_again(signals: Signals
     service.start = refuse  # type: ignore[method-assign]
     assert service.process
     service.process.kill()
-    with pytest.raises(Stopped):
+    with pytest.raises(StopRequest):
         supervisor.watch()
     assert "homeless can't be started ([Errno 28] No space left on device)" in messages[2]
     assert messages[-1] == "homeless is ready again"
@@ -204,7 +204,7 @@ def test_it_pauses_from_one_start_to_the_next(signals: Signals, mark: str) -> No
     supervisor.start()
     assert service.process
     service.process.kill()
-    with pytest.raises(Stopped):
+    with pytest.raises(StopRequest):
         supervisor.watch()
     first, _, second = moments
     assert second - first >= 2.5
@@ -225,7 +225,7 @@ def test_a_steady_run_begins_a_new_row(signals: Signals, mark: str) -> None:
     service.is_ready = ready_once
     supervisor = Supervisor([service], signals, messages.append, pauses_s=(0.01, 0.02), steady_s=0)
     supervisor.start()
-    with pytest.raises(Stopped):
+    with pytest.raises(StopRequest):
         supervisor.watch()
     assert {line for line in messages if "starting it" in line} == {
         "long-lived ended by itself; starting it again at once"
@@ -250,7 +250,7 @@ def test_one_that_never_gets_ready_is_ended(signals: Signals, mark: str) -> None
     service = Script("slow", mark, is_ready=lambda: False, patience=1)
     with pytest.raises(ServiceFailed, match="was not ready for 1 s"):
         Supervisor([service], signals, print).start()
-    assert not processes.marked(mark)
+    assert not processes.find(mark)
 
 
 def test_one_that_is_no_longer_ready_is_started_again(signals: Signals, mark: str) -> None:
@@ -259,7 +259,7 @@ def test_one_that_is_no_longer_ready_is_started_again(signals: Signals, mark: st
     supervisor.start()
     again = stop_when(lambda: True)
     service.is_ready = lambda: service.events.count("hanging starts") == 2 and again()
-    with pytest.raises(Stopped):
+    with pytest.raises(StopRequest):
         supervisor.watch()
     assert service.events == ["hanging starts", "hanging ends", "hanging starts"]
     supervisor.end()
@@ -271,11 +271,11 @@ def test_a_request_to_stop_while_starting(signals: Signals, mark: str) -> None:
         return False
 
     supervisor = Supervisor([Script("slow", mark, is_ready=never)], signals, print)
-    with pytest.raises(Stopped) as stopped:
+    with pytest.raises(StopRequest) as stopped:
         supervisor.start()
     assert stopped.value.number == signal.SIGHUP
     supervisor.end()
-    assert not processes.marked(mark)
+    assert not processes.find(mark)
 
 
 def test_a_signal_cuts_a_pause_short(signals: Signals) -> None:
@@ -306,9 +306,9 @@ def test_every_process_ends_but_those_of_another_mark(mark: str) -> None:
     up(parent)
     parent.wait()
     stranger = python(SLEEP, f"{mark}0")
-    assert len(processes.marked(mark)) == 1
+    assert len(processes.find(mark)) == 1
     assert processes.end(mark, grace_s=0.2) == []
-    assert not processes.marked(mark)
+    assert not processes.find(mark)
     assert stranger.poll() is None
     stranger.kill()
     stranger.communicate()
@@ -350,11 +350,11 @@ def test_the_guard_ends_what_a_killed_supervisor_leaves(tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
     assert parent.stdout
     mark, folder = parent.stdout.readline().split()
-    assert processes.marked(mark)
+    assert processes.find(mark)
     assert Path(folder).is_dir()
     parent.kill()
     parent.communicate()
     deadline = time.monotonic() + 120
-    while processes.marked(mark) or Path(folder).exists():
+    while processes.find(mark) or Path(folder).exists():
         assert time.monotonic() < deadline
         time.sleep(0.1)

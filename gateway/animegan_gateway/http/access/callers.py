@@ -73,7 +73,7 @@ class Callers:
         None for none, a forged or an old one, one that was ended, or one of a revoked key. Raise `StoreUnavailable`.
         """
         cookie = self._read(request)
-        if cookie is None or await self._store.session_ended(cookie[0]):
+        if cookie is None or await self._store.is_session_over(cookie[0]):
             return None
         session, key_id = cookie
         if not key_id:

@@ -178,7 +178,7 @@ def job_view(
     """Return the job in that language; `base` is the path prefix, `style` its registry entry while there is one."""
     report = _report(job)
     url = f"{base}/v1/jobs/{job.id}"
-    finished = job.finished_at
+    finished_at = job.finished_at
     return JobView(
         id=job.id,
         status=job.state,
@@ -209,8 +209,8 @@ def job_view(
         drawn_frames=report.drawn_frames,
         accepted_at=_time(job.ask.accepted_at),
         started_at=_time(job.started_at) if job.started_at else None,
-        finished_at=_time(finished) if finished else None,
-        expires_at=_time(finished + keep_s) if finished else None,
+        finished_at=_time(finished_at) if finished_at else None,
+        expires_at=_time(finished_at + keep_s) if finished_at else None,
         result=ResultView(url=f"{url}/result", content_type=job.result.content_type, bytes=job.result.bytes)
         if job.result and job.state is State.DONE
         else None,

@@ -22,7 +22,7 @@ from animegan_gateway.http.answers import views
 from animegan_gateway.http.answers.messages import Language
 from animegan_gateway.http.answers.pictures import picture_response, raise_expired
 from animegan_gateway.http.answers.problems import document_errors
-from animegan_gateway.http.door import Accepted
+from animegan_gateway.http.door import Acceptance
 from animegan_gateway.http.openapi import (
     DRAWING_ERRORS,
     EVENT,
@@ -72,8 +72,8 @@ async def submit(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Queue a photo. The answer says where to ask for it; nothing that was accepted is lost."""
-    accepted = await _accept(request, services, caller, idempotency_key)
-    return _with_ignored(await _accepted_response(services, accepted.job, language), accepted)
+    acceptance = await _accept(request, services, caller, idempotency_key)
+    return _with_ignored(await _accepted_response(services, acceptance.job, language), acceptance)
 
 
 _STYLIZE: dict[str, Any] = {
@@ -102,18 +102,18 @@ async def stylize(
 
     With an Idempotency-Key it stays there: the same request can be made again. A PUT does the same.
     """
-    accepted = await _accept(request, services, caller, idempotency_key)
+    acceptance = await _accept(request, services, caller, idempotency_key)
     answer = await _stylized_response(
-        request, services, caller, accepted.job, language, keep=idempotency_key is not None
+        request, services, caller, acceptance.job, language, keep=idempotency_key is not None
     )
-    return _with_ignored(answer, accepted)
+    return _with_ignored(answer, acceptance)
 
 
 async def _stylized_response(
     request: Request, services: Services, caller: Caller, job: Job, language: Language, *, keep: bool
 ) -> Response:
     disconnect = asyncio.create_task(_wait_for_disconnect(request))
-    end = asyncio.create_task(services.door.wait_until_ended(job))
+    end = asyncio.create_task(services.door.wait_for_end(job))
     try:
         await asyncio.wait(
             {disconnect, end}, timeout=services.door.settings.stylize_timeout_s, return_when=asyncio.FIRST_COMPLETED
@@ -248,7 +248,7 @@ async def queue(services: ServicesDep, _: CallerDep) -> Response:
     return JSONResponse(view.model_dump(), headers={"Cache-Control": "no-store"})
 
 
-async def _accept(request: Request, services: Services, caller: Caller, idempotency_key: str | None) -> Accepted:
+async def _accept(request: Request, services: Services, caller: Caller, idempotency_key: str | None) -> Acceptance:
     return await services.door.accept(
         caller,
         request.stream(),
@@ -260,10 +260,10 @@ async def _accept(request: Request, services: Services, caller: Caller, idempote
     )
 
 
-def _with_ignored(response: Response, accepted: Accepted) -> Response:
+def _with_ignored(response: Response, acceptance: Acceptance) -> Response:
     """Return the response, which names what of the request nothing was made of."""
-    if accepted.ignored:
-        response.headers[IGNORED] = ", ".join(quote(name[:MOST_CHARACTERS], safe=" []") for name in accepted.ignored)
+    if acceptance.ignored:
+        response.headers[IGNORED] = ", ".join(quote(name[:MOST_CHARACTERS], safe=" []") for name in acceptance.ignored)
     return response
 
 

@@ -84,7 +84,7 @@ class Thumbnails:
                 await asyncio.to_thread(file.write_bytes, self._photo)
                 job = await self._door.submit(ask, file, GATEWAY)
             try:
-                job = await self._door.wait_until_ended(job)
+                job = await self._door.wait_for_end(job)
                 if job.state is State.DONE and job.result:
                     parts = [part async for part in self._door.read(job, 0, job.result.bytes - 1)]
                     self._pictures[style.id, style.sha256] = b"".join(parts)

@@ -78,8 +78,8 @@ class RequestMiddleware:
             await send(message)
 
         try:
-            probed = path.removeprefix(self._prefix) in HEALTH  # probes use whatever address they know
-            app = self._app if probed or self._is_own_host(headers.get("host", "")) else _refuse_host
+            is_probe = path.removeprefix(self._prefix) in HEALTH  # probes use whatever address they know
+            app = self._app if is_probe or self._is_own_host(headers.get("host", "")) else _refuse_host
             if len(headers.getlist("host")) > 1:
                 app = _refuse_hosts
             elif without_slash and app is self._app:

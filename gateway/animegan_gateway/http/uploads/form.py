@@ -22,7 +22,7 @@ IMAGE = "image"
 MOST_PARTS = 16
 MOST_FIELD_BYTES = 4096
 OVERHEAD_BYTES = MOST_PARTS * MOST_FIELD_BYTES  # of fields, boundaries and part headers
-DAMAGED = "The multipart body is damaged or cut short. Send it again."
+DAMAGE = "The multipart body is damaged or cut short. Send it again."
 NO_BOUNDARY = (
     "The header 'Content-Type: multipart/form-data' lacks its boundary. Leave the header out: curl's -F, or what sends "
     "a form in your language, writes it with the boundary that the body has."
@@ -37,18 +37,18 @@ async def receive_form(
     Raise `BadRequest`, `BadImage`, `BadOption` or `TooLarge`.
     """
     form = _Form(picture)
-    received = 0
+    size = 0
     try:
         parser = MultipartParser(boundary, form.callbacks())
         async for chunk in stream:
-            received += len(chunk)
-            if received > picture.limits.max_bytes + OVERHEAD_BYTES:
-                raise too_large(received, picture.limits)
+            size += len(chunk)
+            if size > picture.limits.max_bytes + OVERHEAD_BYTES:
+                raise too_large(size, picture.limits)
             parser.write(chunk)
     except FormParserError:
-        raise BadRequest(DAMAGED) from None
-    if not form.ended:
-        raise BadRequest(DAMAGED)
+        raise BadRequest(DAMAGE) from None
+    if not form.is_complete:
+        raise BadRequest(DAMAGE)
     if form.picture_field is None:
         raise BadImage(f"The form holds no picture. Send one as the field {IMAGE!r} (curl: -F {IMAGE}=@photo.jpg).")
     return form.fields, form.file_name
@@ -62,7 +62,7 @@ class _Form:
     fields: dict[str, str] = field(default_factory=dict)
     picture_field: str | None = None
     file_name: str = ""
-    ended: bool = False
+    is_complete: bool = False
     _parts: int = 0
     _name: str = ""
     _is_picture: bool = False
@@ -77,7 +77,7 @@ class _Form:
             "on_header_field": lambda data, start, end: self._header.extend(data[start:end]),
             "on_header_value": lambda data, start, end: self._header_value.extend(data[start:end]),
             "on_header_end": self._header_end,
-            "on_headers_finished": self._headers_finished,
+            "on_headers_finished": self._finish_headers,
             "on_part_data": self._data,
             "on_part_end": self._part_end,
             "on_end": self._end,
@@ -96,7 +96,7 @@ class _Form:
         self._header.clear()
         self._header_value.clear()
 
-    def _headers_finished(self) -> None:
+    def _finish_headers(self) -> None:
         _, parameters = parse_options_header(self._disposition)
         name = parameters.get(b"name", b"").decode("utf-8", "replace")
         file_name = parameters.get(b"filename")
@@ -128,7 +128,7 @@ class _Form:
             )
 
     def _end(self) -> None:
-        self.ended = True
+        self.is_complete = True
 
     def _part_end(self) -> None:
         if self._is_picture:

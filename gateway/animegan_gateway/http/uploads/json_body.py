@@ -24,13 +24,13 @@ async def receive_json(stream: AsyncIterator[bytes], spool: Path, picture: Pictu
     The second value, the picture's file name, is empty. Raise `BadRequest`, `BadImage`, `BadOption` or `TooLarge`.
     """
     most = picture.limits.max_bytes * 4 // 3 + OVERHEAD_BYTES
-    received = 0
+    size = 0
     try:
         with disk_errors(), spool.open("xb") as file:
             async for chunk in stream:
-                received += len(chunk)
-                if received > most:
-                    raise too_large(received * 3 // 4, picture.limits)
+                size += len(chunk)
+                if size > most:
+                    raise too_large(size * 3 // 4, picture.limits)
                 file.write(chunk)
         async with _turn:
             return await asyncio.to_thread(_read, spool, picture), ""

@@ -16,37 +16,37 @@ class Pace:
     idle_s: float
     rate: float
 
-    def deadline(self, start: float, now: float, received: int) -> float:
+    def deadline(self, start: float, now: float, size: int) -> float:
         """Return when the next bytes have to be there, on the clock of `start` and `now`, in s."""
         late = now + self.idle_s
-        return min(late, start + self.idle_s + received / self.rate) if self.rate else late
+        return min(late, start + self.idle_s + size / self.rate) if self.rate else late
 
 
 async def keep_pace(stream: AsyncIterator[bytes], pace: Pace) -> AsyncIterator[bytes]:
     """Yield the chunks of the stream. Raise `UploadTimeout` where they come too slowly."""
     clock = asyncio.get_running_loop().time
-    start, received = clock(), 0
+    start, size = clock(), 0
     chunks = aiter(stream)
     while True:
         now = clock()
-        deadline = pace.deadline(start, now, received)
+        deadline = pace.deadline(start, now, size)
         try:
             async with asyncio.timeout_at(deadline):
                 chunk = await anext(chunks, None)
         except TimeoutError:
-            raise _timeout(pace, deadline >= now + pace.idle_s, received, clock() - start) from None
+            raise _timeout(pace, deadline >= now + pace.idle_s, size, clock() - start) from None
         if chunk is None:
             return
-        received += len(chunk)
+        size += len(chunk)
         yield chunk
 
 
-def _timeout(pace: Pace, idle: bool, received: int, seconds: float) -> UploadTimeout:
+def _timeout(pace: Pace, idle: bool, size: int, seconds: float) -> UploadTimeout:
     if idle:
         return UploadTimeout(
             f"Nothing of the upload came for {pace.idle_s:g} s, the longest pause there may be. Try again."
         )
     return UploadTimeout(
-        f"The upload brought {received:,} bytes in {seconds:.0f} s, fewer than {pace.rate / 1000:g} kB a second. "
+        f"The upload brought {size:,} bytes in {seconds:.0f} s, fewer than {pace.rate / 1000:g} kB a second. "
         "Send a smaller file, or try again over a better connection."
     )

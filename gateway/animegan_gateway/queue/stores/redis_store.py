@@ -59,17 +59,17 @@ def step(
     """Run the method, again where nothing was sent, with errors as `translate_errors` has them."""
 
     @functools.wraps(method)
-    async def run(self: RedisStore, /, *arguments: P.args, **named: P.kwargs) -> T:
+    async def run(self: RedisStore, /, *arguments: P.args, **keywords: P.kwargs) -> T:
         with translate_errors():
             for pause_s in PAUSES_S:
                 try:
-                    return await method(self, *arguments, **named)
+                    return await method(self, *arguments, **keywords)
                 except ConnectionError as error:
-                    refused = isinstance(error.__context__, ConnectionRefusedError)
-                    if not (refused or isinstance(error, BusyLoadingError)):
+                    is_refusal = isinstance(error.__context__, ConnectionRefusedError)
+                    if not (is_refusal or isinstance(error, BusyLoadingError)):
                         raise
                 await asyncio.sleep(pause_s)
-            return await method(self, *arguments, **named)
+            return await method(self, *arguments, **keywords)
 
     return run
 
@@ -125,7 +125,7 @@ class RedisStore:
         await self._redis.set(self._key("ended-session:" + session), "1", ex=lifetime_s)
 
     @step
-    async def session_ended(self, session: str) -> bool:
+    async def is_session_over(self, session: str) -> bool:
         return bool(await self._redis.exists(self._key("ended-session:" + session)))
 
     @step
@@ -181,8 +181,8 @@ class RedisStore:
     async def renew(self, owner: str) -> None:
         leases = frozenset(self._leases[owner])
         if leases:
-            renewed = await self._run("renew", owner, *leases, "JUSTID")
-            self._leases[owner] -= leases.difference(renewed)
+            renewals = await self._run("renew", owner, *leases, "JUSTID")
+            self._leases[owner] -= leases.difference(renewals)
 
     @step
     async def recover(self) -> Sequence[Job]:

@@ -17,16 +17,16 @@ PRIMARY_CODE = 0xFF  # of an extended error code
 
 
 @contextmanager
-def locked(file: Path) -> Iterator[None]:
+def lock(file: Path) -> Iterator[None]:
     """Hold the lock beside the file, whose folder is created. Raise `BadSetting` where a gateway has it."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(file.with_suffix(".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(file.with_suffix(".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise BadSetting(f"{file} can't be opened: {error}. Correct ANIMEGAN_GATEWAY_DATA.") from None
     try:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BadSetting(
                 f"Another gateway uses {file.parent}. Stop that one, give this one a folder of its own "
@@ -34,11 +34,11 @@ def locked(file: Path) -> Iterator[None]:
             ) from None
         yield
     finally:
-        os.close(lock)
+        os.close(descriptor)
 
 
 @contextmanager
-def connected(file: Path) -> Iterator[sqlite3.Connection]:
+def connection(file: Path) -> Iterator[sqlite3.Connection]:
     """Yield a connection to the database, created if it is missing, which nobody else opens meanwhile.
 
     Its index of the write-ahead log is in memory, so it opens on a full disk too. Raise `BadSetting` for a file that

@@ -22,7 +22,7 @@ import structlog
 
 from animegan.errors import BadSetting
 from animegan_gateway.errors import StoreUnavailable
-from animegan_gateway.queue.jobs import HELD, MOST_PAUSE_S, Ask, Job, Result, State, before
+from animegan_gateway.queue.jobs import ACTIVE_STATES, MOST_PAUSE_S, Ask, Job, Result, State, before
 from animegan_gateway.queue.stores import sqlite_file
 from animegan_gateway.queue.stores.store import RUNS, Bounds, Full, Line, Mismatch, Run, Tally, Waiting
 from animegan_service.bell import Bell
@@ -71,7 +71,7 @@ MIGRATIONS = (
 
 log = structlog.get_logger(__name__)
 
-_HELD = f"({', '.join(repr(state.value) for state in HELD)})"
+_ACTIVE = f"({', '.join(repr(state.value) for state in ACTIVE_STATES)})"
 
 
 def step(
@@ -80,9 +80,9 @@ def step(
     """Run the method in the store's thread, in one transaction."""
 
     @functools.wraps(method)
-    async def run(self: SqliteStore, /, *arguments: P.args, **named: P.kwargs) -> T:
+    async def run(self: SqliteStore, /, *arguments: P.args, **keywords: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(
-            self._thread, lambda: self._run_step(lambda: method(self, *arguments, **named))
+            self._thread, lambda: self._run_step(lambda: method(self, *arguments, **keywords))
         )
 
     return run
@@ -150,7 +150,7 @@ class SqliteStore:
         self._db.execute("REPLACE INTO ended_sessions VALUES (?, ?)", (session, now + lifetime_s))
 
     @step
-    def session_ended(self, session: str) -> bool:
+    def is_session_over(self, session: str) -> bool:
         return self._db.execute("SELECT 1 FROM ended_sessions WHERE id = ?", (session,)).fetchone() is not None
 
     @step
@@ -190,7 +190,7 @@ class SqliteStore:
     @step
     def tally(self) -> Tally:
         counts = dict(self._db.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())
-        (uploads,) = self._db.execute(f"SELECT total(bytes) FROM jobs WHERE state IN {_HELD}").fetchone()
+        (uploads,) = self._db.execute(f"SELECT total(bytes) FROM jobs WHERE state IN {_ACTIVE}").fetchone()
         (results,) = self._db.execute("SELECT total(result_bytes) FROM jobs WHERE state = 'done'").fetchone()
         (oldest,) = self._db.execute("SELECT min(accepted_at) FROM jobs WHERE state = 'queued'").fetchone()
         return Tally({state: counts.get(state, 0) for state in State}, int(uploads + results), oldest)
@@ -216,15 +216,15 @@ class SqliteStore:
                 return earlier
         jobs, size, own, last = self._db.execute(
             f"SELECT count(*), total(bytes), total(caller = :caller), max(iif(caller = :caller, turn, 0)) "
-            f"FROM jobs WHERE state IN {_HELD}",
+            f"FROM jobs WHERE state IN {_ACTIVE}",
             {"caller": ask.caller},
         ).fetchone()
-        for bound, reached in (
+        for bound, is_full in (
             ("jobs", jobs >= bounds.jobs),
             ("bytes", size + ask.bytes > bounds.bytes),
             ("caller_jobs", own >= bounds.caller_jobs),
         ):
-            if reached:
+            if is_full:
                 raise Full(bound)
         self._db.execute(
             "INSERT INTO jobs (id, caller, idempotency_key, ask, bytes, work_px, accepted_at, turn, state) "
@@ -280,9 +280,9 @@ class SqliteStore:
 
     @step
     def _recover(self) -> Sequence[Job]:
-        gone = self._all("SELECT * FROM jobs WHERE state = 'running'")
+        orphans = self._all("SELECT * FROM jobs WHERE state = 'running'")
         self._db.execute("UPDATE jobs SET state = 'queued', lost = lost + 1, alone = 1 WHERE state = 'running'")
-        return [job.model_copy(update={"state": State.QUEUED, "lost": job.lost + 1, "alone": True}) for job in gone]
+        return [job.model_copy(update={"state": State.QUEUED, "lost": job.lost + 1, "alone": True}) for job in orphans]
 
     def _turn(self) -> int:
         """Return the turn of the job that was taken last."""
@@ -334,8 +334,8 @@ class SqliteStore:
 
     def _open(self) -> None:
         with ExitStack() as stack:
-            stack.enter_context(sqlite_file.locked(self._file))
-            self._db = stack.enter_context(sqlite_file.connected(self._file))
+            stack.enter_context(sqlite_file.lock(self._file))
+            self._db = stack.enter_context(sqlite_file.connection(self._file))
             self._identity = sqlite_file.identity(self._file)
             with sqlite_file.translate_errors():
                 migrate(self._db, self._file)

@@ -89,7 +89,7 @@ class Store(Protocol):
     async def end_session(self, session: str, lifetime_s: int) -> None:
         """End the session, and remember that for `lifetime_s`."""
 
-    async def session_ended(self, session: str) -> bool: ...
+    async def is_session_over(self, session: str) -> bool: ...
 
     async def submit(self, job_id: str, ask: Ask, bounds: Bounds, idempotency_key: str | None) -> Job:
         """Put a job in the queue; with a key that this caller used before, return that job instead.

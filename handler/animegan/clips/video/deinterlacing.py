@@ -31,13 +31,13 @@ def deinterlace(frames: Iterable[Decoded], stream: VideoStream) -> Iterator[Deco
     for frame in frames:
         with guarded_video():
             graph.push(frame)
-        yield from _pulled(graph, stream)
+        yield from _pull(graph, stream)
     with guarded_video():
         graph.push(None)
-    yield from _pulled(graph, stream)
+    yield from _pull(graph, stream)
 
 
-def _pulled(graph: Any, stream: VideoStream) -> Iterator[Decoded]:
+def _pull(graph: Any, stream: VideoStream) -> Iterator[Decoded]:
     av = pyav()
     while True:
         with guarded_video():

@@ -47,13 +47,13 @@ def draw_in_segments(
     segments = _Segments(folder, plan)
     if state := segments.state():
         drawing.restore(state)
-    frames = drawing.draw(video.read(drawing.done))
+    frames = drawing.draw(video.read(drawing.position))
     each = max(1, round(KEY_FRAME_S * video.rate))
-    drawn = each
-    while drawn == each:
+    count = each
+    while count == each:
         with segments.part.open("w+b") as file:
-            drawn = encode(islice(frames, each), coding, file)
-        if drawn:
+            count = encode(islice(frames, each), coding, file)
+        if count:
             segments.keep(drawing.state())
     try:
         with target.open("w+b") as file:
@@ -70,12 +70,12 @@ class _Segments:
     def __init__(self, folder: Path, plan: dict[str, Any]) -> None:
         self._folder = folder
         self.part = folder / "next.part"  # where the next segment is written
-        noted = folder / PLAN
+        note = folder / PLAN
         text = json.dumps(plan, sort_keys=True)
-        if not (noted.is_file() and noted.read_text("utf-8", "replace") == text):
+        if not (note.is_file() and note.read_text("utf-8", "replace") == text):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            noted.write_text(text, "utf-8")
+            note.write_text(text, "utf-8")
 
     def files(self) -> list[Path]:
         """Return the segments in their order."""

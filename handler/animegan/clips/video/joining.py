@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from animegan.clips.video.encoding import Kind
 from animegan.clips.video.libraries import guarded_video, pyav
-from animegan.clips.video.reading import Video, opened
+from animegan.clips.video.reading import Video, open_container
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer, OutputContainer
 
 Segment = Path | BytesIO
-Dated = tuple[float, int, Any]  # from when on in s, the place of its stream, a packet
+DatedPacket = tuple[float, int, Any]  # from when on in s, the place of its stream, a packet
 
-COPIED: dict[Kind, frozenset[str]] = {  # what players of that kind of file play
+PLAYABLE_CODECS: dict[Kind, frozenset[str]] = {  # what players of that kind of file play
     "mp4": frozenset({"aac", "mp3", "mp3float", "ac3", "eac3", "alac", "opus", "libopus"}),
     "webm": frozenset({"opus", "libopus", "vorbis"}),
 }
@@ -43,16 +43,16 @@ def join(segments: Sequence[Segment], video: Video, kind: Kind, target: BinaryIO
     av = pyav()
     options = {"movflags": "+faststart", "movie_timescale": "90000"} if kind == "mp4" else {}
     with (
-        opened(video.source, video.header) as sent,
+        open_container(video.source, video.header) as source,
         av.open(target, "w", format=kind, options=options, io_open=_Reopening(target)) as container,
     ):
         with _segment(segments[0]) as first:
             pictures = container.add_stream_from_template(first.streams.video[0])
         pictures.time_base = video.unit
         packets = [_pictures(segments, video, pictures)]
-        if sound := next((stream for stream in sent.streams.audio if stream.codec_context), None):
-            packets.append(_sound(sent, sound, container, kind))
-        for _, _, packet in heapq.merge(*packets, key=lambda dated: dated[:2]):
+        if sound := next((stream for stream in source.streams.audio if stream.codec_context), None):
+            packets.append(_sound(source, sound, container, kind))
+        for _, _, packet in heapq.merge(*packets, key=lambda entry: entry[:2]):
             container.mux(packet)
 
 
@@ -107,7 +107,7 @@ def _segment(segment: Segment) -> Iterator[InputContainer]:
         yield stack.enter_context(pyav().open(file, format="nut"))
 
 
-def _pictures(segments: Sequence[Segment], video: Video, stream: Any) -> Iterator[Dated]:
+def _pictures(segments: Sequence[Segment], video: Video, stream: Any) -> Iterator[DatedPacket]:
     for segment in segments:
         with _segment(segment) as container:
             for packet in container.demux(container.streams.video[0]):
@@ -120,41 +120,41 @@ def _pictures(segments: Sequence[Segment], video: Video, stream: Any) -> Iterato
                 yield float(packet.pts * video.unit), 0, packet
 
 
-def _sound(sent: InputContainer, sound: AudioStream, container: OutputContainer, kind: Kind) -> Iterator[Dated]:
+def _sound(source: InputContainer, sound: AudioStream, container: OutputContainer, kind: Kind) -> Iterator[DatedPacket]:
     """Yield the packets of the sound. Its damaged parts are left out."""
-    if sound.codec_context.name in COPIED[kind]:
+    if sound.codec_context.name in PLAYABLE_CODECS[kind]:
         copy = container.add_stream_from_template(sound)
-        return _copied(sent, sound, copy)
-    return _encoded(sent, sound, container.add_stream(SOUND_CODECS[kind], rate=SOUND_RATE, layout="stereo"))
+        return _copy_packets(source, sound, copy)
+    return _encode_packets(source, sound, container.add_stream(SOUND_CODECS[kind], rate=SOUND_RATE, layout="stereo"))
 
 
-def _copied(sent: InputContainer, sound: AudioStream, copy: Any) -> Iterator[Dated]:
+def _copy_packets(source: InputContainer, sound: AudioStream, copy: Any) -> Iterator[DatedPacket]:
     last = None
-    for packet in _packets(sent, sound):
+    for packet in _packets(source, sound):
         if packet.dts is None or (last is not None and packet.dts <= last):
             continue
         last, packet.stream = packet.dts, copy
         yield float(packet.dts * packet.time_base), 1, packet
 
 
-def _encoded(sent: InputContainer, sound: AudioStream, stream: Any) -> Iterator[Dated]:
+def _encode_packets(source: InputContainer, sound: AudioStream, stream: Any) -> Iterator[DatedPacket]:
     av = pyav()
     stream.codec_context.bit_rate = SOUND_BITS
-    for packet in _packets(sent, sound):
+    for packet in _packets(source, sound):
         try:
             decoded = packet.decode()
         except av.error.InvalidDataError:
             continue
         for frame in decoded:
-            yield from _dated(stream.encode(frame))
-    yield from _dated(stream.encode(None))
+            yield from _date_packets(stream.encode(frame))
+    yield from _date_packets(stream.encode(None))
 
 
-def _dated(packets: Any) -> Iterator[Dated]:
+def _date_packets(packets: Any) -> Iterator[DatedPacket]:
     for packet in packets:
         yield float((packet.dts or 0) * (packet.time_base or Fraction(1, SOUND_RATE))), 1, packet
 
 
-def _packets(sent: InputContainer, sound: AudioStream) -> Iterator[Any]:
+def _packets(source: InputContainer, sound: AudioStream) -> Iterator[Any]:
     with guarded_video():
-        yield from (packet for packet in sent.demux(sound) if packet.size)
+        yield from (packet for packet in source.demux(sound) if packet.size)

@@ -24,7 +24,9 @@ def decoder_bytes(size: Size, codec: str = "", depth: int = USUAL_DEPTH, *, inte
 
 def video_bytes(video: Video, kind: Kind) -> int:
     """Return what decoding the video and encoding its drawing take."""
-    drawn = video.size[0] * video.size[1] * ENCODER_BYTES[kind]
+    encoder_bytes = video.size[0] * video.size[1] * ENCODER_BYTES[kind]
     return (
-        LIBRARY_BYTES + decoder_bytes(video.header.size, video.codec, video.depth, interlaced=video.interlaced) + drawn
+        LIBRARY_BYTES
+        + decoder_bytes(video.header.size, video.codec, video.depth, interlaced=video.interlaced)
+        + encoder_bytes
     )

@@ -41,7 +41,7 @@ SOUND_CODECS = (
 )
 USUAL_RATE = Fraction(30)
 SLACK_PX = 1 << 16  # that decoders may round a small frame up by
-MOST_DAMAGED = 0.1  # of the packets, that can't be decoded
+MOST_BAD = 0.1  # of the packets, that can't be decoded
 HD_ROWS = 720  # from which on a video that names no matrix has BT.709's, as browsers take it
 BT709, BT601, UNSPECIFIED = 1, 5, 2  # as the matrix of Y'CbCr (H.273, table 4)
 FULL_RANGE, LIMITED_RANGE = 2, 1
@@ -77,7 +77,7 @@ class Video(ClipFile):
 
     def read(self, skip: int = 0) -> Iterator[VideoFrame]:
         """Yield the frames but the first `skip`, whose pixels are not looked at. Raise `BadImage` or `ClipTooLong`."""
-        with opened(self.source, self.header) as container:
+        with open_container(self.source, self.header) as container:
             convert = _Conversion(self.header, self.stored_size)
             number, lasts = 0, 0
             before: tuple[Decoded, int] | None = None
@@ -100,10 +100,10 @@ def check(header: Header, max_side: int | None, max_pixels: int | None, limits: 
     Sides are even, as the encoder wants them.
     """
     assert header.motion
-    sent = upright(header.size, header.orientation)
-    width, height = fit_or_refuse(sent, max_side, max_pixels, limits)
+    source_size = upright(header.size, header.orientation)
+    width, height = fit_or_refuse(source_size, max_side, max_pixels, limits)
     size = width - width % 2, height - height % 2
-    check_clip(Video.name, header.motion, sent, size, most, FIRST)
+    check_clip(Video.name, header.motion, source_size, size, most, FIRST)
     return size
 
 
@@ -115,7 +115,7 @@ def open_video(
     Raise `ClipTooLong`, `BadImage`, `PictureTooSmall` or `TooLarge`.
     """
     size = check(header, max_side, max_pixels, limits, most)
-    with opened(source, header) as container:
+    with open_container(source, header) as container:
         stream = container.streams.video[0]
         unit, rate = stream.time_base, stream.average_rate or stream.guessed_rate or USUAL_RATE
         first = _first(container)
@@ -146,9 +146,9 @@ def first_frame(
     shrink: Shrink | None = None,
 ) -> Picture:
     """Return the video's first frame as a picture. Raise `BadImage`, `PictureTooSmall` or `TooLarge`."""
-    sent = upright(header.size, header.orientation)
-    size = upright(fit_or_refuse(sent, max_side, max_pixels, limits), header.orientation)
-    with opened(source, header) as container:
+    source_size = upright(header.size, header.orientation)
+    size = upright(fit_or_refuse(source_size, max_side, max_pixels, limits), header.orientation)
+    with open_container(source, header) as container:
         frame = _first(container)
         if frame.interlaced_frame:
             frame, *_ = deinterlace([frame, frame], container.streams.video[0])  # of one alone it makes none
@@ -164,7 +164,7 @@ def _first(container: InputContainer) -> Decoded:
 
 
 @contextmanager
-def opened(source: Source, header: Header) -> Iterator[InputContainer]:
+def open_container(source: Source, header: Header) -> Iterator[InputContainer]:
     """Open the file for as long as the context. Raise `BadImage`."""
     av = pyav()
     with ExitStack() as stack:
@@ -203,7 +203,7 @@ def _decoded(container: InputContainer, video: Video) -> Iterator[tuple[Decoded,
 
 def _whole(container: InputContainer, video: Video) -> Iterator[Decoded]:
     """Yield what can be decoded. Raise `BadImage`."""
-    damaged = 0
+    bad_frames = 0
     with guarded_video():
         packets = container.demux(container.streams.video[0])
     while True:
@@ -213,9 +213,9 @@ def _whole(container: InputContainer, video: Video) -> Iterator[Decoded]:
                 break
             frames = _frames_of(packet)
         if frames is None:
-            damaged += 1
-            if damaged > max(1, MOST_DAMAGED * video.frames):
-                raise BadImage(f"The video is damaged: {damaged} of its {video.frames} frames can't be decoded.")
+            bad_frames += 1
+            if bad_frames > max(1, MOST_BAD * video.frames):
+                raise BadImage(f"The video is damaged: {bad_frames} of its {video.frames} frames can't be decoded.")
             continue
         yield from frames
 
@@ -271,10 +271,12 @@ class _Conversion:
             exif[ExifTags.Base.Orientation] = header.orientation
             image.info["exif"] = exif.tobytes()
         transfer = SRGB_TRANSFER if decoded.color_trc in SDR_TRANSFERS else decoded.color_trc
-        said = colour.by_numbers(decoded.color_primaries, transfer)
+        source_colour = colour.by_numbers(decoded.color_primaries, transfer)
         box = (0, 0, *image.size)
         with guarded("video"):
-            return to_picture(image, box, header.size, self._size, header.frames, colour=said, shrink=self._shrink)
+            return to_picture(
+                image, box, header.size, self._size, header.frames, colour=source_colour, shrink=self._shrink
+            )
 
     def _rgb(self, decoded: Decoded) -> Image.Image:
         """Return a frame in the video's own red, green and blue."""

@@ -35,8 +35,8 @@ class Levels:
         tone = tones(numbers, small.device).read(small).flatten()
         low, high = (float(tone.quantile(q)) for q in (LOW, HIGH))
         low, high = min(low, numbers.darkest), max(high, numbers.lightest)
-        stretched = (tone - low) / (high - low)
-        share = float(stretched.quantile(numbers.most_black))
+        levels = (tone - low) / (high - low)
+        share = float(levels.quantile(numbers.most_black))
         return low, high, min(numbers.edges[0], max(share, numbers.edges[0] * numbers.least_black))
 
     def apply(self, picture: Tensor, frame: Frame) -> Tensor:

@@ -127,7 +127,7 @@ def layout(shape: Shape, mode: Mode, band_bytes: int, *, cuda: bool) -> Layout:
     rows = [tuple(_rows(shape, path[: end + 1], band_bytes) for end in range(len(path))) for path in paths]
     sizes = [shape.map_bytes(path[-1]) if path[-1].norm else 0 for path in paths]
     offsets, residual = _offsets(shape, paths, sizes, [counts[-1] for counts in rows])
-    output = _aligned(max(offset + size for offset, size in zip(offsets, sizes, strict=True)))
+    output = _align(max(offset + size for offset, size in zip(offsets, sizes, strict=True)))
     passes = [
         (path[: end + 1], count) for path, counts in zip(paths, rows, strict=True) for end, count in enumerate(counts)
     ]
@@ -137,7 +137,7 @@ def layout(shape: Shape, mode: Mode, band_bytes: int, *, cuda: bool) -> Layout:
         residual_offset=residual,
         output_offset=output,
         window_offset=window,
-        arena_bytes=_aligned(window + max(_read(shape, path, count) for path, count in passes)),
+        arena_bytes=_align(window + max(_read(shape, path, count) for path, count in passes)),
         loose_bytes=max(_loose(shape, path, count, cuda=cuda) for path, count in passes),
     )
 
@@ -157,7 +157,7 @@ def _offsets(shape: Shape, paths: list[tuple[Layer, ...]], sizes: list[int], row
         if layer.closes:
             if not residual_end:
                 residual = _lowest(0, sizes[index], above, gap)
-                residual_end = _aligned(residual + sizes[index])
+                residual_end = _align(residual + sizes[index])
             offsets[index] = residual_end
         else:
             floor = residual_end if layer.name.startswith(BLOCKS) else 0
@@ -169,12 +169,12 @@ def _output_buffer_bytes(
     shape: Shape, paths: list[tuple[Layer, ...]], passes: list[tuple[tuple[Layer, ...], int]]
 ) -> int:
     """Return the most bytes that a band's convolutions make where no map keeps them."""
-    kept = {path for path in paths if path[-1].norm}
-    return _aligned(max(_output(shape, path, count, last=path not in kept) for path, count in passes))
+    map_paths = {path for path in paths if path[-1].norm}
+    return _align(max(_output(shape, path, count, last=path not in map_paths) for path, count in passes))
 
 
 def _lowest(floor: int, size: int, above: int, gap: int) -> int:
-    return floor if floor + size <= above else _aligned(max(floor, above + gap))
+    return floor if floor + size <= above else _align(max(floor, above + gap))
 
 
 @functools.cache
@@ -208,14 +208,14 @@ def _gap(shape: Shape, source: Layer, path: tuple[Layer, ...], rows: int) -> int
     return gap
 
 
-def _aligned(size: int) -> int:
+def _align(size: int) -> int:
     return -(-size // _ALIGN) * _ALIGN
 
 
 def _output(shape: Shape, path: tuple[Layer, ...], rows: int, *, last: bool) -> int:
     """The most bytes that one convolution on the path makes for a band; `last`: whether the last one counts."""
-    counted = list(zip(path, _band(shape, path, rows), strict=True))[: None if last else -1]
-    return max((count * shape.row_bytes(layer) for layer, count in counted), default=0)
+    layers = list(zip(path, _band(shape, path, rows), strict=True))[: None if last else -1]
+    return max((count * shape.row_bytes(layer) for layer, count in layers), default=0)
 
 
 def _read(shape: Shape, path: tuple[Layer, ...], rows: int) -> int:
@@ -254,14 +254,14 @@ def _rows(shape: Shape, path: tuple[Layer, ...], band_bytes: int) -> int:
 
 def work(shape: Shape, places: tuple[Place, ...]) -> float:
     """The arithmetic of a run relative to one that computes every row of every layer once."""
-    done = 0
+    macs = 0
     for place in places:
         for end, count in enumerate(place.rows):  # a pass for each one's statistics, the last one's values with them
             path = place.path[: end + 1]
             for first, last in bands(path[-1].size(shape.height), count):
                 rows = spans(path, first, last, shape)[1:]
-                done += sum((b - a) * _row_macs(shape, layer) for layer, (a, b) in zip(path, rows, strict=True))
-    return done / sum(layer.size(shape.height) * _row_macs(shape, layer) for layer in LAYERS)
+                macs += sum((b - a) * _row_macs(shape, layer) for layer, (a, b) in zip(path, rows, strict=True))
+    return macs / sum(layer.size(shape.height) * _row_macs(shape, layer) for layer in LAYERS)
 
 
 def _row_macs(shape: Shape, layer: Layer) -> int:

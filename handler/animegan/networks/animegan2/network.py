@@ -63,12 +63,12 @@ class Network:
             return self._whole(pictures)
         out = torch.empty_like(pictures)
         if plan.mode == "whole" and self._maps:
-            for picture, drawn in zip(pictures, out, strict=True):
-                self._maps.draw(picture, drawn)
+            for picture, drawing in zip(pictures, out, strict=True):
+                self._maps.draw(picture, drawing)
             return out
         shape = plan.shape.of_one
-        for picture, drawn in zip(pictures, out, strict=True):
-            bands.draw(self._weights, picture, drawn, layout(shape, plan.mode, plan.band_bytes, cuda=plan.cuda))
+        for picture, drawing in zip(pictures, out, strict=True):
+            bands.draw(self._weights, picture, drawing, layout(shape, plan.mode, plan.band_bytes, cuda=plan.cuda))
         return out
 
     @torch.inference_mode()

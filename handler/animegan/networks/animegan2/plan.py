@@ -43,11 +43,11 @@ def whole_bytes(shape: Shape, *, cuda: bool) -> int:
         out = shape.map_bytes(layer)
         if layer.source == "upsample" and not cuda:
             band = min(WIDEST_BAND_ROWS, size)
-            held = below + shape.window_bytes(layer, band) + band * shape.row_bytes(layer) + out
+            live_bytes = below + shape.window_bytes(layer, band) + band * shape.row_bytes(layer) + out
         else:
             window = shape.window_bytes(layer, size)
-            held = max(below + window, window + out)
-        peak = max(peak, held + residual)
+            live_bytes = max(below + window, window + out)
+        peak = max(peak, live_bytes + residual)
         below = out
         if needs_no_window(layer):
             residual = window  # which the block's end reads again
@@ -84,13 +84,13 @@ def whole(shape: Shape, *, cuda: bool) -> Plan:
 
 def banded(shape: Shape, mode: Mode, band_bytes: int, *, cuda: bool) -> Plan:
     """A plan in bands of about `band_bytes`."""
-    laid = layout(shape.of_one, mode, band_bytes, cuda=cuda)
-    peak = laid.arena_bytes + laid.loose_bytes + shape.pixels_bytes + SPARE_BYTES
+    memory = layout(shape.of_one, mode, band_bytes, cuda=cuda)
+    peak = memory.arena_bytes + memory.loose_bytes + shape.pixels_bytes + SPARE_BYTES
     if cuda or shape.reorders:
         peak += REORDER_BYTES
     if cuda and mode == "recompute":
         peak += CUDNN_BYTES
-    again = work(shape.of_one, laid.places) if mode == "recompute" else 1
+    again = work(shape.of_one, memory.places) if mode == "recompute" else 1
     return Plan(mode, shape, cuda, int(MARGIN * peak), again, band_bytes)
 
 

@@ -67,12 +67,12 @@ class Network:
 
     def _photo(self, picture: Tensor) -> Tensor:
         """Return (channels, h', w') in 0..1 with mirrored edges, from uint8 (h, w, 3)."""
-        rows, columns = (_mirrored(side, self.device) for side in picture.shape[:2])
+        rows, columns = (_mirror(side, self.device) for side in picture.shape[:2])
         values = picture[rows][:, columns].to(torch.float32).div_(255).to(self.dtype)
         return F.pad(values, (0, max(0, self._form.least_channels - 3))).permute(2, 0, 1)
 
 
-def _mirrored(side: int, device: torch.device) -> Tensor:
+def _mirror(side: int, device: torch.device) -> Tensor:
     """Indices of an axis and of `EDGE_PX` beyond each end, mirrored without repeating the end."""
     period = max(1, 2 * (side - 1))
     index = torch.arange(-EDGE_PX, side + EDGE_PX, device=device) % period

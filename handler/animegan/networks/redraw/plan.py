@@ -27,14 +27,14 @@ def plans(shape: Shape, program: Program, scratch: Scratch, alignment: int, *, c
 def _plans(shape: Shape, program: Program, scratch: Scratch, alignment: int, *, cuda: bool) -> Iterator[Plan]:
     height, width = (side + 2 * EDGE_PX for side in (shape.height, shape.width))
     for rows in (0, *(rows for rows in BAND_ROWS if rows < shape.height)):
-        taken = needs(program, height, rows or height, alignment)
-        maps = taken.peak_values * width * shape.itemsize
+        need = needs(program, height, rows or height, alignment)
+        maps = need.peak_values * width * shape.itemsize
         photo = program.maps[PHOTO].channels * height * width * (shape.itemsize + 1)
         beside = max(
             scratch(
                 most, width * program.maps[step.target].scale, step.channels, shape.itemsize, prelu=bool(step.prelu)
             )
-            for step, most in taken.most_rows.items()
+            for step, most in need.most_rows.items()
         )
         # A few rows of the drawing on their way to pixels, in fp32 and more than once.
         beside += 6 * 3 * 4 * ENLARGED_ROWS * ENLARGED**2 * width

@@ -50,28 +50,28 @@ def schedule(program: Program, height: int, rows: int, alignment: int) -> Iterat
     steps, last_readers = program.steps, _last_readers(program)
     ends = [tuple(name for name, reader in last_readers.items() if reader == index) for index in range(len(steps))]
     totals = [height * program.maps[step.source].scale for step in steps]
-    done = [0] * len(steps)
+    progress = [0] * len(steps)
 
     def advance(part: range, ready: int, most: int) -> Iterator[Work]:
         for index in part:
             step, total = steps[index], totals[index]
             last = (ready - step.halo) // alignment * alignment if step.halo and ready < total else ready
-            last = min(last, done[index] + most * program.maps[step.source].scale)
-            if last > done[index]:
-                first, reader = done[index], last_readers.get(step.target)
-                done[index] = last
-                keep = first if reader is None else max(0, done[reader] - steps[reader].halo)
+            last = min(last, progress[index] + most * program.maps[step.source].scale)
+            if last > progress[index]:
+                first, reader = progress[index], last_readers.get(step.target)
+                progress[index] = last
+                keep = first if reader is None else max(0, progress[reader] - steps[reader].halo)
                 keep *= 2 if step.up and reader is None else 1
                 yield Work(step, first, last, keep, ends[index] if last >= total else ())
-            ready = 2 * done[index] if step.up else done[index]
+            ready = 2 * progress[index] if step.up else progress[index]
 
     enlarged = next((index for index, step in enumerate(steps) if step.up), len(steps))
-    while done[-1] < totals[-1]:
-        yield from advance(range(enlarged), min(done[0] + rows, height), rows)
+    while progress[-1] < totals[-1]:
+        yield from advance(range(enlarged), min(progress[0] + rows, height), rows)
         before = -1
-        while sum(done[enlarged:]) != before:
-            before = sum(done[enlarged:])
-            yield from advance(range(enlarged, len(steps)), done[enlarged - 1], ENLARGED_ROWS)
+        while sum(progress[enlarged:]) != before:
+            before = sum(progress[enlarged:])
+            yield from advance(range(enlarged, len(steps)), progress[enlarged - 1], ENLARGED_ROWS)
 
 
 def needs(program: Program, height: int, rows: int, alignment: int) -> Needs:
@@ -95,15 +95,15 @@ def _needs(program: Program, height: int, rows: int, alignment: int) -> Needs:
         most_rows[work.step] = max(most_rows.get(work.step, 0), scale * (work.last - work.first))
         order.append((name, work.finished))
     alive: dict[str, int] = {}
-    held = peak = 0
-    for name, finished in order:
+    values = peak = 0
+    for name, ends in order:
         if name not in alive:
             map = program.maps[name]
             alive[name] = map.channels * map.scale * capacity[name]
-            held += alive[name]
-            peak = max(peak, held)
-        for other in finished:
-            held -= alive.pop(other, 0)
+            values += alive[name]
+            peak = max(peak, values)
+        for other in ends:
+            values -= alive.pop(other, 0)
     return Needs(capacity, peak, most_rows)
 
 

@@ -79,9 +79,9 @@ def redraw(blocks: int = BLOCKS) -> Program:
             maps[f"outer{block}"] = Map(FEATURES)
             steps.append(Step("", source, FEATURES, f"outer{block}", FEATURES))
         name = f"body.{block}.r.{inner}.c"
-        for grown in range(4):
-            end = FEATURES + grown * GROWTH
-            steps.append(Step(f"{name}.{grown}", source, end, source, GROWTH, end, slope=SLOPE))
+        for growth in range(4):
+            end = FEATURES + growth * GROWTH
+            steps.append(Step(f"{name}.{growth}", source, end, source, GROWTH, end, slope=SLOPE))
         # What the last of three dense blocks adds is scaled once more, and added to what the first one read.
         share, outer = (SCALE, f"outer{block}") if inner == 2 else (1.0, "")
         steps.append(

@@ -29,11 +29,12 @@ class _Items:
 
     primary: int = 0
     kinds: dict[int, bytes] = field(default_factory=dict)
-    hidden: set[int] = field(default_factory=set)
+    hidden_items: set[int] = field(default_factory=set)
     sources: dict[int, list[int]] = field(default_factory=dict)  # what an item is put together from
-    pictured: set[int] = field(default_factory=set)  # items that belong to another one: thumbnails, maps, alpha, tiles
+    # Items that belong to another one: thumbnails, maps, alpha, tiles
+    dependents: set[int] = field(default_factory=set)
     properties: list[Box] = field(default_factory=list)
-    owned: dict[int, list[int]] = field(default_factory=dict)  # indices of properties, from 1 on
+    property_indices: dict[int, list[int]] = field(default_factory=dict)  # indices of properties, from 1 on
 
 
 def brands(data: Bytes) -> set[bytes]:
@@ -65,8 +66,8 @@ def header(data: Bytes) -> Header:
             kind="heif",
         )
     _check_parts(data, items, size)
-    shown = sum(kind in (b"hvc1", b"grid", b"iden", b"iovl") for kind in _shown(items))
-    return Header("HEIF", upright, max(1, shown))
+    count = sum(kind in (b"hvc1", b"grid", b"iden", b"iovl") for kind in _viewable_kinds(items))
+    return Header("HEIF", upright, max(1, count))
 
 
 def colour(data: bytes) -> tuple[int, int] | None:
@@ -120,7 +121,7 @@ def _read_kinds(data: Bytes, items: _Items, start: int, end: int) -> None:
             item, _, code = struct.unpack_from(">HH4s" if data[at] == 2 else ">IH4s", data, at + 4)
             items.kinds[item] = code
             if data[at + 3] & 1:
-                items.hidden.add(item)
+                items.hidden_items.add(item)
 
 
 def _read_references(data: Bytes, items: _Items, start: int, end: int, number: str) -> None:
@@ -132,9 +133,9 @@ def _read_references(data: Bytes, items: _Items, start: int, end: int, number: s
         targets = list(struct.unpack_from(f">{count}{number}", data, at))
         if kind == b"dimg":
             items.sources.setdefault(source, []).extend(targets)
-            items.pictured.update(targets)
+            items.dependents.update(targets)
         elif kind in (b"thmb", b"auxl"):
-            items.pictured.add(source)
+            items.dependents.add(source)
 
 
 def _read_owners(data: Bytes, items: _Items, start: int) -> None:
@@ -148,41 +149,41 @@ def _read_owners(data: Bytes, items: _Items, start: int) -> None:
         for _ in range(number):
             index = struct.unpack_from(">H", data, at)[0] & 0x7FFF if flags & 1 else data[at] & 0x7F
             at += 2 if flags & 1 else 1
-            items.owned.setdefault(item, []).append(index)
+            items.property_indices.setdefault(item, []).append(index)
 
 
 def _properties(items: _Items, item: int) -> Iterator[Box]:
-    for index in items.owned.get(item, []):
+    for index in items.property_indices.get(item, []):
         if 0 < index <= len(items.properties):
             yield items.properties[index - 1]
 
 
 def _sizes(data: Bytes, items: _Items, item: int) -> tuple[Size, Size]:
     """An item's size in px as it is coded, and as it is shown: cropped and turned."""
-    coded = shown = None
+    coded = display = None
     for kind, at, _ in _properties(items, item):
         if kind == b"ispe":
             width, height = struct.unpack_from(">II", data, at + 4)
-            coded = shown = width, height
-        elif kind == b"clap" and shown:
+            coded = display = width, height
+        elif kind == b"clap" and display:
             width, of_width, height, of_height = struct.unpack_from(">IIII", data, at)
-            shown = width // of_width, height // of_height
-        elif kind == b"irot" and shown and data[at] & 1:
-            shown = shown[1], shown[0]
-    if coded is None or shown is None:
+            display = width // of_width, height // of_height
+        elif kind == b"irot" and display and data[at] & 1:
+            display = display[1], display[0]
+    if coded is None or display is None:
         raise EOFError
-    return coded, shown
+    return coded, display
 
 
 def _parts(items: _Items, item: int) -> set[int]:
     """The item and all that it is put together from."""
-    found, waiting = set(), [item]
+    parts, waiting = set(), [item]
     while waiting:
         item = waiting.pop()
-        if item not in found:
-            found.add(item)
+        if item not in parts:
+            parts.add(item)
             waiting += items.sources.get(item, [])
-    return found
+    return parts
 
 
 def _check_parts(data: Bytes, items: _Items, size: Size) -> None:
@@ -200,9 +201,9 @@ def _check_parts(data: Bytes, items: _Items, size: Size) -> None:
         raise BadImage("The HEIC picture's tiles are larger than the picture. Save it anew.")
 
 
-def _shown(items: _Items) -> list[bytes]:
+def _viewable_kinds(items: _Items) -> list[bytes]:
     """The kinds of the items that a viewer would show as pictures of their own."""
-    return [kind for item, kind in items.kinds.items() if item not in items.pictured | items.hidden]
+    return [kind for item, kind in items.kinds.items() if item not in items.dependents | items.hidden_items]
 
 
 def _coded_size(configuration: bytes) -> Size:
@@ -241,14 +242,14 @@ class _Bits:
 
     def __init__(self, data: bytes) -> None:
         self._value = int.from_bytes(data)
-        self._left = 8 * len(data)
+        self._remaining = 8 * len(data)
 
     def read(self, count: int) -> int:
         """The next `count` bits as a number."""
-        self._left -= count
-        if self._left < 0:
+        self._remaining -= count
+        if self._remaining < 0:
             raise EOFError
-        return self._value >> self._left & (1 << count) - 1
+        return self._value >> self._remaining & (1 << count) - 1
 
     def exponential(self) -> int:
         """The next number in Exp-Golomb's code of order 0 (H.265, 9.2)."""

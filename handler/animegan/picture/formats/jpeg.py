@@ -49,19 +49,19 @@ class _Scans:
                 self._whole.setdefault(component, set()).update(range(first, last + 1))
 
     @property
-    def all_begun(self) -> bool:
+    def has_all_scans(self) -> bool:
         """Return whether nothing can be missing but the end of the last scan."""
         return all(len(self._whole.get(component, ())) == COEFFICIENTS for component in self.components)
 
 
 def header(data: Bytes) -> Header:
     """The header of a JPEG file. Raises `BadImage` where its scans are out of proportion."""
-    size, scans, ended = _read(data)
+    size, scans, has_end = _read(data)
     coefficients = size[0] * size[1] * len(scans.components) if scans.progressive else 0
     return Header(
         "JPEG",
         size,
-        flaws=() if ended else ("end-missing",),
+        flaws=() if has_end else ("end-missing",),
         reducible=not scans.progressive,
         held_bytes=COEFFICIENT_BYTES * coefficients,
     )
@@ -73,7 +73,7 @@ def essence(data: bytes, header: Header) -> bytes:
         return data
     size, scans, _ = _read(data)
     if scans.progressive:
-        if not scans.all_begun:
+        if not scans.has_all_scans:
             raise BadImage(
                 f"The JPEG is cut short: of its passes over the picture {scans.count} are there, and not the last. "
                 "Send it again."
@@ -87,13 +87,13 @@ def essence(data: bytes, header: Header) -> bytes:
 
 def _read(data: Bytes) -> tuple[tuple[int, int], _Scans, bool]:
     """Width and height, the scans, and whether the end is marked."""
-    size, scans, exifs, at, ended = None, _Scans(), 0, 2, False
+    size, scans, exifs, at, has_end = None, _Scans(), 0, 2, False
     while marker := MARKER.search(data, at):
         code, at = marker[0][1], marker.end()
         if code in BARE or (code == EOI and not scans.count):
             continue
         if code == EOI:
-            ended = True
+            has_end = True
             break
         segment = bytes(data[at + 2 : at + min(64, max(2, int.from_bytes(data[at : at + 2])))])
         if code in FRAME and size is None:
@@ -111,7 +111,7 @@ def _read(data: Bytes) -> tuple[tuple[int, int], _Scans, bool]:
         at += max(2, int.from_bytes(data[at : at + 2]))
     if size is None:
         raise EOFError
-    return size, scans, ended
+    return size, scans, has_end
 
 
 def _rows(data: bytes, height: int) -> int:

@@ -58,16 +58,16 @@ class _Entry:
     kind: int = 0
     codec: str = ""
     coded: Size = (0, 0)
-    shown: Size = (0, 0)
+    display: Size = (0, 0)
     unit: int = PIXELS
     roll: float = 0.0
 
     @property
     def aspect(self) -> float:
         """Return a pixel's width as a share of its height."""
-        if self.unit != PIXELS or not all((*self.coded, *self.shown)):
+        if self.unit != PIXELS or not all((*self.coded, *self.display)):
             return 1.0
-        return self.shown[0] * self.coded[1] / (self.shown[1] * self.coded[0])
+        return self.display[0] * self.coded[1] / (self.display[1] * self.coded[0])
 
 
 def header(data: Bytes) -> Header:
@@ -114,9 +114,9 @@ def _read_entry(entry: _Entry, data: Bytes, kind: int, start: int, end: int) -> 
         case Id.HEIGHT:
             entry.coded = (entry.coded[0], _integer(data, start, end))
         case Id.SHOWN_WIDTH:
-            entry.shown = (_integer(data, start, end), entry.shown[1])
+            entry.display = (_integer(data, start, end), entry.display[1])
         case Id.SHOWN_HEIGHT:
-            entry.shown = (entry.shown[0], _integer(data, start, end))
+            entry.display = (entry.display[0], _integer(data, start, end))
         case Id.UNIT:
             entry.unit = _integer(data, start, end)
         case Id.ROLL:

@@ -20,7 +20,7 @@ CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a colour type
 PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))  # of Adam7
 COLOUR_CHUNKS = (b"cICP", b"gAMA", b"cHRM", b"sRGB")
 ONCE = (b"IHDR", b"eXIf", b"iCCP")
-KEPT = (*ONCE, b"PLTE", b"tRNS", b"IDAT")
+ESSENTIAL = (*ONCE, b"PLTE", b"tRNS", b"IDAT")
 ANIMATION = (b"acTL", b"fcTL", b"fdAT")
 FRAME_CONTROL_BYTES = 38  # of a whole fcTL chunk
 
@@ -69,7 +69,7 @@ def header(data: Bytes) -> Header:
         raise SyntaxError
     if b"IDAT" not in kinds:
         raise BadImage("The PNG ends before its pixels begin. Send it again.")
-    frames = shown = kinds.count(b"fcTL")
+    frames = animation_frames = kinds.count(b"fcTL")
     if b"fcTL" in kinds and kinds.index(b"IDAT") < kinds.index(b"fcTL"):
         frames += 1  # a still that stands before the animation, and is what is used
     width, height = struct.unpack_from(">II", data, 16)
@@ -78,7 +78,7 @@ def header(data: Bytes) -> Header:
         flaws.append("end-missing")
     if any(chunk.is_ancillary and not chunk.sound for chunk in all_chunks[:-1]):
         flaws.append("metadata-damaged")
-    motion = Motion(shown, _seconds(data, all_chunks)) if shown > 1 and b"acTL" in kinds else None
+    motion = Motion(animation_frames, _seconds(data, all_chunks)) if animation_frames > 1 and b"acTL" in kinds else None
     return Header("PNG", (width, height), max(1, frames), tuple(flaws), motion=motion)
 
 
@@ -95,18 +95,18 @@ def _seconds(data: Bytes, all_chunks: list[Chunk]) -> float:
 def animated(data: bytes) -> bytes:
     """The PNG with its animation, and without what that does not need. Raises `BadImage` for a damaged one."""
     view = memoryview(data)
-    kept, seen = [view[:8]], set()
+    parts, kinds = [view[:8]], set()
     for chunk in chunks(data):
-        if chunk.kind not in (*KEPT, *ANIMATION) or chunk.kind in seen:
+        if chunk.kind not in (*ESSENTIAL, *ANIMATION) or chunk.kind in kinds:
             continue
         if not chunk.sound and (chunk.kind in ANIMATION or not chunk.is_ancillary):
             raise BadImage("The animated PNG is damaged or cut short. Send it again, or draw frames=first.")
         if not chunk.sound or (chunk.kind == b"iCCP" and not _profile_fits(data[chunk.start + 8 : chunk.end - 4])):
             continue
-        kept.append(view[chunk.start : chunk.end])
+        parts.append(view[chunk.start : chunk.end])
         if chunk.kind in (*ONCE, b"acTL"):
-            seen.add(chunk.kind)
-    return b"".join([*kept, chunk_of(b"IEND")])
+            kinds.add(chunk.kind)
+    return b"".join([*parts, chunk_of(b"IEND")])
 
 
 def essence(data: bytes, header: Header) -> bytes:
@@ -116,20 +116,20 @@ def essence(data: bytes, header: Header) -> bytes:
     is damaged is left out where the picture can do without it. Raises `BadImage` where rows of the picture are missing.
     """
     view = memoryview(data)
-    kept, seen = [view[:8]], set()
+    parts, kinds = [view[:8]], set()
     for chunk in chunks(data):
-        if chunk.kind not in KEPT or (chunk.is_ancillary and not chunk.sound) or chunk.kind in seen:
+        if chunk.kind not in ESSENTIAL or (chunk.is_ancillary and not chunk.sound) or chunk.kind in kinds:
             continue
         if chunk.kind == b"iCCP" and not _profile_fits(data[chunk.start + 8 : chunk.end - 4]):
             continue
         if chunk.kind == b"IDAT" and "end-missing" in header.flaws:
             continue
-        kept.append(view[chunk.start : chunk.end])
+        parts.append(view[chunk.start : chunk.end])
         if chunk.kind in ONCE:
-            seen.add(chunk.kind)
+            kinds.add(chunk.kind)
     if "end-missing" in header.flaws:
-        kept.append(memoryview(chunk_of(b"IDAT", _whole_pixels(data))))
-    return b"".join([*kept, chunk_of(b"IEND")])
+        parts.append(memoryview(chunk_of(b"IDAT", _whole_pixels(data))))
+    return b"".join([*parts, chunk_of(b"IEND")])
 
 
 def chunk_of(kind: bytes, body: bytes = b"") -> bytes:

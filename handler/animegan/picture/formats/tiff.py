@@ -72,9 +72,9 @@ class _Page:
     @property
     def interleaved(self) -> int:
         """Floats in a pixel, where it is coloured and made of them; else 1."""
-        wanted = {BITS: FLOAT_BITS, SAMPLE_FORM: FLOATS, PHOTOMETRIC: RGB}
+        coloured_floats = {BITS: FLOAT_BITS, SAMPLE_FORM: FLOATS, PHOTOMETRIC: RGB}
         samples = self.values.get(SAMPLES, 1)
-        return samples if samples in (3, 4) and wanted.items() <= self.values.items() else 1
+        return samples if samples in (3, 4) and coloured_floats.items() <= self.values.items() else 1
 
 
 def header(data: Bytes) -> Header:
@@ -109,15 +109,15 @@ def _as_grey(data: bytes, layout: _Layout, page: _Page, samples: int) -> bytes:
 
     The bytes of a row are the same; each tag keeps its place.
     """
-    changed = {SAMPLES: 1, BITS: FLOAT_BITS, SAMPLE_FORM: FLOATS, PHOTOMETRIC: GREY, ORIENTATION: 1}
-    changed |= {tag: samples * page.values[tag] for tag in (WIDTH, TILE_WIDTH) if tag in page.values}
+    entries = {SAMPLES: 1, BITS: FLOAT_BITS, SAMPLE_FORM: FLOATS, PHOTOMETRIC: GREY, ORIENTATION: 1}
+    entries |= {tag: samples * page.values[tag] for tag in (WIDTH, TILE_WIDTH) if tag in page.values}
     target = bytearray(data)
     (tags,) = layout.unpack(layout.count, data, page.at)
     start, step = page.at + struct.calcsize(f"={layout.count}"), struct.calcsize(f"={layout.entry}")
     for where in range(start, start + tags * step, step):
         tag, *_ = layout.unpack(layout.entry, data, where)
-        if tag in changed:
-            value = struct.pack(f"{layout.order}I", changed[tag]).ljust(8 if layout.big else 4, b"\0")
+        if tag in entries:
+            value = struct.pack(f"{layout.order}I", entries[tag]).ljust(8 if layout.big else 4, b"\0")
             struct.pack_into(layout.order + layout.entry, target, where, tag, 4, 1, value)
         elif tag == EXTRA:
             struct.pack_into(f"{layout.order}H", target, where, PRIVATE)
@@ -149,16 +149,16 @@ def _layout(data: Bytes) -> _Layout:
 
 def _others(data: Bytes, layout: _Layout, first: int) -> Iterator[int]:
     """Return the offsets of the pages after the first one. A page that points back at another ends them."""
-    seen: set[int] = {first}
+    offsets: set[int] = {first}
     at = first
     with suppress(struct.error, OverflowError, IndexError):
-        while len(seen) < MOST_PAGES:
+        while len(offsets) < MOST_PAGES:
             (tags,) = layout.unpack(layout.count, data, at)
             head = struct.calcsize(f"={layout.count}")
             (at,) = layout.unpack(layout.offset, data, at + head + tags * struct.calcsize(f"={layout.entry}"))
-            if not at or at in seen:
+            if not at or at in offsets:
                 return
-            seen.add(at)
+            offsets.add(at)
             yield at
 
 

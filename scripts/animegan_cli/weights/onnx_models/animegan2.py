@@ -34,22 +34,22 @@ class _Writer(Nodes):
     def generator(self) -> None:
         """Write all nodes, from `photo` to `anime`."""
         x = INPUT
-        begun: dict[str, str] = {}  # each block's input
-        sized = {1: INPUT}  # a map of each scale
+        block_inputs: dict[str, str] = {}  # each block's input
+        scale_maps = {1: INPUT}  # a map of each scale
         for layer in LAYERS:
             self.prefix = layer.name
             block = layer.name.partition(".layers.")[0]
-            begun.setdefault(block, x)
+            block_inputs.setdefault(block, x)
             if layer.source == "upsample":
-                x = self._upsample(x, sized[layer.scale])
+                x = self._upsample(x, scale_maps[layer.scale])
             x = self._convolution(x, layer)
-            sized.setdefault(layer.scale, x)
+            scale_maps.setdefault(layer.scale, x)
             if layer.norm:
                 x = self._norm(x, layer)
             if layer.slope != 1:
                 x = self.add("LeakyRelu", x, alpha=layer.slope)
             if layer.residual:
-                x = self.add("Add", x, begun[block], role="residual")
+                x = self.add("Add", x, block_inputs[block], role="residual")
         self.add("Tanh", x, result=OUTPUT)
 
     def _convolution(self, x: str, layer: Layer) -> str:

@@ -34,13 +34,13 @@ class _Writer(Nodes):
         super().__init__()
         self._program = program
         self._maps = {PHOTO: INPUT}  # the value that a map is now, as far as its channels are there
-        self._begun: dict[str, str] = {}  # the map's first channels, which residuals read
+        self._starts: dict[str, str] = {}  # the map's first channels, which residuals read
         self._results: dict[str, str] = {}  # of each convolution
 
     def network(self) -> None:
         """Write all nodes, from `photo` to `anime`."""
         for step in self._program.steps:
-            self._put(step, self._step(step) if step.name else self._begun[step.source])
+            self._put(step, self._step(step) if step.name else self._starts[step.source])
         self.prefix = DRAWING
         drawing = self._maps[DRAWING]
         if self._program.maps[DRAWING].scale == 1:
@@ -67,7 +67,7 @@ class _Writer(Nodes):
             (step.residual2, step.gamma, "residual2"),
         ):
             if residual:
-                x = self.add("Add", x, self._scaled(self._begun[residual], factor, f"{role}_scaled"), role=role)
+                x = self.add("Add", x, self._scaled(self._starts[residual], factor, f"{role}_scaled"), role=role)
         self._results[step.name] = x
         return x
 
@@ -76,7 +76,7 @@ class _Writer(Nodes):
         if step.at:
             result = self.add("Concat", self._maps[step.target], result, axis=1)
         else:
-            self._begun[step.target] = result
+            self._starts[step.target] = result
         self._maps[step.target] = result
 
     def _scaled(self, x: str, factor: float, role: str) -> str:

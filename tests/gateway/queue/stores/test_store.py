@@ -217,11 +217,11 @@ async def test_an_ended_session_is_ended_for_all_gateways_and_for_as_long_as_was
     async with place.gateways(2) as (one, two):
         await one.end_session("s1", 1000)
         await one.end_session("s2", 1000)
-        assert [await two.session_ended(name) for name in ("s1", "s2", "s3")] == [True, True, False]
+        assert [await two.is_session_over(name) for name in ("s1", "s2", "s3")] == [True, True, False]
         await one.end_session("s1", 1)
         await asyncio.sleep(1.1)
         await one.end_session("s4", 1000)
-        assert [await two.session_ended(name) for name in ("s1", "s2")] == [False, True]
+        assert [await two.is_session_over(name) for name in ("s1", "s2")] == [False, True]
 
 
 async def test_each_change_rings_the_bell(place: Place) -> None:

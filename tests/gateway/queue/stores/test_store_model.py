@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from animegan_gateway.queue.jobs import ENDED, HELD, TRANSITIONS, Job, State, new_id
+from animegan_gateway.queue.jobs import ACTIVE_STATES, FINAL_STATES, TRANSITIONS, Job, State, new_id
 from animegan_gateway.queue.stores.store import Bounds, Full
 from harness.stores import Place, ask, later, result
 
@@ -51,7 +51,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(target=jobs, caller=st.sampled_from("abc"), size=st.integers(0, 9), bound=st.integers(1, 6))
     def submit(self, caller: str, size: int, bound: int) -> Any:
-        held = {job_id: job for job_id, job in self.model.items() if job.state in HELD}
+        held = {job_id: job for job_id, job in self.model.items() if job.state in ACTIVE_STATES}
         own = [job_id for job_id, job in held.items() if job.ask.caller == caller]
         job_id, request = new_id(), ask(caller, size=size, accepted_at=float(len(self.turns)))
         submission = self.store.submit(job_id, request, Bounds(jobs=bound, bytes=10**6, caller_jobs=99), None)
@@ -103,7 +103,7 @@ class Model(RuleBasedStateMachine):
             assert after is None
         else:
             assert after
-            finished_at = after.finished_at if to in ENDED - {State.EXPIRED} else before.finished_at
+            finished_at = after.finished_at if to in FINAL_STATES - {State.EXPIRED} else before.finished_at
             assert after == before.model_copy(update={**changes, "state": to, "finished_at": finished_at})
             self.model[job_id] = after
         assert self.runner.run(self.store.get(job_id)) == self.model[job_id]
@@ -122,7 +122,7 @@ class Model(RuleBasedStateMachine):
         assert {waiting.id for waiting in line.running} == running
         assert len(line.running) == len(running)
         assert tally.jobs == {state: sum(job.state is state for job in jobs) for state in State}
-        uploads = sum(job.ask.bytes for job in jobs if job.state in HELD)
+        uploads = sum(job.ask.bytes for job in jobs if job.state in ACTIVE_STATES)
         results = sum(job.result.bytes for job in jobs if job.state is State.DONE and job.result)
         assert tally.bytes == uploads + results
         accepted = [job.ask.accepted_at for job in jobs if job.state is State.QUEUED]

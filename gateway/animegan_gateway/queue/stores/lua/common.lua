@@ -9,7 +9,7 @@ local EXPIRED = prefix .. 'expired'  -- sorted set: what expired, by the time it
 local RUNS = prefix .. 'runs'        -- list: work_px:run_s of what was drawn, the newest first
 local FIGURES = prefix .. 'figures'  -- hash: jobs by state, bytes, the last arrival, the turn taken last
 local GROUP = 'gateways'
-local HELD = {queued = true, running = true}
+local ACTIVE = {queued = true, running = true}
 
 local function job_key(id) return prefix .. 'job:' .. id end
 local function blob_key(name) return prefix .. 'blob:' .. name end -- string: a picture, where Redis has them
@@ -46,10 +46,10 @@ local function change(job, to, at)
     redis.call('ZADD', OLDEST, job.accepted_at, id)
   elseif to == 'expired' then
     redis.call('ZADD', EXPIRED, at, id)
-  elseif not HELD[to] then
+  elseif not ACTIVE[to] then
     redis.call('ZADD', ENDED, at, id)
   end
-  if HELD[from] and not HELD[to] then
+  if ACTIVE[from] and not ACTIVE[to] then
     redis.call('ZREM', share_key(job.caller), id)
     count('held_bytes', -job.bytes)
   end

@@ -8,7 +8,7 @@ if attempt ~= '' and attempt ~= (job.attempt or '0') then return false end
 
 local fields = {}
 for at = 7, #ARGV, 2 do fields[ARGV[at]] = ARGV[at + 1] end
-if not HELD[to] and to ~= 'expired' then fields.finished_at = fields.finished_at or now end
+if not ACTIVE[to] and to ~= 'expired' then fields.finished_at = fields.finished_at or now end
 
 change(job, to, to == 'expired' and now or fields.finished_at)
 for name, value in pairs(fields) do redis.call('HSET', job_key(id), name, value) end
