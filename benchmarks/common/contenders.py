@@ -24,7 +24,7 @@ from animegan.networks.plan import Mode, Plan
 from animegan.networks.redraw.plan import EDGE_PX
 from animegan.networks.redraw.steps import ENLARGED
 from animegan.networks.weights import load_weights
-from animegan.resources.hardware import pick_precision
+from animegan.operators.precision import pick_precision
 from animegan.settings import Precision
 from animegan.styles import get_style, verify
 from benchmarks.common.fresh import NotMeasured
@@ -105,7 +105,7 @@ def half(device: torch.device) -> torch.dtype:
     """Return the 16-bit dtype of the engine on that device. Raises `NotMeasured` where it has none."""
     precision = pick_precision("auto", device)
     if precision == "fp32":
-        raise NotMeasured("this CPU has neither AMX nor AVX512-BF16")
+        raise NotMeasured("the engine draws in fp32 on this CPU")
     return torch.float16 if precision == "fp16" else torch.bfloat16
 
 

@@ -20,9 +20,10 @@ from torch.profiler import ProfilerActivity, profile
 from animegan.networks.animegan2.layout import Shape
 from animegan.networks.animegan2.plan import plans
 from animegan.networks.plan import Mode, Plan, megabytes
+from animegan.operators.precision import pick_precision
 from animegan.pipeline.pipeline import Pipeline
 from animegan.resources import budget
-from animegan.resources.hardware import DTYPES, pick_precision
+from animegan.resources.hardware import DTYPES
 from animegan.settings import Settings
 from benchmarks.common import fresh
 from benchmarks.common.contenders import Ours, plan_of

@@ -34,7 +34,8 @@ from torch import Tensor
 
 from animegan.networks.families import define_network
 from animegan.networks.weights import load_weights
-from animegan.resources.hardware import DTYPES, cpu_count, pick_precision
+from animegan.operators.precision import pick_precision
+from animegan.resources.hardware import DTYPES, cpu_count
 from animegan.settings import Precision
 from benchmarks.common import fresh
 from benchmarks.common.contenders import (

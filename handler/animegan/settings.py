@@ -115,7 +115,7 @@ class Settings(Rows):
     device: Device = Field("auto", description="Where the generator runs; auto: CUDA where there is a GPU.")
     precision: Precision = Field(
         "auto",
-        description="auto: fp16 on CUDA, bf16 on a CPU with AMX or AVX512-BF16, else fp32.",
+        description="auto: fp16 on CUDA, bf16 on a CPU with AMX, else fp32.",
     )
     max_side_px: int = Field(
         MAX_SIDE_PX,

@@ -63,7 +63,7 @@ class Style(BaseModel):
     `weights` is a file beside the entry, or a bundled one that a recipe names; None: listed, but to be installed by the
     user. `recipe` is the look's file, see `looks`; None: AnimeGANv2's generator as it draws. `fast` are the weights of
     `quality=fast`. `resize`: how AnimeGANv2's generator scales up; None: as the PyTorch port does, or another network.
-    `about`: a sentence for people who can't see it, of one whose pictures can't be shown.
+    `about`: describes a style that has no sample picture, because its licence forbids one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

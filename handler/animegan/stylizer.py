@@ -32,6 +32,7 @@ from animegan.looks import check_style, look_of
 from animegan.networks import graphs
 from animegan.networks.families import load_network
 from animegan.networks.plan import choose
+from animegan.operators.precision import pick_precision
 from animegan.options import Wish, check_options
 from animegan.picture import images
 from animegan.picture.detail import FACTORS
@@ -39,7 +40,7 @@ from animegan.picture.sizes import Size
 from animegan.picture.sources import LIMITS, Array, File, Source, read
 from animegan.picture.transfer import download, wait
 from animegan.resources import budget
-from animegan.resources.hardware import DTYPES, pick_device, pick_precision
+from animegan.resources.hardware import DTYPES, pick_device
 from animegan.resources.memory import is_out_of_memory, release
 from animegan.resources.pace import Pace
 from animegan.resources.progress import observer
@@ -84,7 +85,7 @@ class Stylizer:
     """One style on one device.
 
     `device` is auto (CUDA where there is a GPU), cpu or cuda, `gpu` the index of the GPU. `precision` is auto (fp16 on
-    CUDA, bf16 on a CPU with AMX or AVX512-BF16, else fp32), fp32, fp16 (CUDA only) or bf16. `max_side` is the limit on
+    CUDA, bf16 on a CPU with AMX, else fp32), fp32, fp16 (CUDA only) or bf16. `max_side` is the limit on
     the longest side in px, or "original", which is none; `max_pixels` that on the pixels of a picture more than twice
     as long as it is wide, or of any picture if it stands alone. Without both they are 1024 and its square.
 

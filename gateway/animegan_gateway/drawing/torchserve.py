@@ -84,8 +84,8 @@ class NoRoom:
     name: ClassVar[str] = "no_room"
 
 
-Fruitless = Refusal | WorkerCrash | NoAnswer | NotTaken | NoRoom
-Outcome = Drawn | Fruitless
+FailedAttempt = Refusal | WorkerCrash | NoAnswer | NotTaken | NoRoom
+Outcome = Drawn | FailedAttempt
 
 
 class TorchServe:

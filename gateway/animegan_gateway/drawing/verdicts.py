@@ -10,7 +10,7 @@
 | not taken, a worker being ready | tried again later; failed as `drawing_failed` after `retries` |
 | no room to receive it (disk, descriptors, folder away) | tried again in a while, as often as it takes |
 | not taken, no worker being ready | back to its place, as if it had not been tried |
-| none, its gateway being gone | tried again alone; after the third time failed as `drawing_failed` |
+| no outcome: its gateway died | tried again alone; after the third time failed as `drawing_failed` |
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from animegan_gateway.drawing.torchserve import Fruitless, NoAnswer, NoRoom, NotTaken, Refusal, WorkerCrash
+from animegan_gateway.drawing.torchserve import FailedAttempt, NoAnswer, NoRoom, NotTaken, Refusal, WorkerCrash
 from animegan_gateway.errors import DrawingFailed, WorkerKilled
 from animegan_gateway.queue.jobs import MOST_PAUSE_S, Job, State
 from animegan_service.protocol import Presence
@@ -37,7 +37,7 @@ class Verdict:
     changes: dict[str, Any] = field(default_factory=dict)
 
 
-def verdict(job: Job, outcome: Fruitless, *, now: float, retries: int) -> Verdict:
+def verdict(job: Job, outcome: FailedAttempt, *, now: float, retries: int) -> Verdict:
     """Return what follows from an attempt without a picture; `now` is in seconds since 1970."""
     match outcome:
         case Refusal(problem) if problem.get("retryable"):
@@ -58,7 +58,7 @@ def verdict(job: Job, outcome: Fruitless, *, now: float, retries: int) -> Verdic
 
 
 def give_up(job: Job) -> Verdict | None:
-    """Return the end of a job whose gateways were lost again and again; None for one that is to be tried."""
+    """Return the end of a job whose gateways died again and again; None for one that is to be tried."""
     if job.lost < MOST_LOSSES:
         return None
     error = DrawingFailed(

@@ -53,7 +53,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Acceptance:
-    """A job, and the names of what its request had beside options: nothing was made of them."""
+    """A job, and the names of the fields in its request that are no options: they are ignored."""
 
     job: Job
     ignored: tuple[str, ...]

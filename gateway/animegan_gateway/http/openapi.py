@@ -197,7 +197,7 @@ FORM = {
                     {
                         "type": "string",
                         "contentMediaType": "application/octet-stream",
-                        "description": "JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP, TIFF, JPEG 2000, ICO, PGM or PPM; "
+                        "description": "JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP, TIFF, JPEG 2000, ICO, PBM, PGM or PPM; "
                         "`file` or `data` will do too.",
                     }
                 ),

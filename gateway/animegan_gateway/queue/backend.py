@@ -59,11 +59,11 @@ async def open_backend(settings: Settings, bell: Bell) -> AsyncIterator[Backend]
         has_pictures = any(jobs[state] for state in (*ACTIVE_STATES, State.DONE))
         await backend.blobs.open(queue_id(await backend.store.secret()), has_pictures=has_pictures)
         stack.push_async_callback(backend.blobs.close)
-        await _tell_orphans(backend)
+        await _log_orphans(backend)
         yield backend
 
 
-async def _tell_orphans(backend: Backend) -> None:
+async def _log_orphans(backend: Backend) -> None:
     """Log photos that belong to no job: one was being accepted, or a part of the queue is lost."""
     if not isinstance(backend.blobs, FileBlobs):
         return

@@ -64,7 +64,7 @@ class Housekeeper:
 
     async def _round(self) -> None:
         await self._check_clock()
-        # After the store was away, every gateway has the time of a lease to say that it lives.
+        # After the store was away, each gateway has one lease to renew before its jobs are recovered.
         if self._backend.shared and time.monotonic() - self._there_since > self._settings.lease_s:
             await self._backend.recover()
         await self._expire()

@@ -20,7 +20,8 @@ from animegan.networks.animegan2.plan import MOST_TOGETHER, banded, batch_size, 
 from animegan.networks.plan import Mode, Plan, choose
 from animegan.networks.weights import load_weights
 from animegan.operators import Form, plain
-from animegan.resources.hardware import DTYPES, cpu_convolves_bf16, pick_precision
+from animegan.operators.precision import cpu_convolves_bf16, pick_precision
+from animegan.resources.hardware import DTYPES
 from animegan.styles import Resize, get_style, verify
 from benchmarks.common import fresh
 from harness import MIB

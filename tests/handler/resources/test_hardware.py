@@ -1,4 +1,4 @@
-"""Device, precision and CPUs follow what the machine says."""
+"""Device and CPUs follow what the machine says."""
 
 from __future__ import annotations
 
@@ -13,37 +13,9 @@ from animegan.resources import hardware
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize(("cpu_has_bf16", "expected"), [(True, "bf16"), (False, "fp32")])
-def test_auto_on_a_cpu_asks_the_cpu(monkeypatch: pytest.MonkeyPatch, cpu_has_bf16: bool, expected: str) -> None:
-    monkeypatch.setattr(hardware, "_cpu_multiplies_bf16", lambda: cpu_has_bf16)
-    assert hardware.pick_precision("auto", CPU) == expected
-
-
-def test_auto_on_a_gpu_is_half() -> None:
-    assert hardware.pick_precision("auto", torch.device("cuda", 0)) == "fp16"
-
-
-def test_what_is_neither_device_nor_precision_is_named() -> None:
-    with pytest.raises(BadSetting, match="precision='int8': use one of auto, fp32"):
-        hardware.pick_precision("int8", CPU)  # type: ignore[arg-type]
+def test_what_is_no_device_is_named() -> None:
     with pytest.raises(BadSetting, match="device='gpu': use one of auto, cpu, cuda"):
         hardware.pick_device("gpu")  # type: ignore[arg-type]
-
-
-def test_half_on_a_cpu_is_refused() -> None:
-    with pytest.raises(BadSetting, match="fp16"):
-        hardware.pick_precision("fp16", CPU)
-
-
-@pytest.mark.parametrize("kernels", [True, False])
-def test_bfloat_is_refused_where_it_has_no_kernels(monkeypatch: pytest.MonkeyPatch, kernels: bool) -> None:
-    monkeypatch.setattr(hardware, "cpu_convolves_bf16", lambda: kernels)
-    assert hardware.pick_precision("bf16", torch.device("cuda", 0)) == "bf16"
-    if kernels:
-        assert hardware.pick_precision("bf16", CPU) == "bf16"
-    else:
-        with pytest.raises(BadSetting, match=r"precision='bf16' is slow on this CPU.*Use 'fp32' or 'auto'"):
-            hardware.pick_precision("bf16", CPU)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")

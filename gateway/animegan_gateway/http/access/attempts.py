@@ -24,7 +24,7 @@ class Attempts:
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
     async def require(self, address: str, key_id: str) -> None:
-        """Raise `RateLimited` where too many wrong ones came; a right one is not looked at either then."""
+        """Raise `RateLimited` after too many wrong keys; a right one is refused then, too."""
         if await self._limiter.test(self._rate, address, key_id):
             return
         stats = await self._limiter.get_window_stats(self._rate, address, key_id)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from animegan.networks.redraw.steps import DRAWING, PHOTO, Program, Step
 
-ENLARGED_ROWS = 4  # of the photo, by which steps go on whose maps are larger than it
+ENLARGED_ROWS = 4  # of the photo, that a step makes at a time once its maps are larger than the photo
 STEADY_ROWS = 512  # of a photo: from there on more rows change nothing but how often the same is done
 PERIOD_ROWS = 64  # after which the order repeats
 
