@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from animegan.errors import BadSetting
-from animegan.operators import precision
+from animegan.operators import native, precision
 from animegan.operators.precision import pick_precision
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
@@ -28,7 +28,7 @@ def test_auto_on_a_cpu_is_what_it_computes_fastest(
 ) -> None:
     monkeypatch.setattr(precision, "_has_amx", lambda: amx)
     monkeypatch.setattr(precision, "_has_avx512_bf16", lambda: avx512_bf16)
-    monkeypatch.setattr(precision.native, "best", lambda: object() if compiled else None)
+    monkeypatch.setattr(native, "best", lambda: object() if compiled else None)
     assert pick_precision("auto", CPU) == expected
 
 
