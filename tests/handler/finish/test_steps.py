@@ -294,17 +294,17 @@ def test_a_screentone_stays_put_when_the_picture_shifts() -> None:
     frame = Frame(1024, 1024, measures=(0.0, 1.0, 0.1))
     picture = torch.full((3, 64, 64), 0.45)
     picture[:, :, 32:] = 0.9
-    moved = torch.roll(picture, 1, 2)
-    first, second = screen.apply(picture, frame), screen.apply(moved, frame)
-    away = (picture[0] == moved[0]).expand(3, -1, -1)
+    other = torch.roll(picture, 1, 2)
+    first, second = screen.apply(picture, frame), screen.apply(other, frame)
+    away = (picture[0] == other[0]).expand(3, -1, -1)
     assert torch.equal(first[away], second[away])
     assert float(first.std()) > 0.2
 
 
 def test_lines_and_levels_move_with_the_picture() -> None:
     picture, frame = photo(80, 80), Frame(1024, 1024, measures=(0.1, 0.9, 0.15))
-    moved = torch.roll(picture, (2, 1), (1, 2))
-    for drawn in (Lines(LinesStep(step="lines")), Levels(LevelsStep(step="levels"))):
-        first = torch.roll(drawn.apply(picture, frame), (2, 1), (1, 2))[:, 36:-36, 36:-36]
-        second = drawn.apply(moved, frame)[:, 36:-36, 36:-36]
+    other = torch.roll(picture, (2, 1), (1, 2))
+    for step in (Lines(LinesStep(step="lines")), Levels(LevelsStep(step="levels"))):
+        first = torch.roll(step.apply(picture, frame), (2, 1), (1, 2))[:, 36:-36, 36:-36]
+        second = step.apply(other, frame)[:, 36:-36, 36:-36]
         assert float((first - second).abs().mean()) < 2 / 255

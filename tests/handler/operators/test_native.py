@@ -219,10 +219,10 @@ assert len(runtimes) == 1, runtimes
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads /proc")
 def test_it_shares_the_threads_of_pytorch(form: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "handler")}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", THREADS, form], env=environment, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
 
 
 @every_form

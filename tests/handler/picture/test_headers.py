@@ -245,19 +245,19 @@ def test_a_file_that_is_cut_short_is_refused(kind: str) -> None:
         whole = 3 * 72 * 48  # likewise, at least
     elif kind == "HEIF, burst":
         whole = len(data) // 3
-    drawn = 0
+    drawings = 0
     for length in [*range(20, whole, max(1, whole // 80)), whole - 1]:
         try:
             picture = load(data[:length])
         except BadImage:
             assert length < whole - 12 or form not in ("JPEG", "MPO", "PNG")
         else:
-            drawn += 1
+            drawings += 1
             assert picture.flaws == ("end-missing",)
-            kept = 48 - MOST_MISSING_ROWS - 2  # chroma is smoothed into its neighbours
+            rows = 48 - MOST_MISSING_ROWS - 2  # chroma is smoothed into its neighbours
             if kind != "JPEG, progressive":  # which is turned
-                assert difference(picture.rgb.crop((0, 0, 72, kept)), load(data).rgb.crop((0, 0, 72, kept))) == 0
-    assert bool(drawn) == (form in ("JPEG", "MPO", "PNG", "ICO") and kind != "ICO, bitmap")
+                assert difference(picture.rgb.crop((0, 0, 72, rows)), load(data).rgb.crop((0, 0, 72, rows))) == 0
+    assert bool(drawings) == (form in ("JPEG", "MPO", "PNG", "ICO") and kind != "ICO, bitmap")
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 7}])

@@ -14,21 +14,21 @@ from animegan.resources.gate import Gate
 def test_what_is_inside_never_adds_up_to_more_unless_alone() -> None:
     gate, lock = Gate(10), threading.Lock()
     inside: list[int] = []
-    seen: list[list[int]] = []
+    states: list[list[int]] = []
 
     def enter(amount: int) -> None:
         with gate(amount):
             with lock:
                 inside.append(amount)
-                seen.append(list(inside))
+                states.append(list(inside))
             with lock:
                 inside.remove(amount)
 
     amounts = [random.Random(0).randint(1, 14) for _ in range(400)]
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(enter, amounts))
-    assert len(seen) == 400
-    assert all(sum(now) <= 10 or len(now) == 1 for now in seen)
+    assert len(states) == 400
+    assert all(sum(now) <= 10 or len(now) == 1 for now in states)
 
 
 def test_several_fit_and_the_next_one_waits() -> None:
