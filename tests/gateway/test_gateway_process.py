@@ -72,9 +72,9 @@ def test_what_runs_is_finished_and_what_waits_stays_for_the_next_start(gateway: 
         wait_until(lambda: ready(gateway)[1]["status"] == "draining", "it to drain")
         assert ready(gateway)[0] == 503
         for path in ("jobs", "stylize"):
-            refused = requests.post(f"{gateway.url}/v1/{path}", files={"image": PICTURE}, timeout=30)
-            assert code(refused) == (503, "draining")
-            assert refused.json()["retryable"] is True
+            answer = requests.post(f"{gateway.url}/v1/{path}", files={"image": PICTURE}, timeout=30)
+            assert code(answer) == (503, "draining")
+            assert answer.json()["retryable"] is True
         assert gateway.job(running["id"])["status"] == "running"
         assert polled.result().json()["status"] == "queued"  # nobody is kept waiting
         assert {name for name, _ in watched.result()} == {"position"}
@@ -82,8 +82,8 @@ def test_what_runs_is_finished_and_what_waits_stays_for_the_next_start(gateway: 
     gateway.start()
     assert gateway.job(running["id"])["status"] == "done"
     assert [gateway.ended(job["id"])["status"] for job in waiting] == ["done", "done"]
-    fetched = requests.get(f"{gateway.url}{running['links']['result']}", timeout=30)
-    assert fetched.ok
+    download = requests.get(f"{gateway.url}{running['links']['result']}", timeout=30)
+    assert download.ok
     assert '"level": "error"' not in gateway.log
 
 

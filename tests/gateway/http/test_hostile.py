@@ -36,7 +36,7 @@ PART = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename=
 @pytest.fixture(scope="module")
 def gateway(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     with running_gateway(tmp_path_factory.mktemp("gateway"), server) as running:
-        drawn(running)
+        draw(running)
         yield running
 
 
@@ -48,7 +48,7 @@ def hasty(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield running
 
 
-def drawn(gateway: Gateway) -> None:
+def draw(gateway: Gateway) -> None:
     """Somebody else is served."""
     with gateway.browser() as other:
         answer = other.post(f"{gateway.url}/v1/stylize", files={"image": PICTURE}, timeout=120)
@@ -64,46 +64,46 @@ def connected(gateway: Gateway, start: str | bytes) -> Iterator[socket.socket]:
         yield connection
 
 
-def closed(connection: socket.socket) -> bytes:
+def read_to_end(connection: socket.socket) -> bytes:
     """What was received until the gateway closed the connection."""
-    received = b""
+    data = b""
     try:
         while chunk := connection.recv(MIB):
-            received += chunk
+            data += chunk
     except ConnectionError:
         pass
-    return received
+    return data
 
 
 def post(path: str, *headers: str, host: str = "127.0.0.1") -> str:
     return f"POST {path} HTTP/1.1\r\nHost: {host}\r\n" + "".join(f"{header}\r\n" for header in headers)
 
 
-def dripped(connection: socket.socket, piece: bytes) -> bytes:
+def drip_until_end(connection: socket.socket, piece: bytes) -> bytes:
     """Send the piece again and again, slowly, until the connection is gone; what was received meanwhile."""
-    received = b""
+    data = b""
     connection.settimeout(0.05)
     try:
         while True:
             connection.sendall(piece)
             try:
                 if not (chunk := connection.recv(MIB)):
-                    return received
-                received += chunk
+                    return data
+                data += chunk
             except TimeoutError:
                 pass
     except ConnectionError:
-        return received
+        return data
 
 
 def test_headers_that_come_byte_by_byte_lose_their_connections(hasty: Gateway) -> None:
     def drip(_: int) -> bytes:
         with connected(hasty, "GET / HTTP/1.1\r\nHost: localhost\r\n") as connection:
-            return dripped(connection, b"x")
+            return drip_until_end(connection, b"x")
 
     with ThreadPoolExecutor(50) as pool:
         drips = pool.map(drip, range(50))
-        drawn(hasty)
+        draw(hasty)
         assert set(drips) == {b""}
 
 
@@ -111,11 +111,11 @@ def test_a_body_that_comes_byte_by_byte_is_answered_408_and_loses_its_connection
     def drip(_: int) -> bytes:
         start = post("/v1/jobs", "Content-Length: 100000") + FORM + "\r\n"
         with connected(hasty, start.encode() + PART) as connection:
-            return dripped(connection, b"x")
+            return drip_until_end(connection, b"x")
 
     with ThreadPoolExecutor(50) as pool:
         drips = pool.map(drip, range(50))
-        drawn(hasty)
+        draw(hasty)
         for answer in drips:
             assert answer.startswith(b"HTTP/1.1 408 ")
             assert b'"code":"upload_timeout"' in answer
@@ -146,7 +146,7 @@ def test_connections_that_fall_silent_are_closed(hasty: Gateway) -> None:
             early.sendall(rest.encode())
             silent.append(early)
         for connection in silent:
-            closed(connection)  # times out otherwise
+            read_to_end(connection)  # times out otherwise
 
 
 @contextmanager
@@ -172,7 +172,7 @@ def flooded(gateway: Gateway, start: str | bytes, piece: bytes, most: int = GIGA
             connection.shutdown(socket.SHUT_WR)
         except ConnectionError:
             pass
-        return closed(connection)
+        return read_to_end(connection)
 
 
 CHUNK = f"{MIB:x}\r\n".encode() + bytes(MIB) + b"\r\n"
@@ -194,7 +194,7 @@ def test_an_upload_of_a_gigabyte_is_refused_and_memory_stays_flat(gateway: Gatew
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b'"code":"too_large"' in answer
     assert not [*gateway.folder.glob("spool*/**/*.upload")]
-    drawn(gateway)
+    draw(gateway)
 
 
 @pytest.mark.parametrize("headers", [[LENGTH], [CHUNKED]], ids=["with its length", "in chunks"])
@@ -202,7 +202,7 @@ def test_a_gigabyte_where_a_key_belongs_is_refused_and_memory_stays_flat(gateway
     start = post("/v1/session", "Content-Type: application/json", *headers) + "\r\n"
     answer = flooded(gateway, start, CHUNK if headers == [CHUNKED] else b" " * MIB)
     assert answer.startswith(b"HTTP/1.1 400 ")
-    drawn(gateway)
+    draw(gateway)
 
 
 @pytest.mark.parametrize(
@@ -217,13 +217,13 @@ def test_a_gigabyte_where_a_key_belongs_is_refused_and_memory_stays_flat(gateway
     ids=["an address", "a header", "headers", "trailers", "a trailer"],
 )
 def test_what_goes_on_and_on_is_cut_off(gateway: Gateway, start: str, piece: bytes) -> None:
-    def sent(connection: socket.socket) -> None:
+    def send(connection: socket.socket) -> None:
         for each in repeat(piece, 200):
             connection.sendall(each)
 
     with connected(gateway, start) as connection, flat(gateway), pytest.raises(ConnectionError):
-        sent(connection)
-    drawn(gateway)
+        send(connection)
+    draw(gateway)
 
 
 def test_long_headers_within_reason_and_many_requests_at_once_are_answered(gateway: Gateway) -> None:
@@ -232,7 +232,7 @@ def test_long_headers_within_reason_and_many_requests_at_once_are_answered(gatew
     one = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
     last = one.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")
     with connected(gateway, one * 3000 + last) as connection:
-        assert closed(connection).count(b"HTTP/1.1 200 ") == 3001
+        assert read_to_end(connection).count(b"HTTP/1.1 200 ") == 3001
 
 
 def test_a_bomb_of_a_png_is_refused_by_its_header(gateway: Gateway) -> None:
@@ -241,7 +241,7 @@ def test_a_bomb_of_a_png_is_refused_by_its_header(gateway: Gateway) -> None:
     with flat(gateway):
         for _ in range(3):
             assert code(gateway.submit(bomb)) == (413, "too_large")
-    drawn(gateway)
+    draw(gateway)
 
 
 async def watch(port: int, job: dict[str, Any]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -259,7 +259,7 @@ def test_a_thousand_who_only_watch_keep_nobody_from_being_served(gateway: Gatewa
         pytest.skip(f"a process may open {hard} files here, and this test needs {needed}")
     assert gateway.process
     process = psutil.Process(gateway.process.pid)
-    drawn(gateway)
+    draw(gateway)
     files = process.num_fds()
 
     async def watched(job: dict[str, Any]) -> None:
@@ -268,7 +268,7 @@ def test_a_thousand_who_only_watch_keep_nobody_from_being_served(gateway: Gatewa
             streams += await asyncio.gather(*(watch(gateway.port, job) for _ in range(50)))
         assert gateway.metric("animegan_gateway_event_streams") == STREAMS
         assert process.num_fds() >= STREAMS
-        await asyncio.to_thread(drawn, gateway)
+        await asyncio.to_thread(draw, gateway)
         for _, writer in streams[::2]:  # half of them hang up
             writer.close()
         await asyncio.to_thread(wait_until, lambda: process.num_fds() < STREAMS, "their files")
@@ -288,4 +288,4 @@ def test_a_thousand_who_only_watch_keep_nobody_from_being_served(gateway: Gatewa
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     wait_until(lambda: process.num_fds() <= files, "all files to be closed")
     wait_until(lambda: gateway.metric("animegan_gateway_event_streams") == 0, "the streams to end")
-    drawn(gateway)
+    draw(gateway)

@@ -59,11 +59,11 @@ def test_set_forwards_nothing_gets_older(times: Times) -> None:
     times.set(HOUR_S)
     assert watched.look() == pytest.approx(HOUR_S)
     after = times.wall
-    for passed in range(0, 3700, 61):
-        assert watched.age(before) == pytest.approx(passed)
-        assert watched.age(after) == pytest.approx(passed)
+    for age in range(0, 3700, 61):
+        assert watched.age(before) == pytest.approx(age)
+        assert watched.age(after) == pytest.approx(age)
         for seconds in (60, 1800, 3601):
-            assert (before < watched.ago(seconds)) == (after < watched.ago(seconds)) == (seconds < passed)
+            assert (before < watched.ago(seconds)) == (after < watched.ago(seconds)) == (seconds < age)
         times.pass_(61)
         assert watched.look() == 0
 

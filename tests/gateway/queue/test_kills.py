@@ -141,8 +141,8 @@ def test_a_picture_that_kills_its_worker_twice_is_failed_and_harms_no_other(faul
 
 
 def test_the_changed_model_configuration_is_served(faulty: Server) -> None:
-    described = faulty.describe()
-    assert (described["batchSize"], described["maxBatchDelay"]) == (4, 500)
+    model = faulty.describe()
+    assert (model["batchSize"], model["maxBatchDelay"]) == (4, 500)
 
 
 def test_a_picture_over_which_gateways_end_is_given_up_and_harms_no_other(mortal: Server, tmp_path: Path) -> None:

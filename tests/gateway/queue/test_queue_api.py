@@ -101,7 +101,7 @@ def test_events_tell_that_a_job_is_cancelled(gateway: Gateway) -> None:
     events = gateway.events(job["id"])
     assert next(events)[0] == "position"
     gateway.remove(job)
-    assert [(name, seen["status"]) for name, seen in events] == [("cancelled", "cancelled")]
+    assert [(name, state["status"]) for name, state in events] == [("cancelled", "cancelled")]
 
 
 def test_a_long_poll_ends_when_its_time_is_over(gateway: Gateway) -> None:
@@ -145,7 +145,7 @@ def test_addresses_and_methods_that_there_are_not(gateway: Gateway) -> None:
         assert set(answer.headers["Allow"].split(", ")) == allowed
 
 
-REFUSED: dict[str, tuple[bytes, dict[str, Any], int, str]] = {
+REFUSALS: dict[str, tuple[bytes, dict[str, Any], int, str]] = {
     "nothing": (b"", {}, 400, "bad_image"),
     "cut in its header": (PICTURE[:50], {}, 400, "bad_image"),
     "text": (b"a text file", {}, 415, "unsupported_image"),
@@ -164,7 +164,7 @@ REFUSED: dict[str, tuple[bytes, dict[str, Any], int, str]] = {
 }
 
 
-@pytest.mark.parametrize(("data", "options", "status", "expected"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize(("data", "options", "status", "expected"), REFUSALS.values(), ids=REFUSALS)
 def test_what_can_not_be_drawn_is_refused_at_the_door(
     gateway: Gateway, data: bytes, options: dict[str, Any], status: int, expected: str
 ) -> None:
@@ -186,8 +186,8 @@ def test_what_holds_no_picture_is_refused(gateway: Gateway) -> None:
         requests.post(url, files={"style": (None, "cel")}, timeout=30),
     ):
         assert code(answer) == (400, "bad_image")
-    broken = requests.post(url, data=b"--x", headers={"Content-Type": "multipart/form-data; boundary=x"}, timeout=30)
-    assert code(broken) == (400, "bad_request")
+    reply = requests.post(url, data=b"--x", headers={"Content-Type": "multipart/form-data; boundary=x"}, timeout=30)
+    assert code(reply) == (400, "bad_request")
 
 
 def test_stylize_answers_202_when_it_takes_too_long(gateway: Gateway) -> None:
@@ -256,8 +256,8 @@ def test_a_request_that_is_repeated_with_its_key_makes_one_job(gateway: Gateway)
 
 def test_one_key_sent_many_times_at_one_moment_makes_one_job(gateway: Gateway) -> None:
     with ThreadPoolExecutor(8) as pool:
-        sent = list(pool.map(lambda _: gateway.submit(PICTURE, headers={"Idempotency-Key": "many"}), range(16)))
-    assert len({accepted(answer)["id"] for answer in sent}) == 1
+        answers = list(pool.map(lambda _: gateway.submit(PICTURE, headers={"Idempotency-Key": "many"}), range(16)))
+    assert len({accepted(answer)["id"] for answer in answers}) == 1
     assert queued(gateway) == 1
 
 
@@ -326,8 +326,8 @@ def test_one_caller_may_send_so_many_a_minute(tmp_path: Path) -> None:
 def test_a_job_expires_and_is_forgotten(tmp_path: Path) -> None:
     with running_gateway(tmp_path, None, keep_s=1, expired_for_s=3) as gateway:
         job = accepted(gateway.submit(PICTURE))
-        ended = gateway.remove(job).json()
-        assert ended["expires_at"] > ended["finished_at"]
+        end = gateway.remove(job).json()
+        assert end["expires_at"] > end["finished_at"]
         statuses = [200]
 
         def status() -> int:
@@ -385,6 +385,6 @@ def test_head_tells_what_get_would_without_its_body(gateway: Gateway) -> None:
 
 @pytest.mark.slow
 def test_a_queue_too_small_for_one_picture_is_no_queue(tmp_path: Path) -> None:
-    refused = "did not start: gateway: queue_mb=31 is under max_upload_mb=32"
-    with pytest.raises(AssertionError, match=refused), running_gateway(tmp_path, None, queue_mb=31):
+    message = "did not start: gateway: queue_mb=31 is under max_upload_mb=32"
+    with pytest.raises(AssertionError, match=message), running_gateway(tmp_path, None, queue_mb=31):
         pass

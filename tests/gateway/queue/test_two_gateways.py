@@ -162,7 +162,7 @@ def test_a_key_and_its_session_are_valid_at_both(redis: RedisServer, tmp_path: P
 
 def test_the_events_of_a_job_that_the_other_draws_arrive(one_draws: list[Gateway]) -> None:
     one, two = one_draws
-    drawn = attempts(two)
+    attempts_before = attempts(two)
     before = submitted(one, picture=LARGE)
     job_id = submitted(one)
     names, jobs = [], []
@@ -177,7 +177,7 @@ def test_the_events_of_a_job_that_the_other_draws_arrive(one_draws: list[Gateway
     results = [requests.get(f"{gateway.url}{jobs[-1]['links']['result']}", timeout=30) for gateway in (one, two)]
     assert results[0].ok
     assert results[0].content == results[1].content
-    assert attempts(two) == drawn + 2
+    assert attempts(two) == attempts_before + 2
     assert one.job(before)["status"] == "done"
 
 
@@ -199,14 +199,14 @@ def test_they_are_fair_between_callers_together(both_draw: list[Gateway]) -> Non
             assert all(later > sooner - TAKING_S for sooner, later in pairwise(times))
         order = sorted(starts, key=lambda job_id: starts[job_id])
         assert order.index(bobs[-1]) < order.index(anns[-3]), "who came later with few waits for who has many"
-        drawn = [attempts(gateway) for gateway in (one, two)]
-        assert min(drawn) > 0, "one of them did not draw"
-        assert sum(drawn) == 16
+        counts = [attempts(gateway) for gateway in (one, two)]
+        assert min(counts) > 0, "one of them did not draw"
+        assert sum(counts) == 16
 
 
 def test_a_job_of_one_that_is_killed_is_drawn_by_the_other(both_draw: list[Gateway]) -> None:
     one, two = both_draw
-    drawn = attempts(one)
+    attempts_before = attempts(one)
     job_ids = [submitted(two, picture=LARGE) for _ in range(2)]
     wait_until(lambda: running(one, *job_ids), "a picture at each")
     two.kill()
@@ -216,7 +216,7 @@ def test_a_job_of_one_that_is_killed_is_drawn_by_the_other(both_draw: list[Gatew
             assert job["status"] == "done"
             result = requests.get(f"{one.url}{job['links']['result']}", timeout=30)
             assert len(result.content) == job["result"]["bytes"]
-        assert attempts(one) == drawn + 2
+        assert attempts(one) == attempts_before + 2
     finally:
         two.start()
 

@@ -19,17 +19,17 @@ def test_a_page_exchanges_its_key_for_a_session_of_the_same_caller(locked: Locke
     with requests.Session() as page:
         before = page.get(f"{url}/v1/session", timeout=30).json()
         assert (before["keys_required"], before["signed_in"]) == (True, False)
-        opened = page.post(f"{url}/v1/session", json={"key": locked.ann_key}, timeout=30)
-        assert (opened.status_code, opened.json()["signed_in"]) == (200, True)
-        assert locked.ann_key not in opened.headers["Set-Cookie"]
+        opening = page.post(f"{url}/v1/session", json={"key": locked.ann_key}, timeout=30)
+        assert (opening.status_code, opening.json()["signed_in"]) == (200, True)
+        assert locked.ann_key not in opening.headers["Set-Cookie"]
         assert page.get(f"{url}/v1/session", timeout=30).json()["signed_in"] is True
         assert page.get(f"{url}{job['links']['self']}", timeout=30).json()["id"] == job["id"]
         with page.get(f"{url}{job['links']['events']}", stream=True, timeout=30) as events:
             assert events.ok  # an EventSource can't send a header
         page.headers["Origin"] = url
         assert job_of(locked.gateway.submit(PICTURE, page))
-        closed = page.delete(f"{url}/v1/session", timeout=30)
-        assert closed.json()["signed_in"] is False
+        closing = page.delete(f"{url}/v1/session", timeout=30)
+        assert closing.json()["signed_in"] is False
         assert COOKIE not in page.cookies
         assert code(locked.gateway.submit(PICTURE, page)) == (401, "unauthorized")
 
@@ -78,11 +78,11 @@ def test_a_revoked_key_is_refused_at_once_and_its_sessions_with_it(locked: Locke
 @pytest.mark.slow
 def test_a_forged_cookie_is_no_session(locked: Locked, gateway: Gateway) -> None:
     cookie = sign_in(locked.gateway, locked.ann_key).cookies[COOKIE]
-    changed = ("A" if cookie[0] != "A" else "B") + cookie[1:]
+    forgery = ("A" if cookie[0] != "A" else "B") + cookie[1:]
     anonymous = sign_in(gateway).cookies[COOKIE]  # of another gateway: another secret
     url = f"{locked.gateway.url}/v1/styles"
     assert requests.get(url, cookies={COOKIE: cookie}, timeout=30).ok
-    for bad in (changed, cookie[:-1], cookie.rpartition(".")[0], anonymous, "", "é"):
+    for bad in (forgery, cookie[:-1], cookie.rpartition(".")[0], anonymous, "", "é"):
         headers = {"Cookie": f"{COOKIE}={bad}".encode()}
         assert code(requests.get(url, headers=headers, timeout=30)) == (401, "unauthorized")
 

@@ -25,7 +25,7 @@ def test_without_a_valid_key_there_is_nothing(locked: Locked, authorization: str
     headers = {"X-Forwarded-For": f"2001:db8:{sum((authorization or '').encode()):x}::1".encode()}
     if authorization is not None:
         headers["Authorization"] = authorization.encode()
-    refused = [
+    answers = [
         requests.post(f"{url}/v1/jobs", files={"image": PICTURE}, headers=headers, timeout=30),
         requests.post(f"{url}/v1/stylize", files={"image": PICTURE}, headers=headers, timeout=30),
         *(requests.get(f"{url}{link}", headers=headers, timeout=30) for link in job["links"].values()),
@@ -33,7 +33,7 @@ def test_without_a_valid_key_there_is_nothing(locked: Locked, authorization: str
         requests.get(f"{url}/v1/styles", headers=headers, timeout=30),
         requests.get(f"{url}/v1/styles/cel/thumbnail", headers=headers, timeout=30),
     ]
-    for answer in refused:
+    for answer in answers:
         assert code(answer) == (401, "unauthorized")
         assert answer.headers["WWW-Authenticate"] == 'Bearer realm="animegan"'
     for path in ("/", "/healthz", "/readyz", "/openapi.json", "/v1/session"):
@@ -170,13 +170,13 @@ def test_every_answer_has_the_security_headers(locked: Locked) -> None:
     }
     for name, answer in answers.items():
         assert answer.ok or str(answer.status_code) == name
-        wanted = {**HEADERS, "X-Animegan-Request-Id": answer.headers["X-Animegan-Request-Id"]}
+        expected = {**HEADERS, "X-Animegan-Request-Id": answer.headers["X-Animegan-Request-Id"]}
         policy = answer.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy
         assert "frame-ancestors 'none'" in policy
         if name == "/docs":
-            del wanted["Content-Security-Policy"]
-        assert {header: answer.headers.get(header) for header in wanted} == wanted
+            del expected["Content-Security-Policy"]
+        assert {header: answer.headers.get(header) for header in expected} == expected
         assert "Server" not in answer.headers
         assert "Strict-Transport-Security" not in answer.headers
     assert "unsafe" not in answers["/"].headers["Content-Security-Policy"]

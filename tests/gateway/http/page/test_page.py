@@ -254,9 +254,9 @@ def test_detail_and_speed_are_chosen_and_told(
         page.get_by_test_id("fast").check()
         expect(page.get_by_test_id("quality")).to_be_disabled()
         page.get_by_test_id("style-ink").check(force=True)
-        with page.expect_response("**/v1/jobs") as sent:
+        with page.expect_response("**/v1/jobs") as answer:
             page.get_by_test_id("draw").click()
-        job = sent.value.json()
+        job = answer.value.json()
         assert (job["style"], job["fast"], job["detail"], job["mode"]) == ("ink", True, "fine", "scene")
         drawn(page, 2)
         expect(page.get_by_test_id("notes").first).to_contain_text(fine)

@@ -127,8 +127,8 @@ def test_nothing_overlaps_on_the_smallest_phone(
         draw(page, photos[0])
         drawn(page)
         page.evaluate("document.activeElement.blur()")
-        wide, seen = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
-        assert wide <= seen
+        wide, view = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+        assert wide <= view
         page.get_by_test_id("look").click()
         accessible(page)
         for control in page.locator(".viewer-bar :is(button, input):visible").all():

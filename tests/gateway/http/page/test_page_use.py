@@ -247,6 +247,6 @@ def test_the_size_is_told_as_the_server_will_fit_it(
     with opened_page(browser, idle.url) as page:
         page.get_by_test_id("file").set_input_files([file])
         expect(page.get_by_test_id("size")).to_contain_text(f"{width} × {height} px.")
-        with page.expect_response(lambda response: response.url.endswith("/v1/jobs") and response.ok) as sent:
+        with page.expect_response(lambda response: response.url.endswith("/v1/jobs") and response.ok) as answer:
             page.get_by_test_id("draw").click()
-        assert sent.value.json()["size"] == {"width": width, "height": height}
+        assert answer.value.json()["size"] == {"width": width, "height": height}

@@ -70,9 +70,9 @@ async def test_without_its_server_s3_is_unavailable(tmp_path: Path, monkeypatch:
             blobs.put("job.2", spooled),
             blobs.sweep(0, nobody),
         ):
-            with pytest.raises(StoreUnavailable) as raised:
+            with pytest.raises(StoreUnavailable) as failure:
                 await call
-            assert endpoint not in str(raised.value)
+            assert endpoint not in str(failure.value)
         assert spooled.exists()
 
 

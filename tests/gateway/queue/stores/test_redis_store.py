@@ -45,8 +45,8 @@ def place(server: RedisServer, tmp_path: Path) -> Place:
 
 @pytest.fixture
 async def store(place: Place) -> AsyncIterator[Store]:
-    async with place.opened() as opened:
-        yield opened
+    async with place.opened() as instance:
+        yield instance
 
 
 def age_leases(place: Place, owner: str) -> None:
@@ -148,9 +148,9 @@ async def test_only_take_makes_a_job_run(store: Store) -> None:
 async def test_killed_and_started_again_redis_has_lost_nothing(server: RedisServer, store: Store) -> None:
     for number in range(4):
         await store.submit(f"id{number}", ask("ab"[number % 2]), AMPLE, f"key{number}")
-    done = await store.take("one", idle=True)
-    assert done
-    assert await store.move(done.id, State.DONE, attempt=1, changes={"result": RESULT})
+    job = await store.take("one", idle=True)
+    assert job
+    assert await store.move(job.id, State.DONE, attempt=1, changes={"result": RESULT})
     running = await store.take("one", idle=True)
     assert running
 
@@ -314,9 +314,9 @@ async def test_a_user_that_may_not_see_the_settings_is_enough(server: RedisServe
 
 async def test_a_wrong_password_is_a_bad_setting_and_is_not_repeated(server: RedisServer) -> None:
     server.do("ACL", "SETUSER", "gate", "on", ">word", "~*", "&*", "+@all")
-    with pytest.raises(BadSetting) as refused:
+    with pytest.raises(BadSetting) as refusal:
         await RedisStore(server.url.replace("//", "//gate:secretly@"), Bell(), lease_s=60).open()
-    assert "secretly" not in str(refused.value)
+    assert "secretly" not in str(refusal.value)
 
 
 async def test_opening_without_redis_says_so(server: RedisServer, place: Place) -> None:

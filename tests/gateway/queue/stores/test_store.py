@@ -48,8 +48,8 @@ async def test_an_idempotency_key_finds_its_job_for_its_caller_only(store: Store
 
 async def test_an_idempotency_key_finds_the_job_as_it_is_now(store: Store) -> None:
     await store.submit("id1", ask(), AMPLE, "key")
-    done = await move(store, await take(store), State.DONE, result=result())
-    assert await store.submit("id2", ask(), AMPLE, "key") == done
+    job = await move(store, await take(store), State.DONE, result=result())
+    assert await store.submit("id2", ask(), AMPLE, "key") == job
 
 
 async def test_one_key_sent_many_times_at_once_makes_one_job(place: Place) -> None:
@@ -75,10 +75,10 @@ async def test_a_taken_job_runs_and_is_counted_so(store: Store) -> None:
 
 async def test_a_done_job_has_its_result_and_gives_its_upload_back(store: Store) -> None:
     await submitted(store, size=50)
-    done = await move(store, await take(store), State.DONE, result=result(size=7, run_s=2.25))
-    assert (done.state, done.result, done.error) == (State.DONE, result(size=7, run_s=2.25), None)
-    assert done.finished_at
-    assert await store.get(done.id) == done
+    job = await move(store, await take(store), State.DONE, result=result(size=7, run_s=2.25))
+    assert (job.state, job.result, job.error) == (State.DONE, result(size=7, run_s=2.25), None)
+    assert job.finished_at
+    assert await store.get(job.id) == job
     assert (await store.tally()).bytes == 7
     assert await store.runs() == [Run(WORK_PX, 2.25)]
 
@@ -158,11 +158,11 @@ async def test_an_expired_job_is_told_of_until_it_is_forgotten(store: Store) -> 
 
 
 async def test_forgetting_leaves_what_has_not_expired(store: Store) -> None:
-    kept = [await submitted(store) for _ in range(3)]
+    job_ids = [await submitted(store) for _ in range(3)]
     await take(store)
     await move(store, await take(store), State.FAILED, error={"status": 500}, finished_at=1.0)
     await store.forget(FUTURE)
-    assert all([await store.get(job_id) for job_id in kept])
+    assert all([await store.get(job_id) for job_id in job_ids])
 
 
 async def test_known_are_jobs_that_have_not_expired(store: Store) -> None:
@@ -176,21 +176,21 @@ async def test_known_are_jobs_that_have_not_expired(store: Store) -> None:
 
 
 async def test_jobs_of_a_gateway_that_is_gone_are_put_back_at_their_places(place: Place) -> None:
-    async with place.opened() as gone:
-        came = [await submitted(gone, "ann") for _ in range(3)]
-        await move(gone, await take(gone, owner="gone"), State.QUEUED, failures=2)
-        lost = await take(gone, owner="gone")
+    async with place.opened() as other:
+        came = [await submitted(other, "ann") for _ in range(3)]
+        await move(other, await take(other, owner="gone"), State.QUEUED, failures=2)
+        orphan = await take(other, owner="gone")
     async with place.opened(lease_s=0.001) as store:
         recovered: list[Job] = []
         async with asyncio.timeout(60):
             while not recovered:
                 recovered += await store.recover()
-        assert recovered == [lost.model_copy(update={"state": State.QUEUED, "lost": 1, "alone": True})]
+        assert recovered == [orphan.model_copy(update={"state": State.QUEUED, "lost": 1, "alone": True})]
         assert await waiting_ids(store) == came
         assert (await store.line()).running == []
-        assert await store.move(lost.id, State.DONE, attempt=lost.attempt, changes={"result": result()}) is None
+        assert await store.move(orphan.id, State.DONE, attempt=orphan.attempt, changes={"result": result()}) is None
         again = await take(store)
-        assert (again.id, again.attempt, again.failures, again.lost, again.alone) == (lost.id, 3, 2, 1, True)
+        assert (again.id, again.attempt, again.failures, again.lost, again.alone) == (orphan.id, 3, 2, 1, True)
 
 
 async def test_nothing_is_lost_between_two_openings(place: Place) -> None:
@@ -230,9 +230,9 @@ async def test_each_change_rings_the_bell(place: Place) -> None:
         with bell.listening("id1") as event:
 
             async def rung() -> bool:
-                heard = await wait(event, 60)
+                outcome = await wait(event, 60)
                 event.clear()
-                return heard
+                return outcome
 
             await store.submit("id1", ask(), AMPLE, None)
             assert await rung()

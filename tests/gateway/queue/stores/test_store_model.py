@@ -51,11 +51,11 @@ class Model(RuleBasedStateMachine):
 
     @rule(target=jobs, caller=st.sampled_from("abc"), size=st.integers(0, 9), bound=st.integers(1, 6))
     def submit(self, caller: str, size: int, bound: int) -> Any:
-        held = {job_id: job for job_id, job in self.model.items() if job.state in HELD}
-        own = [job_id for job_id, job in held.items() if job.ask.caller == caller]
+        resident = {job_id: job for job_id, job in self.model.items() if job.state in HELD}
+        own = [job_id for job_id, job in resident.items() if job.ask.caller == caller]
         job_id, request = new_id(), ask(caller, size=size, accepted_at=float(len(self.turns)))
         submission = self.store.submit(job_id, request, Bounds(jobs=bound, bytes=10**6, caller_jobs=99), None)
-        if len(held) >= bound:
+        if len(resident) >= bound:
             with pytest.raises(Full):
                 self.runner.run(submission)
             return multiple()

@@ -57,14 +57,14 @@ def test_each_callers_jobs_start_in_order_and_no_caller_twice_while_another_wait
         async with replace(place, prefix=Place(place.kind, place.folder).prefix).opened() as store:
             came = {await submitted(store, caller): caller for caller in callers}
             order = [(await take(store)).id for _ in callers]
-        started = [came[job_id] for job_id in order]
+        starts = [came[job_id] for job_id in order]
         for caller in set(callers):
             assert [job_id for job_id in order if came[job_id] == caller] == [
                 job_id for job_id in came if came[job_id] == caller
             ]
-        for at, caller in enumerate(started):
-            so_far, left = Counter(started[:at]), Counter(started[at:])
-            assert all(so_far[caller] <= so_far[other] for other in left)
+        for at, caller in enumerate(starts):
+            so_far, rest = Counter(starts[:at]), Counter(starts[at:])
+            assert all(so_far[caller] <= so_far[other] for other in rest)
 
     asyncio.run(check())
 
