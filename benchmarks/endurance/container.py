@@ -40,7 +40,7 @@ from harness.deployment.containers import (
     started_container,
     volume,
 )
-from harness.gateways import ENDED
+from harness.gateways import END_STATES
 from harness.pictures import encoded, photo
 from harness.servers import command, wait_until
 
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"A stop with {options.jobs} jobs accepted ...", flush=True)
             job_ids, stop = stopped(house, options.jobs)
         with started(image, data, key, options.limit) as house:
-            states = [house.ended(job_id)["status"] for job_id in job_ids]
+            states = [house.wait(job_id)["status"] for job_id in job_ids]
     figures |= {**stop, "done_after_the_new_start": states.count("done"), "lost": len(states) - states.count("done")}
     print()
     table(("figure", "value"), list(figures.items()))
@@ -117,12 +117,12 @@ class House:
     def status(self, job_id: str) -> str:
         return str(self.ask("GET", f"/v1/jobs/{job_id}").json()["status"])
 
-    def ended(self, job_id: str) -> dict[str, Any]:
+    def wait(self, job_id: str) -> dict[str, Any]:
         """Wait until the job has ended and return it."""
         deadline = time.monotonic() + WAIT_S
         while True:
             job: dict[str, Any] = self.ask("GET", f"/v1/jobs/{job_id}?wait=30").json()
-            if job["status"] in ENDED:
+            if job["status"] in END_STATES:
                 return job
             assert time.monotonic() < deadline, job
 
@@ -206,7 +206,7 @@ def drawn(house: House, count: int, callers: int, largest: tuple[int, int]) -> d
 
 def draw(house: House, size: tuple[int, int], format: str, options: dict[str, str]) -> Report | None:
     """Fetch and decode the picture, and return how it was drawn; None where the job failed."""
-    job = house.ended(house.submit(encoded(photo(*size), format), options))
+    job = house.wait(house.submit(encoded(photo(*size), format), options))
     if job["status"] != "done":
         print(f"{size}: {job['error']}", flush=True)
         return None

@@ -93,7 +93,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def row_of(outcome: Outcome) -> Row:
-    for lost in outcome.audit.lost:
+    for lost in outcome.audit.losses:
         print(f"Lost: {lost}")
     ends = dict(outcome.audit.ends)
     return {
@@ -104,7 +104,7 @@ def row_of(outcome: Outcome) -> Row:
         "accepted": outcome.accepted,
         "done": ends.pop("done", 0),
         "failed": ", ".join(f"{code} ×{count}" for code, count in sorted(ends.items())) or "none",
-        "lost": len(outcome.audit.lost),
+        "lost": len(outcome.audit.losses),
         "duplicates": outcome.audit.duplicates,
         "beside": outcome.beside,
     }
@@ -124,7 +124,7 @@ def row_of_overload(outcome: Overload, seconds: float) -> Row:
         "accepted": len(outcome.orders),
         "done": ends.pop("done", 0),
         "failed": ", ".join(f"{code} ×{count}" for code, count in sorted(ends.items())) or "none",
-        "lost": len(outcome.audit.lost),
+        "lost": len(outcome.audit.losses),
         "duplicates": 0,
         "beside": f"waits: {outcome.wait_s(50):.1f} s in the middle, {outcome.wait_s(100):.1f} s at most, and a full "
         f"queue takes {QUEUE_JOBS / outcome.capacity:.1f} s; the gateway's memory changed by "

@@ -97,10 +97,10 @@ def measured(kind: str, server: Server, folder: Path, count: int) -> tuple[dict[
         "accepted": len(crowd.orders),
         "done": ended.pop("done", 0),
         "failed": ", ".join(f"{code} {number}" for code, number in sorted(ended.items())) or "none",
-        "lost": len(audit.lost),
+        "lost": len(audit.losses),
         "duplicates": audit.duplicates,
     }
-    for reason in audit.lost:
+    for reason in audit.losses:
         print(f"Lost: {reason}")
     return counted, rows
 

@@ -86,7 +86,7 @@ def measured(picture: bytes, jobs: int, every: int) -> dict[str, Any]:
 def draw(gateway: Gateway, picture: bytes) -> tuple[str, float]:
     """Return the outcome of a job, and its seconds."""
     start = time.perf_counter()
-    job = gateway.ended(gateway.submit(picture).json()["id"])
+    job = gateway.wait(gateway.submit(picture).json()["id"])
     return job["status"], time.perf_counter() - start
 
 

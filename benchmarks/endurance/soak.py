@@ -36,7 +36,7 @@ from animegan import errors as handler_errors
 from animegan_cli.serving.ports import free_port
 from benchmarks.common.result import store, table
 from benchmarks.endurance.trend import trend
-from harness.gateways import ENDED, Gateway
+from harness.gateways import END_STATES, Gateway
 from harness.pictures import encoded, photo
 from harness.servers import Server, command, running_server
 
@@ -283,7 +283,7 @@ class Caller:
 
     def waits(self, picture: bytes, options: dict[str, str]) -> None:
         job = self._submitted(picture, options)
-        while job["status"] not in ENDED:
+        while job["status"] not in END_STATES:
             job = self._ask("GET", f"/v1/jobs/{job['id']}?wait=30", "/v1/jobs/{job_id}").json()
         self._is(job, "done")
         self._fetch(job)
@@ -309,7 +309,7 @@ class Caller:
 
     def sends_what_fails(self, *_: object) -> None:
         job = self._submitted(CUT_SHORT, {})
-        while job["status"] not in ENDED:
+        while job["status"] not in END_STATES:
             job = self._ask("GET", f"/v1/jobs/{job['id']}?wait=30", "/v1/jobs/{job_id}").json()
         self._is(job, "failed")
         self._ask("GET", f"/v1/jobs/{job['id']}/result", "/v1/jobs/{job_id}/result")

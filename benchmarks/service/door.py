@@ -32,7 +32,7 @@ import requests
 
 from animegan.report import Report
 from benchmarks.common.result import store, table
-from harness.gateways import ENDED, Gateway, running_gateway
+from harness.gateways import END_STATES, Gateway, running_gateway
 from harness.pictures import encoded, photo
 from harness.servers import Server, running_server
 from harness.stores import KINDS, redis_server
@@ -176,7 +176,7 @@ def call(gateway: Gateway, caller: int, jobs: int) -> Answers:
         starts = []
         for job_id in job_ids:
             job: dict[str, Any] = {"status": ""}
-            while job["status"] not in ENDED:
+            while job["status"] not in END_STATES:
                 job = ask("GET", f"/v1/jobs/{job_id}?wait=60", "/v1/jobs/{job_id}").json()
             answers.ends["done" if job["status"] == "done" else job["error"]["code"]] += 1
             starts.append(moment(job["started_at"]))
@@ -255,7 +255,7 @@ def queued(gateway: Gateway, picture: bytes, count: int) -> float:
             answer = gateway.submit(picture, session)
             assert answer.status_code == 202, answer.text
             job_ids.append(answer.json()["id"])
-        jobs = [gateway.ended(job_id, within_s=TIMEOUT_S) for job_id in reversed(job_ids)]
+        jobs = [gateway.wait(job_id, within_s=TIMEOUT_S) for job_id in reversed(job_ids)]
     assert all(job["status"] == "done" for job in jobs)
     return max(moment(job["finished_at"]) for job in jobs) - min(moment(job["started_at"]) for job in jobs)
 

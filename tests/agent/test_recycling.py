@@ -52,7 +52,7 @@ def under_load(gateway: Gateway) -> Iterator[list[dict[str, Any]]]:
 
     def call() -> None:
         while not stop.is_set():
-            ended.append(gateway.ended(gateway.submit(PICTURE).json()["id"]))
+            ended.append(gateway.wait(gateway.submit(PICTURE).json()["id"]))
 
     with ThreadPoolExecutor(4) as pool:
         calls = [pool.submit(call) for _ in range(4)]
@@ -149,7 +149,7 @@ def test_jobs_wait_while_it_is_drained(mortal: Server, tmp_path: Path) -> None:
             assert gateway.job(waits["id"])["status"] == "queued"
         finally:
             assert "open" in workers(mortal, "resume").stdout
-        assert gateway.ended(waits["id"])["status"] == "done"
+        assert gateway.wait(waits["id"])["status"] == "done"
 
 
 def test_what_can_not_be_done_is_said(mortal: Server) -> None:

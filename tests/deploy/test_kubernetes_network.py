@@ -12,7 +12,7 @@ from docs.pages import code, tables
 from harness.deployment.manifests import (
     container,
     every_set,
-    made,
+    load_set,
     of_ones_own,
 )
 from harness.deployment.policies import End, Policy, Port, reaches
@@ -71,7 +71,7 @@ def reached(policies: list[Policy]) -> set[tuple[str, str, int]]:
 
 
 def policies_of(name: str) -> list[Policy]:
-    return [each for each in made(name) if each["kind"] == "NetworkPolicy"]
+    return [each for each in load_set(name) if each["kind"] == "NetworkPolicy"]
 
 
 @every_set
@@ -106,10 +106,10 @@ def test_no_rule_is_idle() -> None:
 
 
 def test_nothing_but_the_gateway_is_reached_from_outside() -> None:
-    for each in made("everything"):
+    for each in load_set("everything"):
         if each["kind"] == "Service":
             assert each["spec"].get("type", "ClusterIP") == "ClusterIP"
-    [ingress] = [each for each in made("everything") if each["kind"] == "Ingress"]
+    [ingress] = [each for each in load_set("everything") if each["kind"] == "Ingress"]
     backends = [path["backend"]["service"] for rule in ingress["spec"]["rules"] for path in rule["http"]["paths"]]
     assert backends == [{"name": "gateway", "port": {"name": "http"}}]
 

@@ -23,8 +23,8 @@ from harness.deployment.containers import ContainerImage, podman
 from harness.deployment.manifests import (
     container,
     default,
-    made,
-    named,
+    find,
+    load_set,
     quantity,
 )
 from harness.deployment.networks import Network, own_network
@@ -56,14 +56,14 @@ class Pod:
 
     def probed(self, name: str, probe: str) -> bool:
         """Whether a container would pass its probe."""
-        one = container(made("cpu"), f"torchserve/{name}")
+        one = container(load_set("cpu"), f"torchserve/{name}")
         [port] = [port for port in one["ports"] if port["name"] == one[probe]["httpGet"]["port"]]
         answer = self.asked(one[probe]["httpGet"]["path"], port["containerPort"])
         return answer is not None and answer.ok
 
     def hooked(self, name: str, hook: str) -> subprocess.CompletedProcess[str]:
         """Run a container's hook in it."""
-        one = container(made("cpu"), f"torchserve/{name}")
+        one = container(load_set("cpu"), f"torchserve/{name}")
         return podman("exec", f"{POD}-{name}", *one["lifecycle"][hook]["exec"]["command"])
 
 
@@ -72,7 +72,7 @@ def pod(image: ContainerImage, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """TorchServe's Deployment, run by podman in a network of its own."""
     if lacking := networks.missing():
         pytest.skip(f"no containers here: {lacking}")
-    deployment = copy.deepcopy(named(made("cpu"), "Deployment", "torchserve"))
+    deployment = copy.deepcopy(find(load_set("cpu"), "Deployment", "torchserve"))
     spec = deployment["spec"]["template"]["spec"]
     places = [volume.split(":")[:2] for volume in image.volumes]
     spec["volumes"] += [{"name": f"of-{n}", "hostPath": {"path": source}} for n, (source, _) in enumerate(places)]
@@ -134,5 +134,5 @@ def test_the_pod_is_confined_for_real(pod: Pod) -> None:
         assert re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE)
         assert "Read-only" in podman("exec", inside, "touch", "/opt/animegan/new", check=False).stderr
         podman("exec", inside, "touch", "/tmp/new")
-        limit = quantity(container(made("cpu"), f"torchserve/{name}")["resources"]["limits"]["memory"])
+        limit = quantity(container(load_set("cpu"), f"torchserve/{name}")["resources"]["limits"]["memory"])
         assert int(podman("inspect", "--format", "{{.HostConfig.Memory}}", inside).stdout) == limit

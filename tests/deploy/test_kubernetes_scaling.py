@@ -15,8 +15,8 @@ from animegan_service.bell import Bell
 from harness.deployment.manifests import (
     FOLDER,
     Manifest,
-    made,
-    named,
+    find,
+    load_set,
 )
 from harness.servers import ROOT
 from harness.stores import redis_server, submitted
@@ -24,8 +24,8 @@ from tools import prometheus_rule
 
 
 def test_both_autoscalers_aim_at_the_same() -> None:
-    hpa = named(made("cpu"), "HorizontalPodAutoscaler", "torchserve")["spec"]
-    keda = named(made("everything"), "ScaledObject", "torchserve")["spec"]
+    hpa = find(load_set("cpu"), "HorizontalPodAutoscaler", "torchserve")["spec"]
+    keda = find(load_set("everything"), "ScaledObject", "torchserve")["spec"]
     waiting, running = (metric["external"]["target"] for metric in hpa["metrics"])
     assert {waiting["type"], running["type"]} == {trigger["metricType"] for trigger in keda["triggers"]}
     assert [waiting["averageValue"], running["averageValue"]] == [
@@ -40,7 +40,7 @@ def test_both_autoscalers_aim_at_the_same() -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_keda_finds_the_jobs_where_it_looks(tmp_path: Path) -> None:
-    triggers = named(made("everything"), "ScaledObject", "torchserve")["spec"]["triggers"]
+    triggers = find(load_set("everything"), "ScaledObject", "torchserve")["spec"]["triggers"]
     line, leases = triggers[0]["metadata"]["listName"], triggers[1]["metadata"]["stream"]
     with redis_server(tmp_path / "redis") as server:
         store = RedisStore(server.url, Bell(), lease_s=9)
@@ -78,7 +78,7 @@ def promtool(rules: Manifest, test: Manifest, folder: Path) -> None:
 
 def test_the_adapter_serves_what_the_autoscaler_asks_for(tmp_path: Path) -> None:
     rules = yaml.safe_load((FOLDER / "prometheus-adapter" / "values.yaml").read_text())["rules"]["external"]
-    hpa = named(made("cpu"), "HorizontalPodAutoscaler", "torchserve")["spec"]
+    hpa = find(load_set("cpu"), "HorizontalPodAutoscaler", "torchserve")["spec"]
     served = {rule["name"]["as"]: rule for rule in rules}
     assert list(served) == [metric["external"]["metric"]["name"] for metric in hpa["metrics"]]
     where = 'namespace="animegan"'
@@ -120,7 +120,7 @@ def test_the_operator_scrapes_under_the_names_that_the_rules_ask_for() -> None:
     configured = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
     jobs = {
         relabeling["replacement"]
-        for each in made("everything")
+        for each in load_set("everything")
         if each["kind"] == "ServiceMonitor"
         for endpoint in each["spec"]["endpoints"]
         for relabeling in endpoint["relabelings"]
@@ -129,7 +129,7 @@ def test_the_operator_scrapes_under_the_names_that_the_rules_ask_for() -> None:
     assert jobs == {job["job_name"] for job in configured["scrape_configs"]}
     intervals = {
         endpoint["interval"]
-        for each in made("everything")
+        for each in load_set("everything")
         if each["kind"] == "ServiceMonitor"
         for endpoint in each["spec"]["endpoints"]
     }
@@ -139,8 +139,8 @@ def test_the_operator_scrapes_under_the_names_that_the_rules_ask_for() -> None:
 def test_a_pod_near_its_limit_is_an_alert(tmp_path: Path) -> None:
     rules = {
         "groups": [
-            *named(made("everything"), "PrometheusRule", "animegan-container-memory")["spec"]["groups"],
-            *named(made("everything"), "PrometheusRule", "animegan")["spec"]["groups"],
+            *find(load_set("everything"), "PrometheusRule", "animegan-container-memory")["spec"]["groups"],
+            *find(load_set("everything"), "PrometheusRule", "animegan")["spec"]["groups"],
         ]
     }
     labels = 'namespace="animegan",pod="torchserve-1",container="torchserve"'

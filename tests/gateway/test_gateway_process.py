@@ -41,14 +41,14 @@ def test_jobs_wait_while_torchserve_is_away_and_while_it_has_no_worker(tmp_path:
         assert ready(gateway) == (200, {"status": "ready", "torchserve": "away"})
         ports = (f"--inference-port={inference}", f"--agent-port={agent}")
         with running_server(*ports, environment=QUICK) as server:
-            assert [gateway.ended(job["id"])["status"] for job in jobs] == ["done"] * 3
+            assert [gateway.wait(job["id"])["status"] for job in jobs] == ["done"] * 3
             assert ready(gateway) == (200, {"status": "ready", "torchserve": "ready"})
             scale(server, 0)
             job = gateway.submit(PICTURE).json()
             wait_until(lambda: ready(gateway) == (200, {"status": "ready", "torchserve": "loading"}), "the gateway")
             assert gateway.job(job["id"])["message"] == "Waiting for the drawing server"
             scale(server, 1)
-            assert gateway.ended(job["id"])["status"] == "done"
+            assert gateway.wait(job["id"])["status"] == "done"
         wait_until(lambda: ready(gateway) == (200, {"status": "ready", "torchserve": "away"}), "the gateway")
         assert gateway.submit(PICTURE).status_code == 202
 
@@ -81,7 +81,7 @@ def test_what_runs_is_finished_and_what_waits_stays_for_the_next_start(gateway: 
         assert gateway.process.wait(60) == 0
     gateway.start()
     assert gateway.job(running["id"])["status"] == "done"
-    assert [gateway.ended(job["id"])["status"] for job in waiting] == ["done", "done"]
+    assert [gateway.wait(job["id"])["status"] for job in waiting] == ["done", "done"]
     download = requests.get(f"{gateway.url}{running['links']['result']}", timeout=30)
     assert download.ok
     assert '"level": "error"' not in gateway.log
@@ -92,7 +92,7 @@ def test_what_does_not_finish_in_time_is_drawn_after_the_next_start(server: Serv
         running = gateway.until(gateway.submit(LARGE).json()["id"], "running")
         assert gateway.stop() == 0
         gateway.start()
-        assert gateway.ended(running["id"])["status"] == "done"
+        assert gateway.wait(running["id"])["status"] == "done"
 
 
 def test_a_full_redis_is_told_as_full(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_a_job_stays_in_its_trace_through_a_restart(server: Server, tmp_path: Pa
         gateway.start()
         thumbnail = f"{gateway.url}/v1/styles/cel/thumbnail"  # 409 until it is drawn
         wait_until(lambda: requests.get(thumbnail, timeout=120).ok, "the thumbnail")
-        assert gateway.ended(quiet)["status"] == gateway.ended(job)["status"] == "done"
+        assert gateway.wait(quiet)["status"] == gateway.wait(job)["status"] == "done"
         assert gateway.stop() == 0
 
         spans = receiver.trace(TRACE, "POST /v1/jobs", "queue", "POST /predictions/animegan", "keep")
@@ -71,7 +71,7 @@ def test_without_an_endpoint_nothing_that_traces_is_imported(tmp_path: Path) -> 
 async def test_a_store_keeps_the_context_of_a_request(kind: str, tmp_path: Path) -> None:
     traced = ask().model_copy(update={"trace": {"traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": "a=b"}})
     with redis_server(tmp_path) as server:
-        async with Place(kind, tmp_path, server if kind == "redis" else None).opened() as store:
+        async with Place(kind, tmp_path, server if kind == "redis" else None).open_store() as store:
             job = await store.submit(new_id(), traced, AMPLE, None)
             running = await store.take("owner", idle=True)
             assert running

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from animegan_client import Client
 from harness.browsing.browsers import opened_page, running_browser
-from harness.browsing.pages import accessible, draw, drawn
+from harness.browsing.pages import accessible, draw, wait_for_drawings
 from harness.files.video_files import decoded, moving, video
 from harness.gateways import running_gateway
 from harness.pictures import encoded, photo
@@ -66,7 +66,7 @@ def test_a_video_is_played_on_the_page(server: Server, tmp_path: Path) -> None:
         opened_page(browser, gateway.url) as page,
     ):
         draw(page, clip)
-        drawn(page)
+        wait_for_drawings(page)
         film = page.get_by_test_id("film")
         assert film.evaluate("film => [film.controls, film.autoplay, film.paused]") == [True, False, True]
         page.wait_for_function("document.querySelector('[data-testid=film]').readyState > 0")

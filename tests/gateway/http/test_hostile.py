@@ -53,7 +53,7 @@ def draw(gateway: Gateway) -> None:
     with gateway.browser() as other:
         answer = other.post(f"{gateway.url}/v1/stylize", files={"image": PICTURE}, timeout=120)
         assert answer.ok, answer.text
-        assert gateway.ended(gateway.submit(PICTURE, other).json()["id"])["status"] == "done"
+        assert gateway.wait(gateway.submit(PICTURE, other).json()["id"])["status"] == "done"
 
 
 @contextmanager

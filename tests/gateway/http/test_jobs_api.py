@@ -39,7 +39,7 @@ def gateway(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 @pytest.fixture(scope="module")
 def done_job(gateway: Gateway) -> dict[str, Any]:
     """A job that is done, and stays."""
-    return gateway.ended(gateway.submit(PICTURE, **MINE).json()["id"])
+    return gateway.wait(gateway.submit(PICTURE, **MINE).json()["id"])
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_a_photo_is_accepted_drawn_and_fetched(gateway: Gateway, server: Server)
     assert accepted["notes"] == ["fitted the size for you: 32×24"]
     assert (accepted["result"], accepted["error"], accepted["expires_at"]) == (None, None, None)
 
-    job = gateway.ended(accepted["id"])
+    job = gateway.wait(accepted["id"])
     assert (job["status"], job["message"], job["position"], job["eta_s"]) == ("done", "Done", None, None)
     assert job["accepted_at"] <= job["started_at"] <= job["finished_at"] < job["expires_at"]
     download = requests.get(f"{gateway.url}{job['result']['url']}", timeout=30)
@@ -130,7 +130,7 @@ def test_limits_on_the_size_reach_the_handler(gateway: Gateway, limits: dict[str
     files = {"image": heic(photo(1100, 64))}
     accepted = requests.post(f"{gateway.url}/v1/jobs", files=files, data=limits, timeout=60).json()
     assert (accepted["size"]["width"], accepted["size"]["height"]) == size
-    answer = requests.get(f"{gateway.url}{gateway.ended(accepted['id'])['result']['url']}", timeout=60)
+    answer = requests.get(f"{gateway.url}{gateway.wait(accepted['id'])['result']['url']}", timeout=60)
     assert open_picture(answer).size == Report.from_headers(answer.headers).size == size
 
 
@@ -210,7 +210,7 @@ def test_a_part_of_another_version_is_the_whole(result: requests.Response) -> No
 
 
 def test_deleting_a_done_job_removes_its_picture_now(gateway: Gateway) -> None:
-    job = gateway.ended(gateway.submit(PICTURE).json()["id"])
+    job = gateway.wait(gateway.submit(PICTURE).json()["id"])
     assert files(gateway, job)
     answer = gateway.remove(job)
     assert (answer.status_code, answer.json()["status"], answer.json()["result"]) == (200, "expired", None)
@@ -227,7 +227,7 @@ def test_a_running_job_that_is_cancelled_leaves_nothing_and_holds_nobody_up(
 ) -> None:
     behind = gateway.submit(PICTURE).json()
     assert gateway.remove(running).json()["status"] == "cancelled"
-    assert gateway.ended(behind["id"])["status"] == "done"
+    assert gateway.wait(behind["id"])["status"] == "done"
     assert gateway.job(running["id"])["status"] == "cancelled"
     download = requests.get(f"{gateway.url}{running['links']['result']}", timeout=30)
     assert code(download) == (409, "job_cancelled")
@@ -236,7 +236,7 @@ def test_a_running_job_that_is_cancelled_leaves_nothing_and_holds_nobody_up(
 
 @pytest.mark.parametrize("headers", [{}, {"Range": "bytes=1-"}])
 def test_a_result_whose_file_is_missing_is_gone(gateway: Gateway, headers: dict[str, str]) -> None:
-    job = gateway.ended(gateway.submit(PICTURE).json()["id"])
+    job = gateway.wait(gateway.submit(PICTURE).json()["id"])
     for file in files(gateway, job):
         file.unlink()
     answer = requests.get(f"{gateway.url}{job['links']['result']}", headers=headers, timeout=30)
@@ -256,7 +256,7 @@ def test_a_result_is_not_there_before_it_is_drawn(gateway: Gateway, running: dic
 
 def test_a_picture_that_can_not_be_drawn_fails_with_the_handlers_reason(gateway: Gateway) -> None:
     cut = encoded(photo(256, 256), quality=95)[:9000]
-    job = gateway.ended(gateway.submit(cut).json()["id"])
+    job = gateway.wait(gateway.submit(cut).json()["id"])
     assert (job["status"], job["result"], job["error"]["code"]) == ("failed", None, "bad_image")
     download = requests.get(f"{gateway.url}{job['links']['result']}", timeout=30)
     assert code(download) == (400, "bad_image")
@@ -334,7 +334,7 @@ def test_a_thumbnail_is_drawn_once_it_is_asked_for(gateway: Gateway) -> None:
 def test_what_is_said_is_said_in_the_callers_language(gateway: Gateway) -> None:
     chinese = {"Accept-Language": "zh-CN,zh;q=0.9,en;q=0.1"}
     reply = gateway.submit(PICTURE, headers=chinese, **MINE)
-    job = gateway.ended(reply.json()["id"])
+    job = gateway.wait(reply.json()["id"])
     answer = requests.get(f"{gateway.url}{job['links']['self']}", headers=chinese, timeout=30)
     assert (answer.json()["message"], answer.json()["notes"]) == ("已完成", ["已为你智能适配分辨率：32×24"])
     assert answer.headers["Vary"] == "Accept-Language"
@@ -347,7 +347,7 @@ def test_a_request_id_goes_through_to_the_handler_and_the_logs(gateway: Gateway,
     mine = "from-outside.1"
     reply = gateway.submit(PICTURE, headers={"X-Animegan-Request-Id": mine})
     assert reply.headers["X-Animegan-Request-Id"] == mine
-    gateway.ended(reply.json()["id"])
+    gateway.wait(reply.json()["id"])
     lines = [json.loads(line) for line in gateway.log.splitlines() if mine in line]
     assert {"request", "accepted", "attempt"} <= {line["event"] for line in lines}
     wait_until(lambda: f"request {mine}: ok" in server.log_text(), "the handler's log")
@@ -367,7 +367,7 @@ def test_the_metrics_move(gateway: Gateway, done_job: dict[str, Any]) -> None:
         }
 
     before = read()
-    gateway.ended(gateway.submit(PICTURE).json()["id"])
+    gateway.wait(gateway.submit(PICTURE).json()["id"])
     wait_until(lambda: read() == {name: value + 1 for name, value in before.items()}, "the counters to move by one")
     # Gauges follow once a second.
     wait_until(lambda: gateway.metric("animegan_gateway_torchserve_presence", presence="ready") == 1, "its presence")
@@ -379,7 +379,7 @@ def test_the_metrics_move(gateway: Gateway, done_job: dict[str, Any]) -> None:
 
 def test_nothing_of_a_picture_and_no_whole_job_id_is_logged(gateway: Gateway, done_job: dict[str, Any]) -> None:
     requests.post(f"{gateway.url}/v1/stylize", files={"image": ("secret-name.png", b"secret text")}, timeout=30)
-    gateway.remove(gateway.ended(gateway.submit(PICTURE).json()["id"]))
+    gateway.remove(gateway.wait(gateway.submit(PICTURE).json()["id"]))
     requests.get(f"{gateway.url}/v1/jobs/{done_job['id']}?wait=0", timeout=30)
     log = gateway.log
     assert f"/v1/jobs/{done_job['id'][:8]}\\u2026" in log

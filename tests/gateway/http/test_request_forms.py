@@ -117,7 +117,7 @@ def test_the_answers_file_is_named_after_the_photos(gateway: Gateway, file: Path
     put = curl("--fail", "-T", str(file), "--dump-header", "-", "-o", "/dev/null", f"{gateway.url}/v1/stylize/")
     assert b'content-disposition: inline; filename="Beach day-cel.jpg"' in put
     name = "../海边 100%\u202e.x.heic"
-    job = gateway.ended(
+    job = gateway.wait(
         requests.post(f"{gateway.url}/v1/jobs", files={"image": (name, PICTURE)}, timeout=30).json()["id"]
     )
     answer = requests.get(f"{gateway.url}{job['links']['result']}?download=1", timeout=30)

@@ -35,7 +35,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 async def store(place: Place) -> AsyncIterator[Store]:
-    async with place.opened() as instance:
+    async with place.open_store() as instance:
         yield instance
 
 

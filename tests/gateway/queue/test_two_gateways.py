@@ -20,7 +20,7 @@ from harness.gateways import Gateway, running_gateway
 from harness.pictures import encoded, photo
 from harness.servers import QUICK, Server, running_server, wait_until
 from harness.stores import RedisServer, redis_server
-from harness.trials.crowd import Audit, Crowd, GatewayVictim, RedisVictim, Victim, held, moment
+from harness.trials.crowd import Audit, Crowd, GatewayVictim, RedisVictim, Victim, count_jobs, moment
 
 pytestmark = pytest.mark.server
 
@@ -193,7 +193,7 @@ def test_they_are_fair_between_callers_together(both_draw: list[Gateway]) -> Non
         # Pictures that take longer to draw than to send, on any machine: else nobody waits.
         anns = [submitted(gateway, ann, LARGE) for gateway in [one, two] * 6]
         bobs = [submitted(gateway, bob, LARGE) for gateway in [two, one] * 2]
-        starts = {job_id: moment(one.ended(job_id)["started_at"]) for job_id in [*anns, *bobs]}
+        starts = {job_id: moment(one.wait(job_id)["started_at"]) for job_id in [*anns, *bobs]}
         for mine in (anns, bobs):
             times = [starts[job_id] for job_id in mine]
             assert all(later > sooner - TAKING_S for sooner, later in pairwise(times))
@@ -212,7 +212,7 @@ def test_a_job_of_one_that_is_killed_is_drawn_by_the_other(both_draw: list[Gatew
     two.kill()
     try:
         for job_id in job_ids:
-            job = one.ended(job_id)
+            job = one.wait(job_id)
             assert job["status"] == "done"
             result = requests.get(f"{one.url}{job['links']['result']}", timeout=30)
             assert len(result.content) == job["result"]["bytes"]
@@ -225,7 +225,7 @@ def test_a_job_of_one_that_is_killed_is_drawn_by_the_other(both_draw: list[Gatew
 def test_nothing_is_lost_under_load(name: str, redis: RedisServer, both_draw: list[Gateway]) -> None:
     one, two = both_draw
     victim: Victim = GatewayVictim(two) if name == "gateway" else RedisVictim(redis)
-    held_before, crowd = held(one), Crowd(both_draw)
+    jobs_before, crowd = count_jobs(one), Crowd(both_draw)
     with crowd.sending():
         time.sleep(1)
         victim.kill()
@@ -234,4 +234,4 @@ def test_nothing_is_lost_under_load(name: str, redis: RedisServer, both_draw: li
             crowd.moved_at(since=killed_at)  # without it
         victim.restore()
         crowd.moved_at(since=killed_at)
-    assert crowd.audit(held_before) == Audit(Counter(done=len(crowd.orders)))
+    assert crowd.audit(jobs_before) == Audit(Counter(done=len(crowd.orders)))

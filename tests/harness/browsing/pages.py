@@ -24,7 +24,7 @@ def draw(page: Page, *files: Path) -> None:
     page.get_by_test_id("draw").click()
 
 
-def drawn(page: Page, count: int = 1) -> None:
+def wait_for_drawings(page: Page, count: int = 1) -> None:
     """Wait until so many drawings are there."""
     expect(page.locator("[data-testid=job][data-status=done]")).to_have_count(count)
 

@@ -115,12 +115,14 @@ def base_image() -> str:
 
 def _pip(folder: Path) -> tuple[Path, dict[Path, Path]]:
     """This machine's settings of pip as a file for the build, and what has to be mounted: where here, where there."""
-    listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
+    process = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
+    )
     settings = configparser.RawConfigParser()
     settings.add_section("global")
     mounts: dict[Path, Path] = {}
 
-    def moved(match: re.Match[str]) -> str:
+    def move(match: re.Match[str]) -> str:
         path = Path(match[0])
         if not path.exists():  # the path of a URL
             return match[0]
@@ -128,9 +130,9 @@ def _pip(folder: Path) -> tuple[Path, dict[Path, Path]]:
         mounts[whole] = HOST / whole.relative_to("/")
         return str(HOST / path.relative_to("/"))
 
-    for line in listed.stdout.splitlines():
+    for line in process.stdout.splitlines():
         name, _, value = line.partition("=")
-        settings["global"][name.rpartition(".")[2]] = re.sub(r"/\w[\w./+-]*", moved, value.strip("'\""))
+        settings["global"][name.rpartition(".")[2]] = re.sub(r"/\w[\w./+-]*", move, value.strip("'\""))
     file = folder / "pip.conf"
     with file.open("w") as stream:
         settings.write(stream)
@@ -152,8 +154,8 @@ class Container:
 
     def logs(self) -> str:
         """What it printed."""
-        done = podman("logs", self.name)
-        return done.stdout + done.stderr
+        process = podman("logs", self.name)
+        return process.stdout + process.stderr
 
     def state(self) -> dict[str, Any]:
         """As podman knows it."""
@@ -235,9 +237,9 @@ def _hardened(image: ContainerImage, data: str, memory: str = "2g", network: str
 
 def run(*command: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "CONTAINERS_CONF": str(_configuration())}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
-    assert not check or done.returncode == 0, f"{command}:\n{done.stdout}\n{done.stderr}"
-    return done
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
+    assert not check or process.returncode == 0, f"{command}:\n{process.stdout}\n{process.stderr}"
+    return process
 
 
 @cache

@@ -180,7 +180,7 @@ def heic_as_a_phone(image: Image.Image, tile: int = 128, extra: tuple[int, int] 
     full = b"\0\0\0\0"
     items = [*((1 + i, b"hvc1", int(i < count)) for i in range(len(coded))), (grid, b"grid", 0)]
     kinds = b"".join(
-        box(b"infe", bytes([2, 0, 0, hidden]), struct.pack(">HH4s", i, 0, kind), b"\0") for i, kind, hidden in items
+        box(b"infe", bytes([2, 0, 0, flags]), struct.pack(">HH4s", i, 0, kind), b"\0") for i, kind, flags in items
     )
     references = box(b"dimg", struct.pack(f">HH{count}H", grid, count, *range(1, count + 1)))
     properties = [coded[0][0], box(b"ispe", full, struct.pack(">II", tile, tile))]

@@ -31,13 +31,13 @@ def tensorflow_lite(
     build = _TfliteGraph(precision)
     arrays = {name: tensor.float().numpy() for name, tensor in tensors.items()}
     photo = x = build.tensor(np.float32, [1, LITE_PX, LITE_PX, 3])
-    side, begun = LITE_PX, x
+    side, shortcut = LITE_PX, x
     for layer in layers():
         if layer.scaled:
             side *= 2
             x = build.resize(x, side, aligned=aligned, half_pixel=half_pixel)
         if layer.weight.endswith("layers.0.1.weight"):
-            begun = x
+            shortcut = x
         side //= 2 if layer.halves else 1
         x = build.convolution(x, layer, arrays)
         if not (layer.gamma and layer.beta):
@@ -46,7 +46,7 @@ def tensorflow_lite(
         if not layer.weight.endswith("layers.2.weight"):
             x = build.operator(tflite.BuiltinOperator.LEAKY_RELU, [x], "LeakyRelu", Alpha=0.2)
         elif 2 * arrays[layer.weight].shape[0] == arrays[layer.weight].shape[1]:  # as many channels as before the block
-            x = build.operator(tflite.BuiltinOperator.ADD, [x, begun], "Add")
+            x = build.operator(tflite.BuiltinOperator.ADD, [x, shortcut], "Add")
     return build.file(photo, build.operator(tflite.BuiltinOperator.TANH, [x]))
 
 
@@ -109,8 +109,8 @@ class _TfliteGraph:
         epsilon = self.tensor(np.float32, [], np.float32(1e-5).tobytes())
         root = self.operator(kinds.RSQRT, [self.operator(kinds.ADD, [variance, epsilon], "Add")])
         scale = self.operator(kinds.MUL, [root, self.vector(gamma)], "Mul")
-        moved = self.operator(kinds.MUL, [mean, scale], "Mul")
-        shift = self.operator(kinds.SUB, [self.vector(beta), moved], "Sub")
+        offset = self.operator(kinds.MUL, [mean, scale], "Mul")
+        shift = self.operator(kinds.SUB, [self.vector(beta), offset], "Sub")
         return self.operator(kinds.ADD, [self.operator(kinds.MUL, [x, scale], "Mul"), shift], "Add")
 
     def resize(self, x: int, side: int, *, aligned: bool, half_pixel: bool) -> int:
@@ -150,7 +150,7 @@ class _TfliteGraph:
         data = array.clip(limits.min, limits.max).astype(dtype).tobytes()
         return self.tensor(dtype, list(array.shape), data, (scale, zero, axis))
 
-    def file(self, given: int, made: int) -> bytes:
+    def file(self, source: int, target: int) -> bytes:
         """The model that makes one tensor of another."""
         b = self._builder
         kinds = sorted({kind for kind, *_ in self._operators})
@@ -181,7 +181,7 @@ class _TfliteGraph:
                 tflite.OperatorAddBuiltinOptions(b, table)
             operators.append(tflite.OperatorEnd(b))
         parts = self._offsets(tensors), self._offsets(operators)
-        ends = [b.CreateNumpyVector(np.array([end], np.int32)) for end in (given, made)]
+        ends = [b.CreateNumpyVector(np.array([end], np.int32)) for end in (source, target)]
         tflite.SubGraphStart(b)
         tflite.SubGraphAddInputs(b, ends[0])
         tflite.SubGraphAddOutputs(b, ends[1])

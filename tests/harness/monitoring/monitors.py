@@ -31,26 +31,26 @@ class Prometheus:
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """The series of an instant query that have a value now, which NaN is none."""
-        rows = self._asked("query", query=expression)["result"]
+        rows = self._get("query", query=expression)["result"]
         return [each for each in rows if not math.isnan(float(each["value"][1]))]
 
     def range(self, expression: str, start: float, end: float, step_s: float) -> list[dict[str, Any]]:
         """Each series with its `values`: pairs of a time, in s since 1970, and the value as text."""
         bounds = {"start": str(start), "end": str(end), "step": str(step_s)}
-        return list(self._asked("query_range", query=expression, **bounds)["result"])
+        return list(self._get("query_range", query=expression, **bounds)["result"])
 
     def values(self, label: str) -> list[str]:
         """The values that the label has anywhere."""
-        return list(self._asked(f"label/{label}/values"))
+        return list(self._get(f"label/{label}/values"))
 
     def rules(self) -> list[dict[str, Any]]:
-        return [rule for group in self._asked("rules")["groups"] for rule in group["rules"]]
+        return [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
 
     def targets(self) -> dict[str, str]:
         """The health of each job's target."""
-        return {each["labels"]["job"]: each["health"] for each in self._asked("targets")["activeTargets"]}
+        return {each["labels"]["job"]: each["health"] for each in self._get("targets")["activeTargets"]}
 
-    def _asked(self, path: str, **parameters: str) -> Any:
+    def _get(self, path: str, **parameters: str) -> Any:
         answer = requests.get(f"{self.url}/api/v1/{path}", params=parameters, timeout=30)
         assert answer.ok, f"{parameters}: {answer.text}"
         return answer.json()["data"]

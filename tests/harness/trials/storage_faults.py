@@ -95,7 +95,7 @@ def _overwrite_the_indices(house: House) -> Beside:
         copy = shutil.copytree(gateway.folder, Path(folder) / "data")
         leaves = pages_of_jobs(copy / "queue.sqlite")
         overwrite(copy / "queue.sqlite", *indices, *leaves[::2])
-        words = _kept(replace(gateway, folder=copy), dict(jobs))
+        words = _repair(replace(gateway, folder=copy), dict(jobs))
     overwrite(file, *indices)
     assert "`animegan gateway repair`" in gateway.refusal()
     repaired = gateway.command("repair")
@@ -108,18 +108,18 @@ def _overwrite_the_indices(house: House) -> Beside:
     )
 
 
-def _kept(gateway: Gateway, states: dict[str, str]) -> str:
+def _repair(gateway: Gateway, states: dict[str, str]) -> str:
     """Repair the gateway's folder; see that each of the jobs is kept, or its picture; say in words how many are."""
     repaired = gateway.command("repair")
     assert repaired.returncode == 0, repaired.stderr
     with closing(sqlite3.connect(gateway.folder / "queue.sqlite")) as database:
         jobs = {job_id for (job_id,) in database.execute("SELECT id FROM jobs")}
     files = [file.stem for file in (gateway.folder / "unclaimed").iterdir()]
-    photos, drawn = {*files} & {*states}, {name.removesuffix("-drawn") for name in files if name.endswith("-drawn")}
-    assert jobs | photos | drawn == {*states}, "what is neither kept nor set aside"
+    photos, drawings = {*files} & {*states}, {name.removesuffix("-drawn") for name in files if name.endswith("-drawn")}
+    assert jobs | photos | drawings == {*states}, "what is neither kept nor set aside"
     assert {job_id for job_id, state in states.items() if state in ("queued", "running")} <= jobs | photos
     return (
-        f"{len(jobs)} jobs were kept, and of the others {len(photos)} photos that waited and {len(drawn)} drawn "
+        f"{len(jobs)} jobs were kept, and of the others {len(photos)} photos that waited and {len(drawings)} drawn "
         "pictures are in `unclaimed`"
     )
 

@@ -128,7 +128,7 @@ def test_one_photo_through_a_gateway_that_refuses_it(photos: Path, tmp_path: Pat
 def test_the_language_is_the_locales(photos: Path, tmp_path: Path) -> None:
     with FakeGateway() as gateway:
         stylize(photos / "a.jpg", "-o", tmp_path / "x.jpg", "--server", gateway.url, LC_ALL="zh_CN.UTF-8")
-        assert {headers["accept-language"] for headers in gateway.asked("POST .*")} == {"zh"}
+        assert {headers["accept-language"] for headers in gateway.requests_like("POST .*")} == {"zh"}
 
 
 def test_a_key_that_is_wrong_is_said_once(photos: Path, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_number_that_is_none_is_told_before_anything_is_sent(photos: Path, tmp
     with FakeGateway() as gateway:
         done = stylize(photos, "-o", tmp_path / "out", "--server", gateway.url, "--max-side", "big")
         assert (done.returncode, done.stderr.strip()) == (1, "animegan: max_side='big': use a whole number.")
-        assert gateway.asked("POST .*") == []
+        assert gateway.requests_like("POST .*") == []
 
 
 @pytest.mark.slow

@@ -191,14 +191,14 @@ def test_fetch_shows_the_licence_and_installs(run_here: Command, site: Site) -> 
     assert "licence  LicenseRef-AnimeGANv2-NonCommercial, non-commercial use only" in lines[2]
     assert lines[-1] == "Installed the style paprika."
     assert run_here("fetch", "paprika").stdout == "paprika is installed already.\n"
-    assert len(site.asked) == 1
+    assert len(site.range_headers) == 1
 
 
 def test_fetch_without_a_terminal_wants_yes(run_here: Command, site: Site) -> None:
     result = run_here("fetch", "paprika")
     assert "add --yes" in failed(result)
     assert "LicenseRef-AnimeGANv2-NonCommercial" in result.stdout
-    assert site.asked == []
+    assert site.range_headers == []
 
 
 @pytest.mark.slow
@@ -211,7 +211,7 @@ def test_fetch_asks_at_a_terminal(run_here: Command, site: Site, answer: str, st
     os.close(ours)
     assert result.returncode == status
     assert "under these terms? [y/N]" in result.stdout
-    assert len(site.asked) == (status == 0)
+    assert len(site.range_headers) == (status == 0)
     assert (run_here.home / "styles" / "paprika.json").exists() == (status == 0)
 
 
@@ -221,7 +221,7 @@ def test_fetch_mends_a_damaged_style(run_here: Command, weights: Path, site: Sit
     file.write_bytes(file.read_bytes()[:-1])
     assert run_here("fetch", "paprika", "--yes").returncode == 0
     assert install.is_intact("paprika")
-    assert len(site.asked) == 1
+    assert len(site.range_headers) == 1
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_wrong_usage_is_status_2(run: Command, arguments: list[str]) -> None:
 
 @pytest.mark.slow
 def test_ctrl_c_is_status_130_and_keeps_what_came(run_here: Command, site: Site) -> None:
-    site.stalls, site.sent = True, [2**20]
+    site.stalls, site.breaks = True, [2**20]
     with subprocess.Popen(
         [sys.executable, "-m", "animegan_cli", "fetch", "paprika", "--yes"],
         env=run_here.environment,
@@ -296,8 +296,8 @@ def test_ctrl_c_is_status_130_and_keeps_what_came(run_here: Command, site: Site)
     assert process.returncode == 130
     assert "Traceback" not in complaint
     assert run_here("fetch", "paprika", "--yes").returncode == 0
-    assert site.asked[0] is None
-    assert int(str(site.asked[1]).removeprefix("bytes=").removesuffix("-")) >= 2**19
+    assert site.range_headers[0] is None
+    assert int(str(site.range_headers[1]).removeprefix("bytes=").removesuffix("-")) >= 2**19
 
 
 def until(true: Callable[[], bool]) -> None:

@@ -45,7 +45,7 @@ def place(server: RedisServer, tmp_path: Path) -> Place:
 
 @pytest.fixture
 async def store(place: Place) -> AsyncIterator[Store]:
-    async with place.opened() as instance:
+    async with place.open_store() as instance:
         yield instance
 
 
@@ -65,7 +65,7 @@ def consumers(place: Place) -> set[str]:
 
 
 async def test_what_is_not_renewed_is_put_back_and_what_is_stays(place: Place, store: Store) -> None:
-    async with place.opened() as other:
+    async with place.open_store() as other:
         came = [await submitted(store) for _ in range(2)]
         assert await store.take("lives", idle=True)
         assert await other.take("dies", idle=True)
@@ -80,7 +80,7 @@ async def test_what_is_not_renewed_is_put_back_and_what_is_stays(place: Place, s
 async def test_a_job_whose_taker_never_got_the_answer_is_put_back_though_the_owner_lives(
     place: Place, store: Store
 ) -> None:
-    async with place.opened() as unheard:  # its answers are the ones that "lives" does not get
+    async with place.open_store() as unheard:  # its answers are the ones that "lives" does not get
         came = [await submitted(store) for _ in range(2)]
         assert await store.take("lives", idle=True)
         assert await unheard.take("lives", idle=True)
@@ -92,7 +92,7 @@ async def test_a_job_whose_taker_never_got_the_answer_is_put_back_though_the_own
 async def test_leases_end_though_redis_had_its_clock_set_back(tmp_path: Path) -> None:
     clock = wall_clock(tmp_path / "clock") or pytest.skip("there is no C compiler (Debian: gcc)")
     with redis_server(tmp_path / "redis", environment=clock.environment) as server:
-        async with Place("redis", tmp_path, server).opened(lease_s=0.1) as store:
+        async with Place("redis", tmp_path, server).open_store(lease_s=0.1) as store:
             job_id = await submitted(store)
             assert await store.take("dies", idle=True)
             clock.set(-3600)
@@ -105,7 +105,7 @@ async def test_leases_end_though_redis_had_its_clock_set_back(tmp_path: Path) ->
 
 
 async def test_a_lease_that_was_lost_is_not_renewed(place: Place, store: Store) -> None:
-    async with place.opened() as other:
+    async with place.open_store() as other:
         job_id = await submitted(store)
         assert await store.take("slow", idle=True)
         age_leases(place, "slow")
@@ -129,7 +129,7 @@ async def test_a_moved_job_has_no_lease(place: Place, store: Store) -> None:
 
 
 async def test_gateways_that_are_gone_are_forgotten(place: Place) -> None:
-    async with place.opened(lease_s=0.001) as store:
+    async with place.open_store(lease_s=0.001) as store:
         await submitted(store)
         assert await store.take("gone", idle=True)
         assert consumers(place) == {"gone"}
@@ -224,7 +224,7 @@ async def test_a_redis_that_kept_nothing_is_used_like_a_new_one(server: RedisSer
 async def test_the_bell_rings_for_another_gateways_changes_and_for_no_other_job(place: Place) -> None:
     bell = Bell()
     with bell.listening("id1") as mine, bell.listening("id2") as yours:
-        async with place.opened(bell), place.opened() as other:
+        async with place.open_store(bell), place.open_store() as other:
             assert await wait(mine, PATIENCE_S)  # everybody: the bell is connected
             mine.clear()
             yours.clear()
@@ -242,7 +242,7 @@ async def test_the_bell_rings_for_another_gateways_changes_and_for_no_other_job(
 async def test_after_a_restart_of_redis_the_bell_rings_for_all_and_goes_on(server: RedisServer, place: Place) -> None:
     bell = Bell()
     with bell.listening("id1") as event:
-        async with place.opened(bell), place.opened() as other:
+        async with place.open_store(bell), place.open_store() as other:
             assert await wait(event, PATIENCE_S)
             event.clear()
             await asyncio.to_thread(server.kill)
@@ -278,7 +278,7 @@ async def test_with_its_memory_full_redis_takes_no_job_and_lets_those_it_has_end
 async def test_a_redis_that_may_drop_jobs_is_refused(server: RedisServer, place: Place, policy: str) -> None:
     server.do("CONFIG", "SET", "maxmemory-policy", policy)
     with pytest.raises(BadSetting, match=policy):
-        async with place.opened():
+        async with place.open_store():
             pass
 
 
@@ -286,16 +286,16 @@ async def test_a_redis_that_may_lose_jobs_in_a_crash_is_warned_of(
     server: RedisServer, place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        async with place.opened():
+        async with place.open_store():
             pass
         assert not caplog.messages
         server.do("CONFIG", "SET", "appendfsync", "everysec")
-        async with place.opened():
+        async with place.open_store():
             pass
         assert [message.partition(":")[0] for message in caplog.messages] == ["Redis has appendfsync=everysec"]
         caplog.clear()
         server.do("CONFIG", "SET", "appendonly", "no")
-        async with place.opened():
+        async with place.open_store():
             pass
         assert "Redis has appendonly=no" in {message.partition(":")[0] for message in caplog.messages}
 
@@ -340,7 +340,7 @@ async def test_pictures_that_no_job_needs_have_a_lifetime(place: Place, server: 
     def lifetime(key: str) -> object:
         return server.do("TTL", f"{place.prefix}blob:{key}")
 
-    async with place.opened() as store:
+    async with place.open_store() as store:
         await put("id1.upload")
         await put("id2.upload")
         assert lifetime("id1.upload") in range(UNCLAIMED_S - 60, UNCLAIMED_S + 1)

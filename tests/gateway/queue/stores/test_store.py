@@ -176,11 +176,11 @@ async def test_known_are_jobs_that_have_not_expired(store: Store) -> None:
 
 
 async def test_jobs_of_a_gateway_that_is_gone_are_put_back_at_their_places(place: Place) -> None:
-    async with place.opened() as other:
+    async with place.open_store() as other:
         came = [await submitted(other, "ann") for _ in range(3)]
         await move(other, await take(other, owner="gone"), State.QUEUED, failures=2)
         orphan = await take(other, owner="gone")
-    async with place.opened(lease_s=0.001) as store:
+    async with place.open_store(lease_s=0.001) as store:
         recovered: list[Job] = []
         async with asyncio.timeout(60):
             while not recovered:
@@ -194,14 +194,14 @@ async def test_jobs_of_a_gateway_that_is_gone_are_put_back_at_their_places(place
 
 
 async def test_nothing_is_lost_between_two_openings(place: Place) -> None:
-    async with place.opened() as store:
+    async with place.open_store() as store:
         for number in range(4):
             await store.submit(f"id{number}", ask("ab"[number % 2]), AMPLE, f"key{number}")
         await move(store, await take(store), State.DONE, result=result())
         await move(store, await take(store), State.FAILED, error={"status": 500})
         jobs = [await store.get(f"id{number}") for number in range(4)]
         before = (jobs, await store.line(), await store.tally(), await store.runs(), await store.secret())
-    async with place.opened() as store:
+    async with place.open_store() as store:
         jobs = [await store.get(f"id{number}") for number in range(4)]
         assert (jobs, await store.line(), await store.tally(), await store.runs(), await store.secret()) == before
 
@@ -226,7 +226,7 @@ async def test_an_ended_session_is_ended_for_all_gateways_and_for_as_long_as_was
 
 async def test_each_change_rings_the_bell(place: Place) -> None:
     bell = Bell()
-    async with place.opened(bell) as store:
+    async with place.open_store(bell) as store:
         with bell.listening("id1") as event:
 
             async def rung() -> bool:
@@ -245,7 +245,7 @@ async def test_each_change_rings_the_bell(place: Place) -> None:
 async def test_a_schema_is_migrated_and_a_newer_one_refused(
     kind: str, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with place.opened() as store:
+    async with place.open_store() as store:
         job_id = await submitted(store)
         await store.probe()
 
@@ -256,12 +256,12 @@ async def test_a_schema_is_migrated_and_a_newer_one_refused(
     module, migration = further[kind]
     with monkeypatch.context() as patch:
         patch.setattr(module, "MIGRATIONS", (*module.MIGRATIONS, migration))
-        async with place.opened() as store:
+        async with place.open_store() as store:
             job = await take(store)
             assert (job.id, job.failures) == (job_id, 3)
             await move(store, job, State.QUEUED, failures=0)
-        async with place.opened() as store:  # once only
+        async with place.open_store() as store:  # once only
             assert (await take(store)).failures == 0
     with pytest.raises(BadSetting, match="schema"):
-        async with place.opened():
+        async with place.open_store():
             pass

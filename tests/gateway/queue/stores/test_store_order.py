@@ -54,7 +54,7 @@ def test_each_callers_jobs_start_in_order_and_no_caller_twice_while_another_wait
     place: Place, callers: list[str]
 ) -> None:
     async def check() -> None:
-        async with replace(place, prefix=Place(place.kind, place.folder).prefix).opened() as store:
+        async with replace(place, prefix=Place(place.kind, place.folder).prefix).open_store() as store:
             came = {await submitted(store, caller): caller for caller in callers}
             order = [(await take(store)).id for _ in callers]
         starts = [came[job_id] for job_id in order]
