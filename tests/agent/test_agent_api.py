@@ -156,5 +156,5 @@ async def test_how_far_an_attempt_is_stands_in_a_file_of_its_worker(
             if text is not None:
                 animegan_handler._progress_file(tmp_path / attempt).write_text(text)
             assert (await gateway.get("/v1/progress", params={"attempt": attempt})).json() == {"progress": progress}
-        refused = await gateway.get("/v1/progress", params={"attempt": "../../etc/passwd"})
-        assert refused.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
+        answer = await gateway.get("/v1/progress", params={"attempt": "../../etc/passwd"})
+        assert answer.status_code == HTTPStatus.UNPROCESSABLE_ENTITY

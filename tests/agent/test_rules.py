@@ -18,7 +18,7 @@ from animegan_agent.settings import Settings
 WORKER = Worker("9000", os.getpid(), "READY", gpu=False)
 
 
-class Told:
+class FakeWorkers:
     """What is known of one worker: this process."""
 
     def __init__(self, requests: float, age_s: float) -> None:
@@ -35,7 +35,7 @@ class Told:
         return self.age
 
 
-class Asked:
+class FakeOperations:
     """Operations that say what they are told to."""
 
     under_way = False
@@ -56,8 +56,8 @@ def by_rule(settings: dict[str, Any], requests: float, age_s: float, answer: Exc
     """What was counted once the rules were looked at."""
 
     async def run() -> dict[Any, int]:
-        torchserve = Asked(answer)
-        rules = Recycling(Settings(**settings), Told(requests, age_s), torchserve, Dispatch())  # type: ignore[arg-type]
+        torchserve = FakeOperations(answer)
+        rules = Recycling(Settings(**settings), FakeWorkers(requests, age_s), torchserve, Dispatch())  # type: ignore[arg-type]
         task = asyncio.create_task(rules.run())
         for _ in range(100):
             await asyncio.sleep(0)

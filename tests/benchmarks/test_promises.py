@@ -76,8 +76,8 @@ def test_no_fault_loses_a_job() -> None:
     for row in rows:
         fault = by_name[row["fault"]]
         assert row["how"] == fault.what
-        seen = {answer.rpartition(" ×")[0] for answer in row["callers_saw"].split(", ")} - {"", "nothing"}
-        assert seen == fault.answers, row
+        answers = {answer.rpartition(" ×")[0] for answer in row["callers_saw"].split(", ")} - {"", "nothing"}
+        assert answers == fault.answers, row
     assert overload["fault"].startswith(f"{faults.TIMES:g} times as many pictures")
     assert "429 queue_full" in overload["callers_saw"]
     assert "Retry-After" in overload["callers_saw"]
@@ -149,8 +149,8 @@ def test_a_container_that_is_stopped_loses_no_job() -> None:
 def test_the_built_image_is_as_its_tests_say() -> None:
     figures = stored("image")
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "image", *image.tests()]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert {row["test"] for row in figures["tests"]} == {line for line in listed.splitlines() if "::" in line}
+    output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {row["test"] for row in figures["tests"]} == {line for line in output.splitlines() if "::" in line}
     assert {row["outcome"] for row in figures["tests"]} == {"passed"}
     assert figures["made_of"] == image.made_of(), "What it is built of has changed. Run scripts/benchmark image."
 

@@ -50,8 +50,8 @@ def test_a_photo_from_a_path_its_bytes_or_a_file(client: Client, tmp_path: Path)
 def test_the_options_that_are_given_are_sent(gateway: FakeGateway, client: Client) -> None:
     client.submit(JPEG, style="gouache", max_side=640, format="png", quality=80)
     client.submit(JPEG, style=None, quality=None)
-    sent = [job.fields for job in gateway.jobs.values()]
-    assert sent == [{"style": "gouache", "max_side": "640", "format": "png", "quality": "80"}, {}]
+    fields = [job.fields for job in gateway.jobs.values()]
+    assert fields == [{"style": "gouache", "max_side": "640", "format": "png", "quality": "80"}, {}]
 
 
 def test_a_job_is_what_the_server_says(client: Client) -> None:
@@ -198,11 +198,11 @@ def test_a_cancelled_job(gateway: FakeGateway, client: Client) -> None:
 
 
 def test_an_expired_job(gateway: FakeGateway, client: Client) -> None:
-    done = client.wait(client.submit(JPEG))
-    assert client.cancel(done).status == "expired"
+    job = client.wait(client.submit(JPEG))
+    assert client.cancel(job).status == "expired"
     for attempt in (client.job, client.wait, client.result):
         with pytest.raises(JobExpired) as excinfo:
-            attempt(done)
+            attempt(job)
         assert (excinfo.value.code, excinfo.value.status) == ("job_expired", 410)
 
 
@@ -280,12 +280,12 @@ def kinds(base: type[ClientError] = ClientError) -> Iterator[type[ClientError]]:
 
 
 def test_the_drawn_tree_is_the_hierarchy() -> None:
-    drawn: dict[str, str] = {}
+    tree: dict[str, str] = {}
     last = {0: "ClientError"}
     for indent, name in re.findall(r"^    ( *)[├└]── (\w+)  ", errors.__doc__ or "", re.MULTILINE):
         depth = len(indent) // 4 + 1
-        drawn[name], last[depth] = last[depth - 1], name
-    assert drawn == {kind.__name__: kind.__bases__[0].__name__ for kind in kinds()}
+        tree[name], last[depth] = last[depth - 1], name
+    assert tree == {kind.__name__: kind.__bases__[0].__name__ for kind in kinds()}
 
 
 def test_the_public_names() -> None:
@@ -312,10 +312,10 @@ def test_the_public_names() -> None:
 
 def test_it_needs_neither_torch_nor_the_gateway() -> None:
     code = "import sys, animegan_client; print({'torch', 'animegan_gateway', 'fastapi'} & sys.modules.keys())"
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}; {code}"],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert done.stdout.strip() == "set()"
+    assert process.stdout.strip() == "set()"

@@ -183,8 +183,8 @@ def test_a_closed_client_has_no_patience(gateway: FakeGateway) -> None:
 def test_threads_share_a_client(client: Client) -> None:
     photos = [b"photo %d" % n for n in range(8)]
     with ThreadPoolExecutor(len(photos)) as pool:
-        drawn = list(pool.map(lambda photo: client.stylize(photo).data, photos))
-    assert drawn == [b"anime of " + photo for photo in photos]
+        pictures = list(pool.map(lambda photo: client.stylize(photo).data, photos))
+    assert pictures == [b"anime of " + photo for photo in photos]
 
 
 def test_closing_a_client_ends_its_waits(gateway: FakeGateway) -> None:

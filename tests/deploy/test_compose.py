@@ -194,16 +194,16 @@ def test_a_picture_goes_through_it_and_prometheus_has_seen_that(stack: Stack) ->
     for name in ("redis", "prometheus", "torchserve", "gateway"):
         stack.container(name).wait_until_healthy()
 
-    posted = stack.network.call(
+    answer = stack.network.call(
         requests.post,
         "http://127.0.0.1:8000/v1/stylize",
         files={"image": encoded(photo(96, 64))},
         headers={"Authorization": f"Bearer {key}"},
         timeout=120,
     )
-    assert posted.ok, posted.text
-    with Image.open(io.BytesIO(posted.content)) as drawn:
-        assert drawn.size == (96, 64)
+    assert answer.ok, answer.text
+    with Image.open(io.BytesIO(answer.content)) as anime:
+        assert anime.size == (96, 64)
     assert stack.get("http://127.0.0.1:8000/v1/jobs/x").status_code == 401
 
     values = {
@@ -214,10 +214,10 @@ def test_a_picture_goes_through_it_and_prometheus_has_seen_that(stack: Stack) ->
         "animegan_agent_memory_limit_bytes": memory(SERVICES["torchserve"]["mem_limit"]),
     }
     for expression, value in values.items():
-        wait_until(partial(asked_and_told, stack, expression, value), expression)
+        wait_until(partial(has_value, stack, expression, value), expression)
 
 
-def asked_and_told(stack: Stack, expression: str, value: float) -> bool:
+def has_value(stack: Stack, expression: str, value: float) -> bool:
     return stack.query(expression) == [value]
 
 

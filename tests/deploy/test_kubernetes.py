@@ -42,17 +42,17 @@ def validated(manifests: Iterable[Manifest], version: str, folder: Path) -> subp
 @pytest.mark.parametrize("version", VERSIONS)
 def test_kubernetes_takes_all_of_it(version: str, tmp_path: Path) -> None:
     builtin = [each for name in SETS for each in load_set(name) if each["kind"] not in SCHEMAS]
-    done = validated(builtin, version, tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
+    process = validated(builtin, version, tmp_path)
+    assert process.returncode == 0, process.stdout + process.stderr
 
 
 @pytest.mark.slow
 def test_a_misspelt_key_would_be_seen(tmp_path: Path) -> None:
     wrong = copy.deepcopy(find(load_set("cpu"), "Deployment", "gateway"))
     wrong["spec"]["template"]["spec"]["containers"][0]["livenesProbe"] = {}
-    done = validated([wrong], VERSIONS[-1], tmp_path)
-    assert done.returncode != 0
-    assert "livenesProbe" in done.stdout + done.stderr
+    process = validated([wrong], VERSIONS[-1], tmp_path)
+    assert process.returncode != 0
+    assert "livenesProbe" in process.stdout + process.stderr
 
 
 @every_set

@@ -63,15 +63,17 @@ def test_settings_are_known_and_no_defaults(name: str, monkeypatch: pytest.Monke
     }
     others = {"ANIMEGAN_INFERENCE_HOST", "ANIMEGAN_METRICS_HOST", CANCEL_FOLDER}
     for path, each in containers(load_set(name)):
-        given = variables(each)
+        values = variables(each)
         for prefix, settings in prefixes.items():
-            fields = {key.removeprefix(prefix).lower(): value for key, value in given.items() if key.startswith(prefix)}
+            fields = {
+                key.removeprefix(prefix).lower(): value for key, value in values.items() if key.startswith(prefix)
+            }
             for field, value in fields.items():
                 monkeypatch.setenv(f"{prefix}{field.upper()}", value or "redis://elsewhere:6379/0")
             loaded = settings.load()
             for field in fields:
                 assert getattr(loaded, field) != default(settings, field), f"{path}: {field}"
-        rest = {key for key in given if key.startswith("ANIMEGAN_") and not key.startswith(tuple(prefixes))}
+        rest = {key for key in values if key.startswith("ANIMEGAN_") and not key.startswith(tuple(prefixes))}
         assert rest <= others, path
 
 
@@ -133,13 +135,13 @@ def test_redis_has_room_for_a_busy_hour_and_a_copy_of_what_changes() -> None:
     day = json.loads((ROOT / "benchmarks" / "results" / "day.json").read_text())
     busiest_per_s = max(day["series"]["load"]) / day["drawing_s"]
     [most] = [word.split()[1] for word in redis["args"] if word.startswith("--maxmemory ")]
-    held = quantity(most.removesuffix("gb") + "Gi")
+    capacity = quantity(most.removesuffix("gb") + "Gi")
     limit = quantity(redis["resources"]["limits"]["memory"])
-    kept = busiest_per_s * int(settings["ANIMEGAN_GATEWAY_KEEP_S"]) * RESULT_BYTES
-    assert held > 1.4 * int(settings["ANIMEGAN_GATEWAY_QUEUE_MB"]) * 2**20 + kept
-    assert limit > 1.25 * held
+    results = busiest_per_s * int(settings["ANIMEGAN_GATEWAY_KEEP_S"]) * RESULT_BYTES
+    assert capacity > 1.4 * int(settings["ANIMEGAN_GATEWAY_QUEUE_MB"]) * 2**20 + results
+    assert limit > 1.25 * capacity
     [claim] = find(load_set("cpu"), "StatefulSet", "redis")["spec"]["volumeClaimTemplates"]
-    assert quantity(claim["spec"]["resources"]["requests"]["storage"]) >= 3 * held
+    assert quantity(claim["spec"]["resources"]["requests"]["storage"]) >= 3 * capacity
 
 
 def test_sqlites_volume_has_room_for_the_queue() -> None:

@@ -43,7 +43,7 @@ class Pod:
 
     network: Network
 
-    def asked(self, path: str, port: int, **more: Any) -> requests.Response | None:
+    def ask(self, path: str, port: int, **more: Any) -> requests.Response | None:
         """The answer; None where nobody listens yet."""
 
         def ask() -> requests.Response | None:
@@ -58,7 +58,7 @@ class Pod:
         """Whether a container would pass its probe."""
         one = container(load_set("cpu"), f"torchserve/{name}")
         [port] = [port for port in one["ports"] if port["name"] == one[probe]["httpGet"]["port"]]
-        answer = self.asked(one[probe]["httpGet"]["path"], port["containerPort"])
+        answer = self.ask(one[probe]["httpGet"]["path"], port["containerPort"])
         return answer is not None and answer.ok
 
     def hooked(self, name: str, hook: str) -> subprocess.CompletedProcess[str]:
@@ -97,20 +97,20 @@ def test_torchserves_pod_becomes_ready_and_draws(pod: Pod) -> None:
     for name, probe in (("torchserve", "startupProbe"), ("torchserve", "livenessProbe"), ("agent", "livenessProbe")):
         assert pod.probed(name, probe)
     inference = address(PROPERTIES, "inference_address").port
-    answer = pod.asked("/predictions/animegan", inference, files={"data": encoded(photo(96, 64))})
+    answer = pod.ask("/predictions/animegan", inference, files={"data": encoded(photo(96, 64))})
     assert answer is not None
-    with Image.open(io.BytesIO(answer.content)) as drawn:
-        assert drawn.size == (96, 64)
+    with Image.open(io.BytesIO(answer.content)) as anime:
+        assert anime.size == (96, 64)
     logs = podman("logs", f"{POD}-torchserve")
     assert "is left out" not in logs.stdout + logs.stderr, "the operators are compiled ones"
-    status = pod.asked("/v1/workers", default(AgentSettings, "port"))
+    status = pod.ask("/v1/workers", default(AgentSettings, "port"))
     assert status is not None
     [worker] = status.json()["workers"]
     assert worker["memory_bytes"] > 100 * 2**20, "the agent sees the other container's processes"
     for port in (address(PROPERTIES, "metrics_address").port, default(AgentSettings, "metrics_port")):
-        assert (metrics := pod.asked("/metrics", port)) is not None
+        assert (metrics := pod.ask("/metrics", port)) is not None
         assert metrics.ok
-    assert pod.asked("/models", address(PROPERTIES, "management_address").port) is None
+    assert pod.ask("/models", address(PROPERTIES, "management_address").port) is None
 
 
 @pytest.mark.server

@@ -70,17 +70,17 @@ def promtool(rules: Manifest, test: Manifest, folder: Path) -> None:
         pytest.skip("promtool is not installed (Debian: prometheus)")
     (folder / "rules.yml").write_text(yaml.safe_dump(rules))
     (folder / "test.yml").write_text(yaml.safe_dump({"rule_files": ["rules.yml"], "evaluation_interval": "1m", **test}))
-    done = subprocess.run(
+    process = subprocess.run(
         ["promtool", "test", "rules", folder / "test.yml"], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert process.returncode == 0, process.stdout + process.stderr
 
 
 def test_the_adapter_serves_what_the_autoscaler_asks_for(tmp_path: Path) -> None:
     rules = yaml.safe_load((FOLDER / "prometheus-adapter" / "values.yaml").read_text())["rules"]["external"]
     hpa = find(load_set("cpu"), "HorizontalPodAutoscaler", "torchserve")["spec"]
-    served = {rule["name"]["as"]: rule for rule in rules}
-    assert list(served) == [metric["external"]["metric"]["name"] for metric in hpa["metrics"]]
+    by_name = {rule["name"]["as"]: rule for rule in rules}
+    assert list(by_name) == [metric["external"]["metric"]["name"] for metric in hpa["metrics"]]
     where = 'namespace="animegan"'
     recorded = [
         {
@@ -89,7 +89,7 @@ def test_the_adapter_serves_what_the_autoscaler_asks_for(tmp_path: Path) -> None
             .replace("<<.Series>>", rule["seriesQuery"].partition("{")[0])
             .replace("<<.LabelMatchers>>", where),
         }
-        for name, rule in served.items()
+        for name, rule in by_name.items()
     ]
     # Two gateways, which both tell the figures of the whole queue, and another namespace.
     series = [

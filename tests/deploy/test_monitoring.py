@@ -64,9 +64,9 @@ def tool(name: str) -> str:
 
 
 def run(*words: str | Path) -> str:
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    process = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
 
 
 def selectors(expression: str) -> Iterator[promql_parser.VectorSelector]:
@@ -101,8 +101,8 @@ def test_alertmanager_takes_the_example_and_it_names_alerts_there_are() -> None:
     matchers = [
         matcher for rule in example["inhibit_rules"] for matcher in (*rule["source_matchers"], *rule["target_matchers"])
     ]
-    named = {name for matcher in matchers for name in matcher.split(maxsplit=2)[2].strip('"').split("|")}
-    assert named <= ALERTS.keys()
+    alerts = {name for matcher in matchers for name in matcher.split(maxsplit=2)[2].strip('"').split("|")}
+    assert alerts <= ALERTS.keys()
 
 
 def test_the_services_of_compose_are_asked_at_their_ports() -> None:
@@ -120,15 +120,15 @@ def test_the_services_of_compose_are_asked_at_their_ports() -> None:
 def test_every_job_that_an_expression_names_is_scraped() -> None:
     configured = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
     jobs = {job["job_name"] for job in configured["scrape_configs"]}
-    named = {
+    mentions = {
         matcher.value
         for expression in EXPRESSIONS.values()
         for selector in selectors(expression)
         for matcher in selector.matchers.matchers
         if matcher.name == "job"
     }
-    assert named <= jobs
-    assert named
+    assert mentions <= jobs
+    assert mentions
 
 
 def test_grafana_finds_its_data_and_its_dashboard() -> None:
@@ -168,9 +168,9 @@ def test_each_recording_rule_is_tested_and_used() -> None:
         for case in test.get("promql_expr_test", ())
         for name in names(case["expr"])
     }
-    used = {name for key, expression in EXPRESSIONS.items() if key not in RECORDED for name in names(expression)}
+    series = {name for key, expression in EXPRESSIONS.items() if key not in RECORDED for name in names(expression)}
     assert RECORDED.keys() == tested
-    assert RECORDED.keys() - used == set()
+    assert RECORDED.keys() - series == set()
 
 
 def test_each_alert_has_its_section_in_the_runbook_and_points_to_it() -> None:
@@ -191,20 +191,20 @@ def test_the_dashboard_is_generated() -> None:
 
 
 def test_no_panel_covers_another() -> None:
-    taken: set[tuple[int, int]] = set()
+    occupancy: set[tuple[int, int]] = set()
     for panel in dashboard._dashboard()["panels"]:
         at = panel["gridPos"]
         cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
-        assert not cells & taken, panel["title"]
+        assert not cells & occupancy, panel["title"]
         assert max(x for x, _ in cells) < dashboard.COLUMNS
-        taken |= cells
+        occupancy |= cells
 
 
 @pytest.mark.parametrize("name", EXPRESSIONS)
 def test_an_expression_is_promql_of_metrics_that_are_documented(name: str) -> None:
     families = {family(metric) for metric in names(EXPRESSIONS[name])}
     assert families
-    assert families - documented() - RECORDED.keys() - OF_PROMETHEUS == set()
+    assert families - read_documentation() - RECORDED.keys() - OF_PROMETHEUS == set()
 
 
 def family(metric: str) -> str:
@@ -214,7 +214,7 @@ def family(metric: str) -> str:
     return metric
 
 
-def documented() -> set[str]:
+def read_documentation() -> set[str]:
     """The metrics of the page's tables."""
     return {name for rows in tables(PAGE) for row in rows if re.fullmatch(r"\w+", name := row[0].strip("`"), re.ASCII)}
 
@@ -293,5 +293,5 @@ def test_every_metric_that_is_exposed_is_documented_and_the_other_way_round(serv
             )
             exposed.add(name)
     exposed = {name for name in exposed if not name.endswith("_created")}
-    assert exposed - documented() == set()
-    assert documented() - exposed <= LIMITED
+    assert exposed - read_documentation() == set()
+    assert read_documentation() - exposed <= LIMITED

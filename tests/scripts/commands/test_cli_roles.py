@@ -91,13 +91,16 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
 
 def test_installed_it_builds_the_archive_from_the_same_sources(installed: Installed) -> None:
     code = "from animegan_cli import checkout as c; from animegan_cli.archive import archiver as a; "
-    done = installed.run("-c", f"{code}print(c.ARCHIVE, a._digest())")
-    assert done.stdout.split() == [str(installed.folder / "home" / "model_store" / "animegan.mar"), archiver._digest()]
+    process = installed.run("-c", f"{code}print(c.ARCHIVE, a._digest())")
+    assert process.stdout.split() == [
+        str(installed.folder / "home" / "model_store" / "animegan.mar"),
+        archiver._digest(),
+    ]
 
 
 def test_installed_it_serves_with_the_configuration_that_it_brings(installed: Installed) -> None:
-    done = installed.run("-m", "animegan_cli", "serve", "--port", "x")
-    assert (done.returncode, done.stderr) == (
+    process = installed.run("-m", "animegan_cli", "serve", "--port", "x")
+    assert (process.returncode, process.stderr) == (
         1,
         "serve: --port=x is not a port. Use a number from 0 (a free one) to 65535.\n",
     )

@@ -111,10 +111,10 @@ def test_services_start_in_order_and_end_in_reverse(signals: Signals, mark: str)
     services[1].is_ready = stop_when(lambda: True)
     supervisor = Supervisor(services, signals, events.append)
     supervisor.start()
-    with pytest.raises(Stopped) as stopped:
+    with pytest.raises(Stopped) as stop:
         supervisor.watch()
     supervisor.end()
-    assert stopped.value.number == signal.SIGTERM
+    assert stop.value.number == signal.SIGTERM
     assert events == ["Starting one", "one starts", "Starting two", "two starts", "two ends", "one ends"]
     assert not processes.marked(mark)
 
@@ -271,19 +271,19 @@ def test_a_request_to_stop_while_starting(signals: Signals, mark: str) -> None:
         return False
 
     supervisor = Supervisor([Script("slow", mark, is_ready=never)], signals, print)
-    with pytest.raises(Stopped) as stopped:
+    with pytest.raises(Stopped) as stop:
         supervisor.start()
-    assert stopped.value.number == signal.SIGHUP
+    assert stop.value.number == signal.SIGHUP
     supervisor.end()
     assert not processes.marked(mark)
 
 
 def test_a_signal_cuts_a_pause_short(signals: Signals) -> None:
     sender = subprocess.Popen(["sh", "-c", f"sleep 0.2; kill -INT {os.getpid()}"])
-    started = time.monotonic()
+    start = time.monotonic()
     while not signals.requests:
         signals.pause(60)
-    assert time.monotonic() - started < 30  # not a speed, but that it did not sit the pause out
+    assert time.monotonic() - start < 30  # not a speed, but that it did not sit the pause out
     sender.wait()
     assert not signals.hurried()
 

@@ -25,7 +25,7 @@ from harness.files.published import Site, publish
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = [ROOT / "handler", ROOT / "gateway", ROOT / "scripts"]
-LISTED = list(bundled_styles())
+STYLE_IDS = list(bundled_styles())
 LOCALE = ("LC_ALL", "LC_MESSAGES", "LANG")
 
 
@@ -38,8 +38,8 @@ class Command:
 
     @property
     def environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if name not in (*LOCALE, "PYTHONUNBUFFERED")}
-        return kept | {
+        variables = {name: value for name, value in os.environ.items() if name not in (*LOCALE, "PYTHONUNBUFFERED")}
+        return variables | {
             "ANIMEGAN_HOME": str(self.home),
             "PYTHONPATH": os.pathsep.join(map(str, self.packages)),
             "LANG": "C.UTF-8",
@@ -131,13 +131,13 @@ def test_styles_is_a_table(run: Command) -> None:
     assert rows[0] == ["cel", "Cel", "landscape,", "portrait", "BSD-3-Clause", "bundled"]
     assert rows[4] == ["hayao", "Hayao", "landscape", "LicenseRef-AnimeGANv2-NonCommercial", "NC", "import"]
     assert rows[6][-2:] == ["NC", "fetch"]
-    assert [row[0] for row in rows[:-1]] == LISTED
+    assert [row[0] for row in rows[:-1]] == STYLE_IDS
 
 
 def test_styles_for_programs(run: Command, weights: Path) -> None:
     install.import_file(weights, "hayao")
     entries = json.loads(run("styles", "--json").stdout)
-    assert [entry["id"] for entry in entries] == LISTED
+    assert [entry["id"] for entry in entries] == STYLE_IDS
     states = {entry["id"]: entry["state"] for entry in entries}
     assert (states["cel"], states["hayao"], states["shinkai"], states["paprika"]) == (
         "bundled",

@@ -56,12 +56,12 @@ def test_ended_between_its_two_files_the_style_is_absent(cel_file: Path, monkeyp
 
 def test_import_takes_the_registrys_words(cel_file: Path) -> None:
     style = install.import_file(cel_file, "hayao")
-    listed = bundled_styles()["hayao"]
-    assert style == listed.model_copy(update={"weights": "hayao.safetensors", "sha256": style.sha256})
+    entry = bundled_styles()["hayao"]
+    assert style == entry.model_copy(update={"weights": "hayao.safetensors", "sha256": style.sha256})
     assert get_style("hayao") == style
     verify(style)
     assert install.state(style) == "installed"
-    assert install.state(listed) == "import"
+    assert install.state(entry) == "import"
 
 
 def test_import_takes_the_users_words_first(cel_file: Path) -> None:

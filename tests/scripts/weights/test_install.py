@@ -63,14 +63,14 @@ def check_installed(style: Style) -> None:
 
 def test_fetch_installs_what_was_published(site: Site) -> None:
     steps: list[tuple[int, int | None]] = []
-    listed = paprika(site)
-    style = install.fetch(listed, progress=lambda done, total: steps.append((done, total)))
+    entry = paprika(site)
+    style = install.fetch(entry, progress=lambda position, total: steps.append((position, total)))
     check_installed(style)
     assert site.range_headers == [None]
     assert steps[0] == (0, len(site.content))
     assert steps[-1] == (len(site.content), len(site.content))
     assert steps == sorted(steps)
-    assert style == listed.model_copy(update={"weights": "paprika.safetensors", "sha256": style.sha256})
+    assert style == entry.model_copy(update={"weights": "paprika.safetensors", "sha256": style.sha256})
     expected = files.other()
     tensors = load_file(verify(style))
     assert all(tensors[name].equal(tensor) for name, tensor in expected.items())
@@ -186,9 +186,9 @@ def test_a_lasting_fault_is_told(site: Site) -> None:
 
 
 def test_no_network(checkpoint: bytes) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))  # bound and not listening: a connection is refused
-        url = f"http://127.0.0.1:{closed.getsockname()[1]}/style.pt"
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))  # bound and not listening: a connection is refused
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/style.pt"
         with pytest.raises(DownloadFailed) as error:
             fetch(paprika(Site(checkpoint, url=url)))
     assert url in error.value.detail
