@@ -73,7 +73,7 @@ def measure(folder: Path, count: int, max_side: int, chance: random.Random) -> d
     for file in after:
         with Image.open(file) as image:
             image.load()
-    again = [file for file, written in before.items() if file.stat().st_mtime_ns != written]
+    again = [file for file, time_ns in before.items() if file.stat().st_mtime_ns != time_ns]
     assert not set(again) & noted
     assert not [*out.rglob("*.part")]
     seconds_of = {

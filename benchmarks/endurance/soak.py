@@ -53,7 +53,7 @@ VMARGS = (
     "-Dio.netty.allocator.type=unpooled -XX:-UsePerfData -XX:-UseDynamicNumberOfCompilerThreads"
 )
 PARTS = ("worker", "java", "gateway", "agent")
-SAMPLES_DRAWN = 300  # of each series, in the stored result
+MOST_SAMPLES = 300  # of each series, in the stored result
 MIB = 2**20
 TIMEOUT_S = 120
 PREDICT = "/predictions/animegan"
@@ -132,7 +132,7 @@ def measure(seconds: float) -> Figures:
         lived = {name: process.pid for name, process in processes.items()} == {
             name: process.pid for name, process in parts(server).items()
         }
-        allowed = documented(gateway)
+        allowed = read_statuses(gateway)
     at = np.array(minutes)
     warm = at >= at[-1] * WARM_UP
     rows = []
@@ -154,7 +154,7 @@ def measure(seconds: float) -> Figures:
                 "threads_at_the_end": rest[name].threads,
             }
         )
-    every = max(1, len(minutes) // SAMPLES_DRAWN)
+    every = max(1, len(minutes) // MOST_SAMPLES)
     series = {name: [round(sample.mib, 1) for sample in samples[name][::every]] for name in PARTS}
     return {
         "seconds": seconds,
@@ -214,10 +214,10 @@ def watched(
     processes: Mapping[str, psutil.Process], minutes: list[float], samples: Mapping[str, list[Sample]]
 ) -> Iterator[None]:
     """Look at each process each second, meanwhile."""
-    done, start = threading.Event(), time.monotonic()
+    stop, start = threading.Event(), time.monotonic()
 
     def watch() -> None:
-        while not done.wait(1.0):
+        while not stop.wait(1.0):
             minutes.append((time.monotonic() - start) / 60)
             for name, process in processes.items():
                 samples[name].append(look(process))
@@ -227,7 +227,7 @@ def watched(
     try:
         yield
     finally:
-        done.set()
+        stop.set()
         watcher.join()
 
 
@@ -357,17 +357,17 @@ def call_directly(server: Server, number: int, end: float) -> Tally:
     return tally
 
 
-def documented(gateway: Gateway) -> dict[tuple[str, str, str], set[str]]:
+def read_statuses(gateway: Gateway) -> dict[tuple[str, str, str], set[str]]:
     """Which statuses there may be: the gateway's by its OpenAPI description, TorchServe's by the handler's errors."""
     paths = requests.get(f"{gateway.url}/openapi.json", timeout=30).json()["paths"]
     gateway_statuses = {
-        ("gateway", method.upper(), path): set(described["responses"])
+        ("gateway", method.upper(), path): set(operation["responses"])
         for path, methods in paths.items()
-        for method, described in methods.items()
+        for method, operation in methods.items()
     }
-    raised = vars(handler_errors).values()
+    errors = vars(handler_errors).values()
     statuses = {
-        error.status for error in raised if isinstance(error, type) and issubclass(error, handler_errors.AnimeganError)
+        error.status for error in errors if isinstance(error, type) and issubclass(error, handler_errors.AnimeganError)
     }
     return {**gateway_statuses, ("TorchServe", "POST", PREDICT): {"200", *(str(int(status)) for status in statuses)}}
 

@@ -51,9 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"Starting the server: {options.limit} MiB, {'cgroup' if group else 'not enforced'} ...", flush=True)
         with group.entered() if group else nullcontext():
             server = stack.enter_context(running_server(environment=environment))
-        drawn = ask(server, options.width, options.height)
-        counted = group.figures() if group else {"counted_mib": None, "killed_processes": None}
-    figures = {"limit_mib": options.limit, "enforced": bool(group), **drawn, **counted}
+        request_figures = ask(server, options.width, options.height)
+        kernel_figures = group.figures() if group else {"counted_mib": None, "killed_processes": None}
+    figures = {"limit_mib": options.limit, "enforced": bool(group), **request_figures, **kernel_figures}
     print()
     table(("figure", "value"), list(figures.items()))
     store("two_gigabytes", figures)
@@ -62,13 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def ask(server: Server, width: int, height: int) -> dict[str, Any]:
     """Return the figures of one request, with the memory of the server's processes before and during it."""
     data = encoded(photo(width, height), quality=90)
-    idle = peak = taken(server)
-    done = threading.Event()
+    idle = peak = sizes(server)
+    stop = threading.Event()
 
     def watch() -> None:
         nonlocal peak
-        while not done.wait(0.1):
-            peak = max(peak, taken(server), key=lambda parts: parts["all"])
+        while not stop.wait(0.1):
+            peak = max(peak, sizes(server), key=lambda parts: parts["all"])
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -82,7 +82,7 @@ def ask(server: Server, width: int, height: int) -> dict[str, Any]:
             timeout=WAIT_S,
         )
     finally:
-        done.set()
+        stop.set()
         watcher.join()
     seconds = time.perf_counter() - start
     report = Report.from_headers(answer.headers) if answer.ok else None
@@ -97,7 +97,7 @@ def ask(server: Server, width: int, height: int) -> dict[str, Any]:
     }
 
 
-def taken(server: Server) -> dict[str, float]:
+def sizes(server: Server) -> dict[str, float]:
     """Return the PSS, in MiB, of the server's processes: of all together, and by kind."""
     parts = {"all": 0.0, "worker": 0.0, "java": 0.0, "rest": 0.0}
     for process in [psutil.Process(server.process.pid), *server.descendants()]:
@@ -132,8 +132,8 @@ class Group:
         """Return the most memory that the kernel counted, and how many processes it killed."""
         peak = self.folder / self.peak
         words = (self.folder / self.kills).read_text().split()
-        counted = {"counted_mib": int(peak.read_text()) / MIB} if peak.exists() else {}
-        return {**counted, "killed_processes": int(words[words.index("oom_kill") + 1])}
+        figures = {"counted_mib": int(peak.read_text()) / MIB} if peak.exists() else {}
+        return {**figures, "killed_processes": int(words[words.index("oom_kill") + 1])}
 
 
 @contextmanager

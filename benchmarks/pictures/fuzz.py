@@ -30,7 +30,7 @@ def main(most: int) -> None:
     before = _peak_bytes()
     outcomes: Counter[str] = Counter()
     slowest, slowest_kind = 0.0, ""
-    begun = time.monotonic()
+    start_s = time.monotonic()
     for _ in range(most):
         kind, data = chance.choice(whole)
         damaged = damage(data, chance)
@@ -50,7 +50,7 @@ def main(most: int) -> None:
         "fuzz",
         {
             "seed": SEED,
-            "seconds": round(time.monotonic() - begun),
+            "seconds": round(time.monotonic() - start_s),
             "files": outcomes.total(),
             "outcomes": dict(outcomes.most_common()),
             "slowest_ms": 1000 * slowest,

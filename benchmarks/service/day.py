@@ -86,8 +86,8 @@ class Pictures:
 
 def drawing_s() -> dict[int, float]:
     """Return the measured seconds for a picture by its side in px."""
-    measured = json.loads((result.FOLDER / "serving.json").read_text())
-    return {row["side_px"]: row["seconds"] for row in measured["seconds"]}
+    serving = json.loads((result.FOLDER / "serving.json").read_text())
+    return {row["side_px"]: row["seconds"] for row in serving["seconds"]}
 
 
 @dataclass
@@ -175,9 +175,9 @@ class Simulation:
                 self.waited[picture] = self._now - self._pictures.came[picture]
                 worker.busy = True
                 self._running += 1
-                self._at(self._now + self._pictures.takes[picture], partial(self._drawn, worker))
+                self._at(self._now + self._pictures.takes[picture], partial(self._finish, worker))
 
-    def _drawn(self, worker: Worker) -> None:
+    def _finish(self, worker: Worker) -> None:
         worker.busy = False
         self._running -= 1
         if worker.leaving:

@@ -110,7 +110,7 @@ class Answers:
 
 
 def crowd(gateway: Gateway, callers: int, jobs: int) -> dict[str, Any]:
-    described = requests.get(f"{gateway.url}/openapi.json", timeout=30).json()["paths"]
+    paths = requests.get(f"{gateway.url}/openapi.json", timeout=30).json()["paths"]
     samples: list[tuple[float, float]] = []
     rounds, seconds, resident = [], [], [gateway.resident_mib()]
     for _ in range(WARM_UPS + 1):
@@ -127,10 +127,10 @@ def crowd(gateway: Gateway, callers: int, jobs: int) -> dict[str, Any]:
         number
         for each in rounds
         for name, number in each.statuses.items()
-        if name.split()[2] not in described[name.split()[1]][name.split()[0].lower()]["responses"]
+        if name.split()[2] not in paths[name.split()[1]][name.split()[0].lower()]["responses"]
     )
     at, mib = np.array(samples).T
-    measured = at >= at[-1] - seconds[-1]
+    in_last_round = at >= at[-1] - seconds[-1]
     return {
         "callers": callers,
         "accepted": accepted,
@@ -145,9 +145,9 @@ def crowd(gateway: Gateway, callers: int, jobs: int) -> dict[str, Any]:
         "resident_mib_after_warm_up": resident[-2],
         "resident_mib_at_the_end": resident[-1],
         # A line through fewer points is none: a small crowd is gone before the third.
-        "resident_mib_slope_per_1000_jobs": float(np.polyfit(at[measured], mib[measured], 1)[0])
+        "resident_mib_slope_per_1000_jobs": float(np.polyfit(at[in_last_round], mib[in_last_round], 1)[0])
         * (1000 * seconds[-1] / accepted)
-        if np.unique(at[measured]).size > 2
+        if np.unique(at[in_last_round]).size > 2
         else None,
     }
 
@@ -200,10 +200,10 @@ def merged(parts: Sequence[Answers]) -> Answers:
 @contextlib.contextmanager
 def sampled(gateway: Gateway, samples: list[tuple[float, float]]) -> Iterator[None]:
     """Add the time in s and the gateway's resident MiB to `samples`, each half second."""
-    done = threading.Event()
+    stop = threading.Event()
 
     def sample() -> None:
-        while not done.wait(0.5):
+        while not stop.wait(0.5):
             samples.append((time.monotonic(), gateway.resident_mib()))
 
     thread = threading.Thread(target=sample)
@@ -211,7 +211,7 @@ def sampled(gateway: Gateway, samples: list[tuple[float, float]]) -> Iterator[No
     try:
         yield
     finally:
-        done.set()
+        stop.set()
         thread.join()
 
 
@@ -234,11 +234,11 @@ def throughput(gateway: Gateway, server: Server, count: int) -> dict[str, Any]:
 
 def directly(server: Server, picture: bytes, count: int, width: int) -> float:
     """Return the seconds for `count` pictures, `width` at one time."""
-    left = iter(range(count))
+    remaining = iter(range(count))
 
     def draw(_: int) -> None:
         with requests.Session() as session:
-            for _ in left:
+            for _ in remaining:
                 predict(server, session, picture)
 
     start = time.monotonic()
