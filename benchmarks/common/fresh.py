@@ -73,7 +73,7 @@ def device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def timed(draw: Callable[[], object], where: torch.device) -> float:
+def time_draw(draw: Callable[[], object], where: torch.device) -> float:
     """Return the seconds of one run, all of it."""
     synchronize(where)
     start = time.perf_counter()
@@ -86,7 +86,7 @@ def median_seconds(draw: Callable[[], object], where: torch.device, first: float
     """Return the median of further runs after the first, which took `first` seconds; that itself where it is slow."""
     seconds: list[float] = []
     while first < SLOW_S and len(seconds) < MOST_RUNS and sum(seconds) < MOST_RUNS_S:
-        seconds.append(timed(draw, where))
+        seconds.append(time_draw(draw, where))
     return statistics.median(seconds or [first])
 
 

@@ -39,7 +39,7 @@ class Redrawing:
         return self.net(small[0])[None].float()
 
 
-class Captured:
+class GraphCapture:
     """`net` through a CUDA graph of the last picture's size; on a CPU, `net` itself."""
 
     def __init__(self, net: Draw) -> None:
@@ -84,7 +84,7 @@ def ours(name: str, *, graph: bool) -> Callable[[torch.device], Redrawing]:
             plan = next(network.plans(pixels.shape[1], pixels.shape[2], 1))
             return network.run(pixels, plan)[0].permute(2, 0, 1).float().div_(255)
 
-        return Redrawing(Captured(draw) if graph else draw, device)
+        return Redrawing(GraphCapture(draw) if graph else draw, device)
 
     return make
 

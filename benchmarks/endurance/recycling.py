@@ -66,7 +66,7 @@ def measure(picture: bytes, jobs: int, every: int) -> dict[str, Any]:
         attempts = sum(gateway.metric("animegan_gateway_attempts_total", outcome=name) for name in OUTCOMES)
     statuses = Counter(status for status, _ in outcomes)
     replacements = {result: int(float(count)) for result, count in RECYCLES.findall(metrics_text)}
-    took = SUM.search(metrics_text)
+    match = SUM.search(metrics_text)
     p50, p99 = np.percentile([1000 * each for _, each in outcomes], [50, 99])
     return {
         "replaced_after": every or None,
@@ -75,7 +75,7 @@ def measure(picture: bytes, jobs: int, every: int) -> dict[str, Any]:
         "attempts_beyond_one": int(attempts) - jobs - 1,
         "replacements": replacements["done"],
         "put_off_or_failed": sum(replacements.values()) - replacements["done"],
-        "seconds_a_replacement": float(took[1]) / replacements["done"] if took and replacements["done"] else None,
+        "seconds_a_replacement": float(match[1]) / replacements["done"] if match and replacements["done"] else None,
         "jobs_per_s": jobs / seconds,
         "p50_ms": float(p50),
         "p99_ms": float(p99),

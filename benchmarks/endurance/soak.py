@@ -126,7 +126,7 @@ def measure(seconds: float) -> Figures:
         idle = at_rest(processes)
         minutes: list[float] = []
         samples: dict[str, list[Sample]] = {name: [] for name in PARTS}
-        with watched(processes, minutes, samples):
+        with watch_processes(processes, minutes, samples):
             tally = load(server, gateway, seconds, CALLERS, DIRECT_CALLERS)
         rest = at_rest(processes)
         lived = {name: process.pid for name, process in processes.items()} == {
@@ -210,7 +210,7 @@ def at_rest(processes: Mapping[str, psutil.Process]) -> dict[str, Sample]:
 
 
 @contextmanager
-def watched(
+def watch_processes(
     processes: Mapping[str, psutil.Process], minutes: list[float], samples: Mapping[str, list[Sample]]
 ) -> Iterator[None]:
     """Look at each process each second, meanwhile."""
@@ -282,14 +282,14 @@ class Caller:
     tally: Tally = field(default_factory=Tally)
 
     def waits(self, picture: bytes, options: dict[str, str]) -> None:
-        job = self._submitted(picture, options)
+        job = self._submit(picture, options)
         while job["status"] not in END_STATES:
             job = self._ask("GET", f"/v1/jobs/{job['id']}?wait=30", "/v1/jobs/{job_id}").json()
         self._is(job, "done")
         self._fetch(job)
 
     def watches(self, picture: bytes, options: dict[str, str]) -> None:
-        job = self._submitted(picture, options)
+        job = self._submit(picture, options)
         for _, change in self.gateway.events(job["id"]):
             job = change
         self.tally.answers["gateway", "GET", "/v1/jobs/{job_id}/events", 200] += 1
@@ -303,12 +303,12 @@ class Caller:
         self.tally.jobs["done" if answer.status_code == HTTPStatus.OK else "failed"] += 1
 
     def cancels(self, picture: bytes, options: dict[str, str]) -> None:
-        job = self._submitted(picture, options)
+        job = self._submit(picture, options)
         job = self._ask("DELETE", f"/v1/jobs/{job['id']}", "/v1/jobs/{job_id}").json()
         self._is(job, "cancelled", "expired", "done")  # it may be done before it is cancelled: then it is deleted
 
     def sends_what_fails(self, *_: object) -> None:
-        job = self._submitted(CUT_SHORT, {})
+        job = self._submit(CUT_SHORT, {})
         while job["status"] not in END_STATES:
             job = self._ask("GET", f"/v1/jobs/{job['id']}?wait=30", "/v1/jobs/{job_id}").json()
         self._is(job, "failed")
@@ -322,7 +322,7 @@ class Caller:
         self._ask("GET", "/v1/styles", "/v1/styles")
         self._ask("GET", "/v1/jobs/AAAAAAAAAAAAAAAAAAAAAA", "/v1/jobs/{job_id}")
 
-    def _submitted(self, picture: bytes, options: dict[str, str]) -> dict[str, Any]:
+    def _submit(self, picture: bytes, options: dict[str, str]) -> dict[str, Any]:
         answer = self._ask("POST", "/v1/jobs", "/v1/jobs", files={"image": picture}, data=options)
         assert answer.status_code == HTTPStatus.ACCEPTED, answer.text
         return dict(answer.json())

@@ -46,10 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     archive = [sys.executable, "-m", "animegan_cli", "archive", "--if-stale"]
     subprocess.run(archive, check=True)  # now, outside the limit
-    with limited(options.limit * MIB) as group, ExitStack() as stack:
+    with memory_limit(options.limit * MIB) as group, ExitStack() as stack:
         environment = {} if group else {"ANIMEGAN_MEMORY_MB": str(options.limit - ITS_OWN_MIB)}
         print(f"Starting the server: {options.limit} MiB, {'cgroup' if group else 'not enforced'} ...", flush=True)
-        with group.entered() if group else nullcontext():
+        with group.enter() if group else nullcontext():
             server = stack.enter_context(running_server(environment=environment))
         request_figures = ask(server, options.width, options.height)
         kernel_figures = group.figures() if group else {"counted_mib": None, "killed_processes": None}
@@ -119,7 +119,7 @@ class Group:
     kills: str
 
     @contextmanager
-    def entered(self) -> Iterator[None]:
+    def enter(self) -> Iterator[None]:
         """Enter the group for the block. Processes that this one starts in it stay in the group."""
         before = _own_folder()
         (self.folder / "cgroup.procs").write_text(str(os.getpid()))
@@ -137,7 +137,7 @@ class Group:
 
 
 @contextmanager
-def limited(limit_bytes: int) -> Iterator[Group | None]:
+def memory_limit(limit_bytes: int) -> Iterator[Group | None]:
     """Yield a group with that limit and no swap beyond it, removed at the end; None where none can be made."""
     group = _create(limit_bytes)
     try:

@@ -118,7 +118,7 @@ class _Mode:
 
 
 @dataclass(frozen=True)
-class _Launched:
+class _Launch:
     """Whole, through a CUDA graph or, as for a shape that is new, without one."""
 
     graph: bool
@@ -126,7 +126,7 @@ class _Launched:
     def __call__(self, device: torch.device, _side: int, network: str) -> Contender:
         if device.type != "cuda":
             raise NotMeasured("CUDA graphs are a GPU's")
-        return _Graphed(device, network, graph=self.graph)
+        return _GraphDrawing(device, network, graph=self.graph)
 
 
 ROWS = (
@@ -142,8 +142,8 @@ ROWS = (
     Row("ours: fused, whole", _Mode("whole"), square),
     Row("ours: bands", _Mode("bands"), square),
     Row("ours: recompute", _Mode("recompute"), square),
-    Row("ours: half the side, whole", _Launched(graph=False), half_the_side),
-    Row("ours: half the side, graph", _Launched(graph=True), half_the_side),
+    Row("ours: half the side, whole", _Launch(graph=False), half_the_side),
+    Row("ours: half the side, graph", _Launch(graph=True), half_the_side),
 )
 
 
@@ -185,7 +185,7 @@ def measure(name: str, device_name: str, side: int, network: str, file: Path) ->
         contender.draw(photo(WARMUP_PX, WARMUP_PX).to(device))
     picture = photo(*row.picture(side)).to(device)
     with Watch(device) as watch:
-        seconds = fresh.timed(lambda: contender.draw(picture), device)
+        seconds = fresh.time_draw(lambda: contender.draw(picture), device)
     seconds = fresh.median_seconds(lambda: contender.draw(picture), device, seconds)
     np.save(file, contender.values(picture).cpu().numpy())
     return {"peak_mib": watch.peak_mib, "held_mib": watch.held_mib, "seconds": seconds / row.pictures}
@@ -258,7 +258,7 @@ class _Callers(_Wrapper):
             return list(pool.map(one, range(CALLERS)))[-1]
 
 
-class _Graphed(_Wrapper):
+class _GraphDrawing(_Wrapper):
     def __init__(self, device: torch.device, network: str, *, graph: bool) -> None:
         engine = ours(device, "whole", network)
         super().__init__(engine)

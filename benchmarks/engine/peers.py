@@ -323,7 +323,7 @@ def _set_up(
 
 def _draw(size: Size) -> Times:
     cpu = time.process_time()
-    wall = fresh.timed(_draws[size], _device[0])
+    wall = fresh.time_draw(_draws[size], _device[0])
     return Times(wall, time.process_time() - cpu)
 
 

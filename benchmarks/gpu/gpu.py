@@ -95,9 +95,9 @@ def times_ms(draw: Callable[[], object], where: torch.device, *, most_s: float, 
     if where.type != "cuda":
         runs = 1
     times: list[float] = []
-    began = time.perf_counter()
-    while not times or (len(times) < runs and time.perf_counter() - began < most_s):
-        times.append(_event_ms(draw, where) if where.type == "cuda" else 1000 * fresh.timed(draw, where))
+    start = time.perf_counter()
+    while not times or (len(times) < runs and time.perf_counter() - start < most_s):
+        times.append(_event_ms(draw, where) if where.type == "cuda" else 1000 * fresh.time_draw(draw, where))
     return {"ms": statistics.median(times), "ms_min": min(times), "ms_max": max(times), "runs": len(times)}
 
 

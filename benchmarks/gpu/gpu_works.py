@@ -38,7 +38,7 @@ from benchmarks.gpu import gpu
 
 TESTS = ("tests/handler/test_cuda.py", "tests/handler/operators/test_operators.py")
 OF_A_GPU = "test_cuda or cuda or triton"  # of the operators' tests, those whose tensors lie on a GPU
-REHEARSED = "test_cuda or (triton and cancel and float32)"
+REHEARSAL = "test_cuda or (triton and cancel and float32)"
 OUTCOMES = "ANIMEGAN_OUTCOMES"  # a file that gets a line of JSON for each test
 MODES: tuple[Mode, ...] = ("whole", "bands", "recompute")
 TESTS_S = 80  # of the tests, so that the rest of the phase has its time
@@ -69,7 +69,7 @@ def run_tests(results: gpu.Results, *, rehearse: bool) -> None:
     environment = os.environ | {OUTCOMES: str(file), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     # The project's conftest starts servers; warnings differ from one version of PyTorch to the next.
     options = ["--noconftest", "-q", "--tb=short", "-p", "no:cacheprovider", "-p", "benchmarks.gpu.gpu_works"]
-    options += ["-o", "addopts=", "-o", "filterwarnings=default", "-k", REHEARSED if rehearse else OF_A_GPU]
+    options += ["-o", "addopts=", "-o", "filterwarnings=default", "-k", REHEARSAL if rehearse else OF_A_GPU]
     ids: list[str] = []
     start = time.perf_counter()
     while True:

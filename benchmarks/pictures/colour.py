@@ -148,9 +148,9 @@ def _lab(image: Image.Image) -> Array:
 def _by_profile(plain: Image.Image) -> Image.Image:
     """Return the codes of a Display P3 file in sRGB by LittleCMS."""
     source = ImageCms.ImageCmsProfile(BytesIO(profile(P3, srgb_curve())))
-    converted = ImageCms.profileToProfile(plain, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    assert converted
-    return converted
+    picture = ImageCms.profileToProfile(plain, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    assert picture
+    return picture
 
 
 def _with_numbers(data: bytes, primaries: int, transfer: int) -> bytes:

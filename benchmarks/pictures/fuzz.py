@@ -40,10 +40,10 @@ def main(most: int) -> None:
             outcome = "picture"
         except AnimeganError as error:
             outcome = error.code
-        took = time.perf_counter() - start
+        seconds = time.perf_counter() - start
         outcomes[outcome] += 1
-        if took > slowest:
-            slowest, slowest_kind = took, kind
+        if seconds > slowest:
+            slowest, slowest_kind = seconds, kind
     table(("outcome", "files"), [(outcome, count) for outcome, count in outcomes.most_common()])
     print(f"\n{outcomes.total()} files, the slowest {1000 * slowest:.0f} ms ({slowest_kind})")
     store(

@@ -103,7 +103,7 @@ def draw() -> None:
     fast.draw([Image.new("RGB", SIZE)])
     release(fast.device)
     reset_peak()  # loading the style had one of its own
-    before, began, cpu = held_bytes(), time.perf_counter(), time.process_time()
+    before, start, cpu = held_bytes(), time.perf_counter(), time.process_time()
     halves: list[int] = []
 
     def progress(share: float) -> None:
@@ -111,7 +111,7 @@ def draw() -> None:
             halves.append(peak_bytes() - before)
 
     fast.stylize_video(sys.argv[1], sys.argv[2], progress=progress)
-    seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     memory = (peak_bytes() - before, halves[0], _planned_bytes(fast))
     print(seconds, cpu, *(bytes_ / 2**20 for bytes_ in memory))
 

@@ -133,9 +133,9 @@ def measure(what: str, codec: str, size: tuple[int, int], folder: Path) -> None:
     handle(SMALL)
     gc.collect()
     reset_peak()
-    before, began = held_bytes(), time.process_time()
+    before, start = held_bytes(), time.process_time()
     handle(size)
-    print(peak_bytes() - before, time.process_time() - began)
+    print(peak_bytes() - before, time.process_time() - start)
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ def crowd(gateway: Gateway, callers: int, jobs: int) -> dict[str, Any]:
     samples: list[tuple[float, float]] = []
     rounds, seconds, resident = [], [], [gateway.resident_mib()]
     for _ in range(WARM_UPS + 1):
-        with sampled(gateway, samples):
+        with sampling(gateway, samples):
             start = time.monotonic()
             with ThreadPoolExecutor(callers) as pool:
                 parts = list(pool.map(lambda caller: call(gateway, caller, jobs // callers), range(callers)))
@@ -198,7 +198,7 @@ def merged(parts: Sequence[Answers]) -> Answers:
 
 
 @contextlib.contextmanager
-def sampled(gateway: Gateway, samples: list[tuple[float, float]]) -> Iterator[None]:
+def sampling(gateway: Gateway, samples: list[tuple[float, float]]) -> Iterator[None]:
     """Add the time in s and the gateway's resident MiB to `samples`, each half second."""
     stop = threading.Event()
 

@@ -42,12 +42,12 @@ class FakeOperations:
 
     def __init__(self, answer: Exception | None) -> None:
         self.answer = answer
-        self.recycled = asyncio.Event()
+        self.recycling = asyncio.Event()
 
     async def tidy(self) -> None: ...
 
     async def recycle(self, _: str) -> None:
-        self.recycled.set()
+        self.recycling.set()
         if self.answer:
             raise self.answer
 
@@ -61,7 +61,7 @@ def by_rule(settings: dict[str, Any], requests: float, age_s: float, answer: Exc
         task = asyncio.create_task(rules.run())
         for _ in range(100):
             await asyncio.sleep(0)
-            if torchserve.recycled.is_set():
+            if torchserve.recycling.is_set():
                 break
             await asyncio.sleep(0.001)
         task.cancel()

@@ -24,7 +24,7 @@ from harness.trials.faults import all_of_them
 GROWS_MIB = {"worker": 48, "java": 48, "gateway": 16, "agent": 8}  # at most, from after the warm-up to the end
 SOAK_S = 1800
 FUZZ_S = 60
-FUZZED = 100_000
+FUZZ_FILES = 100_000
 LIMIT_MIB = 2048
 ROOM, STEP_MIB = 1.15, 3  # of a plan, over what a video takes; and by how much small ones vary
 OUTCOMES = {"picture", "bad_image", "unsupported_image", "too_large", "picture_too_small"}
@@ -159,7 +159,7 @@ def test_hostile_files_end_in_a_picture_or_an_error_of_their_own() -> None:
     figures = stored("fuzz")
     assert figures["seconds"] >= FUZZ_S
     assert figures["outcomes"].keys() == OUTCOMES
-    assert figures["files"] >= FUZZED
+    assert figures["files"] >= FUZZ_FILES
     assert figures["slowest_ms"] < 2000
     assert figures["memory_mb"] < 64  # above what decoding each kind once takes; 4 million pixels take up to 100
 

@@ -44,16 +44,16 @@ STYLE = {
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer that a test dictates. `acted` does what was asked for all the same; `cut` ends it half way."""
+    """An answer that a test dictates. `acts` does what was asked for all the same; `cut` ends it half way."""
 
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
-    acted: bool = False
+    acts: bool = False
     cut: bool = False
 
 
-CUT = Reply(acted=True, cut=True)
+CUT = Reply(acts=True, cut=True)
 
 
 def problem(status: int, code: str, *, retryable: bool = False, retry_after_s: int | None = None) -> Reply:
@@ -279,9 +279,9 @@ class Handler(BaseHTTPRequestHandler):
         with state.change:
             state.requests.append((line, {name.lower(): value for name, value in self.headers.items()}))
             state.change.notify_all()
-            scripted = next((r for pattern, r in state.script.items() if r and re.fullmatch(pattern, line)), None)
-            reply = scripted.popleft() if scripted else None
-            if not reply or reply.acted:
+            replies = next((r for pattern, r in state.script.items() if r and re.fullmatch(pattern, line)), None)
+            reply = replies.popleft() if replies else None
+            if not reply or reply.acts:
                 try:
                     answer = self._act(body)
                 except Refusal as refusal:

@@ -119,7 +119,7 @@ def test_breaking_off_cancels_what_is_accepted_after_it(gateway: FakeGateway, ph
 
 def test_breaking_off_does_not_wait_for_a_busy_server(gateway: FakeGateway, client: Client, photos: Path) -> None:
     busy = problem(429, "share_full", retryable=True, retry_after_s=20)
-    gateway.replies("POST .*", Reply(acted=True), *[busy] * 20)
+    gateway.replies("POST .*", Reply(acts=True), *[busy] * 20)
     with closing(client.stylize_folder(photos, concurrency=2)) as outcomes:
         assert next(outcomes).picture
         gateway.until(lambda: len(gateway.requests_like("POST .*")) == 3)  # one is served, and two are told to wait

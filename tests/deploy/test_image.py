@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 
 GRACE_S = 60
 HOME = "opt/animegan"
-CARRIED = {".venv", "LICENSE", "config", "gateway", "handler", "model_store", "requirements", "scripts"}
+HOME_ENTRIES = {".venv", "LICENSE", "config", "gateway", "handler", "model_store", "requirements", "scripts"}
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_it_carries_no_compiler_and_no_installer(files: Path) -> None:
 
 @pytest.mark.image
 def test_it_carries_what_is_served_built_and_compiled(files: Path) -> None:
-    assert {file.name for file in (files / HOME).iterdir()} == CARRIED
+    assert {file.name for file in (files / HOME).iterdir()} == HOME_ENTRIES
     assert (files / HOME / "model_store" / "animegan.mar").is_file()
     assert [*(files / HOME).glob("handler/animegan/operators/native/*.so")]
     assert [*(files / HOME).glob("gateway/animegan_gateway/drawing/__pycache__/dispatcher.cpython-*.pyc")]

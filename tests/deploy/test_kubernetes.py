@@ -30,7 +30,7 @@ VERSIONS = ("1.30.0", "1.37.0")  # the first that has what the manifests need, a
 SCHEMAS = {file.stem: json.loads(file.read_text()) for file in (ROOT / "tests/deploy/schemas").glob("*.json")}
 
 
-def validated(manifests: Iterable[Manifest], version: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def validate(manifests: Iterable[Manifest], version: str, folder: Path) -> subprocess.CompletedProcess[str]:
     file = folder / "manifests.yaml"
     file.write_text(yaml.safe_dump_all(manifests))
     tool = Path(sys.prefix) / "bin" / "kubernetes-validate"
@@ -42,7 +42,7 @@ def validated(manifests: Iterable[Manifest], version: str, folder: Path) -> subp
 @pytest.mark.parametrize("version", VERSIONS)
 def test_kubernetes_takes_all_of_it(version: str, tmp_path: Path) -> None:
     builtin = [each for name in SETS for each in load_set(name) if each["kind"] not in SCHEMAS]
-    process = validated(builtin, version, tmp_path)
+    process = validate(builtin, version, tmp_path)
     assert process.returncode == 0, process.stdout + process.stderr
 
 
@@ -50,7 +50,7 @@ def test_kubernetes_takes_all_of_it(version: str, tmp_path: Path) -> None:
 def test_a_misspelt_key_would_be_seen(tmp_path: Path) -> None:
     wrong = copy.deepcopy(find(load_set("cpu"), "Deployment", "gateway"))
     wrong["spec"]["template"]["spec"]["containers"][0]["livenesProbe"] = {}
-    process = validated([wrong], VERSIONS[-1], tmp_path)
+    process = validate([wrong], VERSIONS[-1], tmp_path)
     assert process.returncode != 0
     assert "livenesProbe" in process.stdout + process.stderr
 

@@ -54,14 +54,14 @@ class Pod:
 
         return self.network.call(ask)
 
-    def probed(self, name: str, probe: str) -> bool:
+    def passes_probe(self, name: str, probe: str) -> bool:
         """Whether a container would pass its probe."""
         one = container(load_set("cpu"), f"torchserve/{name}")
         [port] = [port for port in one["ports"] if port["name"] == one[probe]["httpGet"]["port"]]
         answer = self.ask(one[probe]["httpGet"]["path"], port["containerPort"])
         return answer is not None and answer.ok
 
-    def hooked(self, name: str, hook: str) -> subprocess.CompletedProcess[str]:
+    def run_hook(self, name: str, hook: str) -> subprocess.CompletedProcess[str]:
         """Run a container's hook in it."""
         one = container(load_set("cpu"), f"torchserve/{name}")
         return podman("exec", f"{POD}-{name}", *one["lifecycle"][hook]["exec"]["command"])
@@ -93,9 +93,9 @@ def pod(image: ContainerImage, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.mark.server
 def test_torchserves_pod_becomes_ready_and_draws(pod: Pod) -> None:
-    wait_until(lambda: pod.probed("agent", "readinessProbe"), "the pod")
+    wait_until(lambda: pod.passes_probe("agent", "readinessProbe"), "the pod")
     for name, probe in (("torchserve", "startupProbe"), ("torchserve", "livenessProbe"), ("agent", "livenessProbe")):
-        assert pod.probed(name, probe)
+        assert pod.passes_probe(name, probe)
     inference = address(PROPERTIES, "inference_address").port
     answer = pod.ask("/predictions/animegan", inference, files={"data": encoded(photo(96, 64))})
     assert answer is not None
@@ -115,13 +115,13 @@ def test_torchserves_pod_becomes_ready_and_draws(pod: Pod) -> None:
 
 @pytest.mark.server
 def test_the_hooks_drain_the_pod_until_its_torchserve_starts_anew(pod: Pod) -> None:
-    wait_until(lambda: pod.probed("agent", "readinessProbe"), "the pod")
+    wait_until(lambda: pod.passes_probe("agent", "readinessProbe"), "the pod")
     with ThreadPoolExecutor(2) as both:  # as Kubernetes does
-        list(both.map(lambda name: pod.hooked(name, "preStop"), ("torchserve", "agent")))
-    assert not pod.probed("agent", "readinessProbe")
-    assert pod.probed("agent", "livenessProbe")
+        list(both.map(lambda name: pod.run_hook(name, "preStop"), ("torchserve", "agent")))
+    assert not pod.passes_probe("agent", "readinessProbe")
+    assert pod.passes_probe("agent", "livenessProbe")
     podman("restart", f"{POD}-torchserve")  # as after a liveness probe in vain, whose end runs the hook too
-    wait_until(lambda: pod.probed("agent", "readinessProbe"), "the pod to be ready again")
+    wait_until(lambda: pod.passes_probe("agent", "readinessProbe"), "the pod to be ready again")
 
 
 @pytest.mark.slow

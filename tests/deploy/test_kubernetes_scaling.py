@@ -19,7 +19,7 @@ from harness.deployment.manifests import (
     load_set,
 )
 from harness.servers import ROOT
-from harness.stores import redis_server, submitted
+from harness.stores import redis_server, submit_job
 from tools import prometheus_rule
 
 
@@ -53,7 +53,7 @@ async def test_keda_finds_the_jobs_where_it_looks(tmp_path: Path) -> None:
 
             assert await figures() == (0, 0)
             for _ in range(3):
-                await submitted(store)
+                await submit_job(store)
             assert await figures() == (3, 0)
             job = await store.take("gateway", idle=True)
             assert job
@@ -82,7 +82,7 @@ def test_the_adapter_serves_what_the_autoscaler_asks_for(tmp_path: Path) -> None
     by_name = {rule["name"]["as"]: rule for rule in rules}
     assert list(by_name) == [metric["external"]["metric"]["name"] for metric in hpa["metrics"]]
     where = 'namespace="animegan"'
-    recorded = [
+    recording_rules = [
         {
             "record": name,
             "expr": rule["metricsQuery"]
@@ -106,7 +106,7 @@ def test_the_adapter_serves_what_the_autoscaler_asks_for(tmp_path: Path) -> None
         for name, value in (("animegan_waiting_jobs", 8), ("animegan_running_jobs", 3))
     ]
     promtool(
-        {"groups": [{"name": "adapter", "rules": recorded}]},
+        {"groups": [{"name": "adapter", "rules": recording_rules}]},
         {"tests": [{"interval": "1m", "input_series": series, "promql_expr_test": expected}]},
         tmp_path,
     )
@@ -117,7 +117,7 @@ def test_the_operators_rules_are_generated() -> None:
 
 
 def test_the_operator_scrapes_under_the_names_that_the_rules_ask_for() -> None:
-    configured = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    configuration = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
     jobs = {
         relabeling["replacement"]
         for each in load_set("everything")
@@ -126,14 +126,14 @@ def test_the_operator_scrapes_under_the_names_that_the_rules_ask_for() -> None:
         for relabeling in endpoint["relabelings"]
         if relabeling["targetLabel"] == "job"
     }
-    assert jobs == {job["job_name"] for job in configured["scrape_configs"]}
+    assert jobs == {job["job_name"] for job in configuration["scrape_configs"]}
     intervals = {
         endpoint["interval"]
         for each in load_set("everything")
         if each["kind"] == "ServiceMonitor"
         for endpoint in each["spec"]["endpoints"]
     }
-    assert intervals == {configured["global"]["scrape_interval"]}
+    assert intervals == {configuration["global"]["scrape_interval"]}
 
 
 def test_a_pod_near_its_limit_is_an_alert(tmp_path: Path) -> None:

@@ -141,8 +141,8 @@ def test_through_the_proxy_the_gateway_is_as_without_it(name: str, gateway: Gate
         assert code(answer) == (413, "too_large")
         answers = []
         for number in range(4):
-            claimed = {"X-Forwarded-For": f"203.0.113.{number}"}
-            answers.append(caller.post(f"{url}/v1/jobs", files={"image": PICTURE}, headers=claimed, timeout=60))
+            claim = {"X-Forwarded-For": f"203.0.113.{number}"}
+            answers.append(caller.post(f"{url}/v1/jobs", files={"image": PICTURE}, headers=claim, timeout=60))
         assert answers[0].status_code == 202, answers[0].text
         assert code(answers[-1]) == (429, "rate_limited"), "an address that a caller claims makes it no other caller"
         events = answers[0].json()["links"]["events"]
@@ -255,10 +255,11 @@ def test_prometheus_has_the_jobs_of_the_rules(tmp_path: Path) -> None:
     command = [tool("promtool", "prometheus"), "check", "config", str(tmp_path / "prometheus.yml")]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr
-    shipped = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
+    configuration = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
     document = yaml.safe_load(block)
     ports = {
-        job["job_name"]: job["static_configs"][0]["targets"][0].partition(":")[2] for job in shipped["scrape_configs"]
+        job["job_name"]: job["static_configs"][0]["targets"][0].partition(":")[2]
+        for job in configuration["scrape_configs"]
     }
     assert ports == {
         job["job_name"]: job["static_configs"][0]["targets"][0].partition(":")[2] for job in document["scrape_configs"]

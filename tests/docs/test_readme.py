@@ -126,20 +126,20 @@ def test_the_scripts_can_be_run() -> None:
 
 
 def test_the_pictures_are_made_by_these_lines() -> None:
-    generated = {seams.PICTURE, *(plots.PICTURES / f"{name}.svg" for name in plots.PLOTS)}  # benchmarks write these
+    outputs = {seams.PICTURE, *(plots.PICTURES / f"{name}.svg" for name in plots.PLOTS)}  # benchmarks write these
     for line in (
         line for first in (".venv/bin/python", "PYTHONPATH=tests") for line in commands(first, "CONTRIBUTING.md")
     ):
         if "animegan_cli.commands.contact_sheet" in line:
             parsed = contact_sheet._parse(shlex.split(line)[3:])
             assert all((ROOT / file).is_file() for file in parsed.photos)
-            generated.add(ROOT / parsed.out)
+            outputs.add(ROOT / parsed.out)
         if "tools.screenshot" in line:
-            generated.add(screenshot.PICTURE)
+            outputs.add(screenshot.PICTURE)
     for line in commands("scripts/benchmark", "CONTRIBUTING.md"):
         if "--sheet" in line:
-            generated.add(ROOT / line.split()[-1])
-    assert generated == set((ROOT / "docs" / "pictures").iterdir())
+            outputs.add(ROOT / line.split()[-1])
+    assert outputs == set((ROOT / "docs" / "pictures").iterdir())
 
 
 def test_the_readme_is_short() -> None:

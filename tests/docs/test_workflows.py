@@ -101,8 +101,8 @@ def test_the_shell_is_sound(script: str) -> None:
 def test_every_python_that_is_promised_is_tested() -> None:
     with (ROOT / "pyproject.toml").open("rb") as file:
         classifiers = tomllib.load(file)["project"]["classifiers"]
-    promised = re.findall(r"Python :: (3\.\d+)", "\n".join(classifiers))
-    assert WORKFLOWS["ci.yml"]["jobs"]["tests"]["strategy"]["matrix"]["python"] == promised
+    versions = re.findall(r"Python :: (3\.\d+)", "\n".join(classifiers))
+    assert WORKFLOWS["ci.yml"]["jobs"]["tests"]["strategy"]["matrix"]["python"] == versions
 
 
 def test_the_image_is_built_with_arguments_that_it_has() -> None:

@@ -65,8 +65,8 @@ def test_what_runs_is_finished_and_what_waits_stays_for_the_next_start(gateway: 
     waiting = [gateway.submit(PICTURE).json() for _ in range(2)]
     assert gateway.process
     with ThreadPoolExecutor() as pool:
-        polled = pool.submit(requests.get, f"{gateway.url}{waiting[0]['links']['self']}?wait=60", timeout=50)
-        watched = pool.submit(lambda: [*gateway.events(waiting[1]["id"])])
+        poll = pool.submit(requests.get, f"{gateway.url}{waiting[0]['links']['self']}?wait=60", timeout=50)
+        watch = pool.submit(lambda: [*gateway.events(waiting[1]["id"])])
         wait_until(lambda: gateway.metric("animegan_gateway_event_streams") == 1, "the stream")
         gateway.process.send_signal(number)
         wait_until(lambda: ready(gateway)[1]["status"] == "draining", "it to drain")
@@ -76,8 +76,8 @@ def test_what_runs_is_finished_and_what_waits_stays_for_the_next_start(gateway: 
             assert code(answer) == (503, "draining")
             assert answer.json()["retryable"] is True
         assert gateway.job(running["id"])["status"] == "running"
-        assert polled.result().json()["status"] == "queued"  # nobody is kept waiting
-        assert {name for name, _ in watched.result()} == {"position"}
+        assert poll.result().json()["status"] == "queued"  # nobody is kept waiting
+        assert {name for name, _ in watch.result()} == {"position"}
         assert gateway.process.wait(60) == 0
     gateway.start()
     assert gateway.job(running["id"])["status"] == "done"

@@ -56,13 +56,13 @@ def test_a_job_stays_in_its_trace_through_a_restart(server: Server, tmp_path: Pa
 def test_without_an_endpoint_nothing_that_traces_is_imported(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path, {**before(None), "PYTHONPROFILEIMPORTTIME": "1"})
     gateway.start()
-    accepted = gateway.submit(PICTURE, headers=traceparent(TRACE))
+    answer = gateway.submit(PICTURE, headers=traceparent(TRACE))
     assert gateway.stop() == 0
     modules = gateway.errors.read_text()
     assert "animegan_gateway.drawing.dispatcher" in modules
     for module in ("opentelemetry.sdk.trace", "opentelemetry.exporter", "animegan_gateway.exporter"):
         assert module not in modules  # redis brings the part of the SDK that is about metrics
-    assert accepted.ok
+    assert answer.ok
     assert "trace_id" not in gateway.log
 
 

@@ -218,8 +218,8 @@ def test_measures_are_held_and_follow_slowly() -> None:
     continuity = Continuity()
     assert continuity.measures([(0.5,), ()]) == [(0.5,), ()]
     assert continuity.measures([(0.51,), ()]) == [(0.5,), ()]
-    [(followed,), _] = continuity.measures([(0.8,), ()])
-    assert followed == pytest.approx(0.53)
+    [(measure,), _] = continuity.measures([(0.8,), ()])
+    assert measure == pytest.approx(0.53)
     continuity.forget()
     assert continuity.measures([(0.8,), ()]) == [(0.8,), ()]
     assert continuity.tones(()) == ()

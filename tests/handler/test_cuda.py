@@ -135,8 +135,8 @@ def test_a_batch_is_decoded_and_encoded_in_threads() -> None:
         assert [item.error.code if item.error else None for item in items] == [None] * 6 + ["unsupported_image"]
         files = [Image.open(io.BytesIO(item.result().encoded.data)) for item in items[:6]]
         outcomes.append([np.asarray(file, dtype=int) for file in files])
-    for threaded, alone in zip(*outcomes, strict=True):
-        assert np.abs(threaded - alone).max() <= 2
+    for parallel, alone in zip(*outcomes, strict=True):
+        assert np.abs(parallel - alone).max() <= 2
 
 
 def test_usage_tells_what_is_reserved_and_the_most_that_was() -> None:

@@ -190,13 +190,13 @@ def workers() -> list[threading.Thread]:
 @pytest.mark.slow
 def test_threads_change_no_answer_and_no_order(pipeline: Pipeline) -> None:
     """Decoded and encoded by several threads: each picture's own outcome, in the order of the requests."""
-    threaded = Pipeline(pipeline.settings, threads=4)
+    parallel = Pipeline(pipeline.settings, threads=4)
     sizes = [(90, 60), (40, 32), (800, 600), (64, 48), (33, 57), (700, 900)]
     requests = [(encoded(photo(*size, seed)), {"max_side": "64"}) for seed, size in enumerate(sizes)]
     requests[2:2] = [(b"text", {}), (requests[0][0][:300], {}), (requests[0][0], {"style": "nonesuch"})]
     requests.append((encoded(photo(40, 32), "PNG"), {"format": "webp", "style": "gouache"}))
-    with closing(threaded):
-        several = answers(threaded, requests)
+    with closing(parallel):
+        several = answers(parallel, requests)
         assert workers()
     assert several == answers(pipeline, requests)
     assert [error for error, *_ in several if error] == ["unsupported_image", "bad_image", "unknown_style"]
@@ -208,21 +208,21 @@ def test_what_is_decoded_is_drawn_while_the_rest_is_being_decoded(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches, hold = Batches(monkeypatch), ExitStack()
-    watched = Stylizer.run
+    original = Stylizer.run
 
     def run(stylizer: Stylizer, pictures: Sequence[Image.Image | Photo], wish: Wish | None = None) -> Run:
         hold.close()  # only now the large picture may pass the gate
-        return watched(stylizer, pictures, wish)
+        return original(stylizer, pictures, wish)
 
     monkeypatch.setattr(Stylizer, "run", run)
     last_resort = threading.Timer(20, hold.close)  # a pipeline that waits for both would wait for ever
-    with closing(Pipeline(pipeline.settings, threads=2)) as threaded:
-        hold.enter_context(threaded._gate(threaded._gate.most - 800 * 700))  # bytes: less than the PNG takes
+    with closing(Pipeline(pipeline.settings, threads=2)) as parallel:
+        hold.enter_context(parallel._gate(parallel._gate.most - 800 * 700))  # bytes: less than the PNG takes
         last_resort.start()
-        items = [threaded.decode(encoded(photo(800, 700), "PNG"), {"max_side": "32", "style": "gouache"})]
-        items += [threaded.decode(encoded(photo(40, 32)), {})]
-        threaded.draw(items)
-        threaded.encode(items)
+        items = [parallel.decode(encoded(photo(800, 700), "PNG"), {"max_side": "32", "style": "gouache"})]
+        items += [parallel.decode(encoded(photo(40, 32)), {})]
+        parallel.draw(items)
+        parallel.encode(items)
     last_resort.cancel()
     assert batches.sizes == [("cel", 1), ("gouache", 1)]
     assert [item.result().report.size for item in items] == [(32, 28), (40, 32)]

@@ -21,8 +21,8 @@ def test_headers_carry_the_report(
     report = Report("cel", "CC-BY-SA-4.0", "bf16", "bands", original, size, frames, seconds)
     headers = report.headers()
     assert all(value.isascii() for value in headers.values())
-    lowered = CaseInsensitiveDict({name.lower(): value for name, value in headers.items()})
-    again = Report.from_headers(lowered)
+    lower_case = CaseInsensitiveDict({name.lower(): value for name, value in headers.items()})
+    again = Report.from_headers(lower_case)
     assert (again.original_size, again.size, again.frames, again.fitted) == (original, size, frames, original != size)
     assert again.seconds == pytest.approx(seconds, abs=1e-4)
 

@@ -25,7 +25,7 @@ def stylizer() -> Stylizer:
     return Stylizer("classic", device="cpu", precision="fp32", warmup_px=0)
 
 
-def limited(memory_mb: int) -> Stylizer:
+def small_stylizer(memory_mb: int) -> Stylizer:
     return Stylizer("classic", device="cpu", precision="fp32", warmup_px=0, memory_mb=memory_mb)
 
 
@@ -39,14 +39,14 @@ def test_less_memory_is_another_plan_and_the_same_picture() -> None:
     plans = list(stylizer()._drawing.plans((420, 300), 1, (None,)))
     free = stylizer().run([picture])
     assert (free.plan, free.recovered) == (plans[0], False)
-    tight = limited(-(-plans[-1].peak_bytes // MIB)).run([picture])
+    tight = small_stylizer(-(-plans[-1].peak_bytes // MIB)).run([picture])
     assert (tight.plan.mode, tight.recovered) == ("recompute", False)
     assert steps(free.pictures[0], tight.pictures[0]) <= 1
 
 
 def test_a_picture_beyond_the_budget_is_refused_before_anything_runs() -> None:
     with pytest.raises(PictureTooLarge, match=r"420×300 px .* 1 MiB may be taken\. Set max_side to \d+ px or less"):
-        limited(1).draw([photo(420, 300)])
+        small_stylizer(1).draw([photo(420, 300)])
 
 
 @pytest.mark.slow

@@ -144,12 +144,12 @@ def test_of_interlaced_lines_one_moment_is_drawn(pipeline: Pipeline) -> None:
     source = video(frames, interlaced=True)
     before, anime = decoded(source), decoded(pipeline.stylize(source, PASS_THROUGH)[0].data)
     assert anime.times == pytest.approx(before.times)
-    assert combed(before.images[4]) > 15
+    assert comb_strength(before.images[4]) > 15
     for image in [*anime.images, first_frame(pipeline, source)]:
-        assert combed(image) < 3
+        assert comb_strength(image) < 3
 
 
-def combed(image: Image.Image) -> float:
+def comb_strength(image: Image.Image) -> float:
     """Return how much a line differs from the mean of the two beside it."""
     lines = np.asarray(image.convert("L"), np.float32)
     return float(np.abs(lines[1:-1] - (lines[:-2] + lines[2:]) / 2).mean())

@@ -78,8 +78,8 @@ class Gateway:
             "ANIMEGAN_GATEWAY_LOG_FILE": str(self.folder / "gateway.log"),
             "PYTHONPATH": os.pathsep.join(sys.path),
         }
-        limited = ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(self.open_files)] if self.open_files else []
-        command = [*limited, sys.executable, "-m", "animegan_gateway"]
+        limit = ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(self.open_files)] if self.open_files else []
+        command = [*limit, sys.executable, "-m", "animegan_gateway"]
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.errors.open("w") as errors:
             self.process = subprocess.Popen(command, env={**inherited, **own, **self.variables}, stderr=errors)

@@ -184,8 +184,8 @@ def started_server(
         if model or handler or properties:
             changes = dict(properties or {})
             if model or handler:
-                changes["model_store"] = str(_repacked(work, model or {}, handler))
-            command.append(f"--config={_reconfigured(work, changes)}")
+                changes["model_store"] = str(_repack(work, model or {}, handler))
+            command.append(f"--config={_reconfigure(work, changes)}")
         output = work / "output.txt"
         with output.open("w") as stream:
             process = subprocess.Popen(
@@ -223,7 +223,7 @@ def running_server(
         yield server
 
 
-def _repacked(work: Path, changes: Mapping[str, Any], handler: str) -> Path:
+def _repack(work: Path, changes: Mapping[str, Any], handler: str) -> Path:
     """A model store with the checkout's archive, its model-config.yaml changed, the text added to its handler."""
     subprocess.run([sys.executable, "-m", "animegan_cli", "archive", "--if-stale"], check=True)
     store = work / "model_store"
@@ -240,7 +240,7 @@ def _repacked(work: Path, changes: Mapping[str, Any], handler: str) -> Path:
     return store
 
 
-def _reconfigured(work: Path, changes: Mapping[str, str]) -> Path:
+def _reconfigure(work: Path, changes: Mapping[str, str]) -> Path:
     """A copy of `config/`, its config.properties changed."""
     config = work / "config"
     shutil.copytree(ROOT / "config", config)

@@ -55,7 +55,7 @@ def ask(caller: str = "ann", *, size: int = 100, fingerprint: str = "f", accepte
     )
 
 
-async def submitted(store: Store, caller: str = "ann", *, size: int = 100) -> str:
+async def submit_job(store: Store, caller: str = "ann", *, size: int = 100) -> str:
     """The id of a new job."""
     return (await store.submit(new_id(), ask(caller, size=size), AMPLE, None)).id
 

@@ -21,7 +21,7 @@ from PIL import Image
 from animegan import Stylizer
 from animegan.report import Report
 from harness import MIB
-from harness.files.picture_files import STORED_AS, heic, oriented, png_bomb
+from harness.files.picture_files import STORED_AS, heic, orientation_exif, png_bomb
 from harness.pictures import encoded, photo
 from harness.servers import QUICK, ROOT, Server, running_server
 
@@ -90,7 +90,7 @@ def test_exif_orientations(server: Server, orientation: int) -> None:
     upright = photo(96, 64)
     turn = STORED_AS[orientation]
     stored = upright if turn is None else upright.transpose(turn)
-    turned = open_picture(predict(server, encoded(stored, "PNG", exif=oriented(orientation)), format="png"))
+    turned = open_picture(predict(server, encoded(stored, "PNG", exif=orientation_exif(orientation)), format="png"))
     plain = open_picture(predict(server, encoded(upright, "PNG"), format="png"))
     assert turned.size == (96, 64)
     # Lanczos takes rows before columns, so a stored picture that lies on its side is shrunk a step otherwise.

@@ -131,7 +131,7 @@ def test_an_address_is_not_looked_up(names: Names, url: str) -> None:
 def test_one_that_is_to_look_now_looks_however_often_it_is_told() -> None:
     """Each attempt in vain tells it so; the agent must not take it for gone meanwhile."""
 
-    async def looked() -> int:
+    async def count_looks() -> int:
         looks = 0
 
         class Member(TorchServe):
@@ -152,4 +152,4 @@ def test_one_that_is_to_look_now_looks_however_often_it_is_told() -> None:
         watching.cancel()
         return looks
 
-    assert asyncio.run(looked()) >= 25
+    assert asyncio.run(count_looks()) >= 25

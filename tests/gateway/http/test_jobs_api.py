@@ -68,23 +68,23 @@ def files(gateway: Gateway, job: dict[str, Any]) -> list[Path]:
 def test_a_photo_is_accepted_drawn_and_fetched(gateway: Gateway, server: Server) -> None:
     answer = gateway.submit(PICTURE, **MINE)
     assert answer.status_code == 202
-    accepted = answer.json()
-    url = f"/v1/jobs/{accepted['id']}"
+    view = answer.json()
+    url = f"/v1/jobs/{view['id']}"
     assert answer.headers["Location"] == url
-    assert re.fullmatch(r"[\w-]{22}", accepted["id"], re.ASCII)
-    assert accepted.keys() == JobView.model_fields.keys()
-    assert accepted["links"] == {"self": url, "events": f"{url}/events", "result": f"{url}/result"}
-    assert {name: accepted[name] for name in ("style", "license", "max_side", "format", "quality", "fitted")} == {
+    assert re.fullmatch(r"[\w-]{22}", view["id"], re.ASCII)
+    assert view.keys() == JobView.model_fields.keys()
+    assert view["links"] == {"self": url, "events": f"{url}/events", "result": f"{url}/result"}
+    assert {name: view[name] for name in ("style", "license", "max_side", "format", "quality", "fitted")} == {
         **MINE,
         "license": "BSD-3-Clause",
         "quality": 92,
         "fitted": True,
     }
-    assert (accepted["original_size"], accepted["size"]) == ({"width": 64, "height": 48}, {"width": 32, "height": 24})
-    assert accepted["notes"] == ["fitted the size for you: 32×24"]
-    assert (accepted["result"], accepted["error"], accepted["expires_at"]) == (None, None, None)
+    assert (view["original_size"], view["size"]) == ({"width": 64, "height": 48}, {"width": 32, "height": 24})
+    assert view["notes"] == ["fitted the size for you: 32×24"]
+    assert (view["result"], view["error"], view["expires_at"]) == (None, None, None)
 
-    job = gateway.wait(accepted["id"])
+    job = gateway.wait(view["id"])
     assert (job["status"], job["message"], job["position"], job["eta_s"]) == ("done", "Done", None, None)
     assert job["accepted_at"] <= job["started_at"] <= job["finished_at"] < job["expires_at"]
     download = requests.get(f"{gateway.url}{job['result']['url']}", timeout=30)
@@ -128,9 +128,9 @@ def test_options_by_name_reach_the_handler(gateway: Gateway) -> None:
 def test_limits_on_the_size_reach_the_handler(gateway: Gateway, limits: dict[str, str], size: tuple[int, int]) -> None:
     """Of a HEIC panorama, which is longer than the longest side that is drawn by default."""
     files = {"image": heic(photo(1100, 64))}
-    accepted = requests.post(f"{gateway.url}/v1/jobs", files=files, data=limits, timeout=60).json()
-    assert (accepted["size"]["width"], accepted["size"]["height"]) == size
-    answer = requests.get(f"{gateway.url}{gateway.wait(accepted['id'])['result']['url']}", timeout=60)
+    view = requests.post(f"{gateway.url}/v1/jobs", files=files, data=limits, timeout=60).json()
+    assert (view["size"]["width"], view["size"]["height"]) == size
+    answer = requests.get(f"{gateway.url}{gateway.wait(view['id'])['result']['url']}", timeout=60)
     assert open_picture(answer).size == Report.from_headers(answer.headers).size == size
 
 

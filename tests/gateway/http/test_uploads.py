@@ -349,7 +349,7 @@ def test_a_file_that_was_moved_stays(tmp_path: Path) -> None:
     assert [*tmp_path.iterdir()] == [target]
 
 
-def judged(folder: Path, data: bytes) -> Header:
+def judge_file(folder: Path, data: bytes) -> Header:
     upload, _ = receive_all(folder, iter([body(picture(data))]))
     upload.file.write_bytes(data)
     try:
@@ -359,7 +359,7 @@ def judged(folder: Path, data: bytes) -> Header:
 
 
 def test_a_picture_is_judged_by_its_content(tmp_path: Path) -> None:
-    header = judged(tmp_path, PICTURE)
+    header = judge_file(tmp_path, PICTURE)
     assert (header.format, header.size, header.frames) == ("JPEG", (64, 48), 1)
 
 
@@ -374,4 +374,4 @@ def test_a_picture_is_judged_by_its_content(tmp_path: Path) -> None:
 )
 def test_what_is_no_picture_for_here(tmp_path: Path, data: bytes, error: type[AnimeganError]) -> None:
     with pytest.raises(error):
-        judged(tmp_path, data)
+        judge_file(tmp_path, data)

@@ -94,7 +94,7 @@ async def running(alive: House) -> int:
         await store.close()
 
 
-def marked(comment: bytes) -> bytes:
+def mark(comment: bytes) -> bytes:
     return encoded(photo(64, 48), comment=comment)
 
 
@@ -136,13 +136,13 @@ def test_a_picture_that_kills_its_worker_twice_is_failed_and_harms_no_other(faul
     with house("sqlite", tmp_path, faulty) as alive:
         gateway = alive.gateway
         before = [gateway.submit(encoded(photo(64, 64, seed))).json()["id"] for seed in range(3)]
-        poisoned = gateway.submit(marked(ENDS_ITS_WORKER)).json()["id"]
+        poison = gateway.submit(mark(ENDS_ITS_WORKER)).json()["id"]
         after = [gateway.submit(encoded(photo(64, 64, seed))).json()["id"] for seed in range(3, 6)]
         for job_id in [*before, *after]:
             assert gateway.wait(job_id)["status"] == "done"
-        failed = gateway.wait(poisoned)
+        failed = gateway.wait(poison)
         assert (failed["status"], failed["error"]["code"]) == ("failed", "worker_killed")
-        answer = requests.get(f"{gateway.url}/v1/jobs/{poisoned}/result", timeout=30)
+        answer = requests.get(f"{gateway.url}/v1/jobs/{poison}/result", timeout=30)
         assert (answer.status_code, answer.json()["code"]) == (500, "worker_killed")
         # Four together, then the one alone.
         assert gateway.metric("animegan_gateway_attempts_total", outcome="worker_ended") == 5
@@ -174,7 +174,7 @@ def test_a_picture_over_which_gateways_end_is_given_up_and_harms_no_other(mortal
 def test_what_finds_no_memory_is_tried_again(faulty: Server, tmp_path: Path) -> None:
     with house("sqlite", tmp_path, faulty, retries=RETRIES) as alive:
         gateway = alive.gateway
-        later, never = (gateway.submit(marked(comment)).json()["id"] for comment in (no_memory(1), no_memory(ALWAYS)))
+        later, never = (gateway.submit(mark(comment)).json()["id"] for comment in (no_memory(1), no_memory(ALWAYS)))
         assert gateway.wait(later)["status"] == "done"
         failed = gateway.wait(never)
         assert (failed["status"], failed["error"]["code"]) == ("failed", "out_of_memory")

@@ -23,7 +23,7 @@ from animegan_service.bell import Bell
 from harness.gateways import Gateway, code, running_gateway
 from harness.pictures import encoded, photo
 from harness.servers import wait_until
-from harness.stores import submitted
+from harness.stores import submit_job
 from harness.trials.storage_faults import overwrite, pages_of_jobs
 
 JOBS = 30
@@ -110,7 +110,7 @@ def test_damage_is_told_in_a_line_and_what_can_be_read_is_kept(
 @pytest.mark.slow
 def test_a_log_of_writes_that_is_damaged_is_found_by_photos_without_a_job(gateway: Gateway) -> None:
     gateway.start()
-    accepted = [gateway.submit(PICTURE).json()["id"] for _ in range(JOBS)]
+    job_ids = [gateway.submit(PICTURE).json()["id"] for _ in range(JOBS)]
     gateway.kill()
     log = gateway.folder / "queue.sqlite-wal"
     half = log.stat().st_size // 2
@@ -122,7 +122,7 @@ def test_a_log_of_writes_that_is_damaged_is_found_by_photos_without_a_job(gatewa
     assert gateway.stop() == 0
     orphans = [file.stem for file in patient(gateway).repair().pictures]
     assert orphans
-    assert {*orphans} <= {*accepted}
+    assert {*orphans} <= {*job_ids}
 
 
 @pytest.mark.slow
@@ -183,9 +183,9 @@ def test_the_commands(gateway: Gateway) -> None:
     damaged = gateway.command("check")
     assert damaged.returncode == 1
     assert re.search(r"\d+ pictures have no job:\n  /", damaged.stdout)
-    repaired = gateway.command("repair")
-    assert repaired.returncode == 0, repaired.stderr
-    assert "The damaged database is kept as" in repaired.stdout
+    process = gateway.command("repair")
+    assert process.returncode == 0, process.stderr
+    assert "The damaged database is kept as" in process.stdout
     assert gateway.command("check").returncode == 0
 
 
@@ -194,7 +194,7 @@ def test_a_row_that_is_damaged_is_set_aside_and_the_queue_goes_on(folder: Path, 
     async def go_on() -> None:
         store = SqliteStore(folder / "queue.sqlite", Bell())
         await store.open()
-        damaged, sound = [await submitted(store) for _ in range(2)]
+        damaged, sound = [await submit_job(store) for _ in range(2)]
         store._db.execute("UPDATE jobs SET ask = CAST(? AS TEXT) WHERE id = ?", (ask, damaged))
         jobs = [await store.take("one", idle=True) for _ in range(2)]
         assert [job and job.id for job in jobs] == [None, sound]

@@ -41,7 +41,7 @@ class Form:
     device: str = "cpu"
 
 
-def _registered(device: str) -> Form:
+def _registered_form(device: str) -> Form:
     """The operators as a script calls them: values as lists."""
     operators = torch.ops.animegan
 
@@ -62,11 +62,11 @@ def _forms() -> dict[str, Form]:
         return Form(moments, norm, upsample, device)
 
     gpu = "cuda" if torch.cuda.is_available() else "cpu"
-    forms = {"plain": form(plain, "cpu", "plain_"), "registered": _registered("cpu")}
+    forms = {"plain": form(plain, "cpu", "plain_"), "registered": _registered_form("cpu")}
     if importlib.util.find_spec("triton"):
         forms["triton"] = form(import_module("animegan.operators.kernels"), gpu)
     if gpu == "cuda":
-        forms |= {"plain-cuda": form(plain, gpu, "plain_"), "registered-cuda": _registered(gpu)}
+        forms |= {"plain-cuda": form(plain, gpu, "plain_"), "registered-cuda": _registered_form(gpu)}
     return forms | {f"native-{name}": form(native.load(name), "cpu") for name in native.forms()}
 
 

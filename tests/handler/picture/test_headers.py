@@ -35,7 +35,7 @@ from harness.files.picture_files import (
     gif,
     load,
     needs_avif,
-    oriented,
+    orientation_exif,
     pixels,
     png,
     psnr,
@@ -307,7 +307,9 @@ def test_an_interlaced_png_without_its_end() -> None:
 
 @pytest.mark.parametrize("kind", [b"iCCP", b"eXIf", b"tEXt", b"gAMA", b"tRNS"])
 def test_a_png_with_damaged_metadata_is_drawn_without_it(kind: bytes) -> None:
-    body = {b"iCCP": b"p\0\0" + zlib.compress(swapped_primaries()), b"eXIf": oriented(6)[6:]}.get(kind, b"\0" * 6)
+    body = {b"iCCP": b"p\0\0" + zlib.compress(swapped_primaries()), b"eXIf": orientation_exif(6)[6:]}.get(
+        kind, b"\0" * 6
+    )
     damaged = bytearray(chunk(kind, body))
     damaged[-1] ^= 1
     row = bytes(range(48))

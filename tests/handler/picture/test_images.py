@@ -34,7 +34,7 @@ from harness.files.picture_files import (
     files,
     load,
     needs_avif,
-    oriented,
+    orientation_exif,
     pixels,
     psnr,
     swapped_primaries,
@@ -173,7 +173,7 @@ def test_scaling_can_be_done_elsewhere_and_decoding_waits_at_a_gate() -> None:
         yield
         calls.append("left")
 
-    data = encoded(photo(1600, 1200), exif=oriented(6))
+    data = encoded(photo(1600, 1200), exif=orientation_exif(6))
     picture = decode(data, max_side=400, limits=LIMITS, scale=scale, gate=gate)
     assert calls == [800 * 600 * DECODED_BYTES["JPEG"], ((800, 600), (400, 300), (0, 0, 800, 600)), "left"]
     assert (picture.rgb.size, picture.rgb.getpixel((0, 0))) == ((300, 400), (255, 0, 0))
@@ -306,7 +306,9 @@ def test_formats_and_alpha(form: Format, alpha: Image.Image | None, content_type
 @pytest.mark.parametrize("form", ["jpeg", "png", "webp"])
 @pytest.mark.parametrize("alpha", [None, ALPHA])
 def test_no_metadata_leaks(form: Format, alpha: Image.Image | None) -> None:
-    source = encoded(photo(64, 48), exif=oriented(1), comment="secret", icc_profile=swapped_primaries(), dpi=(7, 7))
+    source = encoded(
+        photo(64, 48), exif=orientation_exif(1), comment="secret", icc_profile=swapped_primaries(), dpi=(7, 7)
+    )
     assert source.count(b"secret") == 2
     picture = load(source)
     leaky = photo(64, 48)

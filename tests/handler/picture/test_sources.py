@@ -39,11 +39,11 @@ def test_files_give_images(tmp_path: Path) -> None:
     path.write_bytes(FILE)
     for source in (path, str(path), FILE, bytearray(FILE), memoryview(FILE), io.BytesIO(FILE)):
         assert np.array_equal(np.asarray(stylizer().stylize(source)), draw())
-    turned = encoded(PHOTO.transpose(Image.Transpose.ROTATE_90), "PNG", exif=_turned())
+    turned = encoded(PHOTO.transpose(Image.Transpose.ROTATE_90), "PNG", exif=_turned_exif())
     assert stylizer().stylize(turned).size == (48, 32)
 
 
-def _turned() -> Image.Exif:
+def _turned_exif() -> Image.Exif:
     exif = Image.Exif()
     exif[0x0112] = 6
     return exif

@@ -32,18 +32,18 @@ def test_what_is_inside_never_adds_up_to_more_unless_alone() -> None:
 
 
 def test_several_fit_and_the_next_one_waits() -> None:
-    gate, entered = Gate(10), threading.Event()
+    gate, entry = Gate(10), threading.Event()
 
     def enter() -> None:
         with gate(1):
-            entered.set()
+            entry.set()
 
     with ThreadPoolExecutor(1) as threads:
         with gate(4), gate(6):
             waiting = threads.submit(enter)
-            assert not entered.wait(0.05)
+            assert not entry.wait(0.05)
         waiting.result(timeout=10)
-    assert entered.is_set()
+    assert entry.is_set()
 
 
 def test_an_error_inside_gives_the_room_back() -> None:

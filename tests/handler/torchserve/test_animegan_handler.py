@@ -146,11 +146,11 @@ def test_both_pictures_of_a_request_are_drawn(handler: AnimeganHandler) -> None:
     answers = ask(handler, in_json({"instances": instances, "style": "cel"}), ({"data": GOOD}, {}), in_json(v2))
     assert [status for status, _, _ in answers] == [200, 200, 200]
     predictions = json.loads(answers[0][2])["predictions"]
-    assert [sized(base64.b64decode(each["image"])) for each in predictions] == [(20, 16), (40, 32)]
+    assert [size_of(base64.b64decode(each["image"])) for each in predictions] == [(20, 16), (40, 32)]
     answer = json.loads(answers[2][2])
     [output] = answer["outputs"]
     assert (answer["id"], output["name"], output["shape"], output["datatype"]) == ("7", "anime", [2], "BYTES")
-    assert [sized(base64.b64decode(each)) for each in output["data"]] == [(20, 16), (20, 16)]
+    assert [size_of(base64.b64decode(each)) for each in output["data"]] == [(20, 16), (20, 16)]
 
 
 def test_binary_tensors(handler: AnimeganHandler) -> None:
@@ -163,13 +163,13 @@ def test_binary_tensors(handler: AnimeganHandler) -> None:
     assert (status, reply["X-Animegan-Style"]) == (200, "gouache")
     length = int(reply["Inference-Header-Content-Length"])
     assert json.loads(body[:length])["outputs"][0]["parameters"]["binary_data_size"] == len(body) - length
-    assert sized(body[length + 4 :]) == (40, 32)
+    assert size_of(body[length + 4 :]) == (40, 32)
 
 
 def test_one_picture_in_json_is_answered_as_accept_says(handler: AnimeganHandler) -> None:
     body = {"data": BASE64, "csrf_token": "1"}
     picture, as_json = ask(handler, in_json(body), in_json(body, {"Accept": "application/json"}))
-    assert sized(picture[2]) == sized(base64.b64decode(json.loads(as_json[2])["image"])) == (40, 32)
+    assert size_of(picture[2]) == size_of(base64.b64decode(json.loads(as_json[2])["image"])) == (40, 32)
     assert picture[1]["X-Animegan-Ignored"] == "csrf_token"
 
 
@@ -180,7 +180,7 @@ def test_torchserve_hands_over_fields_of_one_name(handler: AnimeganHandler) -> N
     assert fields == {"data": b"1", "data\0": b"2"}
 
 
-def sized(data: bytes) -> tuple[int, int]:
+def size_of(data: bytes) -> tuple[int, int]:
     with Image.open(io.BytesIO(data)) as picture:
         return picture.size
 
@@ -232,8 +232,8 @@ def test_every_metric_begins_with_the_worker(caplog: pytest.LogCaptureFixture, m
     monkeypatch.setenv("ANIMEGAN_WARMUP_PX", "0")
     with caplog.at_level(logging.INFO):
         AnimeganHandler().initialize(make_context([]))
-    emitted = set(re.findall(r"\[METRICS\](\w+)\.\w+:\d", "".join(caplog.messages)))
-    assert METRIC_TYPES.keys() - emitted == {"animegan_pictures_total", "animegan_phase_seconds"}
+    metrics = set(re.findall(r"\[METRICS\](\w+)\.\w+:\d", "".join(caplog.messages)))
+    assert METRIC_TYPES.keys() - metrics == {"animegan_pictures_total", "animegan_phase_seconds"}
 
 
 @pytest.mark.slow

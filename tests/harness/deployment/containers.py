@@ -43,7 +43,14 @@ path-exclude /usr/share/info/*
 path-exclude /usr/share/locale/*
 path-exclude /usr/share/man/*
 """
-EMPTIED = ("usr/share/doc", "usr/share/info", "usr/share/locale", "usr/share/man", "var/cache/apt", "var/lib/apt/lists")
+EMPTY_FOLDERS = (
+    "usr/share/doc",
+    "usr/share/info",
+    "usr/share/locale",
+    "usr/share/man",
+    "var/cache/apt",
+    "var/lib/apt/lists",
+)
 
 
 def missing() -> str:
@@ -105,9 +112,9 @@ def base_image() -> str:
         root, packed = Path(folder) / "root", Path(folder) / "root.tar"
         run("debootstrap", "--variant=minbase", "bookworm", root)
         (root / "etc/dpkg/dpkg.cfg.d/slim").write_text(SLIM)
-        for emptied in EMPTIED:
-            shutil.rmtree(root / emptied)
-            (root / emptied).mkdir()
+        for path in EMPTY_FOLDERS:
+            shutil.rmtree(root / path)
+            (root / path).mkdir()
         run("tar", "--numeric-owner", "-C", root, "-cf", packed, ".")
         podman("import", str(packed), name)
     return name
@@ -196,7 +203,7 @@ def volume() -> Iterator[str]:
 
 def run_once(image: ContainerImage, *command: str, data: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run a command of the image to its end; `data` is the volume of its data directory."""
-    return podman("run", "--rm", *_hardened(image, data), image.name, *command, check=check)
+    return podman("run", "--rm", *_hardening(image, data), image.name, *command, check=check)
 
 
 @contextmanager
@@ -214,7 +221,7 @@ def started_container(
     variables = [f"--env={name}={value}" for name, value in (environment or {}).items()]
     try:
         podman(
-            *("run", "--detach", "--name", container.name, *_hardened(image, data, memory, network)),
+            *("run", "--detach", "--name", container.name, *_hardening(image, data, memory, network)),
             *(*variables, *options, image.name, *command),
         )
         yield container
@@ -222,7 +229,7 @@ def started_container(
         podman("rm", "--force", "--time", "0", container.name, check=False)
 
 
-def _hardened(image: ContainerImage, data: str, memory: str = "2g", network: str = "none") -> list[str]:
+def _hardening(image: ContainerImage, data: str, memory: str = "2g", network: str = "none") -> list[str]:
     """A root that is read-only but for the data and /tmp, no capabilities, memory limited and no swap beside it."""
     return [
         *("--read-only", "--read-only-tmpfs=false", "--tmpfs=/tmp:exec", f"--volume={data}:{DATA}"),

@@ -38,7 +38,7 @@ every_set = pytest.mark.parametrize("name", SETS)
 
 def load_set(name: str) -> tuple[Manifest, ...]:
     """The manifests of a set."""
-    return composed(*SETS[name])
+    return compose(*SETS[name])
 
 
 def default(settings: Settings, name: str) -> Any:
@@ -55,7 +55,7 @@ def build(folder: Path) -> tuple[Manifest, ...]:
 
 
 @cache
-def composed(resource: str, *components: str) -> tuple[Manifest, ...]:
+def compose(resource: str, *components: str) -> tuple[Manifest, ...]:
     """That folder with those components."""
     return of_ones_own({"resources": [resource], "components": [f"components/{name}" for name in components]})
 

@@ -14,10 +14,10 @@ from animegan.networks.plan import Plan
 def counted_peak(run: Callable[[], object]) -> int:
     """Return the most bytes that the second of two runs held at one time, above what was there before."""
     run()
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as session:
         run()
-    assert profiled.profiler
-    events = profiled.profiler.kineto_results.events()
+    assert session.profiler
+    events = session.profiler.kineto_results.events()
     resident = peak = 0
     for _, size in sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"):
         resident += size

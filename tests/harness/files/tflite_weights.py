@@ -124,13 +124,13 @@ class _TfliteGraph:
         others = tuple(i for i in range(array.ndim) if i != axis)
         scale = (np.abs(array).max(others) / 127).astype(np.float32)
         along = [-1 if i == axis else 1 for i in range(array.ndim)]
-        return self._quantised(np.round(array / scale.reshape(along)), np.int8, scale, np.zeros(len(scale)), axis)
+        return self._quantise(np.round(array / scale.reshape(along)), np.int8, scale, np.zeros(len(scale)), axis)
 
     def bias(self, array: NDArray[Any]) -> int:
         if self._precision != "int8":
             return self._float(array)
         scale = np.full(len(array), 2**-20, np.float32)
-        return self._quantised(np.round(array / scale), np.int32, scale, np.zeros(len(array)), 0)
+        return self._quantise(np.round(array / scale), np.int32, scale, np.zeros(len(array)), 0)
 
     def vector(self, array: NDArray[Any]) -> int:
         if self._precision != "int8":
@@ -138,14 +138,14 @@ class _TfliteGraph:
         low, high = min(float(array.min()), 0.0), max(float(array.max()), 0.0)
         scale = np.float32((high - low) / 255)
         zero = round(-128 - low / float(scale))
-        return self._quantised(np.round(array / scale) + zero, np.int8, np.array([scale]), np.array([zero]), 0)
+        return self._quantise(np.round(array / scale) + zero, np.int8, np.array([scale]), np.array([zero]), 0)
 
     def _float(self, array: NDArray[Any]) -> int:
         data = array.astype(self._precision)
         stored = self.tensor(data.dtype.type, list(array.shape), data.tobytes())
         return self.operator(tflite.BuiltinOperator.DEQUANTIZE, [stored]) if data.dtype == np.float16 else stored
 
-    def _quantised(self, array: NDArray[Any], dtype: Any, scale: NDArray[Any], zero: NDArray[Any], axis: int) -> int:
+    def _quantise(self, array: NDArray[Any], dtype: Any, scale: NDArray[Any], zero: NDArray[Any], axis: int) -> int:
         limits = np.iinfo(dtype)
         data = array.clip(limits.min, limits.max).astype(dtype).tobytes()
         return self.tensor(dtype, list(array.shape), data, (scale, zero, axis))
@@ -162,7 +162,7 @@ class _TfliteGraph:
             codes.append(tflite.OperatorCodeEnd(b))
         buffers = []
         for data in self._buffers:
-            content = self._aligned(data) if data else None
+            content = self._align(data) if data else None
             tflite.BufferStart(b)
             if content is not None:
                 tflite.BufferAddData(b, content)
@@ -204,7 +204,7 @@ class _TfliteGraph:
         end: int = getattr(tflite, f"{name}OptionsEnd")(self._builder)
         return end
 
-    def _aligned(self, data: bytes) -> int:
+    def _align(self, data: bytes) -> int:
         """A vector of bytes that begins at a multiple of 16, as the schema wants a buffer's."""
         b = self._builder
         b.StartVector(1, len(data), 16)

@@ -68,13 +68,13 @@ def targets(server: Server) -> dict[str, str]:
 @contextmanager
 def running_prometheus(folder: Path, at: Mapping[str, str], every: str = "1s") -> Iterator[Prometheus]:
     """The shipped configuration with these targets by their jobs' names, scraped and its rules looked at that often."""
-    configured = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
-    configured["global"] = {"scrape_interval": every, "evaluation_interval": every, "scrape_timeout": every}
-    configured["rule_files"] = [str(FOLDER / pattern) for pattern in configured["rule_files"]]
-    for job in configured["scrape_configs"]:
+    configuration = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
+    configuration["global"] = {"scrape_interval": every, "evaluation_interval": every, "scrape_timeout": every}
+    configuration["rule_files"] = [str(FOLDER / pattern) for pattern in configuration["rule_files"]]
+    for job in configuration["scrape_configs"]:
         job["static_configs"] = [{"targets": [at[job["job_name"]]], "labels": {"instance": INSTANCE}}]
     file = folder / "prometheus.yml"
-    file.write_text(yaml.safe_dump(configured))
+    file.write_text(yaml.safe_dump(configuration))
     address = f"127.0.0.1:{free_port()}"
     words = [shutil.which("prometheus") or "prometheus", f"--config.file={file}", f"--web.listen-address={address}"]
     words += [f"--storage.tsdb.path={folder / 'series'}", "--log.level=warn"]

@@ -214,11 +214,11 @@ def count_jobs(gateway: Gateway, *states: str) -> int:
     """Jobs in the store in these states, or in any; looked at each second, for the first time soon after the start."""
     states = states or ("queued", "running", *END_STATES, "expired")
 
-    def looked() -> bool:
+    def has_looked() -> bool:
         text = requests.get(gateway.metrics_url, timeout=10).text
         return all(f'animegan_gateway_jobs{{state="{state}"}}' in text for state in states)
 
-    wait_until(looked, "a first look")
+    wait_until(has_looked, "a first look")
     return int(sum(gateway.metric("animegan_gateway_jobs", state=state) for state in states))
 
 

@@ -38,11 +38,11 @@ def _cancel_a_giant(house: House) -> Beside:
     giant = house.gateway.submit(encoded(photo(GIANT_PX, GIANT_PX)), style="classic", max_side=GIANT_PX).json()
     house.gateway.until(giant["id"], "running")
     time.sleep(1)  # into the midst of it
-    began = time.monotonic()
+    start = time.monotonic()
     assert house.gateway.remove(giant).json()["status"] == "cancelled"
     job = house.gateway.wait(house.gateway.submit(encoded(photo(64, 48))).json()["id"])
     assert job["status"] == "done"
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - start
     return Beside(f"the giant: cancelled; the next picture was done {seconds:.1f} s later", 2)
 
 

@@ -123,13 +123,13 @@ def suffer(house: House, fault: Fault) -> Outcome:
         crowd = Crowd([where.gateway])
         with crowd.sending():
             _flows(crowd)
-            began = time.monotonic()
+            start = time.monotonic()
             beside = fault.strike(where)
             _flows(crowd, since=time.monotonic())
             flows_at = time.monotonic()
         audit = crowd.audit(before + beside.jobs)
     times = crowd.drawn_at()
-    gaps = [later - sooner for sooner, later in itertools.pairwise(times) if began < later < flows_at]
+    gaps = [later - sooner for sooner, later in itertools.pairwise(times) if start < later < flows_at]
     return Outcome(fault, crowd.answers, max(gaps), len(crowd.orders), audit, beside.words)
 
 

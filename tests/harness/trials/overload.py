@@ -65,7 +65,7 @@ def overload(
     pictures = [encoded(photo(side, side, seed), quality=90) for seed in range(CALLERS)]
     capacity = _capacity(gateway, pictures)
     outcome = Overload(capacity, max(times * capacity, 3 * queue_jobs / seconds), side)
-    with _watched(process, outcome.mib), ThreadPoolExecutor(CALLERS) as pool:
+    with _memory_watch(process, outcome.mib), ThreadPoolExecutor(CALLERS) as pool:
         start = time.monotonic()
         for tally in pool.map(
             lambda caller: _send(gateway, pictures[caller], caller, start, seconds, outcome.rate), range(CALLERS)
@@ -125,7 +125,7 @@ def _capacity(gateway: Gateway, pictures: list[bytes]) -> float:
 
 
 @contextmanager
-def _watched(process: psutil.Process, mib: list[float]) -> Iterator[None]:
+def _memory_watch(process: psutil.Process, mib: list[float]) -> Iterator[None]:
     stop = threading.Event()
 
     def watch() -> None:

@@ -46,7 +46,7 @@ def _fill_disk(house: House) -> Beside:
     with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(bytes(4096))
-    wait_until(lambda: _rejected(house, "storage_full"), "a caller who is told that the disk is full")
+    wait_until(lambda: _count_rejections(house, "storage_full"), "a caller who is told that the disk is full")
     time.sleep(2)
     filler.unlink()
     return Beside()
@@ -98,9 +98,9 @@ def _overwrite_the_indices(house: House) -> Beside:
         words = _repair(replace(gateway, folder=copy), dict(jobs))
     overwrite(file, *indices)
     assert "`animegan gateway repair`" in gateway.refusal()
-    repaired = gateway.command("repair")
-    assert repaired.returncode == 0, repaired.stderr
-    assert f"queue.sqlite: {len(jobs)} jobs.\n" in repaired.stdout
+    process = gateway.command("repair")
+    assert process.returncode == 0, process.stderr
+    assert f"queue.sqlite: {len(jobs)} jobs.\n" in process.stdout
     gateway.start()
     return Beside(
         f"all {len(jobs)} jobs were kept. On a copy, every other of the {len(leaves)} pages of jobs was overwritten "
@@ -110,8 +110,8 @@ def _overwrite_the_indices(house: House) -> Beside:
 
 def _repair(gateway: Gateway, states: dict[str, str]) -> str:
     """Repair the gateway's folder; see that each of the jobs is kept, or its picture; say in words how many are."""
-    repaired = gateway.command("repair")
-    assert repaired.returncode == 0, repaired.stderr
+    process = gateway.command("repair")
+    assert process.returncode == 0, process.stderr
     with closing(sqlite3.connect(gateway.folder / "queue.sqlite")) as database:
         jobs = {job_id for (job_id,) in database.execute("SELECT id FROM jobs")}
     files = [file.stem for file in (gateway.folder / "unclaimed").iterdir()]
@@ -147,13 +147,13 @@ def _kill_gateway_on_a_full_disk(house: House) -> Beside:
             file.write(bytes(4096))
     house.gateway.kill()
     house.gateway.start()
-    wait_until(lambda: _rejected(house, "storage_full"), "a caller who is told that the disk is full")
+    wait_until(lambda: _count_rejections(house, "storage_full"), "a caller who is told that the disk is full")
     time.sleep(2)
     filler.unlink()
     return Beside()
 
 
-def _rejected(house: House, reason: str) -> float:
+def _count_rejections(house: House, reason: str) -> float:
     return house.gateway.metric("animegan_gateway_jobs_rejected_total", reason=reason)
 
 

@@ -24,7 +24,7 @@ from animegan.networks.plan import megabytes
 from animegan.resources.memory import release
 from animegan_cli.commands import profile as work
 from harness import MIB
-from harness.files.weight_files import bundled
+from harness.files.weight_files import bundled_tensors
 from harness.pictures import encoded, photo, photo_tensor
 
 pytestmark = pytest.mark.slow
@@ -173,7 +173,7 @@ def test_on_a_gpu_the_same_and_a_snapshot(file: Path, tmp_path: Path) -> None:
 
 
 def test_a_frozen_trace_tells_its_layers_too() -> None:
-    frozen = torch.jit.freeze(trace(build(bundled())).eval())
+    frozen = torch.jit.freeze(trace(build(bundled_tensors())).eval())
     with torch.inference_mode(), torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
         frozen(photo_tensor(32, 32))
     assert [event.name for event in profiler.events() if event.is_user_annotation] == [layer.name for layer in LAYERS]

@@ -37,8 +37,8 @@ def signals() -> Iterator[Signals]:
     """Entered; the handlers of before are back afterwards."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
     before = {number: signal.getsignal(number) for number in numbers}
-    with Signals() as entered:
-        yield entered
+    with Signals() as instance:
+        yield instance
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -189,17 +189,17 @@ def test_it_pauses_from_one_start_to_the_next(signals: Signals, mark: str) -> No
     moments: list[float] = []
     start, end = service.start, service.end
 
-    def start_noted() -> None:
+    def note_start() -> None:
         moments.append(time.monotonic())
         start()
         if len(moments) > 2:
             service.is_ready = stop_when(lambda: True)
 
-    def end_noted(hurried: Callable[[], bool]) -> None:
+    def note_end(hurried: Callable[[], bool]) -> None:
         end(hurried)
         moments.append(time.monotonic())
 
-    service.start, service.end = start_noted, end_noted  # type: ignore[method-assign]
+    service.start, service.end = note_start, note_end  # type: ignore[method-assign]
     supervisor = Supervisor([service], signals, print, pauses_s=(2.5,), steady_s=60)  # longer than it looks on at most
     supervisor.start()
     assert service.process

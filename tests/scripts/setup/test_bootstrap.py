@@ -32,8 +32,8 @@ def wheel(folder: Path, name: str, version: str, needs: str = "") -> Path:
     info = f"{name}-{version}.dist-info"
     with zipfile.ZipFile(file, "w") as packed:
         packed.writestr(f"{name}.py", f"VERSION = {version!r}\n")
-        needed = f"Requires-Dist: {needs}\n" if needs else ""
-        packed.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needed}")
+        requirement = f"Requires-Dist: {needs}\n" if needs else ""
+        packed.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{requirement}")
         packed.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         packed.writestr(f"{info}/RECORD", "")
     return file

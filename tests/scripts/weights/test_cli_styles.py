@@ -97,7 +97,7 @@ def run_here(run: Command, site: Site, tmp_path: Path) -> Command:
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     file = tmp_path / "weights.pt"
-    file.write_bytes(files.checkpoint(files.bundled()))
+    file.write_bytes(files.checkpoint(files.bundled_tensors()))
     return file
 
 
@@ -257,7 +257,7 @@ def test_import_takes_both_spellings(run: Command, weights: Path, option: str) -
 
 def test_import_complains_in_one_clean_line(run: Command, tmp_path: Path) -> None:
     file = tmp_path / "evil.pt"
-    file.write_bytes(files.checkpoint({"a\x1b[31m\nb": files.bundled()["out_layer.0.weight"]}))
+    file.write_bytes(files.checkpoint({"a\x1b[31m\nb": files.bundled_tensors()["out_layer.0.weight"]}))
     result = run("import", file, "--style", "hayao")
     assert "is missing" in failed(result)
     assert "\x1b" not in result.stderr

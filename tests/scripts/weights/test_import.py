@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("home")
 @pytest.fixture
 def cel_file(tmp_path: Path) -> Path:
     file = tmp_path / "weights.any"
-    save_file(files.bundled(), file)
+    save_file(files.bundled_tensors(), file)
     return file
 
 
@@ -125,7 +125,7 @@ def test_words_are_one_printable_line(cel_file: Path, option: str, words: str) -
 
 def test_a_wrong_file_installs_nothing(tmp_path: Path) -> None:
     file = tmp_path / "wrong.pt"
-    tensors = files.bundled()
+    tensors = files.bundled_tensors()
     del tensors["out_layer.0.weight"]
     file.write_bytes(files.checkpoint(tensors))
     with pytest.raises(BadWeights, match=r"out_layer\.0\.weight is missing"):

@@ -37,8 +37,8 @@ def site(checkpoint: bytes) -> Iterator[Site]:
 
 
 def paprika(site: Site, git_blob_id: str = "") -> Style:
-    published = Checkpoint(url=site.url, git_blob_id=git_blob_id or site.git_blob_id)
-    return bundled_styles()["paprika"].model_copy(update={"checkpoint": published})
+    source = Checkpoint(url=site.url, git_blob_id=git_blob_id or site.git_blob_id)
+    return bundled_styles()["paprika"].model_copy(update={"checkpoint": source})
 
 
 def fetch(style: Style, timeout_s: float = 10) -> Style:

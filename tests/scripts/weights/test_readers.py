@@ -153,7 +153,7 @@ def test_the_interpreter_of_tflite_draws_what_the_imported_generator_draws(tmp_p
     data = tflite_weights.tensorflow_lite(files.other(), "float32", aligned=resize == "align_corners")
     (tmp_path / "graph.tflite").write_bytes(data)
     x = photo_tensor(tflite_weights.LITE_PX, tflite_weights.LITE_PX)
-    expected = interpreted(data, x)
+    expected = interpret(data, x)
     with torch.inference_mode():
         anime = generator(tmp_path / "graph.tflite")(x)
     assert psnr(anime, expected) >= 100
@@ -165,7 +165,7 @@ def generator(file: Path) -> Generator:
     return build(tensors, resize)
 
 
-def interpreted(data: bytes, x: Tensor) -> Tensor:
+def interpret(data: bytes, x: Tensor) -> Tensor:
     """What TensorFlow Lite's own interpreter draws of (1, 3, H, W)."""
     lite = pytest.importorskip("ai_edge_litert.interpreter")
     interpreter = lite.Interpreter(model_content=data, num_threads=1)
@@ -208,7 +208,7 @@ def test_the_original_hayao_by_order_is_the_original_by_name() -> None:
     model = tflite.Model.GetRootAs(HAYAO.read_bytes(), 0)
     graph = model.Subgraphs(0)
     ours, shapes = tensorflow_names(), tensor_shapes()
-    compared = set()
+    names = set()
     for index in range(graph.TensorsLength()):
         tensor = graph.Tensors(index)
         variable = tensor.Name().decode().rpartition("G_MODEL/")[2]
@@ -227,8 +227,8 @@ def test_the_original_hayao_by_order_is_the_original_by_name() -> None:
             scale = scale.reshape(-1, 1, 1, 1)
         expected = torch.from_numpy(data * scale)
         torch.testing.assert_close(tensors[name], expected.float(), rtol=1e-6, atol=0)
-        compared.add(name)
-    assert len(compared) == 25 + 48
+        names.add(name)
+    assert len(names) == 25 + 48
     assert len(tensors) == 77
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
 
@@ -238,7 +238,7 @@ def test_the_original_hayao_by_order_is_the_original_by_name() -> None:
 def test_the_original_hayao_is_drawn_as_its_graph_draws_it() -> None:
     """Within what 8-bit activations leave of the interpreter's picture, 28 dB; by the port's rule it is 22."""
     x = mountain(256, 256)
-    expected = interpreted(HAYAO.read_bytes(), x)
+    expected = interpret(HAYAO.read_bytes(), x)
     with torch.inference_mode():
         ours, port = generator(HAYAO)(x), build(readers.read(HAYAO).tensors, "align_corners")(x)
     assert psnr(ours, expected) >= 26

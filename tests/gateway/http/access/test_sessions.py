@@ -9,11 +9,11 @@ import requests
 
 from animegan_gateway.http.access.attempts import WRONG_KEYS_PER_MINUTE
 from animegan_gateway.http.access.keys import Keys
-from harness.access import COOKIE, FORGED_KEY, PICTURE, Locked, bearer, job_of, sign_in
+from harness.access import COOKIE, FORGED_KEY, PICTURE, LockedGateway, bearer, job_of, sign_in
 from harness.gateways import Gateway, code, running_gateway
 
 
-def test_a_page_exchanges_its_key_for_a_session_of_the_same_caller(locked: Locked) -> None:
+def test_a_page_exchanges_its_key_for_a_session_of_the_same_caller(locked: LockedGateway) -> None:
     url = locked.gateway.url
     job = job_of(locked.gateway.submit(PICTURE, locked.ann))
     with requests.Session() as page:
@@ -35,7 +35,7 @@ def test_a_page_exchanges_its_key_for_a_session_of_the_same_caller(locked: Locke
 
 
 @pytest.mark.parametrize("key", ["", FORGED_KEY, "ag", "ключ"])
-def test_a_wrong_key_opens_no_session(locked: Locked, key: str) -> None:
+def test_a_wrong_key_opens_no_session(locked: LockedGateway, key: str) -> None:
     answer = sign_in(locked.gateway, key)
     assert code(answer) == (401, "unauthorized")
     assert "Set-Cookie" not in answer.headers
@@ -56,13 +56,13 @@ def test_a_wrong_key_opens_no_session(locked: Locked, key: str) -> None:
         (b"[" * 4000, 400),
     ],
 )
-def test_what_is_no_sign_in(locked: Locked, body: bytes, status: int) -> None:
+def test_what_is_no_sign_in(locked: LockedGateway, body: bytes, status: int) -> None:
     headers = {"Content-Type": "application/json"}
     answer = requests.post(f"{locked.gateway.url}/v1/session", data=body, headers=headers, timeout=30)
     assert code(answer)[0] == status
 
 
-def test_a_revoked_key_is_refused_at_once_and_its_sessions_with_it(locked: Locked) -> None:
+def test_a_revoked_key_is_refused_at_once_and_its_sessions_with_it(locked: LockedGateway) -> None:
     text = locked.keys.add("carl")
     url = locked.gateway.url
     with bearer(text) as carl, requests.Session() as page:
@@ -76,7 +76,7 @@ def test_a_revoked_key_is_refused_at_once_and_its_sessions_with_it(locked: Locke
 
 
 @pytest.mark.slow
-def test_a_forged_cookie_is_no_session(locked: Locked, gateway: Gateway) -> None:
+def test_a_forged_cookie_is_no_session(locked: LockedGateway, gateway: Gateway) -> None:
     cookie = sign_in(locked.gateway, locked.ann_key).cookies[COOKIE]
     forgery = ("A" if cookie[0] != "A" else "B") + cookie[1:]
     anonymous = sign_in(gateway).cookies[COOKIE]  # of another gateway: another secret
@@ -97,7 +97,7 @@ def test_a_session_from_before_keys_were_required_is_none(tmp_path: Path) -> Non
         assert code(requests.get(f"{gateway.url}/v1/styles", cookies=cookies, timeout=30)) == (401, "unauthorized")
 
 
-def test_a_sessions_cookie_is_out_of_reach(gateway: Gateway, locked: Locked) -> None:
+def test_a_sessions_cookie_is_out_of_reach(gateway: Gateway, locked: LockedGateway) -> None:
     for answer in (sign_in(gateway), sign_in(locked.gateway, locked.ann_key)):
         _, *attributes = answer.headers["Set-Cookie"].split("; ")
         assert {attribute.lower() for attribute in attributes} >= {"httponly", "samesite=strict", "path=/"}
@@ -112,7 +112,7 @@ def test_a_session_without_keys_is_a_caller_of_its_own_and_stays_it(gateway: Gat
         assert page.cookies[COOKIE] == cookie
 
 
-def test_signing_out_ends_the_session_at_the_server(locked: Locked) -> None:
+def test_signing_out_ends_the_session_at_the_server(locked: LockedGateway) -> None:
     with requests.Session() as browser:
         signed_in = browser.post(f"{locked.gateway.url}/v1/session", json={"key": locked.ann_key}, timeout=30)
         assert signed_in.ok

@@ -24,7 +24,7 @@ SHARED = """
     navigator.canShare = ({files}) => files.length > 0;
     navigator.share = async ({files: [file]}) => { window.shared.push([file.name, file.type, file.size]); };
 """
-PRESSED = """image => {  // in one step, as what loads below or above moves it
+PRESS = """image => {  // in one step, as what loads below or above moves it
     image.scrollIntoView({block: "center", behavior: "instant"});
     const {x, y, width, height} = image.getBoundingClientRect();
     return document.elementFromPoint(x + 0.8 * width, y + height / 2).className;
@@ -227,7 +227,7 @@ def test_on_a_phone_a_drawing_is_shared_copied_and_never_covered(
         expect(card.get_by_test_id("copy")).to_have_text("Copied")
         assert page.evaluate("navigator.clipboard.read().then(([item]) => item.types)") == ["image/png"]
         page.evaluate("Promise.all(document.getAnimations().map((each) => each.finished)).then(() => null)")
-        hit = card.locator("img.after").evaluate(PRESSED)
+        hit = card.locator("img.after").evaluate(PRESS)
         assert hit == "after"  # a long press is on the drawing itself
         page.locator("#styles").scroll_into_view_if_needed()
         names = page.locator("#styles .name").first.bounding_box()

@@ -18,7 +18,7 @@ from animegan_gateway.queue.stores import redis_store
 from animegan_gateway.queue.stores.redis_store import RedisStore
 from animegan_gateway.queue.stores.store import Store
 from animegan_service.bell import Bell, wait
-from harness.stores import AMPLE, Place, RedisServer, ask, redis_server, submitted
+from harness.stores import AMPLE, Place, RedisServer, ask, redis_server, submit_job
 from harness.trials.clocks import wall_clock
 
 pytestmark = pytest.mark.anyio
@@ -66,47 +66,47 @@ def consumers(place: Place) -> set[str]:
 
 async def test_what_is_not_renewed_is_put_back_and_what_is_stays(place: Place, store: Store) -> None:
     async with place.open_store() as other:
-        came = [await submitted(store) for _ in range(2)]
+        job_ids = [await submit_job(store) for _ in range(2)]
         assert await store.take("lives", idle=True)
         assert await other.take("dies", idle=True)
         assert await store.recover() == []
         age_leases(place, "lives")
         age_leases(place, "dies")
         await store.renew("lives")
-        assert [job.id for job in await store.recover()] == [came[1]]
-        assert [waiting.id for waiting in (await store.line()).running] == [came[0]]
+        assert [job.id for job in await store.recover()] == [job_ids[1]]
+        assert [waiting.id for waiting in (await store.line()).running] == [job_ids[0]]
 
 
 async def test_a_job_whose_taker_never_got_the_answer_is_put_back_though_the_owner_lives(
     place: Place, store: Store
 ) -> None:
     async with place.open_store() as unheard:  # its answers are the ones that "lives" does not get
-        came = [await submitted(store) for _ in range(2)]
+        job_ids = [await submit_job(store) for _ in range(2)]
         assert await store.take("lives", idle=True)
         assert await unheard.take("lives", idle=True)
         age_leases(place, "lives")
         await store.renew("lives")
-        assert [job.id for job in await store.recover()] == [came[1]]
+        assert [job.id for job in await store.recover()] == [job_ids[1]]
 
 
 async def test_leases_end_though_redis_had_its_clock_set_back(tmp_path: Path) -> None:
     clock = wall_clock(tmp_path / "clock") or pytest.skip("there is no C compiler (Debian: gcc)")
     with redis_server(tmp_path / "redis", environment=clock.environment) as server:
         async with Place("redis", tmp_path, server).open_store(lease_s=0.1) as store:
-            job_id = await submitted(store)
+            job_id = await submit_job(store)
             assert await store.take("dies", idle=True)
             clock.set(-3600)
-            recovered: list[str] = []
+            job_ids: list[str] = []
             deadline = time.monotonic() + PATIENCE_S
-            while not recovered:
+            while not job_ids:
                 assert time.monotonic() < deadline, "the job is not put back"
-                recovered += [job.id for job in await store.recover()]
-            assert recovered == [job_id]
+                job_ids += [job.id for job in await store.recover()]
+            assert job_ids == [job_id]
 
 
 async def test_a_lease_that_was_lost_is_not_renewed(place: Place, store: Store) -> None:
     async with place.open_store() as other:
-        job_id = await submitted(store)
+        job_id = await submit_job(store)
         assert await store.take("slow", idle=True)
         age_leases(place, "slow")
         assert [job.id for job in await other.recover()] == [job_id]
@@ -119,7 +119,7 @@ async def test_a_lease_that_was_lost_is_not_renewed(place: Place, store: Store) 
 
 async def test_a_moved_job_has_no_lease(place: Place, store: Store) -> None:
     for to in (State.QUEUED, State.FAILED):
-        await submitted(store)
+        await submit_job(store)
         job = await store.take("one", idle=True)
         assert job
         age_leases(place, "one")
@@ -130,7 +130,7 @@ async def test_a_moved_job_has_no_lease(place: Place, store: Store) -> None:
 
 async def test_gateways_that_are_gone_are_forgotten(place: Place) -> None:
     async with place.open_store(lease_s=0.001) as store:
-        await submitted(store)
+        await submit_job(store)
         assert await store.take("gone", idle=True)
         assert consumers(place) == {"gone"}
         async with asyncio.timeout(PATIENCE_S):
@@ -140,7 +140,7 @@ async def test_gateways_that_are_gone_are_forgotten(place: Place) -> None:
 
 
 async def test_only_take_makes_a_job_run(store: Store) -> None:
-    job_id = await submitted(store)
+    job_id = await submit_job(store)
     with pytest.raises(ValueError, match="take"):
         await store.move(job_id, State.RUNNING)
 
@@ -170,7 +170,7 @@ async def test_killed_and_started_again_redis_has_lost_nothing(server: RedisServ
 
 
 async def test_without_redis_each_step_says_so_soon_and_names_no_address(server: RedisServer, store: Store) -> None:
-    job_id = await submitted(store)
+    job_id = await submit_job(store)
     assert await store.take("one", idle=True)
     await asyncio.to_thread(server.kill)
     steps = {
@@ -204,18 +204,18 @@ async def test_a_call_waits_for_a_redis_that_starts(
 ) -> None:
     monkeypatch.setattr(redis_store, "PAUSES_S", (0.05,) * 20 * PATIENCE_S)
     server.stop()
-    call = asyncio.create_task(submitted(store))
+    call = asyncio.create_task(submit_job(store))
     await asyncio.to_thread(server.start)
     assert await store.get(await call)
 
 
 async def test_a_redis_that_kept_nothing_is_used_like_a_new_one(server: RedisServer, store: Store) -> None:
-    await submitted(store)
+    await submit_job(store)
     assert await store.take("one", idle=True)
     server.do("FLUSHALL")
     await store.renew("one")
     assert await store.recover() == []
-    job_id = await submitted(store)
+    job_id = await submit_job(store)
     job = await store.take("one", idle=True)
     assert job
     assert job.id == job_id
@@ -256,8 +256,8 @@ async def test_after_a_restart_of_redis_the_bell_rings_for_all_and_goes_on(serve
 async def test_with_its_memory_full_redis_takes_no_job_and_lets_those_it_has_end(
     server: RedisServer, store: Store
 ) -> None:
-    await submitted(store)
-    job_id = await submitted(store)
+    await submit_job(store)
+    job_id = await submit_job(store)
     running = await store.take("one", idle=True)
     assert running
     server.do("CONFIG", "SET", "maxmemory", "1")
@@ -305,7 +305,7 @@ async def test_a_user_that_may_not_see_the_settings_is_enough(server: RedisServe
     url = server.url.replace("//", "//gate:word@")
     store = RedisStore(url, Bell(), lease_s=60, prefix=place.prefix)
     await store.open()
-    job_id = await submitted(store)
+    job_id = await submit_job(store)
     job = await store.take("one", idle=True)
     await store.close()
     assert job

@@ -125,8 +125,8 @@ class Model(RuleBasedStateMachine):
         uploads = sum(job.ask.bytes for job in jobs if job.state in HELD)
         results = sum(job.result.bytes for job in jobs if job.state is State.DONE and job.result)
         assert tally.bytes == uploads + results
-        accepted = [job.ask.accepted_at for job in jobs if job.state is State.QUEUED]
-        assert tally.oldest_accepted_at == min(accepted, default=None)
+        times = [job.ask.accepted_at for job in jobs if job.state is State.QUEUED]
+        assert tally.oldest_accepted_at == min(times, default=None)
 
 
 @pytest.mark.slow
