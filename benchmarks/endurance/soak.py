@@ -129,7 +129,7 @@ def measure(seconds: float) -> Figures:
         with watch_processes(processes, minutes, samples):
             tally = load(server, gateway, seconds, CALLERS, DIRECT_CALLERS)
         rest = at_rest(processes)
-        lived = {name: process.pid for name, process in processes.items()} == {
+        same_processes = {name: process.pid for name, process in processes.items()} == {
             name: process.pid for name, process in parts(server).items()
         }
         allowed = read_statuses(gateway)
@@ -162,7 +162,7 @@ def measure(seconds: float) -> Figures:
         "direct_callers": DIRECT_CALLERS,
         "java_heap_mib": HEAP_MIB,
         "warm_up_s": seconds * WARM_UP,
-        "every_process_lived": lived,
+        "every_process_lived": same_processes,
         "jobs": dict(sorted(tally.jobs.items())),
         "jobs_that_ended_otherwise": len(tally.wrong),
         "answers_undocumented": sum(

@@ -54,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     plan = banded(shape, "bands", 64 * 4 * size[0] * size[1] // BAND_SHARE, cuda=False)
     rows = layout(shape, plan.mode, plan.band_bytes, cuda=False).places[-2].rows[-1]
     drawings = {
-        "Tiles, cut": (joined(parts, size, tile, blend=False), edges),
-        "Tiles, blended": (joined(parts, size, tile, blend=True), edges),
+        "Tiles, cut": (join_tiles(parts, size, tile, blend=False), edges),
+        "Tiles, blended": (join_tiles(parts, size, tile, blend=True), edges),
         "Bands": (Ours(cpu, "bands", "fp32").values_by(plan, picture), [list(range(rows, size[0], rows)), []]),
     }
     cases = [figures(name, values - whole, at, psnr(values, whole)) for name, (values, at) in drawings.items()]
@@ -83,7 +83,7 @@ def middles(side: int, tile: int) -> list[int]:
     return [(after + before + tile) // 2 for before, after in pairwise(firsts)]
 
 
-def joined(
+def join_tiles(
     parts: Sequence[tuple[tuple[slice, slice], Tensor]], size: tuple[int, int], tile: int, *, blend: bool
 ) -> Tensor:
     """Return the tiles as one picture: each pixel from the tile whose middle is nearest, or blended in the overlap."""

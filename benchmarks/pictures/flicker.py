@@ -32,7 +32,7 @@ Pixels = NDArray[np.float32]
 def main() -> None:
     still, pan, cut = (
         [*noisy("palace.jpg")],
-        [*panned("palace.jpg")],
+        [*slow_pan("palace.jpg")],
         [*noisy("palace.jpg", 2), *noisy("astronaut.jpg", 2)],
     )
     rows: list[tuple[Any, ...]] = []
@@ -60,7 +60,7 @@ def noisy(photo: str, count: int = FRAMES) -> Iterator[Image.Image]:
         yield Image.fromarray(np.clip(plain + random.normal(0, NOISE, plain.shape), 0, 255).round().astype(np.uint8))
 
 
-def panned(photo: str) -> Iterator[Image.Image]:
+def slow_pan(photo: str) -> Iterator[Image.Image]:
     """Yield a slow pan to the right."""
     width, height = SIZE
     large = Image.open(PHOTOS / photo).convert("RGB").resize((width + 16, height), Image.Resampling.LANCZOS)

@@ -100,7 +100,7 @@ class Worker:
 class Simulation:
     """A day with an autoscaler, or with a fixed number of workers.
 
-    `waits_s`, of each picture; `replicas`: from when on, in s, how many were asked for.
+    `waits_s`: of each picture; `replicas`: from when on, in s, how many were asked for.
     """
 
     def __init__(self, pictures: Pictures, rules: Rules | int, start_s: float = START_S) -> None:

@@ -102,7 +102,7 @@ def grey16() -> Image.Image:
     return Image.fromarray(ramp)
 
 
-def animated() -> bytes:
+def animate() -> bytes:
     frames = [photo(48, 40, seed).quantize() for seed in range(3)]
     return encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
 
@@ -112,7 +112,7 @@ def animated() -> bytes:
     [
         (lambda: encoded(photo(64, 48).convert("CMYK")), (64, 48), "1"),
         (lambda: encoded(grey16(), "PNG"), (64, 48), "1"),
-        (animated, (48, 40), "3"),
+        (animate, (48, 40), "3"),
         (lambda: encoded(photo(16, 16), "BMP"), (16, 16), "1"),
         (lambda: encoded(photo(17, 2000), "PNG"), (17, 2000), "1"),
         (lambda: heic(photo(64, 48)), (64, 48), "1"),

@@ -26,7 +26,7 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def stylised(server: Server, picture: Path) -> bool:
+def stylize(server: Server, picture: Path) -> bool:
     with picture.open("rb") as data:
         answer = requests.post(f"{server.inference}/predictions/animegan", files={"data": data}, timeout=120)
     return answer.status_code == 200 and answer.headers["content-type"] == "image/jpeg"
@@ -86,7 +86,7 @@ def test_it_serves_again_after_the_launcher_is_killed(mortal: Server, picture: P
     launcher.kill()
     wait_until(lambda: not alive(java), "Java's end")  # it lives on without the launcher: the supervisor ends it
     wait_until(mortal.ready, "a worker that is ready again")
-    assert stylised(mortal, picture)
+    assert stylize(mortal, picture)
     assert mortal.launcher() not in (None, launcher)
 
 

@@ -277,15 +277,15 @@ def test_stylize_answers_with_the_picture(gateway: Gateway) -> None:
 
 
 def test_the_same_request_with_its_key_finds_what_was_drawn(gateway: Gateway) -> None:
-    def stylized() -> requests.Response:
+    def stylize() -> requests.Response:
         headers = {"Idempotency-Key": "stylize-1"}
         return requests.post(f"{gateway.url}/v1/stylize", files={"image": PICTURE}, headers=headers, timeout=60)
 
-    first, again = stylized(), stylized()
+    first, again = stylize(), stylize()
     assert first.headers["X-Animegan-Job"] == again.headers["X-Animegan-Job"]
     assert first.content == again.content
     requests.delete(f"{gateway.url}/v1/jobs/{first.headers['X-Animegan-Job']}", timeout=30)
-    assert code(stylized()) == (410, "job_expired")
+    assert code(stylize()) == (410, "job_expired")
 
 
 def test_styles_with_their_licences_in_both_languages(gateway: Gateway) -> None:

@@ -196,7 +196,7 @@ def test_what_is_usual_is_not_out_of_proportion() -> None:
     assert load(repeated_exif(3)).frames == 1
 
 
-def run_coded(width: int, height: int, runs: bytes) -> bytes:
+def run_length_bmp(width: int, height: int, runs: bytes) -> bytes:
     """An 8-bit BMP of a grey palette, run-length coded."""
     palette = b"".join(bytes([grey, grey, grey, 0]) for grey in range(256))
     header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(runs), 0, 0, 0, 0)
@@ -207,7 +207,7 @@ def run_coded(width: int, height: int, runs: bytes) -> bytes:
 def test_run_length_coded_bmp() -> None:
     """Runs and single values; rows go from the bottom up."""
     rows = [bytes([20, 7, 0, 4]) + bytes([1, 2, 3, 4]) + b"\0\0", bytes([24, 200, 0, 0])]
-    picture = load(run_coded(24, 16, b"".join(rows * 8) + b"\0\1"))
+    picture = load(run_length_bmp(24, 16, b"".join(rows * 8) + b"\0\1"))
     grey = pixels(picture.rgb)[..., 0]
     assert np.array_equal(grey[15], [7] * 20 + [1, 2, 3, 4])
     assert np.all(grey[14] == 200)
@@ -217,7 +217,7 @@ def test_a_large_run_length_coded_bmp_is_refused() -> None:
     with pytest.raises(UnsupportedImage, match="Run-length coded BMP"):
         load(bmp(8000, 8000, compression=1, data=b"\1\0\0\0\0\1"))
     with pytest.raises(UnsupportedImage, match="Run-length coded BMP"):
-        load(run_coded(2000, 2000, b"\1\7" * (1 << 20)))
+        load(run_length_bmp(2000, 2000, b"\1\7" * (1 << 20)))
 
 
 def test_pages_that_point_at_themselves_are_counted_once() -> None:

@@ -29,7 +29,7 @@ from harness.files.picture_files import (
     HANDLER,
     LIMITS,
     PHOTOS,
-    animated,
+    animation,
     difference,
     files,
     load,
@@ -129,11 +129,11 @@ def test_the_first_frame_is_used_and_all_are_counted(kind: str, frames: int) -> 
 
 @needs_avif
 def test_an_animated_avif() -> None:
-    assert load(animated("AVIF")).frames == 3
+    assert load(animation("AVIF")).frames == 3
 
 
 def test_a_still_before_an_animated_png_is_used() -> None:
-    picture = load(animated("PNG", default_image=True))
+    picture = load(animation("PNG", default_image=True))
     assert picture.frames == 3
     assert difference(picture.rgb, photo(72, 48)) == 0
 
@@ -262,7 +262,7 @@ def test_out_of_memory_can_be_retried() -> None:
     assert OutOfMemory("").problem()["retryable"] is True
 
 
-def reopened(data: bytes) -> Image.Image:
+def reopen(data: bytes) -> Image.Image:
     with Image.open(io.BytesIO(data)) as image:
         image.load()
         return image
@@ -288,7 +288,7 @@ def test_formats_and_alpha(form: Format, alpha: Image.Image | None, content_type
     rgb = photo(64, 48)
     before = rgb.tobytes()
     file = encode(rgb, alpha, format=form, quality=92)
-    image = reopened(file.data)
+    image = reopen(file.data)
     assert (file.content_type, image.mode, image.size) == (content_type, mode, (64, 48))
     assert image.get_format_mimetype() == content_type  # type: ignore[attr-defined]
     if content_type == "image/png":
@@ -329,13 +329,13 @@ def test_no_metadata_leaks(form: Format, alpha: Image.Image | None) -> None:
             b"XMP ",
         ):
             assert trace not in data
-        assert not {"exif", "icc_profile", "comment", "xmp", "dpi"} & set(reopened(data).info)
+        assert not {"exif", "icc_profile", "comment", "xmp", "dpi"} & set(reopen(data).info)
     assert leaky.info["comment"] == b"secret"  # the caller's own is left alone
 
 
 def test_chroma_is_kept_whole_from_quality_90() -> None:
     def sampling(quality: int) -> tuple[int, int]:
-        layer = reopened(encode(photo(64, 48), None, format="jpeg", quality=quality).data).layer[0]  # type: ignore[attr-defined]
+        layer = reopen(encode(photo(64, 48), None, format="jpeg", quality=quality).data).layer[0]  # type: ignore[attr-defined]
         return int(layer[1]), int(layer[2])
 
     assert (sampling(89), sampling(90)) == ((2, 2), (1, 1))
@@ -345,7 +345,7 @@ def test_chroma_is_kept_whole_from_quality_90() -> None:
 def test_noise_can_be_encoded(quality: int) -> None:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (512, 512, 3), dtype=np.uint8))
     for form in ("jpeg", "webp"):
-        assert reopened(encode(noise, None, format=form, quality=quality).data).size == (512, 512)
+        assert reopen(encode(noise, None, format=form, quality=quality).data).size == (512, 512)
 
 
 def test_quality_matters() -> None:

@@ -216,7 +216,7 @@ def started_container(
     environment: Mapping[str, str] | None = None,
     options: Sequence[str] = (),
 ) -> Iterator[Container]:
-    """A container, just started and removed at the end, run as it is meant to be; see `_hardened`."""
+    """A container, just started and removed at the end, run as it is meant to be; see `_hardening`."""
     container = Container(f"animegan-test-{secrets.token_hex(4)}")
     variables = [f"--env={name}={value}" for name, value in (environment or {}).items()]
     try:

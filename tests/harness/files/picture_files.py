@@ -109,19 +109,19 @@ def files() -> dict[str, bytes]:
         "JPEG": encoded(image, quality=90),
         "JPEG, progressive": encoded(image, progressive=True, exif=orientation_exif(6), icc_profile=srgb_profile()),
         "JPEG, CMYK": encoded(image.convert("CMYK")),
-        "MPO": animated("MPO"),
+        "MPO": animation("MPO"),
         "PNG": encoded(image, "PNG", icc_profile=srgb_profile(), exif=orientation_exif(3)),
         "PNG, palette": encoded(image.quantize(), "PNG", transparency=bytes(range(0, 256, 2))),
-        "PNG, animated": animated("PNG"),
+        "PNG, animated": animation("PNG"),
         "WEBP": encoded(image, "WEBP", exif=orientation_exif(2)),
         "WEBP, lossless": encoded(image.convert("RGBA"), "WEBP", lossless=True),
-        "WEBP, animated": animated("WEBP"),
+        "WEBP, animated": animation("WEBP"),
         "GIF": encoded(image.quantize(), "GIF"),
-        "GIF, animated": animated("GIF"),
+        "GIF, animated": animation("GIF"),
         "BMP": encoded(image, "BMP"),
         "TIFF": encoded(image, "TIFF", exif=orientation_exif(8)),
         "TIFF, LZW": encoded(image, "TIFF", compression="tiff_lzw"),
-        "TIFF, pages": animated("TIFF"),
+        "TIFF, pages": animation("TIFF"),
         "TIFF, JPEG": encoded(image, "TIFF", compression="jpeg"),
         "TIFF, floats": float_tiff(np.asarray(image, np.float32) / 255),
         "HEIF": heic(image, exif=orientation_exif(6)),
@@ -223,7 +223,7 @@ def _encode_tile(image: Image.Image) -> tuple[bytes, bytes]:
     return configuration, data[data.index(b"mdat") + 4 :]
 
 
-def animated(form: str, **options: Any) -> bytes:
+def animation(form: str, **options: Any) -> bytes:
     """Three frames, the first of which is `photo(72, 48)`."""
     first, *others = (photo(72, 48, seed) for seed in range(3))
     return encoded(first, form, save_all=True, append_images=others, **options)

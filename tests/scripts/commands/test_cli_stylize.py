@@ -20,7 +20,7 @@ from animegan.picture.images import Encoded
 from animegan_cli.stylize.journal import NAME, Journal
 from animegan_cli.stylize.tasks import plan
 from client.fake_gateway import PATIENCE_S
-from harness.files.picture_files import animated, heic
+from harness.files.picture_files import animation, heic
 from harness.pictures import encoded, photo
 from harness.servers import wait_until
 from harness.stylizing import COMMAND, ENVIRONMENT, outputs, photo_folder, stylize
@@ -43,7 +43,7 @@ def test_the_ending_is_the_format(photos: Path, tmp_path: Path, ending: str, for
 
 def test_only_an_animation_becomes_a_gif(photos: Path, tmp_path: Path) -> None:
     moving = photos / "moving.gif"
-    moving.write_bytes(animated("GIF"))
+    moving.write_bytes(animation("GIF"))
     [task] = plan([moving], tmp_path / "anime.GIF").tasks
     assert (task.format, task.write(Encoded(b"GIF89a", "image/gif"))) == ("auto", tmp_path / "anime.GIF")
     with pytest.raises(BadOption, match=r"'anime.GIF': only an animation or a video of that kind .* End it with \.jpg"):

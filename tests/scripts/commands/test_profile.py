@@ -173,9 +173,9 @@ def test_on_a_gpu_the_same_and_a_snapshot(file: Path, tmp_path: Path) -> None:
 
 
 def test_a_frozen_trace_tells_its_layers_too() -> None:
-    frozen = torch.jit.freeze(trace(build(bundled_tensors())).eval())
+    module = torch.jit.freeze(trace(build(bundled_tensors())).eval())
     with torch.inference_mode(), torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
-        frozen(photo_tensor(32, 32))
+        module(photo_tensor(32, 32))
     assert [event.name for event in profiler.events() if event.is_user_annotation] == [layer.name for layer in LAYERS]
 
 
