@@ -104,15 +104,15 @@ def day(stored: Result) -> Figure:
     """Plot workers over the day, the waits below, and under them the cost and the wait of each target."""
     series = stored["series"]
     hours, load = series["hours"], series["load"]
-    shown = dict(zip((name for name in series if name not in ("hours", "load")), (ARTICLE, OTHER, OURS), strict=True))
+    colours = dict(zip((name for name in series if name not in ("hours", "load")), (ARTICLE, OTHER, OURS), strict=True))
     figure = Figure(figsize=(9, 8.4), layout=ConstrainedLayoutEngine(rect=(0, 0.02, 1, 0.98)))
     grid = figure.add_gridspec(3, 2)
     workers, waits = figure.add_subplot(grid[0, :]), figure.add_subplot(grid[1, :])
     workers.fill_between(hours, load, color="#e3e5e8", lw=0, label="needed")
-    for name, colour in shown.items():
+    for name, colour in colours.items():
         workers.plot(hours, series[name]["workers"], color=colour, lw=1.2, label=name)
         waits.plot(hours, series[name]["wait_p95_s"], color=colour, lw=1.2)
-    workers.set_ylim(0, 1.25 * max(max(series[name]["workers"]) for name in shown))
+    workers.set_ylim(0, 1.25 * max(max(series[name]["workers"]) for name in colours))
     workers.legend(frameon=False, ncols=4, loc="upper left")
     waits.set_yscale("symlog", linthresh=1)
     waits.yaxis.set_major_formatter("{x:.0f}")

@@ -23,24 +23,24 @@ def render() -> str:
     """Return the page as Markdown."""
     files = sorted(FOLDER.glob("*.json"))
     gpus = sorted({gpu for file in files if (gpu := json.loads(file.read_text())["machine"]["gpu"])})
-    said = f"Measured with a GPU: {', '.join(gpus)}." if gpus else "No figure of a GPU is stored yet."
-    return "\n".join([_INTRODUCTION.format(gpus=said), *map(_section, files)])
+    remark = f"Measured with a GPU: {', '.join(gpus)}." if gpus else "No figure of a GPU is stored yet."
+    return "\n".join([_INTRODUCTION.format(gpus=remark), *map(_section, files)])
 
 
 def _section(file: Path) -> str:
     result = json.loads(file.read_text())
-    machine, measured = result.pop("machine"), result.pop("measured")
+    machine, date = result.pop("machine"), result.pop("measured")
     result.pop("series", None)  # what is drawn in docs/pictures/
     module = module_of(file.stem).read_text()
     words = module.removeprefix('"""').partition('"""')[0].strip()
     where = ", ".join(f"{name} {value}" for name, value in machine.items() if value is not None)
     rows = {name: result.pop(name) for name in list(result) if _is_table(result[name])}
-    parts = [f"## {file.stem}\n\n{words}\n\nMeasured {measured} on: {where}.\n"]
+    parts = [f"## {file.stem}\n\n{words}\n\nMeasured {date} on: {where}.\n"]
     if result:
         parts.append(_table(["figure", "value"], _flat(result)))
-    for name, listed in rows.items():
+    for name, entries in rows.items():
         heading = [f"{name.capitalize()}:\n".replace("_", " ")] if len(rows) > 1 else []
-        parts += [*heading, _table([key.replace("_", " ") for key in listed[0]], ([*row.values()] for row in listed))]
+        parts += [*heading, _table([key.replace("_", " ") for key in entries[0]], ([*row.values()] for row in entries))]
     return "\n".join(parts)
 
 

@@ -40,11 +40,11 @@ def _dashboard() -> dict[str, Any]:
 
 def _panels() -> list[dict[str, Any]]:
     """Yield each panel with its id and its place in the grid."""
-    placed: list[dict[str, Any]] = []
+    panels: list[dict[str, Any]] = []
     ids, top = count(1), 0
 
     def place(panel: dict[str, Any], left: int, width: int, height: int) -> None:
-        placed.append({"id": next(ids), **panel, "gridPos": {"x": left, "y": top, "w": width, "h": height}})
+        panels.append({"id": next(ids), **panel, "gridPos": {"x": left, "y": top, "w": width, "h": height}})
 
     for row in ROWS:
         place({"type": "row", "title": row.title, "collapsed": False, "panels": []}, 0, COLUMNS, 1)
@@ -58,7 +58,7 @@ def _panels() -> list[dict[str, Any]]:
             for index, panel in enumerate(beside):
                 place(_graph(panel), index * COLUMNS // 3, COLUMNS // 3, GRAPH_HEIGHT)
             top += GRAPH_HEIGHT
-    return placed
+    return panels
 
 
 def _stat(stat: Stat) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> None:
 
 def bill() -> dict[str, Any]:
     """Return the bill, validated. Raises `SystemExit` where a package of the lock is missing or of another version."""
-    document = packages(locked())
+    document = packages(read_locks())
     torchserve = next(each for each in document["components"] if each["name"] == "torchserve")
     jar = java_archive(torchserve["version"])
     torchserve["components"] = [jar]
@@ -72,7 +72,7 @@ def packages(pins: dict[str, str]) -> dict[str, Any]:
     return document | {"metadata": metadata, "components": components, "dependencies": needs}
 
 
-def locked() -> dict[str, str]:
+def read_locks() -> dict[str, str]:
     """Return the version of each package that the runtime's lock has for this machine, by normalised name."""
     torch = importlib.metadata.version("torch")
     names = ("torch-cpu", "cpu") if "+" in torch else ("cuda",)

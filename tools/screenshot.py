@@ -16,7 +16,7 @@ from harness.servers import ROOT, running_server
 PICTURE = ROOT / "docs" / "pictures" / "page.jpg"
 PHOTO = ROOT / "docs" / "photos" / "mountain_path.jpg"
 WIDTH, HEIGHT = 1280, 900
-SHOWN = (1000, 1240)  # the upper part of the page, scaled to this width
+CROP = (1000, 1240)  # the upper part of the page, scaled to this width
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
         page.evaluate("document.activeElement.blur()")
         shot = page.screenshot(full_page=True)
     with Image.open(io.BytesIO(shot)) as picture:
-        width, height = SHOWN
+        width, height = CROP
         scaled = picture.convert("RGB").resize(
             (width, picture.height * width // picture.width), Image.Resampling.LANCZOS
         )

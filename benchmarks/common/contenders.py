@@ -50,8 +50,8 @@ class Contender(Protocol):
 def photo(width: int, height: int, name: str = "mountain_path") -> Tensor:
     """Return a photo of docs/photos cut and scaled to that size, as a contender takes it."""
     with Image.open(PHOTOS / f"{name}.jpg") as image:
-        fitted = ImageOps.fit(image.convert("RGB"), (width, height), Image.Resampling.LANCZOS)
-    return torch.from_numpy(np.array(fitted))[None]
+        crop = ImageOps.fit(image.convert("RGB"), (width, height), Image.Resampling.LANCZOS)
+    return torch.from_numpy(np.array(crop))[None]
 
 
 def generator() -> Generator:
@@ -134,8 +134,8 @@ class Stock:
         self.grad = grad
 
     def draw(self, picture: Tensor) -> Tensor:
-        drawn = self._run(picture)
-        pixels = drawn.detach().float().add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+        output = self._run(picture)
+        pixels = output.detach().float().add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
         return pixels.permute(0, 2, 3, 1).contiguous()
 
     def values(self, picture: Tensor) -> Tensor:
@@ -198,9 +198,9 @@ class Ours:
         if plan.mode == "whole":
             return self.network.generate(bands.from_pixels(picture.permute(0, 3, 1, 2))).float()
         out = torch.empty(picture.shape[1:], dtype=torch.float32, device=self.device)
-        laid = layout(plan.shape, plan.mode, plan.band_bytes, cuda=plan.cuda)
+        arrangement = layout(plan.shape, plan.mode, plan.band_bytes, cuda=plan.cuda)
         with mock.patch.object(bands, "to_pixels", lambda values: values):
-            bands.draw(self.network._weights, picture[0], out, laid)
+            bands.draw(self.network._weights, picture[0], out, arrangement)
         return out.permute(2, 0, 1)[None]
 
 

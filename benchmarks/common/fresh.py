@@ -73,7 +73,7 @@ def device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def timed(draw: Callable[[], object], where: torch.device) -> float:
+def time_draw(draw: Callable[[], object], where: torch.device) -> float:
     """Return the seconds of one run, all of it."""
     synchronize(where)
     start = time.perf_counter()
@@ -84,10 +84,10 @@ def timed(draw: Callable[[], object], where: torch.device) -> float:
 
 def median_seconds(draw: Callable[[], object], where: torch.device, first: float) -> float:
     """Return the median of further runs after the first, which took `first` seconds; that itself where it is slow."""
-    taken: list[float] = []
-    while first < SLOW_S and len(taken) < MOST_RUNS and sum(taken) < MOST_RUNS_S:
-        taken.append(timed(draw, where))
-    return statistics.median(taken or [first])
+    seconds: list[float] = []
+    while first < SLOW_S and len(seconds) < MOST_RUNS and sum(seconds) < MOST_RUNS_S:
+        seconds.append(time_draw(draw, where))
+    return statistics.median(seconds or [first])
 
 
 def synchronize(where: torch.device) -> None:

@@ -39,7 +39,7 @@ class Redrawing:
         return self.net(small[0])[None].float()
 
 
-class Captured:
+class GraphCapture:
     """`net` through a CUDA graph of the last picture's size; on a CPU, `net` itself."""
 
     def __init__(self, net: Draw) -> None:
@@ -55,19 +55,19 @@ class Captured:
                 self.net(buffer)
             torch.cuda.synchronize()
             with torch.cuda.graph(graph):
-                drawn = self.net(buffer)
-            self.graphs = {photo.shape: (graph, buffer, drawn)}
-        graph, buffer, drawn = self.graphs[photo.shape]
+                output = self.net(buffer)
+            self.graphs = {photo.shape: (graph, buffer, output)}
+        graph, buffer, output = self.graphs[photo.shape]
         buffer.copy_(photo)
         graph.replay()
-        return drawn
+        return output
 
 
 def tensors(name: str, device: torch.device) -> dict[str, Tensor]:
     """Return a network's weights; on a CPU, which is only for rehearsals, those of its first block alone."""
     loaded = load_file(WEIGHTS / f"{name}.safetensors")
-    left = [f"body.{block}." for block in range(1, 6)] if device.type == "cpu" else []
-    return {key: tensor for key, tensor in loaded.items() if not key.startswith(tuple(left))}
+    absent = [f"body.{block}." for block in range(1, 6)] if device.type == "cpu" else []
+    return {key: tensor for key, tensor in loaded.items() if not key.startswith(tuple(absent))}
 
 
 def ours(name: str, *, graph: bool) -> Callable[[torch.device], Redrawing]:
@@ -84,7 +84,7 @@ def ours(name: str, *, graph: bool) -> Callable[[torch.device], Redrawing]:
             plan = next(network.plans(pixels.shape[1], pixels.shape[2], 1))
             return network.run(pixels, plan)[0].permute(2, 0, 1).float().div_(255)
 
-        return Redrawing(Captured(draw) if graph else draw, device)
+        return Redrawing(GraphCapture(draw) if graph else draw, device)
 
     return make
 

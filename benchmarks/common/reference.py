@@ -34,7 +34,7 @@ def generate(weights: Mapping[str, Tensor], x: Tensor, *, asymmetric: bool = Fal
         y = F.conv2d(y, w[f"{name}.1.weight"], w.get(f"{name}.1.bias"), stride=stride, groups=groups)
         return F.leaky_relu(norm(y, f"{name}.2"), 0.2)
 
-    def inverted(y: Tensor, name: str) -> Tensor:
+    def invert(y: Tensor, name: str) -> Tensor:
         z = layer(y, f"{name}.layers.0", (0, 0, 0, 0))
         z = layer(z, f"{name}.layers.1", (1, 1, 1, 1), groups=z.shape[1])
         z = norm(F.conv2d(z, w[f"{name}.layers.2.weight"]), f"{name}.layers.3")
@@ -62,7 +62,7 @@ def generate(weights: Mapping[str, Tensor], x: Tensor, *, asymmetric: bool = Fal
         y = layer(y, "block_b.1", same)
         y = layer(y, "block_c.0", same)
         for index in range(1, 5):
-            y = inverted(y, f"block_c.{index}")
+            y = invert(y, f"block_c.{index}")
         y = layer(y, "block_c.5", same)
         y = scaled(y, half)
         y = layer(y, "block_d.0", same)

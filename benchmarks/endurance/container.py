@@ -40,7 +40,7 @@ from harness.deployment.containers import (
     started_container,
     volume,
 )
-from harness.gateways import ENDED
+from harness.gateways import END_STATES
 from harness.pictures import encoded, photo
 from harness.servers import command, wait_until
 
@@ -80,14 +80,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     figures: dict[str, Any] = {"image_mib": image_bytes(image) / MIB, "limit_mib": options.limit}
     with volume() as data:
         key = run_once(image, "keys", "add", "benchmark", data=data).stdout.strip()
-        with started(image, data, key, options.limit) as house:
+        with running_house(image, data, key, options.limit) as house:
             figures |= {"start_s": house.start_s, **house.parts("idle")}
             print(f"{options.pictures} pictures from {options.callers} callers ...", flush=True)
-            figures |= drawn(house, options.pictures, options.callers, (options.width, options.height))
+            figures |= draw_all(house, options.pictures, options.callers, (options.width, options.height))
             print(f"A stop with {options.jobs} jobs accepted ...", flush=True)
-            job_ids, stop = stopped(house, options.jobs)
-        with started(image, data, key, options.limit) as house:
-            states = [house.ended(job_id)["status"] for job_id in job_ids]
+            job_ids, stop = stop_while_busy(house, options.jobs)
+        with running_house(image, data, key, options.limit) as house:
+            states = [house.wait(job_id)["status"] for job_id in job_ids]
     figures |= {**stop, "done_after_the_new_start": states.count("done"), "lost": len(states) - states.count("done")}
     print()
     table(("figure", "value"), list(figures.items()))
@@ -117,22 +117,22 @@ class House:
     def status(self, job_id: str) -> str:
         return str(self.ask("GET", f"/v1/jobs/{job_id}").json()["status"])
 
-    def ended(self, job_id: str) -> dict[str, Any]:
+    def wait(self, job_id: str) -> dict[str, Any]:
         """Wait until the job has ended and return it."""
         deadline = time.monotonic() + WAIT_S
         while True:
             job: dict[str, Any] = self.ask("GET", f"/v1/jobs/{job_id}?wait=30").json()
-            if job["status"] in ENDED:
+            if job["status"] in END_STATES:
                 return job
             assert time.monotonic() < deadline, job
 
     def used_mib(self) -> float:
         """Return the bytes that the kernel counts for the container now and can't drop at once."""
         stat = facts(self.memory / "memory.stat")
-        used = int((self.memory / ("memory.usage_in_bytes" if self.version_1 else "memory.current")).read_text())
-        return (used - stat["total_inactive_file" if self.version_1 else "inactive_file"]) / MIB
+        usage = int((self.memory / ("memory.usage_in_bytes" if self.version_1 else "memory.current")).read_text())
+        return (usage - stat["total_inactive_file" if self.version_1 else "inactive_file"]) / MIB
 
-    def counted(self) -> dict[str, float]:
+    def kernel_figures(self) -> dict[str, float]:
         """Return the most memory that the kernel counted, and how many processes it killed."""
         files = (
             ("memory.max_usage_in_bytes", "memory.oom_control") if self.version_1 else ("memory.peak", "memory.events")
@@ -156,7 +156,7 @@ class House:
 
 
 @contextmanager
-def started(image: ContainerImage, data: str, key: str, limit_mib: int) -> Iterator[House]:
+def running_house(image: ContainerImage, data: str, key: str, limit_mib: int) -> Iterator[House]:
     """Yield a container of all roles under that limit, ready for work."""
     ports = {f"ANIMEGAN_{name}_PORT": str(free_port()) for name in PORTS}
     own = {"ANIMEGAN_GATEWAY_HOST": "127.0.0.1", "ANIMEGAN_GATEWAY_KEYS": "required"}
@@ -169,18 +169,18 @@ def started(image: ContainerImage, data: str, key: str, limit_mib: int) -> Itera
         yield House(container, url, key, container.memory(), time.monotonic() - start)
 
 
-def drawn(house: House, count: int, callers: int, largest: tuple[int, int]) -> dict[str, Any]:
+def draw_all(house: House, count: int, callers: int, largest: tuple[int, int]) -> dict[str, Any]:
     """Draw `count` pictures, `callers` at one time, the largest in the middle, and return outcomes and memory."""
     pictures = [MIXED[number % len(MIXED)] for number in range(count)]
     pictures[count // 2] = (largest, "JPEG", {"max_side": str(max(largest))})
     peak: dict[str, float] = {"peak_used_mib": 0}
-    done, start = threading.Event(), time.monotonic()
+    stop, start = threading.Event(), time.monotonic()
 
     def watch() -> None:
         nonlocal peak
-        while not done.wait(0.2):
-            if (used := house.used_mib()) > peak["peak_used_mib"]:
-                peak = {"peak_used_mib": used, **house.parts("peak")}
+        while not stop.wait(0.2):
+            if (usage := house.used_mib()) > peak["peak_used_mib"]:
+                peak = {"peak_used_mib": usage, **house.parts("peak")}
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -188,7 +188,7 @@ def drawn(house: House, count: int, callers: int, largest: tuple[int, int]) -> d
         with ThreadPoolExecutor(callers) as pool:
             results = list(pool.map(lambda each: draw(house, *each), pictures))
     finally:
-        done.set()
+        stop.set()
         watcher.join()
     report = results[count // 2]
     return {
@@ -199,14 +199,14 @@ def drawn(house: House, count: int, callers: int, largest: tuple[int, int]) -> d
         "largest": "x".join(map(str, report.size)) if report else None,
         "largest_plan": report.plan if report else None,
         "largest_seconds": sum(report.seconds.values()) if report else None,
-        **house.counted(),
+        **house.kernel_figures(),
         **peak,
     }
 
 
 def draw(house: House, size: tuple[int, int], format: str, options: dict[str, str]) -> Report | None:
     """Fetch and decode the picture, and return how it was drawn; None where the job failed."""
-    job = house.ended(house.submit(encoded(photo(*size), format), options))
+    job = house.wait(house.submit(encoded(photo(*size), format), options))
     if job["status"] != "done":
         print(f"{size}: {job['error']}", flush=True)
         return None
@@ -218,17 +218,17 @@ def draw(house: House, size: tuple[int, int], format: str, options: dict[str, st
     return report
 
 
-def stopped(house: House, count: int) -> tuple[list[str], dict[str, Any]]:
+def stop_while_busy(house: House, count: int) -> tuple[list[str], dict[str, Any]]:
     """Stop the container while the second of `count` jobs runs. Return the jobs' ids, and the figures of the stop."""
     picture = encoded(photo(QUEUED_PX, QUEUED_PX))
     job_ids = [house.submit(picture, {}) for _ in range(count)]
     wait_until(lambda: house.status(job_ids[1]) == "running", "a job that runs")
-    done = sum(house.status(job_id) == "done" for job_id in job_ids)
+    done_before = sum(house.status(job_id) == "done" for job_id in job_ids)
     start = time.monotonic()
     status = house.container.stop(GRACE_S)
     return job_ids, {
         "accepted": count,
-        "done_before_the_stop": done,
+        "done_before_the_stop": done_before,
         "grace_s": GRACE_S,
         "stop_s": time.monotonic() - start,
         "exit_status": status,

@@ -68,14 +68,14 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--redis", type=float, default=REDIS_S, metavar="SECONDS", help="that Redis is away")
     parser.add_argument("--overload", type=float, default=OVERLOAD_S, metavar="SECONDS", help="of too many pictures")
     options = parser.parse_args(arguments)
-    rows, skipped = [], []
+    rows, skips = [], []
     with tempfile.TemporaryDirectory() as folder, running_house(Path(folder)) as house:
         for fault in all_of_them(options.redis):
             print(f"{fault.name} ...", flush=True)
             try:
                 rows.append(row_of(suffer(house, fault)))
             except pytest.skip.Exception as reason:
-                skipped.append({"fault": fault.name, "not_tried": str(reason)})
+                skips.append({"fault": fault.name, "not_tried": str(reason)})
         print("Too many pictures ...", flush=True)
         gateway = house.server.gateway()
         assert gateway
@@ -87,14 +87,14 @@ def main(arguments: Sequence[str]) -> None:
         ("fault", "pause s", "accepted", "lost"),
         [(row["fault"], row["pause_s"], row["accepted"], row["lost"]) for row in rows],
     )
-    store("faults", {"queue_jobs": QUEUE_JOBS, "faults": rows, **({"not_tried": skipped} if skipped else {})})
+    store("faults", {"queue_jobs": QUEUE_JOBS, "faults": rows, **({"not_tried": skips} if skips else {})})
     PAGE.write_text(render())
     print(f"Written: {PAGE}")
 
 
 def row_of(outcome: Outcome) -> Row:
-    for lost in outcome.audit.lost:
-        print(f"Lost: {lost}")
+    for loss in outcome.audit.losses:
+        print(f"Lost: {loss}")
     ends = dict(outcome.audit.ends)
     return {
         "fault": outcome.fault.name,
@@ -104,7 +104,7 @@ def row_of(outcome: Outcome) -> Row:
         "accepted": outcome.accepted,
         "done": ends.pop("done", 0),
         "failed": ", ".join(f"{code} ×{count}" for code, count in sorted(ends.items())) or "none",
-        "lost": len(outcome.audit.lost),
+        "lost": len(outcome.audit.losses),
         "duplicates": outcome.audit.duplicates,
         "beside": outcome.beside,
     }
@@ -124,7 +124,7 @@ def row_of_overload(outcome: Overload, seconds: float) -> Row:
         "accepted": len(outcome.orders),
         "done": ends.pop("done", 0),
         "failed": ", ".join(f"{code} ×{count}" for code, count in sorted(ends.items())) or "none",
-        "lost": len(outcome.audit.lost),
+        "lost": len(outcome.audit.losses),
         "duplicates": 0,
         "beside": f"waits: {outcome.wait_s(50):.1f} s in the middle, {outcome.wait_s(100):.1f} s at most, and a full "
         f"queue takes {QUEUE_JOBS / outcome.capacity:.1f} s; the gateway's memory changed by "

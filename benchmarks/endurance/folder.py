@@ -62,7 +62,7 @@ def measure(folder: Path, count: int, max_side: int, chance: random.Random) -> d
     first.kill()
     first.wait()
     before = {file: file.stat().st_mtime_ns for file in drawings(out)}
-    noted = {out / json.loads(line)["output"] for line in (out / NAME).read_text().splitlines()}
+    outputs = {out / json.loads(line)["output"] for line in (out / NAME).read_text().splitlines()}
 
     start = time.monotonic()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -73,8 +73,8 @@ def measure(folder: Path, count: int, max_side: int, chance: random.Random) -> d
     for file in after:
         with Image.open(file) as image:
             image.load()
-    again = [file for file, written in before.items() if file.stat().st_mtime_ns != written]
-    assert not set(again) & noted
+    again = [file for file, time_ns in before.items() if file.stat().st_mtime_ns != time_ns]
+    assert not set(again) & outputs
     assert not [*out.rglob("*.part")]
     seconds_of = {
         phase: sum(picture["seconds"][phase] for picture in report["drawn"]) for phase in ("decode", "run", "encode")

@@ -44,8 +44,8 @@ def main(arguments: Sequence[str], server: Server | None = None) -> None:
             contextlib.nullcontext(server) if server else running_server() as running,
             tempfile.TemporaryDirectory() as folder,
         ):
-            counted, rows = measured(kind, running, Path(folder), options.kills)
-        jobs.append(counted)
+            job_figures, rows = measure(kind, running, Path(folder), options.kills)
+        jobs.append(job_figures)
         kills += rows
     table(("store", "victim", "back s", "moves s", "moves once back s"), [tuple(row.values()) for row in kills])
     print()
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str], server: Server | None = None) -> None:
     store("kills", {"seed": SEED, "slowest_after_a_restart_s": slowest, "jobs": jobs, "kills": kills})
 
 
-def measured(kind: str, server: Server, folder: Path, count: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def measure(kind: str, server: Server, folder: Path, count: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """What became of the jobs, and a row for each kill."""
     chance = random.Random(f"{SEED} {kind}")  # noqa: S311 - a run that can be had again
     with contextlib.ExitStack() as stack:
@@ -90,19 +90,19 @@ def measured(kind: str, server: Server, folder: Path, count: int) -> tuple[dict[
                     }
                 )
         audit = crowd.audit()
-    ended = dict(audit.ends)
-    counted = {
+    ends = dict(audit.ends)
+    job_figures = {
         "store": kind,
         "kills": len(rows),
         "accepted": len(crowd.orders),
-        "done": ended.pop("done", 0),
-        "failed": ", ".join(f"{code} {number}" for code, number in sorted(ended.items())) or "none",
-        "lost": len(audit.lost),
+        "done": ends.pop("done", 0),
+        "failed": ", ".join(f"{code} {number}" for code, number in sorted(ends.items())) or "none",
+        "lost": len(audit.losses),
         "duplicates": audit.duplicates,
     }
-    for reason in audit.lost:
+    for reason in audit.losses:
         print(f"Lost: {reason}")
-    return counted, rows
+    return job_figures, rows
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from harness.servers import running_server
 
 CALLERS = 4
 OUTCOMES = ("drawn", "refused", "worker_ended", "lost", "not_taken", "no_room")
-DONE = re.compile(r'animegan_agent_recycles_total\{reason="requests",result="(\w+)"\} (\S+)')
+RECYCLES = re.compile(r'animegan_agent_recycles_total\{reason="requests",result="(\w+)"\} (\S+)')
 SUM = re.compile(r"animegan_agent_recycle_seconds_sum (\S+)")
 
 
@@ -42,13 +42,13 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--side", type=int, default=128, help="of the pictures, in px")
     options = parser.parse_args(arguments)
     picture = encoded(photo(options.side, options.side))
-    rows = [measured(picture, options.jobs, every) for every in (0, options.every)]
+    rows = [measure(picture, options.jobs, every) for every in (0, options.every)]
     table(tuple(rows[0]), [tuple(row.values()) for row in rows])
     figures = {"side_px": options.side, "callers": CALLERS, "p99_ratio": rows[1]["p99_ms"] / rows[0]["p99_ms"]}
     store("recycling", {**figures, "rows": rows})
 
 
-def measured(picture: bytes, jobs: int, every: int) -> dict[str, Any]:
+def measure(picture: bytes, jobs: int, every: int) -> dict[str, Any]:
     """Return a run's figures: the jobs' outcomes, their times, and the replacements meanwhile."""
     metrics = free_port()
     environment = {"ANIMEGAN_AGENT_METRICS_PORT": str(metrics), "ANIMEGAN_AGENT_RECYCLE_AFTER_REQUESTS": str(every)}
@@ -60,33 +60,33 @@ def measured(picture: bytes, jobs: int, every: int) -> dict[str, Any]:
         draw(gateway, picture)  # the first one finds everything cold
         start = time.perf_counter()
         with ThreadPoolExecutor(CALLERS) as pool:
-            ended = list(pool.map(lambda _: draw(gateway, picture), range(jobs)))
+            outcomes = list(pool.map(lambda _: draw(gateway, picture), range(jobs)))
         seconds = time.perf_counter() - start
         metrics_text = requests.get(f"http://127.0.0.1:{metrics}/metrics", timeout=10).text
-        sent = sum(gateway.metric("animegan_gateway_attempts_total", outcome=name) for name in OUTCOMES)
-    statuses = Counter(status for status, _ in ended)
-    replaced = {result: int(float(count)) for result, count in DONE.findall(metrics_text)}
-    took = SUM.search(metrics_text)
-    p50, p99 = np.percentile([1000 * each for _, each in ended], [50, 99])
+        attempts = sum(gateway.metric("animegan_gateway_attempts_total", outcome=name) for name in OUTCOMES)
+    statuses = Counter(status for status, _ in outcomes)
+    replacements = {result: int(float(count)) for result, count in RECYCLES.findall(metrics_text)}
+    match = SUM.search(metrics_text)
+    p50, p99 = np.percentile([1000 * each for _, each in outcomes], [50, 99])
     return {
         "replaced_after": every or None,
         "jobs": jobs,
         "done": statuses["done"],
-        "attempts_beyond_one": int(sent) - jobs - 1,
-        "replacements": replaced["done"],
-        "put_off_or_failed": sum(replaced.values()) - replaced["done"],
-        "seconds_a_replacement": float(took[1]) / replaced["done"] if took and replaced["done"] else None,
+        "attempts_beyond_one": int(attempts) - jobs - 1,
+        "replacements": replacements["done"],
+        "put_off_or_failed": sum(replacements.values()) - replacements["done"],
+        "seconds_a_replacement": float(match[1]) / replacements["done"] if match and replacements["done"] else None,
         "jobs_per_s": jobs / seconds,
         "p50_ms": float(p50),
         "p99_ms": float(p99),
-        "slowest_ms": 1000 * max(each for _, each in ended),
+        "slowest_ms": 1000 * max(each for _, each in outcomes),
     }
 
 
 def draw(gateway: Gateway, picture: bytes) -> tuple[str, float]:
     """Return the outcome of a job, and its seconds."""
     start = time.perf_counter()
-    job = gateway.ended(gateway.submit(picture).json()["id"])
+    job = gateway.wait(gateway.submit(picture).json()["id"])
     return job["status"], time.perf_counter() - start
 
 

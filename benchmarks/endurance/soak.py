@@ -36,7 +36,7 @@ from animegan import errors as handler_errors
 from animegan_cli.serving.ports import free_port
 from benchmarks.common.result import store, table
 from benchmarks.endurance.trend import trend
-from harness.gateways import ENDED, Gateway
+from harness.gateways import END_STATES, Gateway
 from harness.pictures import encoded, photo
 from harness.servers import Server, command, running_server
 
@@ -53,7 +53,7 @@ VMARGS = (
     "-Dio.netty.allocator.type=unpooled -XX:-UsePerfData -XX:-UseDynamicNumberOfCompilerThreads"
 )
 PARTS = ("worker", "java", "gateway", "agent")
-SAMPLES_DRAWN = 300  # of each series, in the stored result
+MOST_SAMPLES = 300  # of each series, in the stored result
 MIB = 2**20
 TIMEOUT_S = 120
 PREDICT = "/predictions/animegan"
@@ -126,13 +126,13 @@ def measure(seconds: float) -> Figures:
         idle = at_rest(processes)
         minutes: list[float] = []
         samples: dict[str, list[Sample]] = {name: [] for name in PARTS}
-        with watched(processes, minutes, samples):
+        with watch_processes(processes, minutes, samples):
             tally = load(server, gateway, seconds, CALLERS, DIRECT_CALLERS)
         rest = at_rest(processes)
-        lived = {name: process.pid for name, process in processes.items()} == {
+        same_processes = {name: process.pid for name, process in processes.items()} == {
             name: process.pid for name, process in parts(server).items()
         }
-        allowed = documented(gateway)
+        allowed = read_statuses(gateway)
     at = np.array(minutes)
     warm = at >= at[-1] * WARM_UP
     rows = []
@@ -154,7 +154,7 @@ def measure(seconds: float) -> Figures:
                 "threads_at_the_end": rest[name].threads,
             }
         )
-    every = max(1, len(minutes) // SAMPLES_DRAWN)
+    every = max(1, len(minutes) // MOST_SAMPLES)
     series = {name: [round(sample.mib, 1) for sample in samples[name][::every]] for name in PARTS}
     return {
         "seconds": seconds,
@@ -162,7 +162,7 @@ def measure(seconds: float) -> Figures:
         "direct_callers": DIRECT_CALLERS,
         "java_heap_mib": HEAP_MIB,
         "warm_up_s": seconds * WARM_UP,
-        "every_process_lived": lived,
+        "every_process_lived": same_processes,
         "jobs": dict(sorted(tally.jobs.items())),
         "jobs_that_ended_otherwise": len(tally.wrong),
         "answers_undocumented": sum(
@@ -210,14 +210,14 @@ def at_rest(processes: Mapping[str, psutil.Process]) -> dict[str, Sample]:
 
 
 @contextmanager
-def watched(
+def watch_processes(
     processes: Mapping[str, psutil.Process], minutes: list[float], samples: Mapping[str, list[Sample]]
 ) -> Iterator[None]:
     """Look at each process each second, meanwhile."""
-    done, start = threading.Event(), time.monotonic()
+    stop, start = threading.Event(), time.monotonic()
 
     def watch() -> None:
-        while not done.wait(1.0):
+        while not stop.wait(1.0):
             minutes.append((time.monotonic() - start) / 60)
             for name, process in processes.items():
                 samples[name].append(look(process))
@@ -227,7 +227,7 @@ def watched(
     try:
         yield
     finally:
-        done.set()
+        stop.set()
         watcher.join()
 
 
@@ -282,14 +282,14 @@ class Caller:
     tally: Tally = field(default_factory=Tally)
 
     def waits(self, picture: bytes, options: dict[str, str]) -> None:
-        job = self._submitted(picture, options)
-        while job["status"] not in ENDED:
+        job = self._submit(picture, options)
+        while job["status"] not in END_STATES:
             job = self._ask("GET", f"/v1/jobs/{job['id']}?wait=30", "/v1/jobs/{job_id}").json()
         self._is(job, "done")
         self._fetch(job)
 
     def watches(self, picture: bytes, options: dict[str, str]) -> None:
-        job = self._submitted(picture, options)
+        job = self._submit(picture, options)
         for _, change in self.gateway.events(job["id"]):
             job = change
         self.tally.answers["gateway", "GET", "/v1/jobs/{job_id}/events", 200] += 1
@@ -303,13 +303,13 @@ class Caller:
         self.tally.jobs["done" if answer.status_code == HTTPStatus.OK else "failed"] += 1
 
     def cancels(self, picture: bytes, options: dict[str, str]) -> None:
-        job = self._submitted(picture, options)
+        job = self._submit(picture, options)
         job = self._ask("DELETE", f"/v1/jobs/{job['id']}", "/v1/jobs/{job_id}").json()
         self._is(job, "cancelled", "expired", "done")  # it may be done before it is cancelled: then it is deleted
 
     def sends_what_fails(self, *_: object) -> None:
-        job = self._submitted(CUT_SHORT, {})
-        while job["status"] not in ENDED:
+        job = self._submit(CUT_SHORT, {})
+        while job["status"] not in END_STATES:
             job = self._ask("GET", f"/v1/jobs/{job['id']}?wait=30", "/v1/jobs/{job_id}").json()
         self._is(job, "failed")
         self._ask("GET", f"/v1/jobs/{job['id']}/result", "/v1/jobs/{job_id}/result")
@@ -322,7 +322,7 @@ class Caller:
         self._ask("GET", "/v1/styles", "/v1/styles")
         self._ask("GET", "/v1/jobs/AAAAAAAAAAAAAAAAAAAAAA", "/v1/jobs/{job_id}")
 
-    def _submitted(self, picture: bytes, options: dict[str, str]) -> dict[str, Any]:
+    def _submit(self, picture: bytes, options: dict[str, str]) -> dict[str, Any]:
         answer = self._ask("POST", "/v1/jobs", "/v1/jobs", files={"image": picture}, data=options)
         assert answer.status_code == HTTPStatus.ACCEPTED, answer.text
         return dict(answer.json())
@@ -357,17 +357,17 @@ def call_directly(server: Server, number: int, end: float) -> Tally:
     return tally
 
 
-def documented(gateway: Gateway) -> dict[tuple[str, str, str], set[str]]:
+def read_statuses(gateway: Gateway) -> dict[tuple[str, str, str], set[str]]:
     """Which statuses there may be: the gateway's by its OpenAPI description, TorchServe's by the handler's errors."""
     paths = requests.get(f"{gateway.url}/openapi.json", timeout=30).json()["paths"]
     gateway_statuses = {
-        ("gateway", method.upper(), path): set(described["responses"])
+        ("gateway", method.upper(), path): set(operation["responses"])
         for path, methods in paths.items()
-        for method, described in methods.items()
+        for method, operation in methods.items()
     }
-    raised = vars(handler_errors).values()
+    errors = vars(handler_errors).values()
     statuses = {
-        error.status for error in raised if isinstance(error, type) and issubclass(error, handler_errors.AnimeganError)
+        error.status for error in errors if isinstance(error, type) and issubclass(error, handler_errors.AnimeganError)
     }
     return {**gateway_statuses, ("TorchServe", "POST", PREDICT): {"200", *(str(int(status)) for status in statuses)}}
 

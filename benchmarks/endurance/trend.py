@@ -45,8 +45,8 @@ def trend(minutes: NDArray[np.float64], values: NDArray[np.float64]) -> Trend:
     order = np.arange(count)
     together = correlation ** np.abs(order[:, None] - order)
     design = np.column_stack([np.ones(count), centred])
-    left = np.eye(count) - design @ np.linalg.inv(design.T @ design) @ design.T
-    variance = square / float(np.trace(left @ together))
+    residual = np.eye(count) - design @ np.linalg.inv(design.T @ design) @ design.T
+    variance = square / float(np.trace(residual @ together))
     half = _student(count - 2) * float(np.sqrt(variance * (centred @ together @ centred))) / spread
     return Trend(60 * slope, 60 * (slope - half), 60 * (slope + half))
 

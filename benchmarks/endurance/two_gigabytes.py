@@ -46,14 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     archive = [sys.executable, "-m", "animegan_cli", "archive", "--if-stale"]
     subprocess.run(archive, check=True)  # now, outside the limit
-    with limited(options.limit * MIB) as group, ExitStack() as stack:
+    with memory_limit(options.limit * MIB) as group, ExitStack() as stack:
         environment = {} if group else {"ANIMEGAN_MEMORY_MB": str(options.limit - ITS_OWN_MIB)}
         print(f"Starting the server: {options.limit} MiB, {'cgroup' if group else 'not enforced'} ...", flush=True)
-        with group.entered() if group else nullcontext():
+        with group.enter() if group else nullcontext():
             server = stack.enter_context(running_server(environment=environment))
-        drawn = ask(server, options.width, options.height)
-        counted = group.figures() if group else {"counted_mib": None, "killed_processes": None}
-    figures = {"limit_mib": options.limit, "enforced": bool(group), **drawn, **counted}
+        request_figures = ask(server, options.width, options.height)
+        kernel_figures = group.figures() if group else {"counted_mib": None, "killed_processes": None}
+    figures = {"limit_mib": options.limit, "enforced": bool(group), **request_figures, **kernel_figures}
     print()
     table(("figure", "value"), list(figures.items()))
     store("two_gigabytes", figures)
@@ -62,13 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def ask(server: Server, width: int, height: int) -> dict[str, Any]:
     """Return the figures of one request, with the memory of the server's processes before and during it."""
     data = encoded(photo(width, height), quality=90)
-    idle = peak = taken(server)
-    done = threading.Event()
+    idle = peak = sizes(server)
+    stop = threading.Event()
 
     def watch() -> None:
         nonlocal peak
-        while not done.wait(0.1):
-            peak = max(peak, taken(server), key=lambda parts: parts["all"])
+        while not stop.wait(0.1):
+            peak = max(peak, sizes(server), key=lambda parts: parts["all"])
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -82,7 +82,7 @@ def ask(server: Server, width: int, height: int) -> dict[str, Any]:
             timeout=WAIT_S,
         )
     finally:
-        done.set()
+        stop.set()
         watcher.join()
     seconds = time.perf_counter() - start
     report = Report.from_headers(answer.headers) if answer.ok else None
@@ -97,7 +97,7 @@ def ask(server: Server, width: int, height: int) -> dict[str, Any]:
     }
 
 
-def taken(server: Server) -> dict[str, float]:
+def sizes(server: Server) -> dict[str, float]:
     """Return the PSS, in MiB, of the server's processes: of all together, and by kind."""
     parts = {"all": 0.0, "worker": 0.0, "java": 0.0, "rest": 0.0}
     for process in [psutil.Process(server.process.pid), *server.descendants()]:
@@ -119,7 +119,7 @@ class Group:
     kills: str
 
     @contextmanager
-    def entered(self) -> Iterator[None]:
+    def enter(self) -> Iterator[None]:
         """Enter the group for the block. Processes that this one starts in it stay in the group."""
         before = _own_folder()
         (self.folder / "cgroup.procs").write_text(str(os.getpid()))
@@ -132,12 +132,12 @@ class Group:
         """Return the most memory that the kernel counted, and how many processes it killed."""
         peak = self.folder / self.peak
         words = (self.folder / self.kills).read_text().split()
-        counted = {"counted_mib": int(peak.read_text()) / MIB} if peak.exists() else {}
-        return {**counted, "killed_processes": int(words[words.index("oom_kill") + 1])}
+        figures = {"counted_mib": int(peak.read_text()) / MIB} if peak.exists() else {}
+        return {**figures, "killed_processes": int(words[words.index("oom_kill") + 1])}
 
 
 @contextmanager
-def limited(limit_bytes: int) -> Iterator[Group | None]:
+def memory_limit(limit_bytes: int) -> Iterator[Group | None]:
     """Yield a group with that limit and no swap beyond it, removed at the end; None where none can be made."""
     group = _create(limit_bytes)
     try:

@@ -72,8 +72,8 @@ def no_grad(device: torch.device, _side: int, network: str) -> Contender:
     return Stock(definition(network).to(device), device)
 
 
-def fitted(device: torch.device, side: int, network: str) -> Contender:
-    return _Fitted(no_grad(device, side, network), side)
+def fit_first(device: torch.device, side: int, network: str) -> Contender:
+    return _FitFirst(no_grad(device, side, network), side)
 
 
 def cleaned_up(device: torch.device, side: int, network: str) -> Contender:
@@ -118,7 +118,7 @@ class _Mode:
 
 
 @dataclass(frozen=True)
-class _Launched:
+class _Launch:
     """Whole, through a CUDA graph or, as for a shape that is new, without one."""
 
     graph: bool
@@ -126,14 +126,14 @@ class _Launched:
     def __call__(self, device: torch.device, _side: int, network: str) -> Contender:
         if device.type != "cuda":
             raise NotMeasured("CUDA graphs are a GPU's")
-        return _Graphed(device, network, graph=self.graph)
+        return _GraphDrawing(device, network, graph=self.graph)
 
 
 ROWS = (
     Row("original", original, square),
     Row("no grad, eval", no_grad, square),
     Row("a larger photo, no limit", no_grad, larger),
-    Row("a larger photo, limit", fitted, larger),
+    Row("a larger photo, limit", fit_first, larger),
     Row("cache cleanup", cleaned_up, square),
     Row("TorchScript", torchscript, square),
     Row(f"{CALLERS} callers, no queue", at_once, square, CALLERS),
@@ -142,8 +142,8 @@ ROWS = (
     Row("ours: fused, whole", _Mode("whole"), square),
     Row("ours: bands", _Mode("bands"), square),
     Row("ours: recompute", _Mode("recompute"), square),
-    Row("ours: half the side, whole", _Launched(graph=False), half_the_side),
-    Row("ours: half the side, graph", _Launched(graph=True), half_the_side),
+    Row("ours: half the side, whole", _Launch(graph=False), half_the_side),
+    Row("ours: half the side, graph", _Launch(graph=True), half_the_side),
 )
 
 
@@ -185,7 +185,7 @@ def measure(name: str, device_name: str, side: int, network: str, file: Path) ->
         contender.draw(photo(WARMUP_PX, WARMUP_PX).to(device))
     picture = photo(*row.picture(side)).to(device)
     with Watch(device) as watch:
-        seconds = fresh.timed(lambda: contender.draw(picture), device)
+        seconds = fresh.time_draw(lambda: contender.draw(picture), device)
     seconds = fresh.median_seconds(lambda: contender.draw(picture), device, seconds)
     np.save(file, contender.values(picture).cpu().numpy())
     return {"peak_mib": watch.peak_mib, "held_mib": watch.held_mib, "seconds": seconds / row.pictures}
@@ -193,18 +193,18 @@ def measure(name: str, device_name: str, side: int, network: str, file: Path) ->
 
 def _psnr(folder: Path, index: int) -> float | str | None:
     """Return the PSNR against the first row of the same picture; None for that row, or where the sizes differ."""
-    size, drawn = ROWS[index].picture, np.load(folder / f"{index}.npy")
+    size, values = ROWS[index].picture, np.load(folder / f"{index}.npy")
     first = next(other for other, row in enumerate(ROWS) if row.picture == size)
     if first == index or not (folder / f"{first}.npy").exists():
         return None
     expected = np.load(folder / f"{first}.npy")
-    if drawn.shape != expected.shape:
+    if values.shape != expected.shape:
         return None
-    decibels = psnr(torch.from_numpy(drawn), torch.from_numpy(expected))
+    decibels = psnr(torch.from_numpy(values), torch.from_numpy(expected))
     return decibels if math.isfinite(decibels) else "identical"
 
 
-class _Wrapped:
+class _Wrapper:
     """A contender, with something around its drawing."""
 
     def __init__(self, contender: Contender) -> None:
@@ -214,7 +214,7 @@ class _Wrapped:
         return self.contender.values(picture)
 
 
-class _Fitted(_Wrapped):
+class _FitFirst(_Wrapper):
     def __init__(self, contender: Contender, side: int) -> None:
         super().__init__(contender)
         self.side = side
@@ -231,18 +231,18 @@ class _Fitted(_Wrapped):
         return torch.from_numpy(np.array(scaled))[None].to(picture.device)
 
 
-class _CleanedUp(_Wrapped):
+class _CleanedUp(_Wrapper):
     def __init__(self, contender: Contender, device: torch.device) -> None:
         super().__init__(contender)
         self.device = device
 
     def draw(self, picture: Tensor) -> Tensor:
-        drawn = self.contender.draw(picture)
+        output = self.contender.draw(picture)
         memory.release(self.device)
-        return drawn
+        return output
 
 
-class _Callers(_Wrapped):
+class _Callers(_Wrapper):
     """`CALLERS` callers with a picture each: all draw at once, or one after another."""
 
     def __init__(self, contender: Contender, *, one_at_a_time: bool) -> None:
@@ -258,7 +258,7 @@ class _Callers(_Wrapped):
             return list(pool.map(one, range(CALLERS)))[-1]
 
 
-class _Graphed(_Wrapped):
+class _GraphDrawing(_Wrapper):
     def __init__(self, device: torch.device, network: str, *, graph: bool) -> None:
         engine = ours(device, "whole", network)
         super().__init__(engine)

@@ -52,9 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     larger = [UHD] if options.largest >= min(UHD) else []
     rows = [row for device in ("cpu", "cuda") for row in predicted(device, [*sizes, *larger], options.seconds)]
     workers = [worker_row(size, index) for size in [(min(1024, options.largest),) * 2, *larger] for index in range(3)]
-    for printed in (rows, workers):
+    for group in (rows, workers):
         print()
-        table(tuple(printed[0]), [tuple(row.values()) for row in printed])
+        table(tuple(group[0]), [tuple(row.values()) for row in group])
     for row in rows:
         row.pop("seconds")  # of a run that is being watched: what times are for is in peers
     store("memory", {"seconds_at_most": options.seconds, "rows": rows, "workers": workers})
@@ -105,23 +105,23 @@ def measure(device_name: str, mode: Mode, size: Size) -> dict[str, float]:
         ours.draw(torch.randint(0, 256, (1, size[1], size[0], 3), dtype=torch.uint8, device=device))
 
     with Watch(device) as watch:
-        seconds = fresh.timed(draw, device)
+        seconds = fresh.time_draw(draw, device)
     figures = {"measured_mib": watch.peak_mib, "seconds": seconds}
     if device.type == "cpu" and max(size) <= COUNTED_PX:
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as session:
             draw()
-        figures["counted_mib"] = _counted_peak(profiled) / MIB
+        figures["counted_mib"] = _counted_peak(session) / MIB
     return figures
 
 
-def _counted_peak(profiled: profile) -> int:
-    assert profiled.profiler
-    assert profiled.profiler.kineto_results
-    allocated = peak = 0
-    events: list[Any] = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
+def _counted_peak(session: profile) -> int:
+    assert session.profiler
+    assert session.profiler.kineto_results
+    level = peak = 0
+    events: list[Any] = [event for event in session.profiler.kineto_results.events() if event.name() == "[memory]"]
     for _, size in sorted((event.start_ns(), event.nbytes()) for event in events):
-        allocated += size
-        peak = max(peak, allocated)
+        level += size
+        peak = max(peak, level)
     return peak
 
 
@@ -153,7 +153,7 @@ def request(size: Size, plan: Plan) -> dict[str, float]:
     pipeline.stylize(encoded(photo(WARMUP_PX, WARMUP_PX)), options)
     cpu = torch.device("cpu")
     with Watch(cpu) as watch:
-        seconds = fresh.timed(lambda: _check(pipeline, data, options, plan.mode), cpu)
+        seconds = fresh.time_draw(lambda: _check(pipeline, data, options, plan.mode), cpu)
     return {"measured_mib": watch.peak_mib, "seconds": seconds}
 
 

@@ -35,8 +35,8 @@ def main() -> None:
         for plan in ("whole", "bands"):
             contender = Ours(device, plan, precision)
             for photo in photos:
-                drawn = contender.values(_pixels(photo).to(device)).cpu()
-                rows.append((plan, photo.stem, precision, device.type, psnr(drawn, expected[photo])))
+                values = contender.values(_pixels(photo).to(device)).cpu()
+                rows.append((plan, photo.stem, precision, device.type, psnr(values, expected[photo])))
     table(("plan", "photo", "precision", "device", "PSNR dB"), rows)
     worst = {precision: min(row[4] for row in rows if row[2] == precision) for precision in DTYPES}
     print(f"\nworst: {worst}")

@@ -72,7 +72,7 @@ class Times(NamedTuple):
     cpu: float
 
 
-def planned(device: torch.device, network: str, precision: str) -> Contender:
+def default_plan(device: torch.device, network: str, precision: str) -> Contender:
     return ours(device, "planned", network, precision)
 
 
@@ -111,8 +111,8 @@ def onnx_runtime(device: torch.device, network: str = "animegan2", precision: st
     session = onnxruntime.InferenceSession(_onnx(network), options, providers=[provider])
 
     def run(x: Tensor) -> Tensor:
-        [drawn] = session.run(None, {"photo": x.cpu().numpy()})
-        return torch.from_numpy(drawn)
+        [output] = session.run(None, {"photo": x.cpu().numpy()})
+        return torch.from_numpy(output)
 
     return Stock(_whole_picture(run, network), device)
 
@@ -144,10 +144,10 @@ def ncnn(device: torch.device, network: str, precision: str) -> Contender:  # no
             nets[tuple(x.shape)] = _ncnn_net(module, converter.EXEC_PATH, network, x)
         with nets[tuple(x.shape)].create_extractor() as extractor:
             extractor.input("in0", module.Mat(x[0].contiguous().numpy()).clone())
-            status, drawn = extractor.extract("out0")
+            status, output = extractor.extract("out0")
             if status:
                 raise NotMeasured(f"ncnn gives up with {status}")
-            return torch.from_numpy(np.array(drawn))[None]
+            return torch.from_numpy(np.array(output))[None]
 
     return Stock(_whole_picture(run, network), device)
 
@@ -163,12 +163,12 @@ def _ncnn_net(module: Any, converter: str, network: str, x: Tensor) -> Any:
             resource.setrlimit(resource.RLIMIT_AS, (CONVERTER_BYTES, CONVERTER_BYTES))
 
         try:
-            done = subprocess.run(
+            process = subprocess.run(
                 command, cwd=folder, check=False, capture_output=True, timeout=CONVERTER_S, preexec_fn=bound
             )
         except subprocess.TimeoutExpired:
             raise NotMeasured(f"pnnx needs more than {CONVERTER_S} s for {x.shape[3]}x{x.shape[2]}") from None
-        if done.returncode:
+        if process.returncode:
             raise NotMeasured(f"pnnx does not convert {x.shape[3]}x{x.shape[2]} in {CONVERTER_BYTES >> 30} GiB")
         net = module.Net()
         net.opt.num_threads = cpu_count()
@@ -185,7 +185,7 @@ def _whole_picture(net: Net, network: str) -> Net:
 Make = Callable[[torch.device, str, str], Contender]
 
 CONTENDERS: dict[str, Make] = {
-    "ours, as planned": planned,
+    "ours, as planned": default_plan,
     "ours, whole": whole,
     "eager fp32": eager,
     "traced fp32": traced,
@@ -269,25 +269,25 @@ def compare(
 
 
 def _row(
-    device: str, name: str, size: Size, taken: list[Times], ours: list[Times], setup: float | None, missing: str | None
+    device: str, name: str, size: Size, theirs: list[Times], ours: list[Times], setup: float | None, missing: str | None
 ) -> dict[str, Any]:
     figures: dict[str, float] = {}
-    if taken:
-        wall = [times.wall for times in taken]
+    if theirs:
+        wall = [times.wall for times in theirs]
         figures = {"seconds": statistics.median(wall), "seconds_min": min(wall), "seconds_max": max(wall)}
-        figures |= {"cpu_seconds": statistics.median(times.cpu for times in taken)}
-    if taken and ours:
-        one, other = ([times.cpu if device == "cpu" else times.wall for times in each] for each in (taken, ours))
+        figures |= {"cpu_seconds": statistics.median(times.cpu for times in theirs)}
+    if theirs and ours:
+        one, other = ([times.cpu if device == "cpu" else times.wall for times in each] for each in (theirs, ours))
         ratios = [first / second for first, second in zip(one, other, strict=True)]
         median = statistics.median(one) / statistics.median(other)
         figures |= {"ratio": median, "ratio_min": min(ratios), "ratio_max": max(ratios)}
     names = ("seconds", "seconds_min", "seconds_max", "cpu_seconds", "ratio", "ratio_min", "ratio_max")
     none: dict[str, float | None] = dict.fromkeys(names)
-    said = {"setup_seconds": setup, "not_measured": missing}
-    return {"contender": name, "device": device, "size": "x".join(map(str, size)), **none, **figures, **said}
+    remarks = {"setup_seconds": setup, "not_measured": missing}
+    return {"contender": name, "device": device, "size": "x".join(map(str, size)), **none, **figures, **remarks}
 
 
-_drawn: dict[Size, Callable[[], Tensor]] = {}  # in a contender's process
+_draws: dict[Size, Callable[[], Tensor]] = {}  # in a contender's process
 _device: list[torch.device] = []
 
 
@@ -313,9 +313,9 @@ def _set_up(
     missing = {}
     for size in sizes:
         picture = photo(*size).to(device)
-        _drawn[size] = lambda picture=picture: contender.draw(picture)  # type: ignore[misc]
+        _draws[size] = lambda picture=picture: contender.draw(picture)  # type: ignore[misc]
         try:
-            _drawn[size]()
+            _draws[size]()
         except NotMeasured as reason:
             missing[size] = str(reason)
     fresh.synchronize(device)
@@ -324,7 +324,7 @@ def _set_up(
 
 def _draw(size: Size) -> Times:
     cpu = time.process_time()
-    wall = fresh.timed(_drawn[size], _device[0])
+    wall = fresh.time_draw(_draws[size], _device[0])
     return Times(wall, time.process_time() - cpu)
 
 

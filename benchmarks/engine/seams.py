@@ -53,13 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     shape = Shape(*size, 1, 4)
     plan = banded(shape, "bands", 64 * 4 * size[0] * size[1] // BAND_SHARE, cuda=False)
     rows = layout(shape, plan.mode, plan.band_bytes, cuda=False).places[-2].rows[-1]
-    drawn = {
-        "Tiles, cut": (joined(parts, size, tile, blend=False), edges),
-        "Tiles, blended": (joined(parts, size, tile, blend=True), edges),
+    drawings = {
+        "Tiles, cut": (join_tiles(parts, size, tile, blend=False), edges),
+        "Tiles, blended": (join_tiles(parts, size, tile, blend=True), edges),
         "Bands": (Ours(cpu, "bands", "fp32").values_by(plan, picture), [list(range(rows, size[0], rows)), []]),
     }
-    cases = [figures(name, values - whole, at, psnr(values, whole)) for name, (values, at) in drawn.items()]
-    PICTURE.write_bytes(sheet(picture, whole, {name: values for name, (values, _) in drawn.items()}))
+    cases = [figures(name, values - whole, at, psnr(values, whole)) for name, (values, at) in drawings.items()]
+    PICTURE.write_bytes(sheet(picture, whole, {name: values for name, (values, _) in drawings.items()}))
     table(tuple(cases[0]), [tuple(row.values()) for row in cases])
     store("seams", {"width_px": size[1], "height_px": size[0], "tile_px": tile, "band_rows": rows, "rows": cases})
 
@@ -79,11 +79,11 @@ def tiles(size: tuple[int, int], tile: int) -> Iterator[tuple[slice, slice]]:
 
 def middles(side: int, tile: int) -> list[int]:
     """Return the middles of the overlaps, where one tile's part ends and the next one's begins."""
-    begun = starts(side, tile)
-    return [(after + before + tile) // 2 for before, after in pairwise(begun)]
+    firsts = starts(side, tile)
+    return [(after + before + tile) // 2 for before, after in pairwise(firsts)]
 
 
-def joined(
+def join_tiles(
     parts: Sequence[tuple[tuple[slice, slice], Tensor]], size: tuple[int, int], tile: int, *, blend: bool
 ) -> Tensor:
     """Return the tiles as one picture: each pixel from the tile whose middle is nearest, or blended in the overlap."""
@@ -128,11 +128,11 @@ def figures(name: str, difference: Tensor, edges: Sequence[Sequence[int]], decib
     }
 
 
-def sheet(picture: Tensor, whole: Tensor, drawn: dict[str, Tensor]) -> bytes:
+def sheet(picture: Tensor, whole: Tensor, drawings: dict[str, Tensor]) -> bytes:
     """Return the figure as a JPEG: pictures in a row, below each its difference from the whole one; grey is none."""
-    above = {"Whole": _image(whole), **{name: _image(values) for name, values in drawn.items()}}
+    above = {"Whole": _image(whole), **{name: _image(values) for name, values in drawings.items()}}
     below = {"Photo": Image.fromarray(picture[0].numpy())}
-    for name, values in drawn.items():
+    for name, values in drawings.items():
         below[f"{name}: difference, {TIMES} times"] = _image((values - whole) * TIMES)
     height = round(CELL_PX * picture.shape[1] / picture.shape[2])
     row = CAPTION_PX + height

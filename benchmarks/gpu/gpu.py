@@ -94,11 +94,11 @@ def times_ms(draw: Callable[[], object], where: torch.device, *, most_s: float, 
     """
     if where.type != "cuda":
         runs = 1
-    taken: list[float] = []
-    began = time.perf_counter()
-    while not taken or (len(taken) < runs and time.perf_counter() - began < most_s):
-        taken.append(_event_ms(draw, where) if where.type == "cuda" else 1000 * fresh.timed(draw, where))
-    return {"ms": statistics.median(taken), "ms_min": min(taken), "ms_max": max(taken), "runs": len(taken)}
+    times: list[float] = []
+    start = time.perf_counter()
+    while not times or (len(times) < runs and time.perf_counter() - start < most_s):
+        times.append(_event_ms(draw, where) if where.type == "cuda" else 1000 * fresh.time_draw(draw, where))
+    return {"ms": statistics.median(times), "ms_min": min(times), "ms_max": max(times), "runs": len(times)}
 
 
 def _event_ms(draw: Callable[[], object], where: torch.device) -> float:
@@ -135,8 +135,8 @@ class Floor:
         floor = f"{'≤' if self.most else '≥'} {self.limit:g}"
         if value is None:
             return name, "–", floor, "not measured"
-        reached = value <= self.limit if self.most else value >= self.limit
-        return name, _short(value), floor, "reached" if reached else "MISSED"
+        is_reached = value <= self.limit if self.most else value >= self.limit
+        return name, _short(value), floor, "reached" if is_reached else "MISSED"
 
 
 def _speed(network: str, contender: str, size: str, figure: str, limit: float, *, most: bool = True) -> Floor:
@@ -163,7 +163,7 @@ def page() -> None:
     for phase in PHASES:
         result = _read(phase)
         tables = {name: rows for name, rows in result.items() if isinstance(rows, list)}
-        rows = [(name, row) for name, listed in tables.items() for row in listed]
+        rows = [(name, row) for name, entries in tables.items() for row in entries]
         failed = [(phase, name, row) for name, row in rows if row.get("ok") is False]
         without = sum(bool(row.get("not_measured")) for _, row in rows)
         state = "not run" if not result else "complete" if result["complete"] else "cut off"

@@ -73,15 +73,15 @@ def throughput(
         closing(Pipeline(Settings(device=where.type, quality=QUALITY), threads=threads)) as pipeline,
     ):
         run_group(pipeline, files, side, group)
-        done, spent, start = 0, {"decode": 0.0, "run": 0.0, "encode": 0.0}, time.perf_counter()
-        while not done or time.perf_counter() - start < most_s:
+        count, totals, start = 0, {"decode": 0.0, "run": 0.0, "encode": 0.0}, time.perf_counter()
+        while not count or time.perf_counter() - start < most_s:
             for item in run_group(pipeline, files, side, group):
-                for phase in spent:
-                    spent[phase] += item.seconds[phase]
-            done += group
+                for phase in totals:
+                    totals[phase] += item.seconds[phase]
+            count += group
         seconds = time.perf_counter() - start
-        row.update({"pictures": done, "pictures_per_s": done / seconds})
-        row.update({f"{phase}_ms": 1000 * total / done for phase, total in spent.items()})
+        row.update({"pictures": count, "pictures_per_s": count / seconds})
+        row.update({f"{phase}_ms": 1000 * total / count for phase, total in totals.items()})
         row["encoder"] = "Pillow" if pipeline._jpeg is None else "nvJPEG"
 
 

@@ -156,11 +156,11 @@ def measure(
 def compare(results: gpu.Results, network: str, size: str) -> None:
     """Set the rows of a size beside its reference and its run of whole maps, where these are there."""
     rows: list[gpu.Row] = [row for row in results.figures["rows"] if (row["network"], row["size"]) == (network, size)]
-    taken = {row["contender"]: row["ms"] for row in rows if "ms" in row}
+    times = {row["contender"]: row["ms"] for row in rows if "ms" in row}
     for row in rows:
         if "ms" in row:
-            row["times_as_fast"] = taken[REFERENCE] / row["ms"] if REFERENCE in taken else None
-            row["times_whole"] = row["ms"] / taken[WHOLE] if WHOLE in taken else None
+            row["times_as_fast"] = times[REFERENCE] / row["ms"] if REFERENCE in times else None
+            row["times_whole"] = row["ms"] / times[WHOLE] if WHOLE in times else None
     results.write()
 
 
@@ -190,14 +190,14 @@ def explain(results: gpu.Results, where: torch.device, network: str, size: Size)
             row["kernels_ms"] = (
                 sum(event.self_device_time_total for event in averages if event.device_type == DeviceType.CUDA) / 1000
             )
-        spent = [
+        kernels = [
             (getattr(event, f"self_{kind}_time_total"), event.key, event.count)
             for event in averages
             if event.key not in layers
         ]
         row["kernels"] = [
             {"kernel": key[:160], "us": us, "calls": calls}
-            for us, key, calls in sorted(spent, reverse=True)[:TOP_KERNELS]
+            for us, key, calls in sorted(kernels, reverse=True)[:TOP_KERNELS]
         ]
         trace = gpu.folder() / f"trace_{network}_{text(size)}.json.gz"
         profiler.export_chrome_trace(str(trace))
@@ -213,12 +213,12 @@ def run_compiler(results: gpu.Results, *, rehearse: bool) -> None:
     with results.trial("rows", network="animegan2", contender="torch.compile max-autotune", size=size) as row:
         words = [sys.executable, "-m", "benchmarks.gpu.gpu_speed", "--compile", *["--rehearse"] * rehearse]
         try:
-            done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=COMPILE_S)
+            process = subprocess.run(words, capture_output=True, text=True, check=False, timeout=COMPILE_S)
         except subprocess.TimeoutExpired:
             raise NotMeasured(f"it did not compile within {COMPILE_S} s") from None
-        if done.returncode:
-            raise NotMeasured((done.stderr.strip().splitlines() or ["it failed"])[-1][:200])
-        row.update(json.loads(done.stdout.strip().splitlines()[-1]))
+        if process.returncode:
+            raise NotMeasured((process.stderr.strip().splitlines() or ["it failed"])[-1][:200])
+        row.update(json.loads(process.stdout.strip().splitlines()[-1]))
     compare(results, "animegan2", size)
 
 

@@ -38,7 +38,7 @@ from benchmarks.gpu import gpu
 
 TESTS = ("tests/handler/test_cuda.py", "tests/handler/operators/test_operators.py")
 OF_A_GPU = "test_cuda or cuda or triton"  # of the operators' tests, those whose tensors lie on a GPU
-REHEARSED = "test_cuda or (triton and cancel and float32)"
+REHEARSAL = "test_cuda or (triton and cancel and float32)"
 OUTCOMES = "ANIMEGAN_OUTCOMES"  # a file that gets a line of JSON for each test
 MODES: tuple[Mode, ...] = ("whole", "bands", "recompute")
 TESTS_S = 80  # of the tests, so that the rest of the phase has its time
@@ -69,20 +69,20 @@ def run_tests(results: gpu.Results, *, rehearse: bool) -> None:
     environment = os.environ | {OUTCOMES: str(file), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     # The project's conftest starts servers; warnings differ from one version of PyTorch to the next.
     options = ["--noconftest", "-q", "--tb=short", "-p", "no:cacheprovider", "-p", "benchmarks.gpu.gpu_works"]
-    options += ["-o", "addopts=", "-o", "filterwarnings=default", "-k", REHEARSED if rehearse else OF_A_GPU]
-    done: list[str] = []
+    options += ["-o", "addopts=", "-o", "filterwarnings=default", "-k", REHEARSAL if rehearse else OF_A_GPU]
+    ids: list[str] = []
     start = time.perf_counter()
     while True:
-        deselected = [word for test in done for word in ("--deselect", test)]
+        deselected = [word for test in ids for word in ("--deselect", test)]
         command = [sys.executable, "-m", "pytest", *options, *deselected, *TESTS]
-        written = len(done)
+        count = len(ids)
         with subprocess.Popen(command, env=environment, cwd=gpu.ROOT) as process:
             while True:
                 code = process.poll()
                 rows = [json.loads(line) for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")]
-                for row in rows[written:]:
+                for row in rows[count:]:
                     results.add("tests", **row)
-                written = len(rows)
+                count = len(rows)
                 if code is not None:
                     break
                 time.sleep(0.2)
@@ -93,10 +93,10 @@ def run_tests(results: gpu.Results, *, rehearse: bool) -> None:
                 "tests", test="the rest", outcome=f"not run within {TESTS_S} s", not_measured="no time was left"
             )
             return
-        if len(rows) == len(done) or code in (0, 1):
+        if len(rows) == len(ids) or code in (0, 1):
             break
-        done = [row["test"] for row in rows]
-    nothing_ran = code not in (0, 1) and not (done and code == pytest.ExitCode.NO_TESTS_COLLECTED)
+        ids = [row["test"] for row in rows]
+    nothing_ran = code not in (0, 1) and not (ids and code == pytest.ExitCode.NO_TESTS_COLLECTED)
     if nothing_ran:
         results.add("tests", test="pytest itself", outcome=f"exit status {code}", ok=False)
 
@@ -178,8 +178,8 @@ def check_graphs(results: gpu.Results, where: torch.device, sizes: list[Size]) -
                 expected = network._run(picture, plan)
                 with mock.patch.object(graphs, "most_bytes", return_value=2**40):
                     for _ in range(graphs.OFTEN + 2):
-                        drawn = network.draw(picture, plan)
-                most = (drawn.int() - expected.int()).abs().max().item()
+                        output = network.draw(picture, plan)
+                most = (output.int() - expected.int()).abs().max().item()
                 graph_bytes = graphs.held_bytes()
                 row.update({"largest_difference": most, "held_mib": graph_bytes / MIB, "ok": most <= 1})
                 if where.type == "cuda":
@@ -233,12 +233,12 @@ def _runs_out(stylizer: Stylizer, side: int) -> Iterator[None]:
 def _little_is_free(stylizer: Stylizer, side: int) -> Iterator[None]:
     """Leave free only the memory of the second plan: a tensor takes the rest; on a CPU the budget is set."""
     choices = list(stylizer._drawing.network.plans(side, side, 1))
-    left = (choices[0].peak_bytes + choices[1].peak_bytes) // 2
+    remaining = (choices[0].peak_bytes + choices[1].peak_bytes) // 2
     if stylizer.device.type != "cuda":
-        with mock.patch.object(stylizer, "memory_mb", max(1, left // MIB)):
+        with mock.patch.object(stylizer, "memory_mb", max(1, remaining // MIB)):
             yield
         return
-    hog = torch.empty(max(0, stylizer.budget_bytes() - left), dtype=torch.uint8, device=stylizer.device)
+    hog = torch.empty(max(0, stylizer.budget_bytes() - remaining), dtype=torch.uint8, device=stylizer.device)
     try:
         yield
     finally:
@@ -259,10 +259,10 @@ def compare_peaks(results: gpu.Results, where: torch.device, sizes: list[Size]) 
                 network._run(pictures, plan)
                 with Watch(where) as watch:
                     network._run(pictures, plan)
-                measured = watch.peak_mib + (pictures.nbytes / MIB if where.type == "cuda" else 0)
-                row.update({"planned_mib": plan.peak_bytes / MIB, "measured_mib": measured})
+                peak_mib = watch.peak_mib + (pictures.nbytes / MIB if where.type == "cuda" else 0)
+                row.update({"planned_mib": plan.peak_bytes / MIB, "measured_mib": peak_mib})
                 if where.type == "cuda":
-                    row["ratio"] = row["planned_mib"] / measured
+                    row["ratio"] = row["planned_mib"] / peak_mib
                     row["ok"] = 1 <= row["ratio"] <= HIGHEST_RATIO
                 else:
                     row["instead"] = "resident memory, which at this size says little"

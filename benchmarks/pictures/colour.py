@@ -40,9 +40,9 @@ def main() -> None:
     screenshot_by_name = screenshots({name: data for name, (data, _) in files.items() if not name.startswith("HEIC")})
     figures, rows = {}, []
     for name, (data, plain) in files.items():
-        drawn = decode(data, max_side=1024, limits=LIMITS).rgb
+        result = decode(data, max_side=1024, limits=LIMITS).rgb
         reference = screenshot_by_name[name] if name in screenshot_by_name else _by_profile(plain)
-        off = delta_e2000(_lab(drawn), _lab(reference))
+        off = delta_e2000(_lab(result), _lab(reference))
         ignored = delta_e2000(_lab(plain), _lab(reference))
         figures[name] = {"mean": off.mean(), "p99": float(np.percentile(off, 99)), "ignored_mean": ignored.mean()}
         rows.append((name, off.mean(), float(np.percentile(off, 99)), ignored.mean()))
@@ -62,11 +62,11 @@ def sources() -> dict[str, tuple[bytes, Image.Image]]:
         "JPEG, Display P3 by ICC": encoded(dogs, "JPEG", quality=100, subsampling=0, icc_profile=p3),
         "PNG, Adobe RGB by ICC": encoded(path, "PNG", icc_profile=adobe),
         "PNG, Display P3 by cICP": _png16(_codes(dogs), chunk(b"cICP", bytes([12, 13, 0, 1]))),
-        "AVIF, Display P3 by nclx": _said(avif, 12, 13),
-        "HEIC, Display P3 by nclx": _said(coded, 12, 13),
+        "AVIF, Display P3 by nclx": _with_numbers(avif, 12, 13),
+        "HEIC, Display P3 by nclx": _with_numbers(coded, 12, 13),
         "PNG, PQ by cICP": _png16(_bright(path, 4.0), chunk(b"cICP", bytes([9, 16, 0, 1]))),
-        "AVIF, PQ by nclx": _said(encoded(_image(dark), "AVIF", **exact), 9, 16),
-        "AVIF, HLG by nclx": _said(avif, 9, 18),
+        "AVIF, PQ by nclx": _with_numbers(encoded(_image(dark), "AVIF", **exact), 9, 16),
+        "AVIF, HLG by nclx": _with_numbers(avif, 9, 18),
         "PNG, gAMA 1.0": _png16(_light(path), chunk(b"gAMA", struct.pack(">I", 100_000))),
         "PNG, gAMA 1/1.8 and cHRM": _png16(_codes(dogs), chunk(b"gAMA", struct.pack(">I", 55_556)), _chrm(P3)),
     }
@@ -76,7 +76,7 @@ def sources() -> dict[str, tuple[bytes, Image.Image]]:
 
 def screenshots(files: Mapping[str, bytes]) -> dict[str, Image.Image]:
     """Return the pixels that Chromium shows of each file."""
-    shown = {}
+    screens = {}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium(), args=[*ARGUMENTS, "--force-color-profile=srgb"]
@@ -88,9 +88,9 @@ def screenshots(files: Mapping[str, bytes]) -> dict[str, Image.Image]:
             page.set_content(f'<body style="margin:0"><img style="display:block" src="{source}">')
             page.wait_for_function("document.images[0].complete")
             page.wait_for_timeout(200)
-            shown[name] = Image.open(BytesIO(page.screenshot())).convert("RGB")
+            screens[name] = Image.open(BytesIO(page.screenshot())).convert("RGB")
         browser.close()
-    return shown
+    return screens
 
 
 def profile(chromaticities: tuple[colour.Point, ...], curve: bytes) -> bytes:
@@ -148,12 +148,12 @@ def _lab(image: Image.Image) -> Array:
 def _by_profile(plain: Image.Image) -> Image.Image:
     """Return the codes of a Display P3 file in sRGB by LittleCMS."""
     source = ImageCms.ImageCmsProfile(BytesIO(profile(P3, srgb_curve())))
-    converted = ImageCms.profileToProfile(plain, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    assert converted
-    return converted
+    picture = ImageCms.profileToProfile(plain, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    assert picture
+    return picture
 
 
-def _said(data: bytes, primaries: int, transfer: int) -> bytes:
+def _with_numbers(data: bytes, primaries: int, transfer: int) -> bytes:
     """Return a HEIC or AVIF with other numbers in its `nclx` box."""
     at = data.index(b"nclx") + 4
     return data[:at] + struct.pack(">HH", primaries, transfer) + data[at + 4 :]
@@ -162,7 +162,7 @@ def _said(data: bytes, primaries: int, transfer: int) -> bytes:
 def _plain(data: bytes) -> Image.Image:
     """Return the codes of a file, whatever it says of their colour."""
     if b"nclx" in data[:4096]:
-        data = _said(data, 1, 13)
+        data = _with_numbers(data, 1, 13)
     with Image.open(BytesIO(data)) as image:
         return image.convert("RGB")
 

@@ -34,14 +34,14 @@ def main() -> None:
             file.write_bytes(data)
             header = images.inspect(data, LIMITS)
             pixels = header.size[0] * header.size[1]
-            foretold = images.DECODED_BYTES[header.format] + header.held_bytes / pixels
+            estimate = images.DECODED_BYTES[header.format] + header.held_bytes / pixels
             if header.motion:
-                foretold = FRAME_BYTES
+                estimate = FRAME_BYTES
             command = [sys.executable, "-m", "benchmarks.pictures.decoding", str(file)]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
-            measured = int(done.stdout) / pixels
-            rows.append((name, foretold, measured))
-            figures[name] = {"foretold_bytes_a_pixel": foretold, "measured_bytes_a_pixel": measured}
+            process = subprocess.run(command, check=True, capture_output=True, text=True)
+            peak = int(process.stdout) / pixels
+            rows.append((name, estimate, peak))
+            figures[name] = {"foretold_bytes_a_pixel": estimate, "measured_bytes_a_pixel": peak}
     table(("kind", "foretold, bytes a pixel", "measured"), rows)
     store("decoding", {"kinds": figures})
 
@@ -49,8 +49,8 @@ def main() -> None:
 def sources() -> Mapping[str, bytes]:
     """Return large files of each kind."""
     image = photo(96, 64).resize(SIZE)
-    moved = [image.resize(HEIC_SIZE, box=(x, 0, SIZE[0] - 100 + x, SIZE[1])) for x in (20, 40, 60)]
-    faint = [frame.copy() for frame in moved]
+    crops = [image.resize(HEIC_SIZE, box=(x, 0, SIZE[0] - 100 + x, SIZE[1])) for x in (20, 40, 60)]
+    faint = [frame.copy() for frame in crops]
     for frame in faint:
         frame.putalpha(Image.linear_gradient("L").resize(HEIC_SIZE))
     clear, grey, small = image.convert("RGBA"), image.convert("L"), image.resize(HEIC_SIZE)
@@ -75,7 +75,7 @@ def sources() -> Mapping[str, bytes]:
         "JPEG 2000": encoded(image, "JPEG2000"),
         "JPEG 2000, alpha": encoded(clear, "JPEG2000"),
         "PPM": encoded(image, "PPM"),
-        **{f"{kind}, animated": encoded(small, kind, save_all=True, append_images=moved) for kind in KINDS},
+        **{f"{kind}, animated": encoded(small, kind, save_all=True, append_images=crops) for kind in KINDS},
         **{f"{kind}, animated, alpha": encoded(faint[0], kind, save_all=True, append_images=faint) for kind in KINDS},
     }
 

@@ -32,7 +32,7 @@ Pixels = NDArray[np.float32]
 def main() -> None:
     still, pan, cut = (
         [*noisy("palace.jpg")],
-        [*panned("palace.jpg")],
+        [*slow_pan("palace.jpg")],
         [*noisy("palace.jpg", 2), *noisy("astronaut.jpg", 2)],
     )
     rows: list[tuple[Any, ...]] = []
@@ -41,9 +41,9 @@ def main() -> None:
         stylizer = Stylizer(style, device="cpu", warmup_px=0, fast=get_style(style).fast is not None)
         figures[style] = {}
         for name, frames in (("still", still), ("pan", pan)):
-            drawn = {"alone": alone(stylizer, frames), "carried": clip(stylizer, frames, steady=False)}
-            drawn["steadied"] = clip(stylizer, frames, steady=True)
-            figures[style][name] = {way: flicker(frames, drawings) for way, drawings in drawn.items()}
+            by_way = {"alone": alone(stylizer, frames), "carried": clip(stylizer, frames, steady=False)}
+            by_way["steadied"] = clip(stylizer, frames, steady=True)
+            figures[style][name] = {way: flicker(frames, drawings) for way, drawings in by_way.items()}
             rows += [(style, name, way, *row.values(), None) for way, row in figures[style][name].items()]
         ghost = after_cut(clip(stylizer, cut, steady=True), clip(stylizer, cut, steady=False))
         figures[style]["cut"] = {"largest_difference": ghost}
@@ -60,7 +60,7 @@ def noisy(photo: str, count: int = FRAMES) -> Iterator[Image.Image]:
         yield Image.fromarray(np.clip(plain + random.normal(0, NOISE, plain.shape), 0, 255).round().astype(np.uint8))
 
 
-def panned(photo: str) -> Iterator[Image.Image]:
+def slow_pan(photo: str) -> Iterator[Image.Image]:
     """Yield a slow pan to the right."""
     width, height = SIZE
     large = Image.open(PHOTOS / photo).convert("RGB").resize((width + 16, height), Image.Resampling.LANCZOS)
@@ -83,9 +83,9 @@ def clip(stylizer: Stylizer, frames: Sequence[Image.Image], *, steady: bool) -> 
 def flicker(frames: Sequence[Image.Image], drawings: Sequence[Image.Image]) -> dict[str, float]:
     """Return the mean difference from frame to frame, over the photos', and how much the brightness varies."""
     # The running mean of a scene's first frames has few of them.
-    photos, drawn = ([np.asarray(frame, np.float32) for frame in some[2:]] for some in (frames, drawings))
-    brightness = float(np.std([picture.mean() for picture in drawn]))
-    return {"difference": _moved(drawn) / _moved(photos), "brightness": brightness}
+    photos, pictures = ([np.asarray(frame, np.float32) for frame in some[2:]] for some in (frames, drawings))
+    brightness = float(np.std([picture.mean() for picture in pictures]))
+    return {"difference": _movement(pictures) / _movement(photos), "brightness": brightness}
 
 
 def after_cut(steadied: Sequence[Image.Image], plain: Sequence[Image.Image]) -> int:
@@ -94,7 +94,7 @@ def after_cut(steadied: Sequence[Image.Image], plain: Sequence[Image.Image]) -> 
     return int(np.abs(one - other).max())
 
 
-def _moved(pictures: Sequence[Pixels]) -> float:
+def _movement(pictures: Sequence[Pixels]) -> float:
     return float(np.mean([np.abs(one - other).mean() for one, other in pairwise(pictures)]))
 
 

@@ -30,7 +30,7 @@ def main(most: int) -> None:
     before = _peak_bytes()
     outcomes: Counter[str] = Counter()
     slowest, slowest_kind = 0.0, ""
-    begun = time.monotonic()
+    start_s = time.monotonic()
     for _ in range(most):
         kind, data = chance.choice(whole)
         damaged = damage(data, chance)
@@ -40,17 +40,17 @@ def main(most: int) -> None:
             outcome = "picture"
         except AnimeganError as error:
             outcome = error.code
-        took = time.perf_counter() - start
+        seconds = time.perf_counter() - start
         outcomes[outcome] += 1
-        if took > slowest:
-            slowest, slowest_kind = took, kind
+        if seconds > slowest:
+            slowest, slowest_kind = seconds, kind
     table(("outcome", "files"), [(outcome, count) for outcome, count in outcomes.most_common()])
     print(f"\n{outcomes.total()} files, the slowest {1000 * slowest:.0f} ms ({slowest_kind})")
     store(
         "fuzz",
         {
             "seed": SEED,
-            "seconds": round(time.monotonic() - begun),
+            "seconds": round(time.monotonic() - start_s),
             "files": outcomes.total(),
             "outcomes": dict(outcomes.most_common()),
             "slowest_ms": 1000 * slowest,

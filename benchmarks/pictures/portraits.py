@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for width in widths:
             cases = [case(photo, width, lean) for photo in photos for lean in LEANS_DEG]
             for mode in MODES:
-                drawings = [drawn(stylizer, picture, mode) for picture, _ in cases]
+                drawings = [draw(stylizer, picture, mode) for picture, _ in cases]
                 rows.append({"style": style, "face_px": width, "mode": mode, **figures(mesh, cases, drawings)})
                 print(rows[-1], flush=True)
                 sheet += [drawings[:: len(LEANS_DEG)]]
@@ -85,7 +85,7 @@ def case(photo: Image.Image, width_px: int, lean_deg: float) -> tuple[Image.Imag
     return picture, min(again, key=lambda other: math.hypot(other.x - side / 2, other.y - side / 2))
 
 
-def drawn(stylizer: Stylizer, picture: Image.Image, mode: Mode) -> Image.Image:
+def draw(stylizer: Stylizer, picture: Image.Image, mode: Mode) -> Image.Image:
     detail = Wish(detail="bold") if stylizer.style.id != "classic" else Wish()
     return stylizer.run([Photo(picture, faces=find(picture, mode))], detail).picture(0)
 

@@ -61,13 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     apart: dict[tuple[str, str], list[float]] = {pair: [] for pair in pairs}
     for file in files:
         print(f"{file.name} ...", flush=True)
-        photo = fitted(file, options.side)
-        moved = torch.roll(photo, (1, 1), (0, 1))
-        drawn = {name: drawers[name](photo) for name in names}
+        photo = fit_photo(file, options.side)
+        neighbour = torch.roll(photo, (1, 1), (0, 1))
+        drawings = {name: drawers[name](photo) for name in names}
         for name in names:
-            figures_by_look[name].append(figures(photo, drawn[name], drawers[name](moved)))
+            figures_by_look[name].append(figures(photo, drawings[name], drawers[name](neighbour)))
         for one, other in pairs:
-            apart[one, other].append(distance(drawn[one], drawn[other]))
+            apart[one, other].append(distance(drawings[one], drawings[other]))
     classic = drawers["classic"].seconds
     rows = [
         {
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     table(tuple(rows[0]), [tuple(row.values()) for row in rows])
     table(tuple(distances[0]), [tuple(row.values()) for row in distances])
-    tones = tone_rows([fitted(file, options.side) for file in files])
+    tones = tone_rows([fit_photo(file, options.side) for file in files])
     table(tuple(tones[0]), [tuple(row.values()) for row in tones])
     photos = ", ".join(file.stem for file in files)
     store("style", {"side_px": options.side, "photos": photos, "looks": rows, "distances": distances, "tones": tones})
@@ -95,20 +95,20 @@ def tone_rows(photos: Sequence[Tensor]) -> list[dict[str, str | float]]:
     """Return the mean of photos and of their drawings in `classic`, with `tone=style` and `tone=photo`."""
     stylizer = Stylizer("classic", warmup_px=0)
     nights = [(photo * NIGHT).to(torch.uint8) for photo in photos]
-    sent = {f"a sheet of {value}": [torch.full((256, 256, 3), value, dtype=torch.uint8)] for value in SHEETS}
+    sources = {f"a sheet of {value}": [torch.full((256, 256, 3), value, dtype=torch.uint8)] for value in SHEETS}
     rows: list[dict[str, str | float]] = []
-    for name, pictures in (sent | {"the photographs": list(photos), "at night": nights}).items():
-        drawn = [
+    for name, pictures in (sources | {"the photographs": list(photos), "at night": nights}).items():
+        drawings = [
             [stylizer.run([Image.fromarray(picture.numpy())], Wish(tone=tone)).batch[0].clone() for picture in pictures]
             for tone in ("style", "photo")
         ]
-        sent_mean, style, photo = (fmean(float(one.float().mean()) for one in group) for group in (pictures, *drawn))
-        changed = fmean(distance(*pair) for pair in zip(*drawn, strict=True))
-        rows.append({"sent": name, "mean": sent_mean, "style": style, "photo": photo, "changed": changed})
+        sent_mean, style, photo = (fmean(float(one.float().mean()) for one in group) for group in (pictures, *drawings))
+        change = fmean(distance(*pair) for pair in zip(*drawings, strict=True))
+        rows.append({"sent": name, "mean": sent_mean, "style": style, "photo": photo, "changed": change})
     return rows
 
 
-def fitted(file: Path, side: int) -> Tensor:
+def fit_photo(file: Path, side: int) -> Tensor:
     """Return the photo, uint8 (H, W, 3), its longest side at most that; sides that 4 divides."""
     with Image.open(file) as image:
         factor = min(1.0, side / max(image.size))
@@ -139,23 +139,23 @@ class Drawer:
 
     def _finish(self, picture: Tensor, rows: int | None = None, continuity: Continuity | None = None) -> Tensor:
         begin = time.process_time()
-        finished = self._apply(picture, rows, continuity)
+        result = self._apply(picture, rows, continuity)
         self.finish_seconds += time.process_time() - begin
-        return finished
+        return result
 
 
-def figures(photo: Tensor, drawing: Tensor, moved: Tensor) -> dict[str, float]:
-    """Return the figures of one drawing; `moved`: the drawing of the photo moved by one pixel down and right."""
+def figures(photo: Tensor, drawing: Tensor, neighbour: Tensor) -> dict[str, float]:
+    """Return the figures of one drawing; `neighbour`: the drawing of the photo moved by one pixel down and right."""
     before, after = luma(planar(photo)), luma(planar(drawing))
-    strength, drawn = slope(blur(before, 1.0)), slope(blur(after, 1.0))
+    strength, edges = slope(blur(before, 1.0)), slope(blur(after, 1.0))
     limit = strength.flatten().quantile(1 - EDGE_SHARE)
     edge = strength >= limit
-    near = F.max_pool2d(drawn[None], 2 * NEAR_PX + 1, 1, NEAR_PX)[0]
+    near = F.max_pool2d(edges[None], 2 * NEAR_PX + 1, 1, NEAR_PX)[0]
     far = F.max_pool2d(edge.float()[None], 2 * FAR_PX + 1, 1, FAR_PX)[0] == 0
     dark = (blur(after, 2.4) - blur(after, 0.9)).clamp_(min=0)
     line = F.max_pool2d(dark[None], 2 * NEAR_PX + 1, 1, NEAR_PX)[0]
     inner = slice(BORDER_PX, -BORDER_PX)
-    back = torch.roll(moved, (-1, -1), (0, 1))
+    back = torch.roll(neighbour, (-1, -1), (0, 1))
     return {
         "edges_kept": float((near[edge] >= strength[edge] / 2).float().mean()),
         "grain": float(slope(after)[far].mean() * 255) if far.any() else 0.0,

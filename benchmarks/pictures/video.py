@@ -40,7 +40,7 @@ MODULE = "benchmarks.pictures.video"
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        figures = _measured(Path(folder))
+        figures = _measure(Path(folder))
     result = {"size": list(SIZE), "frames": STILL + PANNED, "style": "cel", **figures}
     table(("figure", "value"), [(name, value) for name, value in result.items() if not isinstance(value, list)])
     store("video", result)
@@ -79,21 +79,21 @@ def _images(random: np.random.Generator) -> Any:
         yield wide.transform(SIZE, Image.Transform.AFFINE, place, Image.Resampling.BICUBIC)
 
 
-def _measured(folder: Path) -> dict[str, float]:
-    sent, drawn = folder / "sent.mp4", folder / "drawn.mp4"
-    make(sent)
-    words = [sys.executable, "-c", f"from {MODULE} import draw; draw()", str(sent), str(drawn)]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    seconds, cpu_seconds, memory, half_way, plan = map(float, done.stdout.split()[-5:])
+def _measure(folder: Path) -> dict[str, float]:
+    source, anime = folder / "sent.mp4", folder / "drawn.mp4"
+    make(source)
+    words = [sys.executable, "-c", f"from {MODULE} import draw; draw()", str(source), str(anime)]
+    process = subprocess.run(words, capture_output=True, text=True, check=True)
+    seconds, cpu_seconds, memory, half_way, plan = map(float, process.stdout.split()[-5:])
     return {
         "seconds": round(seconds, 1),
         "cpu_seconds": round(cpu_seconds, 1),
         "memory_mib": round(memory),
         "half_way_mib": round(half_way),
         "plan_mib": round(plan),
-        "flicker": round(_moved(drawn) / _moved(sent), 3),
-        "sent_bytes": sent.stat().st_size,
-        "drawn_bytes": drawn.stat().st_size,
+        "flicker": round(_movement(anime) / _movement(source), 3),
+        "sent_bytes": source.stat().st_size,
+        "drawn_bytes": anime.stat().st_size,
     }
 
 
@@ -103,7 +103,7 @@ def draw() -> None:
     fast.draw([Image.new("RGB", SIZE)])
     release(fast.device)
     reset_peak()  # loading the style had one of its own
-    before, began, cpu = held_bytes(), time.perf_counter(), time.process_time()
+    before, start, cpu = held_bytes(), time.perf_counter(), time.process_time()
     halves: list[int] = []
 
     def progress(share: float) -> None:
@@ -111,12 +111,12 @@ def draw() -> None:
             halves.append(peak_bytes() - before)
 
     fast.stylize_video(sys.argv[1], sys.argv[2], progress=progress)
-    seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-    memory = (peak_bytes() - before, halves[0], _planned(fast))
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+    memory = (peak_bytes() - before, halves[0], _planned_bytes(fast))
     print(seconds, cpu, *(bytes_ / 2**20 for bytes_ in memory))
 
 
-def _planned(stylizer: Stylizer) -> int:
+def _planned_bytes(stylizer: Stylizer) -> int:
     """Return the bytes of the plan for the file that is named first."""
     file = Path(sys.argv[1])
     video = open_video(file, inspect(file.read_bytes(), LIMITS), None, None, LIMITS, NO_LIMITS)
@@ -124,7 +124,7 @@ def _planned(stylizer: Stylizer) -> int:
     return stylizer.plan(SIZE[1], SIZE[0]).peak_bytes + video_bytes(video, "mp4") + pixels * HELD_BYTES
 
 
-def _moved(file: Path) -> float:
+def _movement(file: Path) -> float:
     """Return the mean difference from frame to frame in the still scene."""
     import av  # noqa: PLC0415 - as above
 

@@ -54,8 +54,8 @@ def main() -> None:
             for codec in DECODED:
                 for each in (SMALL, size):
                     _make(Path(folder) / f"{codec}{each[0]}", codec, each)
-                rows.append(_measured("decode", codec, size, folder))
-            rows += [_measured("encode", kind, size, folder) for kind in ENCODED]
+                rows.append(_measure("decode", codec, size, folder))
+            rows += [_measure("encode", kind, size, folder) for kind in ENCODED]
     table(
         ("what", "codec", "width", "MiB", "planned", "bytes/px", "µs/px"),
         [
@@ -69,18 +69,18 @@ def main() -> None:
     store("video_memory", {"frames": FRAMES, "figures": rows})
 
 
-def _measured(what: str, codec: str, size: tuple[int, int], folder: str) -> dict[str, Any]:
+def _measure(what: str, codec: str, size: tuple[int, int], folder: str) -> dict[str, Any]:
     words = [sys.executable, "-m", MODULE, what, codec, str(size[0]), str(size[1]), folder]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    bytes_, seconds = map(float, done.stdout.split()[-2:])
+    process = subprocess.run(words, capture_output=True, text=True, check=True)
+    bytes_, seconds = map(float, process.stdout.split()[-2:])
     pixels = size[0] * size[1]
-    planned = ENCODER_BYTES[codec] * pixels if codec in ENCODER_BYTES else _decoder_bytes(codec, size)
+    estimate = ENCODER_BYTES[codec] * pixels if codec in ENCODER_BYTES else _decoder_bytes(codec, size)
     return {
         "what": what,
         "codec": codec,
         "size": list(size),
         "mib": round(bytes_ / 2**20, 1),
-        "planned_mib": round((planned + CONSTANT_BYTES) / 2**20, 1),
+        "planned_mib": round((estimate + CONSTANT_BYTES) / 2**20, 1),
         "bytes_per_pixel": round(bytes_ / pixels, 1),
         "us_per_pixel": round(1e6 * seconds / pixels / FRAMES, 4),
     }
@@ -125,17 +125,17 @@ def measure(what: str, codec: str, size: tuple[int, int], folder: Path) -> None:
                 pass
         else:
             picture = np.asarray(next(_images(size)))
-            moved = (Image.fromarray(np.roll(picture, number, 0)) for number in range(FRAMES))
-            frames = (VideoFrame(image, None, 40.0, at, 1) for at, image in enumerate(moved))
+            pictures = (Image.fromarray(np.roll(picture, number, 0)) for number in range(FRAMES))
+            frames = (VideoFrame(image, None, 40.0, at, 1) for at, image in enumerate(pictures))
             assert codec in ("mp4", "webm")
             encode(frames, Coding(codec, size, Fraction(1, 25), Fraction(25), 92), BytesIO())  # type: ignore[arg-type]
 
     handle(SMALL)
     gc.collect()
     reset_peak()
-    before, began = held_bytes(), time.process_time()
+    before, start = held_bytes(), time.process_time()
     handle(size)
-    print(peak_bytes() - before, time.process_time() - began)
+    print(peak_bytes() - before, time.process_time() - start)
 
 
 if __name__ == "__main__":

@@ -65,10 +65,10 @@ class Load:
         """Return the pictures of the first `hours` of a day."""
         random, highest = np.random.default_rng(seed), self.evening_per_s * max(1.7, 1.7 * self.burst)
         times = np.sort(random.uniform(0, 24 * 3600, random.poisson(highest * 24 * 3600)))
-        came = times[(random.uniform(0, highest, times.size) < self.rate(times / 3600)) & (times < hours * 3600)]
-        sides = random.choice(list(SIZES), came.size, p=list(SIZES.values()))
+        arrivals = times[(random.uniform(0, highest, times.size) < self.rate(times / 3600)) & (times < hours * 3600)]
+        sides = random.choice(list(SIZES), arrivals.size, p=list(SIZES.values()))
         seconds = drawing_s()
-        return Pictures(came, np.array([seconds[side] for side in sides.tolist()]), hours * 3600)
+        return Pictures(arrivals, np.array([seconds[side] for side in sides.tolist()]), hours * 3600)
 
 
 BUSY = Load(evening_per_s=4.0, burst=2.5)
@@ -79,15 +79,15 @@ QUIET = Load(evening_per_s=0.02)
 class Pictures:
     """Pictures of a day: when each comes, how long it takes to draw, and how long the day lasts; in s."""
 
-    came: Array
+    arrivals: Array
     takes: Array
     lasts_s: float
 
 
 def drawing_s() -> dict[int, float]:
     """Return the measured seconds for a picture by its side in px."""
-    measured = json.loads((result.FOLDER / "serving.json").read_text())
-    return {row["side_px"]: row["seconds"] for row in measured["seconds"]}
+    serving = json.loads((result.FOLDER / "serving.json").read_text())
+    return {row["side_px"]: row["seconds"] for row in serving["seconds"]}
 
 
 @dataclass
@@ -100,7 +100,7 @@ class Worker:
 class Simulation:
     """A day with an autoscaler, or with a fixed number of workers.
 
-    `waited` in s, of each picture; `replicas`: from when on, in s, how many were asked for.
+    `waits_s`: of each picture; `replicas`: from when on, in s, how many were asked for.
     """
 
     def __init__(self, pictures: Pictures, rules: Rules | int, start_s: float = START_S) -> None:
@@ -117,10 +117,10 @@ class Simulation:
         first = rules if isinstance(rules, int) else rules.least
         self._workers = [Worker(0.0) for _ in range(first)]
         self.replicas = [(0.0, first)]
-        self.waited = np.zeros(pictures.came.size)
+        self.waits_s = np.zeros(pictures.arrivals.size)
 
     def run(self) -> Simulation:
-        self._at(self._pictures.came[0], partial(self._come, 0))
+        self._at(self._pictures.arrivals[0], partial(self._come, 0))
         if self._autoscaler:
             self._at(self._autoscaler.rules.look_s / 2, self._look)
             self._at(SYNC_S, self._sync)
@@ -134,11 +134,11 @@ class Simulation:
     def figures(self) -> dict[str, Any]:
         """Return the waits of callers and the hours of workers."""
         at, count = np.array([*self.replicas, (max(self._now, self._pictures.lasts_s), 0)]).T
-        percentiles = zip((50, 95, 99), np.percentile(self.waited, (50, 95, 99)).tolist(), strict=True)
+        percentiles = zip((50, 95, 99), np.percentile(self.waits_s, (50, 95, 99)).tolist(), strict=True)
         return {
             **{f"wait_p{percent}_s": wait for percent, wait in percentiles},
-            "longest_wait_s": float(self.waited.max()),
-            "within_promise_percent": 100 * float((self.waited <= PROMISED_S).mean()),
+            "longest_wait_s": float(self.waits_s.max()),
+            "within_promise_percent": 100 * float((self.waits_s <= PROMISED_S).mean()),
             "worker_hours": float((np.diff(at) * count[:-1]).sum() / 3600),
             "most_workers": int(count.max()),
             "changes": len(self.replicas) - 1,
@@ -150,8 +150,8 @@ class Simulation:
         at, count = np.array(self.replicas).T
         moments = np.arange(0, bins * BIN_S, 5.0)
         workers = count[np.searchsorted(at, moments, side="right") - 1].reshape(bins, -1).mean(axis=1)
-        place = (self._pictures.came / BIN_S).astype(int)
-        waits = [self.waited[place == number] for number in range(bins)]
+        place = (self._pictures.arrivals / BIN_S).astype(int)
+        waits = [self.waits_s[place == number] for number in range(bins)]
         return {
             "workers": np.round(workers, 2).tolist(),
             "wait_p95_s": [round(float(np.percentile(each, 95)), 2) if each.size else 0.0 for each in waits],
@@ -163,8 +163,8 @@ class Simulation:
     def _come(self, picture: int) -> None:
         self._queue.append(picture)
         self._dispatch()
-        if picture + 1 < self.waited.size:
-            self._at(self._pictures.came[picture + 1], partial(self._come, picture + 1))
+        if picture + 1 < self.waits_s.size:
+            self._at(self._pictures.arrivals[picture + 1], partial(self._come, picture + 1))
 
     def _dispatch(self) -> None:
         for worker in self._workers:
@@ -172,12 +172,12 @@ class Simulation:
                 return
             if not worker.busy and worker.ready_at <= self._now:
                 picture = self._queue.popleft()
-                self.waited[picture] = self._now - self._pictures.came[picture]
+                self.waits_s[picture] = self._now - self._pictures.arrivals[picture]
                 worker.busy = True
                 self._running += 1
-                self._at(self._now + self._pictures.takes[picture], partial(self._drawn, worker))
+                self._at(self._now + self._pictures.takes[picture], partial(self._finish, worker))
 
-    def _drawn(self, worker: Worker) -> None:
+    def _finish(self, worker: Worker) -> None:
         worker.busy = False
         self._running -= 1
         if worker.leaving:
@@ -241,7 +241,7 @@ def main(arguments: Sequence[str]) -> None:
         "the HPA that ships, a node first": (hpa, NODE_S),
         "the ScaledObject that ships": (keda, START_S),
     }
-    plotted = (f"{fewest - 1} workers, always", "the queue alone", "the HPA that ships")
+    curves = (f"{fewest - 1} workers, always", "the queue alone", "the HPA that ships")
     runs = {name: Simulation(busy, *rules).run() for name, rules in busy_day.items()}
     quiet_day: dict[str, Rules | int] = {"1 worker, always": 1, "the ScaledObject that ships": keda}
     figures: dict[str, Any] = {
@@ -249,7 +249,7 @@ def main(arguments: Sequence[str]) -> None:
         "promised_s": PROMISED_S,
         "start_s": START_S,
         "node_s": NODE_S,
-        "pictures": {"busy_day": busy.came.size, "quiet_day": quiet.came.size},
+        "pictures": {"busy_day": busy.arrivals.size, "quiet_day": quiet.arrivals.size},
         "drawing_s": float(busy.takes.mean()),
         "busy_day": [{"workers": name, **run.figures()} for name, run in runs.items()],
         "quiet_day": [
@@ -262,8 +262,8 @@ def main(arguments: Sequence[str]) -> None:
         ],
         "series": {
             "hours": (np.arange(0, busy.lasts_s, BIN_S) / 3600).round(3).tolist(),
-            "load": offered(busy),
-            **{name: runs[name].series() for name in plotted},
+            "load": load_curve(busy),
+            **{name: runs[name].series() for name in curves},
         },
     }
     for name in ("busy_day", "quiet_day", "targets"):
@@ -296,9 +296,9 @@ def fewest_workers(pictures: Pictures) -> int:
     )
 
 
-def offered(pictures: Pictures) -> list[float]:
+def load_curve(pictures: Pictures) -> list[float]:
     """Return the workers that the pictures of each `BIN_S` would keep busy."""
-    bins = np.bincount((pictures.came / BIN_S).astype(int), pictures.takes, int(pictures.lasts_s / BIN_S))
+    bins = np.bincount((pictures.arrivals / BIN_S).astype(int), pictures.takes, int(pictures.lasts_s / BIN_S))
     return np.round(bins / BIN_S, 2).tolist()  # type: ignore[no-any-return]
 
 

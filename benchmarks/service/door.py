@@ -32,7 +32,7 @@ import requests
 
 from animegan.report import Report
 from benchmarks.common.result import store, table
-from harness.gateways import ENDED, Gateway, running_gateway
+from harness.gateways import END_STATES, Gateway, running_gateway
 from harness.pictures import encoded, photo
 from harness.servers import Server, running_server
 from harness.stores import KINDS, redis_server
@@ -110,11 +110,11 @@ class Answers:
 
 
 def crowd(gateway: Gateway, callers: int, jobs: int) -> dict[str, Any]:
-    described = requests.get(f"{gateway.url}/openapi.json", timeout=30).json()["paths"]
+    paths = requests.get(f"{gateway.url}/openapi.json", timeout=30).json()["paths"]
     samples: list[tuple[float, float]] = []
     rounds, seconds, resident = [], [], [gateway.resident_mib()]
     for _ in range(WARM_UPS + 1):
-        with sampled(gateway, samples):
+        with sampling(gateway, samples):
             start = time.monotonic()
             with ThreadPoolExecutor(callers) as pool:
                 parts = list(pool.map(lambda caller: call(gateway, caller, jobs // callers), range(callers)))
@@ -127,10 +127,10 @@ def crowd(gateway: Gateway, callers: int, jobs: int) -> dict[str, Any]:
         number
         for each in rounds
         for name, number in each.statuses.items()
-        if name.split()[2] not in described[name.split()[1]][name.split()[0].lower()]["responses"]
+        if name.split()[2] not in paths[name.split()[1]][name.split()[0].lower()]["responses"]
     )
     at, mib = np.array(samples).T
-    measured = at >= at[-1] - seconds[-1]
+    in_last_round = at >= at[-1] - seconds[-1]
     return {
         "callers": callers,
         "accepted": accepted,
@@ -145,9 +145,9 @@ def crowd(gateway: Gateway, callers: int, jobs: int) -> dict[str, Any]:
         "resident_mib_after_warm_up": resident[-2],
         "resident_mib_at_the_end": resident[-1],
         # A line through fewer points is none: a small crowd is gone before the third.
-        "resident_mib_slope_per_1000_jobs": float(np.polyfit(at[measured], mib[measured], 1)[0])
+        "resident_mib_slope_per_1000_jobs": float(np.polyfit(at[in_last_round], mib[in_last_round], 1)[0])
         * (1000 * seconds[-1] / accepted)
-        if np.unique(at[measured]).size > 2
+        if np.unique(at[in_last_round]).size > 2
         else None,
     }
 
@@ -176,7 +176,7 @@ def call(gateway: Gateway, caller: int, jobs: int) -> Answers:
         starts = []
         for job_id in job_ids:
             job: dict[str, Any] = {"status": ""}
-            while job["status"] not in ENDED:
+            while job["status"] not in END_STATES:
                 job = ask("GET", f"/v1/jobs/{job_id}?wait=60", "/v1/jobs/{job_id}").json()
             answers.ends["done" if job["status"] == "done" else job["error"]["code"]] += 1
             starts.append(moment(job["started_at"]))
@@ -198,12 +198,12 @@ def merged(parts: Sequence[Answers]) -> Answers:
 
 
 @contextlib.contextmanager
-def sampled(gateway: Gateway, samples: list[tuple[float, float]]) -> Iterator[None]:
+def sampling(gateway: Gateway, samples: list[tuple[float, float]]) -> Iterator[None]:
     """Add the time in s and the gateway's resident MiB to `samples`, each half second."""
-    done = threading.Event()
+    stop = threading.Event()
 
     def sample() -> None:
-        while not done.wait(0.5):
+        while not stop.wait(0.5):
             samples.append((time.monotonic(), gateway.resident_mib()))
 
     thread = threading.Thread(target=sample)
@@ -211,7 +211,7 @@ def sampled(gateway: Gateway, samples: list[tuple[float, float]]) -> Iterator[No
     try:
         yield
     finally:
-        done.set()
+        stop.set()
         thread.join()
 
 
@@ -234,11 +234,11 @@ def throughput(gateway: Gateway, server: Server, count: int) -> dict[str, Any]:
 
 def directly(server: Server, picture: bytes, count: int, width: int) -> float:
     """Return the seconds for `count` pictures, `width` at one time."""
-    left = iter(range(count))
+    remaining = iter(range(count))
 
     def draw(_: int) -> None:
         with requests.Session() as session:
-            for _ in left:
+            for _ in remaining:
                 predict(server, session, picture)
 
     start = time.monotonic()
@@ -255,7 +255,7 @@ def queued(gateway: Gateway, picture: bytes, count: int) -> float:
             answer = gateway.submit(picture, session)
             assert answer.status_code == 202, answer.text
             job_ids.append(answer.json()["id"])
-        jobs = [gateway.ended(job_id, within_s=TIMEOUT_S) for job_id in reversed(job_ids)]
+        jobs = [gateway.wait(job_id, within_s=TIMEOUT_S) for job_id in reversed(job_ids)]
     assert all(job["status"] == "done" for job in jobs)
     return max(moment(job["finished_at"]) for job in jobs) - min(moment(job["started_at"]) for job in jobs)
 

@@ -139,7 +139,7 @@ def _panel(prometheus: Prometheus, title: str, start: float, end: float) -> dict
         for series in prometheus.range(expression, start, end, (end - start) / (POINTS - 1)):
             legend = Template(query.legend.replace("{{", "${").replace("}}", "}")).substitute(series["metric"])
             lines[legend] = _values(series["values"], start, end)
-    return {"title": title, "unit": panel.unit, "stacked": panel.stacked, "lines": _shown(panel, lines)}
+    return {"title": title, "unit": panel.unit, "stacked": panel.stacked, "lines": _visible(panel, lines)}
 
 
 def _values(pairs: Sequence[tuple[float, str]], start: float, end: float) -> list[float | None]:
@@ -150,7 +150,7 @@ def _values(pairs: Sequence[tuple[float, str]], start: float, end: float) -> lis
     return [None if math.isnan(value) else float(f"{value:.4g}") for value in values]
 
 
-def _shown(panel: Panel, lines: dict[str, list[float | None]]) -> dict[str, list[float | None]]:
+def _visible(panel: Panel, lines: dict[str, list[float | None]]) -> dict[str, list[float | None]]:
     moving = {legend: values for legend, values in lines.items() if any(values)}
     assert moving or lines, f"{panel.title} has no data"
     return moving or lines

@@ -30,7 +30,7 @@ def main() -> None:
         java = server.java()
         idle = worker.memory_info().rss / MIB
         flat = memory_over_requests(server, worker)
-        rows = [timed(server, side) for side in SIDES_PX]
+        rows = [time_side(server, side) for side in SIDES_PX]
         figures = {
             "idle_worker_mib": idle,
             "java_mib": java.memory_info().rss / MIB if java else None,
@@ -44,7 +44,7 @@ def main() -> None:
     store("serving", figures)
 
 
-def timed(server: Server, side: int) -> dict[str, Any]:
+def time_side(server: Server, side: int) -> dict[str, Any]:
     """Return medians for a square JPEG: the whole answer, the generator's run, the time outside of all phases."""
     data = encoded(photo(side, side), quality=90)
     totals, runs, overheads = [], [], []

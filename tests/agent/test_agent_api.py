@@ -59,9 +59,9 @@ def test_a_question_with_what_was_seen_waits_for_something_new(server: Server) -
     assert ask(str(state["seen"])) == state  # after a while, as nothing happened
     requests.post(f"{server.agent}/v1/drain", timeout=60)
     try:
-        drained = ask(str(state["seen"]))
-        assert drained["paused"]
-        assert drained["seen"] != state["seen"]
+        change = ask(str(state["seen"]))
+        assert change["paused"]
+        assert change["seen"] != state["seen"]
         assert requests.get(f"{server.agent}/readyz", timeout=10).status_code == HTTPStatus.SERVICE_UNAVAILABLE
     finally:
         requests.post(f"{server.agent}/v1/resume", timeout=60)
@@ -118,12 +118,12 @@ def test_a_command_from_elsewhere_or_from_a_page(command: str, client: str, head
 def test_there_is_no_torchserve(command: str) -> None:
     async def ask() -> tuple[httpx2.Response, ...]:
         async with asking("127.0.0.1") as caller:
-            commanded = await caller.post(f"/v1/{command}", json={"workers": 2})
-            return commanded, await caller.get("/readyz"), await caller.get("/v1/torchserve?gateway=x&running=0")
+            reply = await caller.post(f"/v1/{command}", json={"workers": 2})
+            return reply, await caller.get("/readyz"), await caller.get("/v1/torchserve?gateway=x&running=0")
 
-    commanded, ready, answer = asyncio.run(ask())
-    assert (commanded.status_code, commanded.json()["code"]) == (503, "torchserve_away")
-    assert commanded.headers["Content-Type"] == "application/problem+json"
+    reply, ready, answer = asyncio.run(ask())
+    assert (reply.status_code, reply.json()["code"]) == (503, "torchserve_away")
+    assert reply.headers["Content-Type"] == "application/problem+json"
     assert ready.status_code == HTTPStatus.SERVICE_UNAVAILABLE
     assert (answer.json()["presence"], answer.json()["width"]) == ("away", 0)
 
@@ -156,5 +156,5 @@ async def test_how_far_an_attempt_is_stands_in_a_file_of_its_worker(
             if text is not None:
                 animegan_handler._progress_file(tmp_path / attempt).write_text(text)
             assert (await gateway.get("/v1/progress", params={"attempt": attempt})).json() == {"progress": progress}
-        refused = await gateway.get("/v1/progress", params={"attempt": "../../etc/passwd"})
-        assert refused.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
+        answer = await gateway.get("/v1/progress", params={"attempt": "../../etc/passwd"})
+        assert answer.status_code == HTTPStatus.UNPROCESSABLE_ENTITY

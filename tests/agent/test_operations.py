@@ -18,28 +18,28 @@ from animegan_agent.workers import Workers
 WORKER = Worker("9000", os.getpid(), "READY", gpu=False)
 
 
-class Asked:
+class FakeManagement:
     """A management API, and what is known through it; a further worker does not get ready."""
 
     def __init__(self) -> None:
-        self.wanted: list[tuple[int, int]] = []
-        self.wanted_while_loading: list[int] = []
+        self.targets: list[tuple[int, int]] = []
+        self.targets_while_loading: list[int] = []
 
     async def want(self, workers: int, *, at_most: int) -> None:
-        self.wanted.append((workers, at_most))
+        self.targets.append((workers, at_most))
 
     async def look(self) -> Model:
-        if self.wanted:
-            self.wanted_while_loading.append(self.wanted[-1][0])
+        if self.targets:
+            self.targets_while_loading.append(self.targets[-1][0])
         return Model((WORKER,), target=1, batch_size=1, pending=0, startup_s=0.5)
 
 
 def test_a_further_worker_is_not_wanted_while_it_loads_nor_afterwards() -> None:
-    torchserve = Asked()
+    torchserve = FakeManagement()
     operations = Operations(
         Settings(recycle_overlap="always"), cast(Management, torchserve), cast(Workers, torchserve), Dispatch()
     )
     with pytest.raises(NoWorker, match="further worker"):
         asyncio.run(operations.recycle("9000"))
-    assert torchserve.wanted == [(2, 2), (1, 2)]
-    assert set(torchserve.wanted_while_loading) == {1}
+    assert torchserve.targets == [(2, 2), (1, 2)]
+    assert set(torchserve.targets_while_loading) == {1}

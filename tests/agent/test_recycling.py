@@ -47,40 +47,43 @@ def attempts(gateway: Gateway, outcome: str) -> float:
 @contextmanager
 def under_load(gateway: Gateway) -> Iterator[list[dict[str, Any]]]:
     """Jobs keep coming meanwhile, four at a time; afterwards all of them have ended, and are in the list."""
-    ended: list[dict[str, Any]] = []
+    jobs: list[dict[str, Any]] = []
     stop = threading.Event()
 
     def call() -> None:
         while not stop.is_set():
-            ended.append(gateway.ended(gateway.submit(PICTURE).json()["id"]))
+            jobs.append(gateway.wait(gateway.submit(PICTURE).json()["id"]))
 
     with ThreadPoolExecutor(4) as pool:
         calls = [pool.submit(call) for _ in range(4)]
         try:
-            yield ended
+            yield jobs
         finally:
             stop.set()
         for each in calls:
             each.result()
 
 
-def all_were_drawn_at_once(gateway: Gateway, ended: list[dict[str, Any]]) -> None:
-    assert ended
-    assert {job["status"] for job in ended} == {"done"}
-    assert attempts(gateway, "drawn") == len(ended)
+def all_were_drawn_at_once(gateway: Gateway, jobs: list[dict[str, Any]]) -> None:
+    assert jobs
+    assert {job["status"] for job in jobs} == {"done"}
+    assert attempts(gateway, "drawn") == len(jobs)
     assert {attempts(gateway, outcome) for outcome in ("worker_ended", "lost", "not_taken")} == {0.0}
 
 
 def test_workers_are_replaced_and_scaled_while_pictures_are_drawn(mortal: Server, tmp_path: Path) -> None:
     (before,) = mortal.worker_pids()
     with running_gateway(tmp_path, mortal) as gateway:
-        with under_load(gateway) as ended:
-            wait_until(lambda: ended, "the first picture")
+        with under_load(gateway) as jobs:
+            wait_until(lambda: jobs, "the first picture")
             for words in (["recycle"], ["scale", "2"], ["scale", "1"]):
-                done = workers(mortal, *words)
-                assert done.returncode == 0, done.stderr
-                assert f"{2 if words == ['scale', '2'] else done.stdout.count(' ready ')} workers wanted" in done.stdout
-        all_were_drawn_at_once(gateway, ended)
+                process = workers(mortal, *words)
+                assert process.returncode == 0, process.stderr
+                assert (
+                    f"{2 if words == ['scale', '2'] else process.stdout.count(' ready ')} workers wanted"
+                    in process.stdout
+                )
+        all_were_drawn_at_once(gateway, jobs)
     (after,) = mortal.worker_pids()
     assert after != before
 
@@ -95,18 +98,18 @@ def test_a_rule_replaces_them_where_there_is_no_room_for_two(tmp_path: Path) -> 
         running_gateway(tmp_path, server) as gateway,
     ):
 
-        def counted(name: str) -> float:
+        def count(name: str) -> float:
             text = requests.get(f"http://127.0.0.1:{metrics}/metrics", timeout=10).text
             match = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
             assert match, text
             return float(match[1])
 
-        done = 'animegan_agent_recycles_total{reason="requests",result="done"}'
-        with under_load(gateway) as ended:
-            wait_until(lambda: counted(done) >= 1, "a replacement")
-        all_were_drawn_at_once(gateway, ended)
-        assert len(ended) >= 10
-        assert counted("animegan_agent_worker_restarts_total") == 0
+        series = 'animegan_agent_recycles_total{reason="requests",result="done"}'
+        with under_load(gateway) as jobs:
+            wait_until(lambda: count(series) >= 1, "a replacement")
+        all_were_drawn_at_once(gateway, jobs)
+        assert len(jobs) >= 10
+        assert count("animegan_agent_worker_restarts_total") == 0
 
 
 def in_the_background(call: Callable[[], requests.Response]) -> tuple[threading.Thread, list[requests.Response]]:
@@ -123,10 +126,10 @@ def test_who_asks_torchserve_itself_is_waited_for(mortal: Server) -> None:
     (before,) = mortal.worker_pids()
     thread, answers = in_the_background(draw)
     wait_until(lambda: busy(mortal), "the worker to draw")
-    done = workers(mortal, "recycle")
+    process = workers(mortal, "recycle")
     thread.join()
     assert [answer.status_code for answer in answers] == [200]
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
     assert mortal.worker_pids() != [before]
 
 
@@ -139,9 +142,9 @@ def test_jobs_wait_while_it_is_drained(mortal: Server, tmp_path: Path) -> None:
     with running_gateway(tmp_path, mortal) as gateway:
         large = gateway.submit(LARGE).json()
         gateway.until(large["id"], "running")
-        done = workers(mortal, "drain")
+        process = workers(mortal, "drain")
         try:
-            assert "drained" in done.stdout
+            assert "drained" in process.stdout
             assert gateway.job(large["id"])["status"] == "done"  # what was being drawn
             waits = gateway.submit(PICTURE).json()
             assert requests.get(f"{mortal.agent}/readyz", timeout=10).status_code == 503
@@ -149,22 +152,22 @@ def test_jobs_wait_while_it_is_drained(mortal: Server, tmp_path: Path) -> None:
             assert gateway.job(waits["id"])["status"] == "queued"
         finally:
             assert "open" in workers(mortal, "resume").stdout
-        assert gateway.ended(waits["id"])["status"] == "done"
+        assert gateway.wait(waits["id"])["status"] == "done"
 
 
 def test_what_can_not_be_done_is_said(mortal: Server) -> None:
-    done = workers(mortal, "scale", "0")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "animegan: workers=0: use a number from 1 to 64.\n"
+    process = workers(mortal, "scale", "0")
+    assert (process.returncode, process.stdout) == (1, "")
+    assert process.stderr == "animegan: workers=0: use a number from 1 to 64.\n"
 
 
 def test_there_is_no_agent() -> None:
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "animegan_cli", "workers", "list", "--agent", f"http://127.0.0.1:{free_port()}"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 1
-    assert "No agent answers at" in done.stderr
+    assert process.returncode == 1
+    assert "No agent answers at" in process.stderr

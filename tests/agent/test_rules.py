@@ -18,7 +18,7 @@ from animegan_agent.settings import Settings
 WORKER = Worker("9000", os.getpid(), "READY", gpu=False)
 
 
-class Told:
+class FakeWorkers:
     """What is known of one worker: this process."""
 
     def __init__(self, requests: float, age_s: float) -> None:
@@ -35,19 +35,19 @@ class Told:
         return self.age
 
 
-class Asked:
+class FakeOperations:
     """Operations that say what they are told to."""
 
     under_way = False
 
     def __init__(self, answer: Exception | None) -> None:
         self.answer = answer
-        self.recycled = asyncio.Event()
+        self.recycling = asyncio.Event()
 
     async def tidy(self) -> None: ...
 
     async def recycle(self, _: str) -> None:
-        self.recycled.set()
+        self.recycling.set()
         if self.answer:
             raise self.answer
 
@@ -56,12 +56,12 @@ def by_rule(settings: dict[str, Any], requests: float, age_s: float, answer: Exc
     """What was counted once the rules were looked at."""
 
     async def run() -> dict[Any, int]:
-        torchserve = Asked(answer)
-        rules = Recycling(Settings(**settings), Told(requests, age_s), torchserve, Dispatch())  # type: ignore[arg-type]
+        torchserve = FakeOperations(answer)
+        rules = Recycling(Settings(**settings), FakeWorkers(requests, age_s), torchserve, Dispatch())  # type: ignore[arg-type]
         task = asyncio.create_task(rules.run())
         for _ in range(100):
             await asyncio.sleep(0)
-            if torchserve.recycled.is_set():
+            if torchserve.recycling.is_set():
                 break
             await asyncio.sleep(0.001)
         task.cancel()

@@ -125,9 +125,9 @@ def test_a_process_that_is_killed_is_a_row_without_figures() -> None:
 
 @pytest.mark.xdist_group("memory")
 def test_a_watch_sees_a_peak_that_was_given_back() -> None:
-    peak, held = fresh.call(_take_and_give_back)
+    peak, rest = fresh.call(_take_and_give_back)
     assert 64 <= peak < 80
-    assert held < 16
+    assert rest < 16
 
 
 def _end() -> None:

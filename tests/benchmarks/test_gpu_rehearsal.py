@@ -49,8 +49,8 @@ def test_every_phase_is_rehearsed(tmp_path: Path) -> None:
     (blocker / "sitecustomize.py").write_text(BLOCKER)
     environment = {**os.environ, "PYTHON": sys.executable, "OUT": str(tmp_path / "out"), "PYTHONPATH": str(blocker)}
     command = [str(ROOT / "scripts" / "gpu"), "--rehearse"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout[-5000:] + process.stderr[-2000:]
     for phase, names in TABLES.items():
         result = json.loads((tmp_path / "out" / f"gpu_{phase}.json").read_text())
         assert result["rehearsal"]
@@ -63,6 +63,6 @@ def test_every_phase_is_rehearsed(tmp_path: Path) -> None:
 
 
 def test_a_phase_that_does_not_exist_is_a_mistake() -> None:
-    done = subprocess.run([str(ROOT / "scripts" / "gpu"), "sped"], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "works speed pipeline tuning" in done.stderr
+    process = subprocess.run([str(ROOT / "scripts" / "gpu"), "sped"], capture_output=True, text=True, check=False)
+    assert process.returncode == 2
+    assert "works speed pipeline tuning" in process.stderr

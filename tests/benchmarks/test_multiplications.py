@@ -23,11 +23,11 @@ ROWS = {
 )
 def test_the_sum_is_what_the_definition_multiplies(network: str, side: int, shrink: int) -> None:
     definition = define_network(network.partition("_")[0], weights_of(network))
-    multiplied: list[int] = []
+    products: list[int] = []
 
-    def count(layer: nn.Module, _: object, drawn: Tensor) -> None:
+    def count(layer: nn.Module, _: object, output: Tensor) -> None:
         assert isinstance(layer, nn.Conv2d)
-        multiplied.append(drawn.numel() * layer.weight[0].numel())
+        products.append(output.numel() * layer.weight[0].numel())
 
     for layer in definition.modules():
         if isinstance(layer, nn.Conv2d):
@@ -35,8 +35,8 @@ def test_the_sum_is_what_the_definition_multiplies(network: str, side: int, shri
     with torch.inference_mode():
         definition(torch.zeros(1, 3, side, side))
     *_, total = ROWS[network]
-    counted = sum(multiplied) * (SIDE_PX / shrink / side) ** 2 / MILLION
-    assert total["direct"] == pytest.approx(counted, rel=1e-3)  # redraw's first layer is computed twice
+    multiplications = sum(products) * (SIDE_PX / shrink / side) ** 2 / MILLION
+    assert total["direct"] == pytest.approx(multiplications, rel=1e-3)  # redraw's first layer is computed twice
 
 
 def test_each_form_of_filtering_leaves_its_share() -> None:

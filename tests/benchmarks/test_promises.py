@@ -24,7 +24,7 @@ from harness.trials.faults import all_of_them
 GROWS_MIB = {"worker": 48, "java": 48, "gateway": 16, "agent": 8}  # at most, from after the warm-up to the end
 SOAK_S = 1800
 FUZZ_S = 60
-FUZZED = 100_000
+FUZZ_FILES = 100_000
 LIMIT_MIB = 2048
 ROOM, STEP_MIB = 1.15, 3  # of a plan, over what a video takes; and by how much small ones vary
 OUTCOMES = {"picture", "bad_image", "unsupported_image", "too_large", "picture_too_small"}
@@ -76,8 +76,8 @@ def test_no_fault_loses_a_job() -> None:
     for row in rows:
         fault = by_name[row["fault"]]
         assert row["how"] == fault.what
-        seen = {answer.rpartition(" ×")[0] for answer in row["callers_saw"].split(", ")} - {"", "nothing"}
-        assert seen == fault.answers, row
+        answers = {answer.rpartition(" ×")[0] for answer in row["callers_saw"].split(", ")} - {"", "nothing"}
+        assert answers == fault.answers, row
     assert overload["fault"].startswith(f"{faults.TIMES:g} times as many pictures")
     assert "429 queue_full" in overload["callers_saw"]
     assert "Retry-After" in overload["callers_saw"]
@@ -149,8 +149,8 @@ def test_a_container_that_is_stopped_loses_no_job() -> None:
 def test_the_built_image_is_as_its_tests_say() -> None:
     figures = stored("image")
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "image", *image.tests()]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert {row["test"] for row in figures["tests"]} == {line for line in listed.splitlines() if "::" in line}
+    output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {row["test"] for row in figures["tests"]} == {line for line in output.splitlines() if "::" in line}
     assert {row["outcome"] for row in figures["tests"]} == {"passed"}
     assert figures["made_of"] == image.made_of(), "What it is built of has changed. Run scripts/benchmark image."
 
@@ -159,7 +159,7 @@ def test_hostile_files_end_in_a_picture_or_an_error_of_their_own() -> None:
     figures = stored("fuzz")
     assert figures["seconds"] >= FUZZ_S
     assert figures["outcomes"].keys() == OUTCOMES
-    assert figures["files"] >= FUZZED
+    assert figures["files"] >= FUZZ_FILES
     assert figures["slowest_ms"] < 2000
     assert figures["memory_mb"] < 64  # above what decoding each kind once takes; 4 million pixels take up to 100
 

@@ -30,17 +30,17 @@ def test_a_photo_is_its_own_measure() -> None:
 
 
 def test_lost_edges_grain_lines_and_flicker_show() -> None:
-    photo, moved = squares(), torch.roll(squares(), (1, 1), (0, 1))
-    plain = style.figures(photo, photo, moved)
+    photo, neighbour = squares(), torch.roll(squares(), (1, 1), (0, 1))
+    plain = style.figures(photo, photo, neighbour)
     noise = torch.randint(-20, 20, photo.shape, generator=torch.Generator().manual_seed(0))
     noisy = (photo.int() + noise).clamp(0, 255).to(torch.uint8)
-    assert style.figures(photo, noisy, moved)["grain"] > 5
-    assert style.figures(photo, noisy, moved)["flicker"] > 5
-    assert style.figures(photo, torch.full_like(photo, 128), moved)["edges_kept"] == 0
+    assert style.figures(photo, noisy, neighbour)["grain"] > 5
+    assert style.figures(photo, noisy, neighbour)["flicker"] > 5
+    assert style.figures(photo, torch.full_like(photo, 128), neighbour)["edges_kept"] == 0
     outlined = photo.clone()
     outlined[28:62, 38:92] = 0
     outlined[30:60, 40:90] = 60
-    assert style.figures(photo, outlined, moved)["lines"] > plain["lines"] + 10
+    assert style.figures(photo, outlined, neighbour)["lines"] > plain["lines"] + 10
 
 
 @pytest.mark.slow

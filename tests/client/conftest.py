@@ -18,5 +18,5 @@ def gateway() -> Iterator[FakeGateway]:
 
 @pytest.fixture
 def client(gateway: FakeGateway) -> Iterator[Client]:
-    with Client(gateway.url, patience_s=30) as connected:
-        yield connected
+    with Client(gateway.url, patience_s=30) as instance:
+        yield instance

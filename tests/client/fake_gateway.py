@@ -44,16 +44,16 @@ STYLE = {
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer that a test dictates. `acted` does what was asked for all the same; `cut` ends it half way."""
+    """An answer that a test dictates. `acts` does what was asked for all the same; `cut` ends it half way."""
 
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
-    acted: bool = False
+    acts: bool = False
     cut: bool = False
 
 
-CUT = Reply(acted=True, cut=True)
+CUT = Reply(acts=True, cut=True)
 
 
 def problem(status: int, code: str, *, retryable: bool = False, retry_after_s: int | None = None) -> Reply:
@@ -76,19 +76,19 @@ class FakeJob:
     photo: bytes
     status: str = "queued"
     ahead: int = 1
-    fetched: bool = False
+    is_fetched: bool = False
     error: AnimeganError | None = None
 
     def json(self, prefix: str, chinese: bool) -> dict[str, Any]:
         path = f"{prefix}/v1/jobs/{self.id}"
-        queued, ended = self.status == "queued", self.status not in ("queued", "running")
+        queued, is_over = self.status == "queued", self.status not in ("queued", "running")
         time = "2026-11-24T22:00:00.000Z"
         return {
             "id": self.id,
             "status": self.status,
             "position": self.ahead + 1 if queued else None,
             "ahead": self.ahead if queued else None,
-            "eta_s": None if ended else 12.5,
+            "eta_s": None if is_over else 12.5,
             "message": ("它" if chinese else "It is ") + self.status,
             "notes": ["已为你智能适配分辨率：1024×683" if chinese else "fitted the size for you: 1024×683"],
             "style": self.fields.get("style", "cel"),
@@ -112,16 +112,16 @@ class FakeJob:
             "drawn_frames": 1,
             "accepted_at": time,
             "started_at": None if queued else time,
-            "finished_at": time if ended else None,
-            "expires_at": time if ended else None,
-            "result": {"url": f"{path}/result", "content_type": "image/jpeg", "bytes": 9} if ended else None,
+            "finished_at": time if is_over else None,
+            "expires_at": time if is_over else None,
+            "result": {"url": f"{path}/result", "content_type": "image/jpeg", "bytes": 9} if is_over else None,
             "error": self.error.problem() if self.error else None,
             "links": {"self": path, "events": f"{path}/events", "result": f"{path}/result"},
         }
 
 
 class FakeGateway:
-    """The server and all that it knows; what a test reads and changes is guarded by `changed`.
+    """The server and all that it knows; what a test reads and changes is guarded by `change`.
 
     `script` holds, by "METHOD path" (a pattern), replies that come before the contract's. Jobs are done when `finish`
     says so of them, asked whenever one is looked at; as it is, at once.
@@ -130,7 +130,7 @@ class FakeGateway:
     def __init__(self, prefix: str = "", key: str | None = None) -> None:
         self.prefix = prefix
         self.key = key
-        self.changed = threading.Condition()
+        self.change = threading.Condition()
         self.jobs: dict[str, FakeJob] = {}
         self.by_key: dict[str, str] = {}
         # "METHOD path", and the headers with their names in lower case.
@@ -175,9 +175,9 @@ class FakeGateway:
         if self._away:
             return
         self._server.shutdown()
-        with self.changed:
+        with self.change:
             self._away = True
-            self.changed.notify_all()
+            self.change.notify_all()
             for connection in self._connections:
                 with suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
@@ -187,29 +187,29 @@ class FakeGateway:
     def replies(self, request: str, *replies: Reply) -> None:
         self.script[request] = deque(replies)
 
-    def asked(self, request: str) -> list[dict[str, str]]:
+    def requests_like(self, request: str) -> list[dict[str, str]]:
         """The headers of each such request so far."""
-        with self.changed:
+        with self.change:
             return [headers for line, headers in self.requests if re.fullmatch(request, line)]
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Return once it holds; fail where it does not come to hold."""
-        with self.changed:
-            assert self.changed.wait_for(condition, PATIENCE_S)
+        with self.change:
+            assert self.change.wait_for(condition, PATIENCE_S)
 
     def let(self, finish: Callable[[FakeJob], bool]) -> None:
         """From now on jobs are done when that says so; it is asked now."""
-        with self.changed:
+        with self.change:
             self.finish = finish
-            self.changed.notify_all()
+            self.change.notify_all()
 
     def set(self, job_id: str, status: str, *, ahead: int = 1, error: AnimeganError | None = None) -> None:
-        with self.changed:
+        with self.change:
             job = self.jobs[job_id]
             job.status, job.ahead, job.error = status, ahead, error
-            self.changed.notify_all()
+            self.change.notify_all()
 
-    # ---- What the handler calls, inside `changed` --------------------------------------------------------------------
+    # ---- What the handler calls, inside `change` ---------------------------------------------------------------------
 
     def submit(self, key: str, fields: dict[str, str], photo: bytes) -> FakeJob:
         if photo.endswith(b"bad"):
@@ -221,12 +221,12 @@ class FakeGateway:
             self.jobs[job.id] = job
             self.by_key[key] = job.id
             self.most_at_once = max(self.most_at_once, len(self.under_way()))
-            self.changed.notify_all()
+            self.change.notify_all()
         return job
 
     def under_way(self) -> list[FakeJob]:
         """The jobs whose picture nobody has yet, and may still want."""
-        return [job for job in self.jobs.values() if job.status in ("queued", "running", "done") and not job.fetched]
+        return [job for job in self.jobs.values() if job.status in ("queued", "running", "done") and not job.is_fetched]
 
     def look(self, job_id: str) -> FakeJob:
         job = self.jobs.get(job_id)
@@ -237,11 +237,11 @@ class FakeGateway:
         if job.status in ("queued", "running") and self.finish(job):
             job.status = "failed" if job.photo.endswith(b"fails") else "done"
             job.error = OutOfMemory("It did not fit.", needed_mb=5000) if job.status == "failed" else None
-            self.changed.notify_all()
+            self.change.notify_all()
         return job
 
     def wait(self, job_id: str, until: Callable[[FakeJob], bool], timeout_s: float) -> FakeJob:
-        self.changed.wait_for(lambda: self._away or until(self.look(job_id)), timeout_s)
+        self.change.wait_for(lambda: self._away or until(self.look(job_id)), timeout_s)
         if self._away:
             raise Refusal(CUT)
         return self.look(job_id)
@@ -254,12 +254,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        with self.server_state.changed:
+        with self.server_state.change:
             self.server_state.connections += 1
             self.server_state._connections.add(self.connection)
 
     def finish(self) -> None:
-        with self.server_state.changed:
+        with self.server_state.change:
             self.server_state._connections.discard(self.connection)
         super().finish()
 
@@ -276,12 +276,12 @@ class Handler(BaseHTTPRequestHandler):
         state = self.server_state
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         line = f"{self.command} {self.path}"
-        with state.changed:
+        with state.change:
             state.requests.append((line, {name.lower(): value for name, value in self.headers.items()}))
-            state.changed.notify_all()
-            scripted = next((r for pattern, r in state.script.items() if r and re.fullmatch(pattern, line)), None)
-            reply = scripted.popleft() if scripted else None
-            if not reply or reply.acted:
+            state.change.notify_all()
+            replies = next((r for pattern, r in state.script.items() if r and re.fullmatch(pattern, line)), None)
+            reply = replies.popleft() if replies else None
+            if not reply or reply.acts:
                 try:
                     answer = self._act(body)
                 except Refusal as refusal:
@@ -312,7 +312,9 @@ class Handler(BaseHTTPRequestHandler):
             return self._json(200, {"default": "cel", "styles": [STYLE]})
         if path == "POST jobs":
             job = state.submit(self.headers["Idempotency-Key"], *self._form(body))
-            return self._json(202, self._told(job), {"Location": self._told(job)["links"]["self"], "Set-Cookie": "a=b"})
+            return self._json(
+                202, self._describe(job), {"Location": self._describe(job)["links"]["self"], "Set-Cookie": "a=b"}
+            )
         if match := re.fullmatch("GET jobs/([^/]+)/result", path):
             return self._result(state.look(match[1]))
         if match := re.fullmatch("GET jobs/([^/]+)", path):
@@ -320,29 +322,29 @@ class Handler(BaseHTTPRequestHandler):
         if match := re.fullmatch("DELETE jobs/([^/]+)", path):
             job = state.look(match[1]) if match[1] not in state.jobs else state.jobs[match[1]]
             state.set(job.id, "cancelled" if job.status in ("queued", "running") else "expired")
-            return self._json(200, self._told(job))
+            return self._json(200, self._describe(job))
         raise Refusal(problem(404, "no_such_address"))
 
     def _poll(self, job_id: str, query: dict[str, list[str]]) -> Reply:
-        state, known = self.server_state, self.headers["If-None-Match"]
+        state, etag = self.server_state, self.headers["If-None-Match"]
         seconds = float(query.get("wait", ["0"])[0])
         assert seconds <= 60
 
         def answers(job: FakeJob) -> bool:
-            return self._etag(job) != known if known else job.status not in ("queued", "running")
+            return self._etag(job) != etag if etag else job.status not in ("queued", "running")
 
         job = state.wait(job_id, answers, seconds)
-        if self._etag(job) == known:
-            return Reply(304, b"", {"ETag": known, "Content-Length": "0"})
-        return self._json(200, self._told(job), {"ETag": self._etag(job)})
+        if self._etag(job) == etag:
+            return Reply(304, b"", {"ETag": etag, "Content-Length": "0"})
+        return self._json(200, self._describe(job), {"ETag": self._etag(job)})
 
     def _result(self, job: FakeJob) -> Reply:
         if job.status != "done":
             raise Refusal(problem(503, "out_of_memory", retryable=True))  # of a failed job its own problem
-        job.fetched = True
+        job.is_fetched = True
         return Reply(200, b"anime of " + job.photo, {"Content-Type": "image/jpeg", **REPORT.headers()})
 
-    def _told(self, job: FakeJob) -> dict[str, Any]:
+    def _describe(self, job: FakeJob) -> dict[str, Any]:
         return job.json(self.server_state.prefix, self.headers.get("Accept-Language", "").startswith("zh"))
 
     @staticmethod

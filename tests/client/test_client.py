@@ -50,8 +50,8 @@ def test_a_photo_from_a_path_its_bytes_or_a_file(client: Client, tmp_path: Path)
 def test_the_options_that_are_given_are_sent(gateway: FakeGateway, client: Client) -> None:
     client.submit(JPEG, style="gouache", max_side=640, format="png", quality=80)
     client.submit(JPEG, style=None, quality=None)
-    sent = [job.fields for job in gateway.jobs.values()]
-    assert sent == [{"style": "gouache", "max_side": "640", "format": "png", "quality": "80"}, {}]
+    fields = [job.fields for job in gateway.jobs.values()]
+    assert fields == [{"style": "gouache", "max_side": "640", "format": "png", "quality": "80"}, {}]
 
 
 def test_a_job_is_what_the_server_says(client: Client) -> None:
@@ -134,10 +134,10 @@ def test_changes_are_told_as_they_come(gateway: FakeGateway, client: Client) -> 
 
     assert client.wait(job, on_change=on_change).status == "done"
     assert states == [("queued", 1), ("queued", 0), ("running", None), ("done", None)]
-    polls = gateway.asked("GET /v1/jobs/.*")
+    polls = gateway.requests_like("GET /v1/jobs/.*")
     assert "if-none-match" not in polls[0]
     assert [poll["if-none-match"] for poll in polls[1:]] == ['W/"queued-1"', 'W/"queued-0"', 'W/"running-0"']
-    assert len(gateway.asked("GET /v1/jobs/.*wait=20")) == len(polls) - 1
+    assert len(gateway.requests_like("GET /v1/jobs/.*wait=20")) == len(polls) - 1
 
 
 def test_what_has_not_changed_is_not_told(gateway: FakeGateway, client: Client) -> None:
@@ -147,7 +147,7 @@ def test_what_has_not_changed_is_not_told(gateway: FakeGateway, client: Client) 
     states: list[str] = []
     client.wait(job, on_change=lambda state: states.append(state.status))
     assert states == ["queued", "done"]
-    assert len(gateway.asked("GET .*")) == 4
+    assert len(gateway.requests_like("GET .*")) == 4
 
 
 def test_without_anyone_to_tell_one_long_poll_is_enough(gateway: FakeGateway, client: Client) -> None:
@@ -159,7 +159,7 @@ def test_without_anyone_to_tell_one_long_poll_is_enough(gateway: FakeGateway, cl
         for status, ahead in (("queued", 0), ("running", 0), ("done", 0)):
             gateway.set(job.id, status, ahead=ahead)
         assert waiting.result(PATIENCE_S).status == "done"
-    assert not any("if-none-match" in poll for poll in gateway.asked("GET .*"))
+    assert not any("if-none-match" in poll for poll in gateway.requests_like("GET .*"))
 
 
 def test_a_wait_ends_in_time_and_the_job_goes_on(gateway: FakeGateway, client: Client) -> None:
@@ -169,7 +169,7 @@ def test_a_wait_ends_in_time_and_the_job_goes_on(gateway: FakeGateway, client: C
         client.wait(job, timeout=0)
     with pytest.raises(TimeoutError):
         client.wait(job, timeout=0.3)
-    assert gateway.asked(r"GET /v1/jobs/.*wait=(?!1$).*") == []
+    assert gateway.requests_like(r"GET /v1/jobs/.*wait=(?!1$).*") == []
     assert client.job(job).status == "queued"
 
 
@@ -184,7 +184,7 @@ def test_a_failed_job_is_an_error_with_its_problem(gateway: FakeGateway, client:
     failed = client.job(job)
     assert failed.error
     assert failed.error.code == "out_of_memory"
-    assert gateway.asked("GET .*result") == []  # whose problem would read as one of the server
+    assert gateway.requests_like("GET .*result") == []  # whose problem would read as one of the server
 
 
 def test_a_cancelled_job(gateway: FakeGateway, client: Client) -> None:
@@ -198,11 +198,11 @@ def test_a_cancelled_job(gateway: FakeGateway, client: Client) -> None:
 
 
 def test_an_expired_job(gateway: FakeGateway, client: Client) -> None:
-    done = client.wait(client.submit(JPEG))
-    assert client.cancel(done).status == "expired"
+    job = client.wait(client.submit(JPEG))
+    assert client.cancel(job).status == "expired"
     for attempt in (client.job, client.wait, client.result):
         with pytest.raises(JobExpired) as excinfo:
-            attempt(done)
+            attempt(job)
         assert (excinfo.value.code, excinfo.value.status) == ("job_expired", 410)
 
 
@@ -265,7 +265,7 @@ def test_a_redirect_is_told_and_not_followed(gateway: FakeGateway, client: Clien
 def test_an_id_is_no_path(gateway: FakeGateway, client: Client) -> None:
     with pytest.raises(ServerError, match="job_not_found"):
         client.job("../styles?a")
-    assert gateway.asked("GET /v1/jobs/..%2Fstyles%3Fa")
+    assert gateway.requests_like("GET /v1/jobs/..%2Fstyles%3Fa")
 
 
 def test_a_file_that_is_not_there(client: Client, tmp_path: Path) -> None:
@@ -280,12 +280,12 @@ def kinds(base: type[ClientError] = ClientError) -> Iterator[type[ClientError]]:
 
 
 def test_the_drawn_tree_is_the_hierarchy() -> None:
-    drawn: dict[str, str] = {}
+    tree: dict[str, str] = {}
     last = {0: "ClientError"}
     for indent, name in re.findall(r"^    ( *)[├└]── (\w+)  ", errors.__doc__ or "", re.MULTILINE):
         depth = len(indent) // 4 + 1
-        drawn[name], last[depth] = last[depth - 1], name
-    assert drawn == {kind.__name__: kind.__bases__[0].__name__ for kind in kinds()}
+        tree[name], last[depth] = last[depth - 1], name
+    assert tree == {kind.__name__: kind.__bases__[0].__name__ for kind in kinds()}
 
 
 def test_the_public_names() -> None:
@@ -312,10 +312,10 @@ def test_the_public_names() -> None:
 
 def test_it_needs_neither_torch_nor_the_gateway() -> None:
     code = "import sys, animegan_client; print({'torch', 'animegan_gateway', 'fastapi'} & sys.modules.keys())"
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}; {code}"],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert done.stdout.strip() == "set()"
+    assert process.stdout.strip() == "set()"

@@ -32,10 +32,10 @@ def test_a_folder_with_bad_pictures_in_it(client: Client, photos: Path) -> None:
     (photos / "7.jpg").mkdir()  # no file
     outcomes = {outcome.source.relative_to(photos): outcome for outcome in client.stylize_folder(photos, style="cel")}
     assert sorted(map(str, outcomes)) == ["0.jpg", "1.jpg", "2.jpg", "3.jpg", "4.jpg", "5.jpg", "6.jpg", "more/8.PNG"]
-    refused, failed = (outcomes[Path(name)].error for name in ("3.jpg", "5.jpg"))
-    assert isinstance(refused, ServerError)
-    assert refused.code == "bad_image"
-    assert isinstance(failed, JobFailed)
+    refusal, failure = (outcomes[Path(name)].error for name in ("3.jpg", "5.jpg"))
+    assert isinstance(refusal, ServerError)
+    assert refusal.code == "bad_image"
+    assert isinstance(failure, JobFailed)
     for source, outcome in outcomes.items():
         assert bool(outcome.picture) != bool(outcome.error)
         if outcome.picture:
@@ -66,18 +66,18 @@ def test_the_bound_is_reached_and_kept(gateway: FakeGateway, client: Client, pho
 
 
 def test_photos_are_read_no_further_than_they_are_drawn(gateway: FakeGateway, client: Client, photos: Path) -> None:
-    taken: list[Path] = []
+    reads: list[Path] = []
 
     def paths() -> Iterator[Path]:
         for path in sorted(photos.glob("*.jpg")):
-            taken.append(path)
+            reads.append(path)
             yield path
 
     with closing(client.stylize_folder(paths(), concurrency=2)) as outcomes:
-        assert taken == []
+        assert reads == []
         for n, _ in enumerate(outcomes, 1):
-            assert len(taken) <= n + 2
-    assert len(taken) == 8
+            assert len(reads) <= n + 2
+    assert len(reads) == 8
 
 
 def test_each_is_told_as_it_is_finished(gateway: FakeGateway, client: Client, photos: Path) -> None:
@@ -119,11 +119,11 @@ def test_breaking_off_cancels_what_is_accepted_after_it(gateway: FakeGateway, ph
 
 def test_breaking_off_does_not_wait_for_a_busy_server(gateway: FakeGateway, client: Client, photos: Path) -> None:
     busy = problem(429, "share_full", retryable=True, retry_after_s=20)
-    gateway.replies("POST .*", Reply(acted=True), *[busy] * 20)
+    gateway.replies("POST .*", Reply(acts=True), *[busy] * 20)
     with closing(client.stylize_folder(photos, concurrency=2)) as outcomes:
         assert next(outcomes).picture
-        gateway.until(lambda: len(gateway.asked("POST .*")) == 3)  # one is served, and two are told to wait
-    assert len(gateway.asked("POST .*")) == 3
+        gateway.until(lambda: len(gateway.requests_like("POST .*")) == 3)  # one is served, and two are told to wait
+    assert len(gateway.requests_like("POST .*")) == 3
 
 
 def test_a_folder_that_is_none(client: Client, photos: Path) -> None:

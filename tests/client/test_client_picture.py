@@ -21,8 +21,8 @@ def test_a_picture_shows_itself_and_its_photo(client: Client) -> None:
     assert repr(picture) == f"<Picture cel 1024×683 png, {len(picture.data):,} bytes>"
     assert (picture.image.format, picture.image.size) == ("PNG", (64, 48))
     assert picture.photo is not None
-    with Image.open(io.BytesIO(picture.photo)) as sent:
-        assert (sent.format, sent.size) == ("PNG", (600, 400))
+    with Image.open(io.BytesIO(picture.photo)) as source:
+        assert (source.format, source.size) == ("PNG", (600, 400))
     html = picture._repr_html_()
     assert html.count("<img ") == 2
     assert "&lt;Picture cel" in html

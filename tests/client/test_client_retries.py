@@ -24,7 +24,7 @@ def free_port() -> int:
 def test_a_busy_server_is_waited_for(gateway: FakeGateway, client: Client, code: str) -> None:
     gateway.replies("POST .*", *[problem(429, code, retryable=True, retry_after_s=0)] * 3)
     assert client.stylize(JPEG).data == b"anime of " + JPEG
-    posts = gateway.asked("POST .*")
+    posts = gateway.requests_like("POST .*")
     assert len(posts) == 4
     assert len({post["idempotency-key"] for post in posts}) == 1
 
@@ -73,7 +73,7 @@ def test_a_job_whose_answer_was_cut_off_is_not_made_twice(gateway: FakeGateway, 
     gateway.replies("POST .*", CUT)
     job = client.submit(JPEG)
     assert list(gateway.jobs) == [job.id]
-    first, second = gateway.asked("POST .*")
+    first, second = gateway.requests_like("POST .*")
     assert first["idempotency-key"] == second["idempotency-key"]
     assert gateway.jobs[job.id].photo == JPEG
     assert client.submit(JPEG).id != job.id
@@ -183,8 +183,8 @@ def test_a_closed_client_has_no_patience(gateway: FakeGateway) -> None:
 def test_threads_share_a_client(client: Client) -> None:
     photos = [b"photo %d" % n for n in range(8)]
     with ThreadPoolExecutor(len(photos)) as pool:
-        drawn = list(pool.map(lambda photo: client.stylize(photo).data, photos))
-    assert drawn == [b"anime of " + photo for photo in photos]
+        pictures = list(pool.map(lambda photo: client.stylize(photo).data, photos))
+    assert pictures == [b"anime of " + photo for photo in photos]
 
 
 def test_closing_a_client_ends_its_waits(gateway: FakeGateway) -> None:

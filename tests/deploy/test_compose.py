@@ -33,8 +33,8 @@ pytestmark = pytest.mark.slow
 
 DEPLOY = ROOT / "deploy"
 COMPOSE = DEPLOY / "compose.yaml"
-CONFIGURED: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())
-SERVICES: dict[str, dict[str, Any]] = CONFIGURED["services"]
+DOCUMENT: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())
+SERVICES: dict[str, dict[str, Any]] = DOCUMENT["services"]
 
 every_service = pytest.mark.parametrize("name", SERVICES)
 
@@ -64,12 +64,12 @@ def test_services_are_confined(name: str) -> None:
     assert memory(service["mem_limit"]) > 0
     assert service["memswap_limit"] == service["mem_limit"], "what swaps is slower than what draws in bands"
     assert not {"privileged", "cap_add", "network_mode", "pid", "ipc", "devices"} & service.keys()
-    assert all(":ro" in each or each.partition(":")[0] in CONFIGURED["volumes"] for each in service["volumes"])
+    assert all(":ro" in each or each.partition(":")[0] in DOCUMENT["volumes"] for each in service["volumes"])
 
 
 def test_ports_are_published_on_loopback_and_three_of_them() -> None:
-    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert published == {
+    ports = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert ports == {
         "gateway": ["127.0.0.1:8000:8000"],
         "prometheus": ["127.0.0.1:9090:9090"],
         "grafana": ["127.0.0.1:3000:3000"],
@@ -78,7 +78,7 @@ def test_ports_are_published_on_loopback_and_three_of_them() -> None:
 
 def test_torchserve_and_redis_have_no_way_out() -> None:
     for network, members in (("inside", {"gateway", "torchserve", "prometheus"}), ("store", {"gateway", "redis"})):
-        assert CONFIGURED["networks"][network] == {"internal": True}
+        assert DOCUMENT["networks"][network] == {"internal": True}
         assert {name for name, service in SERVICES.items() if network in service["networks"]} == members
     for name in ("torchserve", "redis"):
         assert len(SERVICES[name]["networks"]) == 1
@@ -87,10 +87,10 @@ def test_torchserve_and_redis_have_no_way_out() -> None:
 def test_what_is_mounted_is_there() -> None:
     for name, service in SERVICES.items():
         for source in [each.partition(":")[0] for each in service["volumes"]]:
-            assert source in CONFIGURED["volumes"] or (DEPLOY / source).is_dir(), name
+            assert source in DOCUMENT["volumes"] or (DEPLOY / source).is_dir(), name
     provider = yaml.safe_load((DEPLOY / "grafana/provisioning/dashboards/animegan.yml").read_text())["providers"][0]
-    mounted = {each.split(":")[1] for each in SERVICES["grafana"]["volumes"]}
-    assert provider["options"]["path"] in mounted
+    mounts = {each.split(":")[1] for each in SERVICES["grafana"]["volumes"]}
+    assert provider["options"]["path"] in mounts
     home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
     assert (DEPLOY / "grafana/dashboards" / Path(home).name).is_file()
     source = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"][0]
@@ -114,9 +114,9 @@ def test_settings_are_known_and_no_defaults(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_gateway_has_time_to_end() -> None:
-    needed = GatewaySettings.model_fields["drain_s"].default + LAST_ANSWERS_S
+    least_s = GatewaySettings.model_fields["drain_s"].default + LAST_ANSWERS_S
     grace_s = float(SERVICES["gateway"]["stop_grace_period"].removesuffix("s"))
-    assert needed < grace_s < needed + 15
+    assert least_s < grace_s < least_s + 15
     assert SERVICES["gateway"]["depends_on"].keys() == {"redis", "torchserve"}, "so it ends first"
 
 
@@ -155,7 +155,7 @@ class Stack:
         return self.network.call(run, tool, "--in-pod", "false", *files, *words).stdout
 
     def container(self, service: str) -> Container:
-        return Container(f"{CONFIGURED['name']}_{service}_1")
+        return Container(f"{DOCUMENT['name']}_{service}_1")
 
     def get(self, url: str, **more: Any) -> requests.Response:
         return self.network.call(requests.get, url, timeout=60, **more)
@@ -194,16 +194,16 @@ def test_a_picture_goes_through_it_and_prometheus_has_seen_that(stack: Stack) ->
     for name in ("redis", "prometheus", "torchserve", "gateway"):
         stack.container(name).wait_until_healthy()
 
-    posted = stack.network.call(
+    answer = stack.network.call(
         requests.post,
         "http://127.0.0.1:8000/v1/stylize",
         files={"image": encoded(photo(96, 64))},
         headers={"Authorization": f"Bearer {key}"},
         timeout=120,
     )
-    assert posted.ok, posted.text
-    with Image.open(io.BytesIO(posted.content)) as drawn:
-        assert drawn.size == (96, 64)
+    assert answer.ok, answer.text
+    with Image.open(io.BytesIO(answer.content)) as anime:
+        assert anime.size == (96, 64)
     assert stack.get("http://127.0.0.1:8000/v1/jobs/x").status_code == 401
 
     values = {
@@ -214,10 +214,10 @@ def test_a_picture_goes_through_it_and_prometheus_has_seen_that(stack: Stack) ->
         "animegan_agent_memory_limit_bytes": memory(SERVICES["torchserve"]["mem_limit"]),
     }
     for expression, value in values.items():
-        wait_until(partial(asked_and_told, stack, expression, value), expression)
+        wait_until(partial(has_value, stack, expression, value), expression)
 
 
-def asked_and_told(stack: Stack, expression: str, value: float) -> bool:
+def has_value(stack: Stack, expression: str, value: float) -> bool:
     return stack.query(expression) == [value]
 
 

@@ -32,11 +32,11 @@ pytestmark = pytest.mark.slow
 
 GRACE_S = 60
 HOME = "opt/animegan"
-CARRIED = {".venv", "LICENSE", "config", "gateway", "handler", "model_store", "requirements", "scripts"}
+HOME_ENTRIES = {".venv", "LICENSE", "config", "gateway", "handler", "model_store", "requirements", "scripts"}
 
 
 @pytest.fixture(scope="module")
-def described(image: ContainerImage) -> dict[str, Any]:
+def description(image: ContainerImage) -> dict[str, Any]:
     about: dict[str, Any] = json.loads(podman("image", "inspect", image.name).stdout)[0]
     return about
 
@@ -62,12 +62,12 @@ def serving(image: ContainerImage) -> Iterator[Container]:
 
 def test_hadolint_finds_nothing() -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
-    ended = subprocess.run([hadolint, ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stdout
+    process = subprocess.run([hadolint, ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout
 
 
-def test_it_says_what_it_is_and_how_it_runs(described: dict[str, Any]) -> None:
-    config = described["Config"]
+def test_it_says_what_it_is_and_how_it_runs(description: dict[str, Any]) -> None:
+    config = description["Config"]
     labels = {name.removeprefix("org.opencontainers.image."): value for name, value in config["Labels"].items()}
     assert labels["title"] == "AnimeGAN Serve"
     assert labels["licenses"] == "Apache-2.0"
@@ -92,7 +92,7 @@ def test_it_carries_no_compiler_and_no_installer(files: Path) -> None:
 
 @pytest.mark.image
 def test_it_carries_what_is_served_built_and_compiled(files: Path) -> None:
-    assert {file.name for file in (files / HOME).iterdir()} == CARRIED
+    assert {file.name for file in (files / HOME).iterdir()} == HOME_ENTRIES
     assert (files / HOME / "model_store" / "animegan.mar").is_file()
     assert [*(files / HOME).glob("handler/animegan/operators/native/*.so")]
     assert [*(files / HOME).glob("gateway/animegan_gateway/drawing/__pycache__/dispatcher.cpython-*.pyc")]
@@ -112,9 +112,9 @@ def test_it_carries_no_secret_and_no_leavings(files: Path, whole_image: Containe
 
 def test_without_a_key_it_does_not_start_and_says_how_to_make_one(image: ContainerImage) -> None:
     with volume() as empty:
-        done = run_once(image, data=empty, check=False)
-        assert done.returncode == 1
-        assert "animegan keys add NAME" in done.stderr
+        process = run_once(image, data=empty, check=False)
+        assert process.returncode == 1
+        assert "animegan keys add NAME" in process.stderr
         assert re.fullmatch(r"ag_\S{40,}", run_once(image, "keys", "add", "alice", data=empty).stdout.strip())
 
 

@@ -19,8 +19,8 @@ from harness.deployment.manifests import (
     container,
     containers,
     every_set,
-    made,
-    named,
+    find,
+    load_set,
     pods,
     variables,
 )
@@ -30,7 +30,7 @@ VERSIONS = ("1.30.0", "1.37.0")  # the first that has what the manifests need, a
 SCHEMAS = {file.stem: json.loads(file.read_text()) for file in (ROOT / "tests/deploy/schemas").glob("*.json")}
 
 
-def validated(manifests: Iterable[Manifest], version: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def validate(manifests: Iterable[Manifest], version: str, folder: Path) -> subprocess.CompletedProcess[str]:
     file = folder / "manifests.yaml"
     file.write_text(yaml.safe_dump_all(manifests))
     tool = Path(sys.prefix) / "bin" / "kubernetes-validate"
@@ -41,37 +41,37 @@ def validated(manifests: Iterable[Manifest], version: str, folder: Path) -> subp
 @pytest.mark.slow
 @pytest.mark.parametrize("version", VERSIONS)
 def test_kubernetes_takes_all_of_it(version: str, tmp_path: Path) -> None:
-    builtin = [each for name in SETS for each in made(name) if each["kind"] not in SCHEMAS]
-    done = validated(builtin, version, tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
+    builtin = [each for name in SETS for each in load_set(name) if each["kind"] not in SCHEMAS]
+    process = validate(builtin, version, tmp_path)
+    assert process.returncode == 0, process.stdout + process.stderr
 
 
 @pytest.mark.slow
 def test_a_misspelt_key_would_be_seen(tmp_path: Path) -> None:
-    wrong = copy.deepcopy(named(made("cpu"), "Deployment", "gateway"))
+    wrong = copy.deepcopy(find(load_set("cpu"), "Deployment", "gateway"))
     wrong["spec"]["template"]["spec"]["containers"][0]["livenesProbe"] = {}
-    done = validated([wrong], VERSIONS[-1], tmp_path)
-    assert done.returncode != 0
-    assert "livenesProbe" in done.stdout + done.stderr
+    process = validate([wrong], VERSIONS[-1], tmp_path)
+    assert process.returncode != 0
+    assert "livenesProbe" in process.stdout + process.stderr
 
 
 @every_set
 def test_its_custom_resources_fit_their_schemas(name: str) -> None:
-    for each in made(name):
+    for each in load_set(name):
         if schema := SCHEMAS.get(each["kind"]):
             jsonschema.validate(each, schema)
 
 
 @pytest.mark.parametrize("kind", SCHEMAS)
 def test_a_key_that_a_custom_resource_has_not_would_be_seen(kind: str) -> None:
-    [first, *_] = [each for each in made("everything") if each["kind"] == kind]
+    [first, *_] = [each for each in load_set("everything") if each["kind"] == kind]
     with pytest.raises(jsonschema.ValidationError, match="misspelt"):
         jsonschema.validate({**first, "spec": {**first["spec"], "misspelt": 1}}, SCHEMAS[kind])
 
 
 @every_set
 def test_what_it_refers_to_is_there(name: str) -> None:
-    manifests = made(name)
+    manifests = load_set(name)
     labels = {pod: template["metadata"]["labels"] for pod, template in pods(manifests).items()}
     claims = {each["metadata"]["name"] for each in manifests if each["kind"] == "PersistentVolumeClaim"}
     for each in manifests:
@@ -89,9 +89,7 @@ def test_what_it_refers_to_is_there(name: str) -> None:
                 assert {port["targetPort"] for port in spec["ports"]} <= ports
         if kind in ("HorizontalPodAutoscaler", "ScaledObject"):
             target = spec["scaleTargetRef"]
-            assert "replicas" not in named(manifests, target["kind"], target["name"])["spec"], (
-                "they are not ours to set"
-            )
+            assert "replicas" not in find(manifests, target["kind"], target["name"])["spec"], "they are not ours to set"
         if kind == "ServiceMonitor":
             [service] = [
                 one
@@ -107,7 +105,7 @@ def test_what_it_refers_to_is_there(name: str) -> None:
                 rule["host"]
             ]
             backend = rule["http"]["paths"][0]["backend"]["service"]
-            ports = {port["name"] for port in named(manifests, "Service", backend["name"])["spec"]["ports"]}
+            ports = {port["name"] for port in find(manifests, "Service", backend["name"])["spec"]["ports"]}
             assert backend["port"]["name"] in ports
     for template in pods(manifests).values():
         for volume in template["spec"].get("volumes", []):
@@ -117,15 +115,15 @@ def test_what_it_refers_to_is_there(name: str) -> None:
 
 @pytest.mark.parametrize("part", ["gateway", "torchserve"])
 def test_pods_are_spread_over_nodes_and_zones(part: str) -> None:
-    template = pods(made("cpu"))[part]
+    template = pods(load_set("cpu"))[part]
     spread = template["spec"]["topologySpreadConstraints"]
     assert {each["topologyKey"] for each in spread} == {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}
     assert all(each["labelSelector"]["matchLabels"] == template["metadata"]["labels"] for each in spread)
-    named(made("cpu"), "PodDisruptionBudget", part)
+    find(load_set("cpu"), "PodDisruptionBudget", part)
 
 
 def test_one_autoscaler_at_a_time() -> None:
-    kinds = [each["kind"] for each in made("everything")]
+    kinds = [each["kind"] for each in load_set("everything")]
     assert "ScaledObject" in kinds
     assert "HorizontalPodAutoscaler" not in kinds
 
@@ -167,9 +165,9 @@ def loose(template: Manifest) -> list[str]:
 
 @every_set
 def test_pods_are_restricted(name: str) -> None:
-    labels = named(made(name), "Namespace", "animegan")["metadata"]["labels"]
+    labels = find(load_set(name), "Namespace", "animegan")["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
-    assert [(pod, what) for pod, template in pods(made(name)).items() for what in loose(template)] == []
+    assert [(pod, what) for pod, template in pods(load_set(name)).items() for what in loose(template)] == []
 
 
 @pytest.mark.parametrize(
@@ -187,7 +185,7 @@ def test_pods_are_restricted(name: str) -> None:
     ],
 )
 def test_a_loose_pod_would_be_seen(where: str, change: Manifest) -> None:
-    template = copy.deepcopy(pods(made("cpu"))["torchserve"])
+    template = copy.deepcopy(pods(load_set("cpu"))["torchserve"])
     spec = template["spec"]
     target = {"spec": spec, "pod": spec["securityContext"], "container": spec["containers"][0]["securityContext"]}[
         where
@@ -198,12 +196,12 @@ def test_a_loose_pod_would_be_seen(where: str, change: Manifest) -> None:
 
 @every_set
 def test_pods_have_no_more_than_they_need(name: str) -> None:
-    for pod, template in pods(made(name)).items():
+    for pod, template in pods(load_set(name)).items():
         spec = template["spec"]
         assert spec["automountServiceAccountToken"] is False, pod
         # Else a Service named animegan-gateway would set ANIMEGAN_GATEWAY_PORT to tcp://...
         assert spec["enableServiceLinks"] is False, pod
-    for path, each in containers(made(name)):
+    for path, each in containers(load_set(name)):
         assert each["securityContext"]["readOnlyRootFilesystem"] is True, path
         resources = each["resources"]
         assert resources["requests"].keys() >= {"cpu", "memory"}, path
@@ -215,7 +213,7 @@ def test_pods_have_no_more_than_they_need(name: str) -> None:
 
 @every_set
 def test_the_containers_of_torchserves_pod_can_see_each_other(name: str) -> None:
-    spec = pods(made(name))["torchserve"]["spec"]
+    spec = pods(load_set(name))["torchserve"]["spec"]
     assert spec["shareProcessNamespace"] is True
     assert len({each["image"] for each in spec["containers"]}) == 1
     assert all("runAsUser" not in each["securityContext"] for each in spec["containers"]), "the agent ends workers"

@@ -20,9 +20,9 @@ from harness.deployment.manifests import (
     containers,
     default,
     every_set,
+    find,
     kept_by_redis,
-    made,
-    named,
+    load_set,
     pods,
     quantity,
     variables,
@@ -35,7 +35,8 @@ PROPERTIES = read_properties(ROOT / "config/config.properties")
 
 def test_ports_are_those_that_the_parts_listen_on() -> None:
     ports = {
-        path: {port["name"]: port["containerPort"] for port in each["ports"]} for path, each in containers(made("cpu"))
+        path: {port["name"]: port["containerPort"] for port in each["ports"]}
+        for path, each in containers(load_set("cpu"))
     }
     assert ports["gateway/gateway"] == {
         "http": default(GatewaySettings, "port"),
@@ -61,21 +62,23 @@ def test_settings_are_known_and_no_defaults(name: str, monkeypatch: pytest.Monke
         "ANIMEGAN_AGENT_": AgentSettings,
     }
     others = {"ANIMEGAN_INFERENCE_HOST", "ANIMEGAN_METRICS_HOST", CANCEL_FOLDER}
-    for path, each in containers(made(name)):
-        given = variables(each)
+    for path, each in containers(load_set(name)):
+        values = variables(each)
         for prefix, settings in prefixes.items():
-            fields = {key.removeprefix(prefix).lower(): value for key, value in given.items() if key.startswith(prefix)}
+            fields = {
+                key.removeprefix(prefix).lower(): value for key, value in values.items() if key.startswith(prefix)
+            }
             for field, value in fields.items():
                 monkeypatch.setenv(f"{prefix}{field.upper()}", value or "redis://elsewhere:6379/0")
             loaded = settings.load()
             for field in fields:
                 assert getattr(loaded, field) != default(settings, field), f"{path}: {field}"
-        rest = {key for key in given if key.startswith("ANIMEGAN_") and not key.startswith(tuple(prefixes))}
+        rest = {key for key in values if key.startswith("ANIMEGAN_") and not key.startswith(tuple(prefixes))}
         assert rest <= others, path
 
 
 def test_the_gateway_reads_keys_where_they_are_mounted() -> None:
-    spec = pods(made("cpu"))["gateway"]["spec"]
+    spec = pods(load_set("cpu"))["gateway"]["spec"]
     [one] = spec["containers"]
     [mount] = [mount for mount in one["volumeMounts"] if mount["name"] == "keys"]
     assert mount["mountPath"] == variables(one)["ANIMEGAN_GATEWAY_KEYS_FOLDER"]
@@ -84,29 +87,29 @@ def test_the_gateway_reads_keys_where_they_are_mounted() -> None:
 
 
 def test_what_a_secret_gives_comes_before_what_uses_it() -> None:
-    names = list(variables(container(made("cpu"), "gateway/gateway")))
+    names = list(variables(container(load_set("cpu"), "gateway/gateway")))
     assert names.index("REDIS_PASSWORD") < names.index("ANIMEGAN_GATEWAY_STORE")
 
 
 @every_set
 def test_each_part_has_time_to_end(name: str) -> None:
-    gateway, torchserve = (pods(made(name))[pod]["spec"] for pod in ("gateway", "torchserve"))
+    gateway, torchserve = (pods(load_set(name))[pod]["spec"] for pod in ("gateway", "torchserve"))
     waits = gateway["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
     ends = waits + default(GatewaySettings, "drain_s") + LAST_ANSWERS_S
     assert ends <= gateway["terminationGracePeriodSeconds"] < ends + 15
     slowest = MODEL["responseTimeout"]
-    agent = container(made(name), "torchserve/agent")
+    agent = container(load_set(name), "torchserve/agent")
     assert float(variables(agent)["ANIMEGAN_AGENT_IDLE_WITHIN_S"]) == slowest
     assert slowest < torchserve["terminationGracePeriodSeconds"] <= slowest + 60
     drain = {"exec": {"command": ["animegan", "workers", "drain"]}}
     assert [each["lifecycle"]["preStop"] for each in torchserve["containers"]] == [drain, drain]
-    assert named(made(name), "Deployment", "torchserve")["spec"]["progressDeadlineSeconds"] > MODEL["startupTimeout"]
+    assert find(load_set(name), "Deployment", "torchserve")["spec"]["progressDeadlineSeconds"] > MODEL["startupTimeout"]
 
 
 @pytest.mark.parametrize("name", ["cpu", "gpu", "everything"])
 def test_an_update_takes_none_away_before_the_next_is_ready(name: str) -> None:
     for part in ("gateway", "torchserve"):
-        strategy = named(made(name), "Deployment", part)["spec"]["strategy"]
+        strategy = find(load_set(name), "Deployment", part)["spec"]["strategy"]
         first = (
             "maxUnavailable" if (name, part) == ("gpu", "torchserve") else "maxSurge"
         )  # no GPU may be left for one more
@@ -114,7 +117,7 @@ def test_an_update_takes_none_away_before_the_next_is_ready(name: str) -> None:
 
 
 def test_the_proxy_leaves_the_judging_to_the_gateway() -> None:
-    [ingress] = [each for each in made("everything") if each["kind"] == "Ingress"]
+    [ingress] = [each for each in load_set("everything") if each["kind"] == "Ingress"]
     annotations = {name.rpartition("/")[2]: value for name, value in ingress["metadata"]["annotations"].items()}
     assert annotations["proxy-buffering"] == annotations["proxy-request-buffering"] == "off"
     assert int(annotations["proxy-body-size"].removesuffix("m")) > default(HandlerSettings, "max_upload_mb")
@@ -125,33 +128,37 @@ RESULT_BYTES = 256 * 2**10  # photos drawn at 1024 px take 70 to 280 kB
 
 
 def test_redis_has_room_for_a_busy_hour_and_a_copy_of_what_changes() -> None:
-    redis, settings = container(made("cpu"), "redis/redis"), variables(container(made("cpu"), "gateway/gateway"))
+    redis, settings = (
+        container(load_set("cpu"), "redis/redis"),
+        variables(container(load_set("cpu"), "gateway/gateway")),
+    )
     day = json.loads((ROOT / "benchmarks" / "results" / "day.json").read_text())
     busiest_per_s = max(day["series"]["load"]) / day["drawing_s"]
     [most] = [word.split()[1] for word in redis["args"] if word.startswith("--maxmemory ")]
-    held = quantity(most.removesuffix("gb") + "Gi")
+    capacity = quantity(most.removesuffix("gb") + "Gi")
     limit = quantity(redis["resources"]["limits"]["memory"])
-    kept = busiest_per_s * int(settings["ANIMEGAN_GATEWAY_KEEP_S"]) * RESULT_BYTES
-    assert held > 1.4 * int(settings["ANIMEGAN_GATEWAY_QUEUE_MB"]) * 2**20 + kept
-    assert limit > 1.25 * held
-    [claim] = named(made("cpu"), "StatefulSet", "redis")["spec"]["volumeClaimTemplates"]
-    assert quantity(claim["spec"]["resources"]["requests"]["storage"]) >= 3 * held
+    results = busiest_per_s * int(settings["ANIMEGAN_GATEWAY_KEEP_S"]) * RESULT_BYTES
+    assert capacity > 1.4 * int(settings["ANIMEGAN_GATEWAY_QUEUE_MB"]) * 2**20 + results
+    assert limit > 1.25 * capacity
+    [claim] = find(load_set("cpu"), "StatefulSet", "redis")["spec"]["volumeClaimTemplates"]
+    assert quantity(claim["spec"]["resources"]["requests"]["storage"]) >= 3 * capacity
 
 
 def test_sqlites_volume_has_room_for_the_queue() -> None:
-    claim = named(made("one-node"), "PersistentVolumeClaim", "gateway")
+    claim = find(load_set("one-node"), "PersistentVolumeClaim", "gateway")
     assert (
         quantity(claim["spec"]["resources"]["requests"]["storage"]) > 2 * default(GatewaySettings, "queue_mb") * 2**20
     )
-    gateway = named(made("one-node"), "Deployment", "gateway")["spec"]
+    gateway = find(load_set("one-node"), "Deployment", "gateway")["spec"]
     assert (gateway["replicas"], gateway["strategy"]) == (1, {"type": "Recreate"})
     assert not any(
-        "REDIS" in key or key.endswith("_STORE") for key in variables(container(made("one-node"), "gateway/gateway"))
+        "REDIS" in key or key.endswith("_STORE")
+        for key in variables(container(load_set("one-node"), "gateway/gateway"))
     )
 
 
 def test_redis_keeps_what_the_gateway_asks_it_to_keep(tmp_path: Path) -> None:
-    assert kept_by_redis(container(made("cpu"), "redis/redis")["args"], tmp_path) == {
+    assert kept_by_redis(container(load_set("cpu"), "redis/redis")["args"], tmp_path) == {
         "appendonly": "yes",
         "appendfsync": "always",
         "save": "",

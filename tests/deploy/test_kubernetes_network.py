@@ -12,7 +12,7 @@ from docs.pages import code, tables
 from harness.deployment.manifests import (
     container,
     every_set,
-    made,
+    load_set,
     of_ones_own,
 )
 from harness.deployment.policies import End, Policy, Port, reaches
@@ -51,7 +51,7 @@ IN_EVERY_SET = {
     ("prometheus", "torchserve", 8084),
     ("gateway", "dns", 53),
 }
-REACHED = {
+PER_SET = {
     "cpu": {("gateway", "redis", 6379)},
     "gpu": {("gateway", "redis", 6379)},
     "one-node": set(),
@@ -60,7 +60,7 @@ REACHED = {
 }
 
 
-def reached(policies: list[Policy]) -> set[tuple[str, str, int]]:
+def paths(policies: list[Policy]) -> set[tuple[str, str, int]]:
     """Every pair and port that the policies let through, of those that begin or end at a pod of ours."""
     inside = {"gateway", "torchserve", "redis", "a pod beside them"}
     return {
@@ -71,12 +71,12 @@ def reached(policies: list[Policy]) -> set[tuple[str, str, int]]:
 
 
 def policies_of(name: str) -> list[Policy]:
-    return [each for each in made(name) if each["kind"] == "NetworkPolicy"]
+    return [each for each in load_set(name) if each["kind"] == "NetworkPolicy"]
 
 
 @every_set
 def test_who_reaches_whom(name: str) -> None:
-    assert reached(policies_of(name)) == IN_EVERY_SET | REACHED[name]
+    assert paths(policies_of(name)) == IN_EVERY_SET | PER_SET[name]
 
 
 def fewer(policies: list[Policy]) -> Iterator[tuple[str, list[Policy]]]:
@@ -98,18 +98,18 @@ def fewer(policies: list[Policy]) -> Iterator[tuple[str, list[Policy]]]:
 
 def test_no_rule_is_idle() -> None:
     policies = policies_of("everything")
-    whole = reached(policies)
+    whole = paths(policies)
     # DNS over TCP is for long answers: the table has both protocols as one.
-    idle = [what for what, rest in fewer(policies) if reached(rest) == whole]
+    idle = [what for what, rest in fewer(policies) if paths(rest) == whole]
     assert idle == ["gateway, egress 1, ports 0", "gateway, egress 1, ports 1"]
-    assert reached([]) > whole
+    assert paths([]) > whole
 
 
 def test_nothing_but_the_gateway_is_reached_from_outside() -> None:
-    for each in made("everything"):
+    for each in load_set("everything"):
         if each["kind"] == "Service":
             assert each["spec"].get("type", "ClusterIP") == "ClusterIP"
-    [ingress] = [each for each in made("everything") if each["kind"] == "Ingress"]
+    [ingress] = [each for each in load_set("everything") if each["kind"] == "Ingress"]
     backends = [path["backend"]["service"] for rule in ingress["spec"]["rules"] for path in rule["http"]["paths"]]
     assert backends == [{"name": "gateway", "port": {"name": "http"}}]
 
@@ -118,18 +118,18 @@ PAGE = "docs/operations/kubernetes.md"
 
 
 def test_the_page_says_who_reaches_whom() -> None:
-    called = {
+    aliases = {
         "the ingress controller": {"ingress-nginx", "k3s's traefik"},
         "Prometheus": {"prometheus"},
         "KEDA, with its component": {"keda"},
         "the cluster's DNS": {"dns"},
     }
     [rows] = [rows for rows in tables(PAGE) if rows[0][0] == "the ingress controller"]
-    assert IN_EVERY_SET | REACHED["everything"] == {
+    assert IN_EVERY_SET | PER_SET["everything"] == {
         (source, target, int(port))
         for row in rows
-        for source in called.get(row[0], {row[0]})
-        for target in called.get(row[1], {row[1]})
+        for source in aliases.get(row[0], {row[0]})
+        for target in aliases.get(row[1], {row[1]})
         for port in row[2].split(", ")
     }
 

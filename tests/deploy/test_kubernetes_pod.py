@@ -23,8 +23,8 @@ from harness.deployment.containers import ContainerImage, podman
 from harness.deployment.manifests import (
     container,
     default,
-    made,
-    named,
+    find,
+    load_set,
     quantity,
 )
 from harness.deployment.networks import Network, own_network
@@ -43,7 +43,7 @@ class Pod:
 
     network: Network
 
-    def asked(self, path: str, port: int, **more: Any) -> requests.Response | None:
+    def ask(self, path: str, port: int, **more: Any) -> requests.Response | None:
         """The answer; None where nobody listens yet."""
 
         def ask() -> requests.Response | None:
@@ -54,16 +54,16 @@ class Pod:
 
         return self.network.call(ask)
 
-    def probed(self, name: str, probe: str) -> bool:
+    def passes_probe(self, name: str, probe: str) -> bool:
         """Whether a container would pass its probe."""
-        one = container(made("cpu"), f"torchserve/{name}")
+        one = container(load_set("cpu"), f"torchserve/{name}")
         [port] = [port for port in one["ports"] if port["name"] == one[probe]["httpGet"]["port"]]
-        answer = self.asked(one[probe]["httpGet"]["path"], port["containerPort"])
+        answer = self.ask(one[probe]["httpGet"]["path"], port["containerPort"])
         return answer is not None and answer.ok
 
-    def hooked(self, name: str, hook: str) -> subprocess.CompletedProcess[str]:
+    def run_hook(self, name: str, hook: str) -> subprocess.CompletedProcess[str]:
         """Run a container's hook in it."""
-        one = container(made("cpu"), f"torchserve/{name}")
+        one = container(load_set("cpu"), f"torchserve/{name}")
         return podman("exec", f"{POD}-{name}", *one["lifecycle"][hook]["exec"]["command"])
 
 
@@ -72,7 +72,7 @@ def pod(image: ContainerImage, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """TorchServe's Deployment, run by podman in a network of its own."""
     if lacking := networks.missing():
         pytest.skip(f"no containers here: {lacking}")
-    deployment = copy.deepcopy(named(made("cpu"), "Deployment", "torchserve"))
+    deployment = copy.deepcopy(find(load_set("cpu"), "Deployment", "torchserve"))
     spec = deployment["spec"]["template"]["spec"]
     places = [volume.split(":")[:2] for volume in image.volumes]
     spec["volumes"] += [{"name": f"of-{n}", "hostPath": {"path": source}} for n, (source, _) in enumerate(places)]
@@ -93,35 +93,35 @@ def pod(image: ContainerImage, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.mark.server
 def test_torchserves_pod_becomes_ready_and_draws(pod: Pod) -> None:
-    wait_until(lambda: pod.probed("agent", "readinessProbe"), "the pod")
+    wait_until(lambda: pod.passes_probe("agent", "readinessProbe"), "the pod")
     for name, probe in (("torchserve", "startupProbe"), ("torchserve", "livenessProbe"), ("agent", "livenessProbe")):
-        assert pod.probed(name, probe)
+        assert pod.passes_probe(name, probe)
     inference = address(PROPERTIES, "inference_address").port
-    answer = pod.asked("/predictions/animegan", inference, files={"data": encoded(photo(96, 64))})
+    answer = pod.ask("/predictions/animegan", inference, files={"data": encoded(photo(96, 64))})
     assert answer is not None
-    with Image.open(io.BytesIO(answer.content)) as drawn:
-        assert drawn.size == (96, 64)
+    with Image.open(io.BytesIO(answer.content)) as anime:
+        assert anime.size == (96, 64)
     logs = podman("logs", f"{POD}-torchserve")
     assert "is left out" not in logs.stdout + logs.stderr, "the operators are compiled ones"
-    status = pod.asked("/v1/workers", default(AgentSettings, "port"))
+    status = pod.ask("/v1/workers", default(AgentSettings, "port"))
     assert status is not None
     [worker] = status.json()["workers"]
     assert worker["memory_bytes"] > 100 * 2**20, "the agent sees the other container's processes"
     for port in (address(PROPERTIES, "metrics_address").port, default(AgentSettings, "metrics_port")):
-        assert (metrics := pod.asked("/metrics", port)) is not None
+        assert (metrics := pod.ask("/metrics", port)) is not None
         assert metrics.ok
-    assert pod.asked("/models", address(PROPERTIES, "management_address").port) is None
+    assert pod.ask("/models", address(PROPERTIES, "management_address").port) is None
 
 
 @pytest.mark.server
 def test_the_hooks_drain_the_pod_until_its_torchserve_starts_anew(pod: Pod) -> None:
-    wait_until(lambda: pod.probed("agent", "readinessProbe"), "the pod")
+    wait_until(lambda: pod.passes_probe("agent", "readinessProbe"), "the pod")
     with ThreadPoolExecutor(2) as both:  # as Kubernetes does
-        list(both.map(lambda name: pod.hooked(name, "preStop"), ("torchserve", "agent")))
-    assert not pod.probed("agent", "readinessProbe")
-    assert pod.probed("agent", "livenessProbe")
+        list(both.map(lambda name: pod.run_hook(name, "preStop"), ("torchserve", "agent")))
+    assert not pod.passes_probe("agent", "readinessProbe")
+    assert pod.passes_probe("agent", "livenessProbe")
     podman("restart", f"{POD}-torchserve")  # as after a liveness probe in vain, whose end runs the hook too
-    wait_until(lambda: pod.probed("agent", "readinessProbe"), "the pod to be ready again")
+    wait_until(lambda: pod.passes_probe("agent", "readinessProbe"), "the pod to be ready again")
 
 
 @pytest.mark.slow
@@ -134,5 +134,5 @@ def test_the_pod_is_confined_for_real(pod: Pod) -> None:
         assert re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE)
         assert "Read-only" in podman("exec", inside, "touch", "/opt/animegan/new", check=False).stderr
         podman("exec", inside, "touch", "/tmp/new")
-        limit = quantity(container(made("cpu"), f"torchserve/{name}")["resources"]["limits"]["memory"])
+        limit = quantity(container(load_set("cpu"), f"torchserve/{name}")["resources"]["limits"]["memory"])
         assert int(podman("inspect", "--format", "{{.HostConfig.Memory}}", inside).stdout) == limit

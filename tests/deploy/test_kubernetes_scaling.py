@@ -15,17 +15,17 @@ from animegan_service.bell import Bell
 from harness.deployment.manifests import (
     FOLDER,
     Manifest,
-    made,
-    named,
+    find,
+    load_set,
 )
 from harness.servers import ROOT
-from harness.stores import redis_server, submitted
+from harness.stores import redis_server, submit_job
 from tools import prometheus_rule
 
 
 def test_both_autoscalers_aim_at_the_same() -> None:
-    hpa = named(made("cpu"), "HorizontalPodAutoscaler", "torchserve")["spec"]
-    keda = named(made("everything"), "ScaledObject", "torchserve")["spec"]
+    hpa = find(load_set("cpu"), "HorizontalPodAutoscaler", "torchserve")["spec"]
+    keda = find(load_set("everything"), "ScaledObject", "torchserve")["spec"]
     waiting, running = (metric["external"]["target"] for metric in hpa["metrics"])
     assert {waiting["type"], running["type"]} == {trigger["metricType"] for trigger in keda["triggers"]}
     assert [waiting["averageValue"], running["averageValue"]] == [
@@ -40,7 +40,7 @@ def test_both_autoscalers_aim_at_the_same() -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_keda_finds_the_jobs_where_it_looks(tmp_path: Path) -> None:
-    triggers = named(made("everything"), "ScaledObject", "torchserve")["spec"]["triggers"]
+    triggers = find(load_set("everything"), "ScaledObject", "torchserve")["spec"]["triggers"]
     line, leases = triggers[0]["metadata"]["listName"], triggers[1]["metadata"]["stream"]
     with redis_server(tmp_path / "redis") as server:
         store = RedisStore(server.url, Bell(), lease_s=9)
@@ -53,7 +53,7 @@ async def test_keda_finds_the_jobs_where_it_looks(tmp_path: Path) -> None:
 
             assert await figures() == (0, 0)
             for _ in range(3):
-                await submitted(store)
+                await submit_job(store)
             assert await figures() == (3, 0)
             job = await store.take("gateway", idle=True)
             assert job
@@ -70,26 +70,26 @@ def promtool(rules: Manifest, test: Manifest, folder: Path) -> None:
         pytest.skip("promtool is not installed (Debian: prometheus)")
     (folder / "rules.yml").write_text(yaml.safe_dump(rules))
     (folder / "test.yml").write_text(yaml.safe_dump({"rule_files": ["rules.yml"], "evaluation_interval": "1m", **test}))
-    done = subprocess.run(
+    process = subprocess.run(
         ["promtool", "test", "rules", folder / "test.yml"], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert process.returncode == 0, process.stdout + process.stderr
 
 
 def test_the_adapter_serves_what_the_autoscaler_asks_for(tmp_path: Path) -> None:
     rules = yaml.safe_load((FOLDER / "prometheus-adapter" / "values.yaml").read_text())["rules"]["external"]
-    hpa = named(made("cpu"), "HorizontalPodAutoscaler", "torchserve")["spec"]
-    served = {rule["name"]["as"]: rule for rule in rules}
-    assert list(served) == [metric["external"]["metric"]["name"] for metric in hpa["metrics"]]
+    hpa = find(load_set("cpu"), "HorizontalPodAutoscaler", "torchserve")["spec"]
+    by_name = {rule["name"]["as"]: rule for rule in rules}
+    assert list(by_name) == [metric["external"]["metric"]["name"] for metric in hpa["metrics"]]
     where = 'namespace="animegan"'
-    recorded = [
+    recording_rules = [
         {
             "record": name,
             "expr": rule["metricsQuery"]
             .replace("<<.Series>>", rule["seriesQuery"].partition("{")[0])
             .replace("<<.LabelMatchers>>", where),
         }
-        for name, rule in served.items()
+        for name, rule in by_name.items()
     ]
     # Two gateways, which both tell the figures of the whole queue, and another namespace.
     series = [
@@ -106,7 +106,7 @@ def test_the_adapter_serves_what_the_autoscaler_asks_for(tmp_path: Path) -> None
         for name, value in (("animegan_waiting_jobs", 8), ("animegan_running_jobs", 3))
     ]
     promtool(
-        {"groups": [{"name": "adapter", "rules": recorded}]},
+        {"groups": [{"name": "adapter", "rules": recording_rules}]},
         {"tests": [{"interval": "1m", "input_series": series, "promql_expr_test": expected}]},
         tmp_path,
     )
@@ -117,30 +117,30 @@ def test_the_operators_rules_are_generated() -> None:
 
 
 def test_the_operator_scrapes_under_the_names_that_the_rules_ask_for() -> None:
-    configured = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    configuration = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
     jobs = {
         relabeling["replacement"]
-        for each in made("everything")
+        for each in load_set("everything")
         if each["kind"] == "ServiceMonitor"
         for endpoint in each["spec"]["endpoints"]
         for relabeling in endpoint["relabelings"]
         if relabeling["targetLabel"] == "job"
     }
-    assert jobs == {job["job_name"] for job in configured["scrape_configs"]}
+    assert jobs == {job["job_name"] for job in configuration["scrape_configs"]}
     intervals = {
         endpoint["interval"]
-        for each in made("everything")
+        for each in load_set("everything")
         if each["kind"] == "ServiceMonitor"
         for endpoint in each["spec"]["endpoints"]
     }
-    assert intervals == {configured["global"]["scrape_interval"]}
+    assert intervals == {configuration["global"]["scrape_interval"]}
 
 
 def test_a_pod_near_its_limit_is_an_alert(tmp_path: Path) -> None:
     rules = {
         "groups": [
-            *named(made("everything"), "PrometheusRule", "animegan-container-memory")["spec"]["groups"],
-            *named(made("everything"), "PrometheusRule", "animegan")["spec"]["groups"],
+            *find(load_set("everything"), "PrometheusRule", "animegan-container-memory")["spec"]["groups"],
+            *find(load_set("everything"), "PrometheusRule", "animegan")["spec"]["groups"],
         ]
     }
     labels = 'namespace="animegan",pod="torchserve-1",container="torchserve"'

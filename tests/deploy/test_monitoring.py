@@ -34,7 +34,7 @@ RULES = [
     for group in yaml.safe_load(file.read_text())["groups"]
     for rule in group["rules"]
 ]
-RECORDED = {rule["record"]: rule["expr"] for rule in RULES if "record" in rule}
+RECORDING_RULES = {rule["record"]: rule["expr"] for rule in RULES if "record" in rule}
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 TESTS = sorted((ROOT / "tests" / "deploy" / "rules").glob("*.test.yml"))
 PANELS = {
@@ -43,7 +43,7 @@ PANELS = {
     for panel in row.all
     for query in panel.queries
 }
-EXPRESSIONS = {**PANELS, **RECORDED, **{name: rule["expr"] for name, rule in ALERTS.items()}}
+EXPRESSIONS = {**PANELS, **RECORDING_RULES, **{name: rule["expr"] for name, rule in ALERTS.items()}}
 OF_PROMETHEUS = {"up", "ALERTS"}
 OF_ALERTS = {"alertname", "alertstate"}
 NOT_SEEN_HERE = {OutOfMemory.code, "5.."}
@@ -64,9 +64,9 @@ def tool(name: str) -> str:
 
 
 def run(*words: str | Path) -> str:
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    process = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
 
 
 def selectors(expression: str) -> Iterator[promql_parser.VectorSelector]:
@@ -101,13 +101,13 @@ def test_alertmanager_takes_the_example_and_it_names_alerts_there_are() -> None:
     matchers = [
         matcher for rule in example["inhibit_rules"] for matcher in (*rule["source_matchers"], *rule["target_matchers"])
     ]
-    named = {name for matcher in matchers for name in matcher.split(maxsplit=2)[2].strip('"').split("|")}
-    assert named <= ALERTS.keys()
+    alerts = {name for matcher in matchers for name in matcher.split(maxsplit=2)[2].strip('"').split("|")}
+    assert alerts <= ALERTS.keys()
 
 
 def test_the_services_of_compose_are_asked_at_their_ports() -> None:
-    configured = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
-    targets = {job["job_name"]: job["static_configs"][0]["targets"] for job in configured["scrape_configs"]}
+    configuration = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
+    targets = {job["job_name"]: job["static_configs"][0]["targets"] for job in configuration["scrape_configs"]}
     torchserve = address(read_properties(ROOT / "config" / "config.properties"), "metrics_address").port
     agent, gateway = (each.model_fields["metrics_port"].default for each in (AgentSettings, GatewaySettings))
     assert targets == {
@@ -118,17 +118,17 @@ def test_the_services_of_compose_are_asked_at_their_ports() -> None:
 
 
 def test_every_job_that_an_expression_names_is_scraped() -> None:
-    configured = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
-    jobs = {job["job_name"] for job in configured["scrape_configs"]}
-    named = {
+    configuration = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
+    jobs = {job["job_name"] for job in configuration["scrape_configs"]}
+    mentions = {
         matcher.value
         for expression in EXPRESSIONS.values()
         for selector in selectors(expression)
         for matcher in selector.matchers.matchers
         if matcher.name == "job"
     }
-    assert named <= jobs
-    assert named
+    assert mentions <= jobs
+    assert mentions
 
 
 def test_grafana_finds_its_data_and_its_dashboard() -> None:
@@ -168,9 +168,11 @@ def test_each_recording_rule_is_tested_and_used() -> None:
         for case in test.get("promql_expr_test", ())
         for name in names(case["expr"])
     }
-    used = {name for key, expression in EXPRESSIONS.items() if key not in RECORDED for name in names(expression)}
-    assert RECORDED.keys() == tested
-    assert RECORDED.keys() - used == set()
+    series = {
+        name for key, expression in EXPRESSIONS.items() if key not in RECORDING_RULES for name in names(expression)
+    }
+    assert RECORDING_RULES.keys() == tested
+    assert RECORDING_RULES.keys() - series == set()
 
 
 def test_each_alert_has_its_section_in_the_runbook_and_points_to_it() -> None:
@@ -191,20 +193,20 @@ def test_the_dashboard_is_generated() -> None:
 
 
 def test_no_panel_covers_another() -> None:
-    taken: set[tuple[int, int]] = set()
+    occupancy: set[tuple[int, int]] = set()
     for panel in dashboard._dashboard()["panels"]:
         at = panel["gridPos"]
         cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
-        assert not cells & taken, panel["title"]
+        assert not cells & occupancy, panel["title"]
         assert max(x for x, _ in cells) < dashboard.COLUMNS
-        taken |= cells
+        occupancy |= cells
 
 
 @pytest.mark.parametrize("name", EXPRESSIONS)
 def test_an_expression_is_promql_of_metrics_that_are_documented(name: str) -> None:
     families = {family(metric) for metric in names(EXPRESSIONS[name])}
     assert families
-    assert families - documented() - RECORDED.keys() - OF_PROMETHEUS == set()
+    assert families - read_documentation() - RECORDING_RULES.keys() - OF_PROMETHEUS == set()
 
 
 def family(metric: str) -> str:
@@ -214,7 +216,7 @@ def family(metric: str) -> str:
     return metric
 
 
-def documented() -> set[str]:
+def read_documentation() -> set[str]:
     """The metrics of the page's tables."""
     return {name for rows in tables(PAGE) for row in rows if re.fullmatch(r"\w+", name := row[0].strip("`"), re.ASCII)}
 
@@ -267,7 +269,7 @@ def test_every_panel_shows_something(prometheus: Prometheus) -> None:
 def test_every_rule_can_be_evaluated_and_no_alert_fires(prometheus: Prometheus) -> None:
     until(lambda: all(rule["lastEvaluation"] > "0002" for rule in prometheus.rules()), "the rules")
     rules = prometheus.rules()
-    assert {rule["name"] for rule in rules} == ALERTS.keys() | RECORDED.keys()
+    assert {rule["name"] for rule in rules} == ALERTS.keys() | RECORDING_RULES.keys()
     assert [(rule["name"], rule.get("lastError")) for rule in rules if rule["health"] != "ok"] == []
     assert [rule["name"] for rule in rules if rule.get("state") == "firing"] == []
 
@@ -284,14 +286,14 @@ def test_every_label_that_an_expression_names_has_that_value(prometheus: Prometh
 
 @pytest.mark.server
 def test_every_metric_that_is_exposed_is_documented_and_the_other_way_round(server: Server) -> None:
-    exposed = set()
+    metrics = set()
     for at in targets(server).values():
         text = requests.get(f"http://{at}/metrics", timeout=30).text
         for family in text_string_to_metric_families(text):
             name = (
                 f"{family.name}_total" if family.type == "counter" and f"{family.name}_total" in text else family.name
             )
-            exposed.add(name)
-    exposed = {name for name in exposed if not name.endswith("_created")}
-    assert exposed - documented() == set()
-    assert documented() - exposed <= LIMITED
+            metrics.add(name)
+    metrics = {name for name in metrics if not name.endswith("_created")}
+    assert metrics - read_documentation() == set()
+    assert read_documentation() - metrics <= LIMITED

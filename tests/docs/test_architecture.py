@@ -25,8 +25,8 @@ MOST_NAMES = 16  # in a folder of code: a person sees at a glance what is there
 
 def test_the_contracts_are_kept() -> None:
     command = Path(sys.executable).with_name("lint-imports")  # in this process it would disable others' loggers
-    linted = subprocess.run([command, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert linted.returncode == 0, linted.stdout
+    process = subprocess.run([command, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout
 
 
 def test_the_engine_speaks_no_chinese() -> None:

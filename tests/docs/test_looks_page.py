@@ -37,6 +37,6 @@ def test_the_commands_parse() -> None:
 
 
 def test_the_table_has_every_step() -> None:
-    named = re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE)
+    names = re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE)
     steps = [get_args(kind.model_fields["step"].annotation)[0] for kind in get_args(looks.Finish)]
-    assert sorted(named) == sorted(steps)
+    assert sorted(names) == sorted(steps)

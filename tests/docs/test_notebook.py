@@ -24,7 +24,7 @@ def test_the_notebook_runs(server: Server, tmp_path: Path, monkeypatch: pytest.M
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / name).write_bytes(encoded(photo(96, 64)))
     names: dict[str, object] = {}
-    shown = []
+    outputs = []
     for cell in NOTEBOOK["cells"]:
         if cell["cell_type"] == "code":
             tree = ast.parse("".join(cell["source"]))
@@ -33,12 +33,12 @@ def test_the_notebook_runs(server: Server, tmp_path: Path, monkeypatch: pytest.M
                 tree.body.pop()
             exec(compile(tree, "<a cell>", "exec"), names)
             if isinstance(last, ast.Expr):
-                shown.append(eval(compile(ast.Expression(last.value), "<a cell's value>", "eval"), names))
-    assert repr(shown[0]).startswith("Stylizer('gouache'")
-    assert isinstance(shown[1], Image.Image)
-    assert any("<img " in value._repr_html_() for value in shown if hasattr(value, "_repr_html_"))
-    with Image.open(tmp_path / "anime.jpg") as drawn:
-        assert drawn.size == (96, 64)
+                outputs.append(eval(compile(ast.Expression(last.value), "<a cell's value>", "eval"), names))
+    assert repr(outputs[0]).startswith("Stylizer('gouache'")
+    assert isinstance(outputs[1], Image.Image)
+    assert any("<img " in value._repr_html_() for value in outputs if hasattr(value, "_repr_html_"))
+    with Image.open(tmp_path / "anime.jpg") as anime:
+        assert anime.size == (96, 64)
 
 
 def test_it_is_kept_without_what_a_run_leaves() -> None:

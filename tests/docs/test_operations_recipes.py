@@ -141,8 +141,8 @@ def test_through_the_proxy_the_gateway_is_as_without_it(name: str, gateway: Gate
         assert code(answer) == (413, "too_large")
         answers = []
         for number in range(4):
-            claimed = {"X-Forwarded-For": f"203.0.113.{number}"}
-            answers.append(caller.post(f"{url}/v1/jobs", files={"image": PICTURE}, headers=claimed, timeout=60))
+            claim = {"X-Forwarded-For": f"203.0.113.{number}"}
+            answers.append(caller.post(f"{url}/v1/jobs", files={"image": PICTURE}, headers=claim, timeout=60))
         assert answers[0].status_code == 202, answers[0].text
         assert code(answers[-1]) == (429, "rate_limited"), "an address that a caller claims makes it no other caller"
         events = answers[0].json()["links"]["events"]
@@ -159,12 +159,12 @@ def test_https_by_nginx_with_a_certificate_of_ones_own(gateway: Gateway, certifi
     curl = ["curl", "--silent", "--show-error", "--include", "--cacert", f"{certificate}/fullchain.pem"]
     curl += ["--resolve", f"{NAME}:{port}:127.0.0.1", "--header", f"Origin: https://{NAME}", "--json", "{}"]
     with running(nginx(server, tmp_path), port, tmp_path):
-        done = subprocess.run(
+        process = subprocess.run(
             [*curl, f"https://{NAME}:{port}/v1/session"], capture_output=True, text=True, check=True, timeout=30
         )
-    [cookie] = re.findall(r"^set-cookie: .*", done.stdout, re.MULTILINE | re.IGNORECASE)
+    [cookie] = re.findall(r"^set-cookie: .*", process.stdout, re.MULTILINE | re.IGNORECASE)
     assert "Secure" in cookie
-    assert "Strict-Transport-Security" in done.stdout
+    assert "Strict-Transport-Security" in process.stdout
 
 
 # ---- Backups ---------------------------------------------------------------------------------------------------------
@@ -228,24 +228,24 @@ def test_the_unit_is_one(tmp_path: Path) -> None:
         file = tmp_path / f"animegan{number}.service"
         file.write_text(body.replace("/opt/animegan/current", str(ROOT)).replace("User=animegan", "User=daemon"))
         command = [tool("systemd-analyze", "systemd"), "verify", "--man=no", "--recursive-errors=one", str(file)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stderr) == (0, "")
+        process = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (process.returncode, process.stderr) == (0, "")
 
 
 def test_the_variables_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in variables().items():
         monkeypatch.setenv(name, value)
-    named = set(variables()) - UNIT_ONLY
+    names = set(variables()) - UNIT_ONLY
     for settings in (GatewaySettings, AgentSettings, Settings):
         read = settings.load()
-        changed = {name for name in named if any(name == settings.variable(field) for field in settings.model_fields)}
+        changes = {name for name in names if any(name == settings.variable(field) for field in settings.model_fields)}
         assert all(
             getattr(read, field) != row.default
             for field, row in settings.model_fields.items()
-            if settings.variable(field) in changed
+            if settings.variable(field) in changes
         )
-        named -= changed
-    assert named == set()
+        names -= changes
+    assert names == set()
 
 
 def test_prometheus_has_the_jobs_of_the_rules(tmp_path: Path) -> None:
@@ -253,15 +253,16 @@ def test_prometheus_has_the_jobs_of_the_rules(tmp_path: Path) -> None:
     (tmp_path / "prometheus.yml").write_text(block)
     shutil.copytree(ROOT / "deploy" / "prometheus" / "rules", tmp_path / "rules")
     command = [tool("promtool", "prometheus"), "check", "config", str(tmp_path / "prometheus.yml")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    shipped = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
-    written = yaml.safe_load(block)
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    configuration = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
+    document = yaml.safe_load(block)
     ports = {
-        job["job_name"]: job["static_configs"][0]["targets"][0].partition(":")[2] for job in shipped["scrape_configs"]
+        job["job_name"]: job["static_configs"][0]["targets"][0].partition(":")[2]
+        for job in configuration["scrape_configs"]
     }
     assert ports == {
-        job["job_name"]: job["static_configs"][0]["targets"][0].partition(":")[2] for job in written["scrape_configs"]
+        job["job_name"]: job["static_configs"][0]["targets"][0].partition(":")[2] for job in document["scrape_configs"]
     }
 
 

@@ -43,7 +43,7 @@ READMES = ("README.md", "README.zh-CN.md")
 HTTP = "docs/http.md"
 MOST_WORDS = 900  # of the README
 DOOR = f"http://127.0.0.1:{GatewaySettings.model_fields['port'].default}"
-BUILT = {"model_store/animegan.mar"}  # named, and not there before the first start
+BUILD_OUTPUTS = {"model_store/animegan.mar"}  # named, and not there before the first start
 
 
 @pytest.fixture
@@ -70,9 +70,9 @@ def test_the_python_runs(block: str, folder: Path, server: Server) -> None:
     if "classic.onnx" in block:
         export(folder / "classic.onnx", styles.get_style("classic"))
     exec(compile(block, "<a document's code>", "exec"), {"__name__": "document"})
-    with Image.open(folder / "anime.jpg") as drawn, Image.open(folder / "photo.jpg") as source:
-        assert drawn.size == source.size
-        assert drawn.tobytes() != source.tobytes()
+    with Image.open(folder / "anime.jpg") as anime, Image.open(folder / "photo.jpg") as source:
+        assert anime.size == source.size
+        assert anime.tobytes() != source.tobytes()
 
 
 @pytest.mark.parametrize("line", commands("animegan", *PAGES))
@@ -90,8 +90,8 @@ def test_the_command_has_these_options(line: str, folder: Path) -> None:
         new_files = [file for file in set(folder.rglob("*")) - before if file.suffix in SUFFIXES]
         assert len(new_files) == {"styles": 0, "stylize": 1 if "photos" not in arguments else 2}[name]
         for file in new_files:
-            with Image.open(file) as drawn:
-                assert drawn.size == (96, 64)
+            with Image.open(file) as anime:
+                assert anime.size == (96, 64)
 
 
 @pytest.mark.parametrize("line", commands("curl", *PAGES))
@@ -126,20 +126,20 @@ def test_the_scripts_can_be_run() -> None:
 
 
 def test_the_pictures_are_made_by_these_lines() -> None:
-    generated = {seams.PICTURE, *(plots.PICTURES / f"{name}.svg" for name in plots.PLOTS)}  # benchmarks write these
+    outputs = {seams.PICTURE, *(plots.PICTURES / f"{name}.svg" for name in plots.PLOTS)}  # benchmarks write these
     for line in (
         line for first in (".venv/bin/python", "PYTHONPATH=tests") for line in commands(first, "CONTRIBUTING.md")
     ):
         if "animegan_cli.commands.contact_sheet" in line:
             parsed = contact_sheet._parse(shlex.split(line)[3:])
             assert all((ROOT / file).is_file() for file in parsed.photos)
-            generated.add(ROOT / parsed.out)
+            outputs.add(ROOT / parsed.out)
         if "tools.screenshot" in line:
-            generated.add(screenshot.PICTURE)
+            outputs.add(screenshot.PICTURE)
     for line in commands("scripts/benchmark", "CONTRIBUTING.md"):
         if "--sheet" in line:
-            generated.add(ROOT / line.split()[-1])
-    assert generated == set((ROOT / "docs" / "pictures").iterdir())
+            outputs.add(ROOT / line.split()[-1])
+    assert outputs == set((ROOT / "docs" / "pictures").iterdir())
 
 
 def test_the_readme_is_short() -> None:
@@ -194,8 +194,8 @@ def test_links_resolve(page: str) -> None:
 def test_named_paths_exist(page: str) -> None:
     rooms = r"(?:handler|gateway|scripts|config|model_store|requirements|benchmarks|tests|docs|\.ci)/[\w./-]*"
     words = [span.split()[0].removeprefix("./") for span in SPAN.findall(prose(page))]
-    named = [word for word in words if re.fullmatch(rooms, word)]
-    assert [name for name in named if not (ROOT / name).exists() and name not in BUILT] == []
+    names = [word for word in words if re.fullmatch(rooms, word)]
+    assert [name for name in names if not (ROOT / name).exists() and name not in BUILD_OUTPUTS] == []
 
 
 def test_the_changelog_knows_this_version() -> None:

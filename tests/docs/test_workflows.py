@@ -24,7 +24,7 @@ FILES = sorted(FOLDER.iterdir())
 TOOLS = Path(sys.executable).parent
 OURS = re.compile(r"(?:scripts|\.ci|requirements|model_store|\.venv/bin)/[\w./-]+")
 WORKFLOWS: dict[str, dict[str, Any]] = {file.name: yaml.safe_load(file.read_text()) for file in FILES}
-BUILT = {"model_store/animegan.mar"}
+BUILD_OUTPUTS = {"model_store/animegan.mar"}
 
 
 def jobs() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -52,8 +52,8 @@ RUNS = [pytest.param(step["run"], id=where) for where, step in steps() if "run" 
     ],
 )
 def test_linters_find_nothing(command: tuple[str | Path, ...]) -> None:
-    done = subprocess.run([TOOLS / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    process = subprocess.run([TOOLS / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
@@ -82,7 +82,7 @@ def test_actions_are_pinned_by_commit_and_named_by_version() -> None:
 @pytest.mark.parametrize("script", RUNS)
 def test_what_is_run_is_there(script: str) -> None:
     for path in OURS.findall(script):
-        assert path in BUILT or (ROOT / path).exists(), path
+        assert path in BUILD_OUTPUTS or (ROOT / path).exists(), path
     for first in re.findall(r"(?:^|&& |\benv .* )((?:scripts|\.ci|\.venv/bin)/\S+)", script, re.MULTILINE):
         assert os.access(ROOT / first, os.X_OK), first
     for module in re.findall(r"python -m (\S+)", script):
@@ -92,24 +92,24 @@ def test_what_is_run_is_there(script: str) -> None:
 @pytest.mark.parametrize("script", RUNS)
 def test_the_shell_is_sound(script: str) -> None:
     assert "${{" not in script, "what comes from outside comes by the environment"
-    done = subprocess.run(
+    process = subprocess.run(
         [TOOLS / "shellcheck", "--shell", "bash", "-"], input=script, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stdout
+    assert process.returncode == 0, process.stdout
 
 
 def test_every_python_that_is_promised_is_tested() -> None:
     with (ROOT / "pyproject.toml").open("rb") as file:
         classifiers = tomllib.load(file)["project"]["classifiers"]
-    promised = re.findall(r"Python :: (3\.\d+)", "\n".join(classifiers))
-    assert WORKFLOWS["ci.yml"]["jobs"]["tests"]["strategy"]["matrix"]["python"] == promised
+    versions = re.findall(r"Python :: (3\.\d+)", "\n".join(classifiers))
+    assert WORKFLOWS["ci.yml"]["jobs"]["tests"]["strategy"]["matrix"]["python"] == versions
 
 
 def test_the_image_is_built_with_arguments_that_it_has() -> None:
     script = (ROOT / ".ci" / "image").read_text()
-    passed = set(re.findall(r'--build-arg "(\w+)=', script))
+    names = set(re.findall(r'--build-arg "(\w+)=', script))
     arguments = set(re.findall(r"^ARG (\w+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
-    assert passed == arguments
+    assert names == arguments
 
 
 def test_a_release_tells_what_the_changelog_says_of_it() -> None:

@@ -19,11 +19,11 @@ ROOMS = {
 @pytest.mark.parametrize("module", ROOMS)
 def test_it_imports_nothing_of_other_rooms(module: str) -> None:
     code = f"import sys, {module}; print(*({set(ROOMS[module])!r} & sys.modules.keys()))"
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert done.stdout.split() == []
+    assert process.stdout.split() == []

@@ -24,7 +24,7 @@ MOST = 8
 FILES = 512
 
 
-def connected(gateway: Gateway, stack: ExitStack) -> socket.socket:
+def connect(gateway: Gateway, stack: ExitStack) -> socket.socket:
     return stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port), timeout=30))
 
 
@@ -36,7 +36,7 @@ def test_connections_beyond_the_most_are_told_so_and_the_others_answered(tmp_pat
             session = stack.enter_context(requests.Session())
             assert gateway.submit(PICTURE, session).status_code == 202
             for _ in range(MOST - 1):
-                connected(gateway, stack)
+                connect(gateway, stack)
             for _ in range(3 * MOST):
                 with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as beyond:
                     answer = b"".join(iter(lambda: beyond.recv(4096), b""))
@@ -83,7 +83,7 @@ def test_without_a_descriptor_left_an_upload_is_refused_for_now_and_the_log_stay
         before = len(gateway.log)
         with ExitStack() as stack:
             for _ in range(MOST):
-                connected(gateway, stack)
+                connect(gateway, stack)
             for _ in range(20):
                 assert code(gateway.submit(PICTURE, session)) == (503, "store_unavailable")
             assert len(gateway.log) - before < 40_000

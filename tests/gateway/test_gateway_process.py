@@ -41,14 +41,14 @@ def test_jobs_wait_while_torchserve_is_away_and_while_it_has_no_worker(tmp_path:
         assert ready(gateway) == (200, {"status": "ready", "torchserve": "away"})
         ports = (f"--inference-port={inference}", f"--agent-port={agent}")
         with running_server(*ports, environment=QUICK) as server:
-            assert [gateway.ended(job["id"])["status"] for job in jobs] == ["done"] * 3
+            assert [gateway.wait(job["id"])["status"] for job in jobs] == ["done"] * 3
             assert ready(gateway) == (200, {"status": "ready", "torchserve": "ready"})
             scale(server, 0)
             job = gateway.submit(PICTURE).json()
             wait_until(lambda: ready(gateway) == (200, {"status": "ready", "torchserve": "loading"}), "the gateway")
             assert gateway.job(job["id"])["message"] == "Waiting for the drawing server"
             scale(server, 1)
-            assert gateway.ended(job["id"])["status"] == "done"
+            assert gateway.wait(job["id"])["status"] == "done"
         wait_until(lambda: ready(gateway) == (200, {"status": "ready", "torchserve": "away"}), "the gateway")
         assert gateway.submit(PICTURE).status_code == 202
 
@@ -65,25 +65,25 @@ def test_what_runs_is_finished_and_what_waits_stays_for_the_next_start(gateway: 
     waiting = [gateway.submit(PICTURE).json() for _ in range(2)]
     assert gateway.process
     with ThreadPoolExecutor() as pool:
-        polled = pool.submit(requests.get, f"{gateway.url}{waiting[0]['links']['self']}?wait=60", timeout=50)
-        watched = pool.submit(lambda: [*gateway.events(waiting[1]["id"])])
+        poll = pool.submit(requests.get, f"{gateway.url}{waiting[0]['links']['self']}?wait=60", timeout=50)
+        watch = pool.submit(lambda: [*gateway.events(waiting[1]["id"])])
         wait_until(lambda: gateway.metric("animegan_gateway_event_streams") == 1, "the stream")
         gateway.process.send_signal(number)
         wait_until(lambda: ready(gateway)[1]["status"] == "draining", "it to drain")
         assert ready(gateway)[0] == 503
         for path in ("jobs", "stylize"):
-            refused = requests.post(f"{gateway.url}/v1/{path}", files={"image": PICTURE}, timeout=30)
-            assert code(refused) == (503, "draining")
-            assert refused.json()["retryable"] is True
+            answer = requests.post(f"{gateway.url}/v1/{path}", files={"image": PICTURE}, timeout=30)
+            assert code(answer) == (503, "draining")
+            assert answer.json()["retryable"] is True
         assert gateway.job(running["id"])["status"] == "running"
-        assert polled.result().json()["status"] == "queued"  # nobody is kept waiting
-        assert {name for name, _ in watched.result()} == {"position"}
+        assert poll.result().json()["status"] == "queued"  # nobody is kept waiting
+        assert {name for name, _ in watch.result()} == {"position"}
         assert gateway.process.wait(60) == 0
     gateway.start()
     assert gateway.job(running["id"])["status"] == "done"
-    assert [gateway.ended(job["id"])["status"] for job in waiting] == ["done", "done"]
-    fetched = requests.get(f"{gateway.url}{running['links']['result']}", timeout=30)
-    assert fetched.ok
+    assert [gateway.wait(job["id"])["status"] for job in waiting] == ["done", "done"]
+    download = requests.get(f"{gateway.url}{running['links']['result']}", timeout=30)
+    assert download.ok
     assert '"level": "error"' not in gateway.log
 
 
@@ -92,7 +92,7 @@ def test_what_does_not_finish_in_time_is_drawn_after_the_next_start(server: Serv
         running = gateway.until(gateway.submit(LARGE).json()["id"], "running")
         assert gateway.stop() == 0
         gateway.start()
-        assert gateway.ended(running["id"])["status"] == "done"
+        assert gateway.wait(running["id"])["status"] == "done"
 
 
 def test_a_full_redis_is_told_as_full(tmp_path: Path) -> None:

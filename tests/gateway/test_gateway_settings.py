@@ -37,9 +37,9 @@ def test_on_loopback_keys_are_off(monkeypatch: pytest.MonkeyPatch, host: str) ->
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "fe80::1", "example.org", "127.0.0.1.example.org"])
 def test_elsewhere_it_starts_with_a_key_only(monkeypatch: pytest.MonkeyPatch, folder: Path, host: str) -> None:
-    with pytest.raises(BadSetting, match=r"`animegan keys add NAME`, or listen on 127\.0\.0\.1") as refused:
+    with pytest.raises(BadSetting, match=r"`animegan keys add NAME`, or listen on 127\.0\.0\.1") as refusal:
         load(monkeypatch, host=host)
-    assert host in str(refused.value)
+    assert host in str(refusal.value)
     Keys(folder).add("ann")
     loaded = load(monkeypatch)
     assert loaded.keys_required
@@ -117,7 +117,7 @@ def test_a_setting_that_there_is_not_is_named(monkeypatch: pytest.MonkeyPatch, t
 
 @pytest.mark.slow
 def test_the_process_says_so_in_one_line_and_ends(folder: Path) -> None:
-    ended = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "animegan_gateway"],
         env={**os.environ, "ANIMEGAN_GATEWAY_HOST": "0.0.0.0", "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
@@ -125,6 +125,6 @@ def test_the_process_says_so_in_one_line_and_ends(folder: Path) -> None:
         check=False,
         timeout=60,
     )
-    assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr.startswith("gateway: host=0.0.0.0 needs API keys")
-    assert len(ended.stderr.splitlines()) == 1
+    assert (process.returncode, process.stdout) == (1, "")
+    assert process.stderr.startswith("gateway: host=0.0.0.0 needs API keys")
+    assert len(process.stderr.splitlines()) == 1

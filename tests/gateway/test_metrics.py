@@ -15,7 +15,7 @@ from harness.servers import wait_until
 from harness.stores import redis_server
 
 
-def shown(metrics: Metrics) -> dict[str, float]:
+def read(metrics: Metrics) -> dict[str, float]:
     """Each series' value, by its name and the values of its labels."""
     families = text_string_to_metric_families(generate_latest(metrics.registry).decode())
     samples = (sample for family in families for sample in family.samples)
@@ -23,7 +23,7 @@ def shown(metrics: Metrics) -> dict[str, float]:
 
 
 def test_what_alerts_ask_for_is_there_at_zero(tmp_path: Path) -> None:
-    series = shown(Metrics(tmp_path))
+    series = read(Metrics(tmp_path))
     for name in (
         *(f"jobs_ended_total {state}" for state in ("done", "failed", "cancelled")),
         *(f"attempts_total {name}" for name in ("drawn", "refused", "worker_ended", "lost", "not_taken", "no_room")),
@@ -35,11 +35,11 @@ def test_what_alerts_ask_for_is_there_at_zero(tmp_path: Path) -> None:
 
 
 def test_the_disk_is_that_of_the_folder(tmp_path: Path) -> None:
-    series = shown(Metrics(tmp_path))
+    series = read(Metrics(tmp_path))
     assert 0 < series["animegan_gateway_disk_free_bytes"] <= series["animegan_gateway_disk_size_bytes"]
-    gone = shown(Metrics(tmp_path / "gone"))
-    assert math.isnan(gone["animegan_gateway_disk_free_bytes"])
-    assert gone["process_resident_memory_bytes"] > 0, "the rest is still shown"
+    rest = read(Metrics(tmp_path / "gone"))
+    assert math.isnan(rest["animegan_gateway_disk_free_bytes"])
+    assert rest["process_resident_memory_bytes"] > 0, "the rest is still shown"
 
 
 @pytest.mark.slow

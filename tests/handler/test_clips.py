@@ -74,11 +74,11 @@ def test_an_animation_keeps_its_frames_its_times_and_its_transparency(
     frames = [*after.read()]
     assert [frame.ms for frame in frames] == DURATIONS_MS
     assert after.has_alpha is clear
-    for drawn, sent in zip(frames, before.read(), strict=True):
-        assert (drawn.alpha is None) is not clear
-        if drawn.alpha and sent.alpha:
-            assert np.abs(np.asarray(drawn.alpha, np.int16) - np.asarray(sent.alpha)).mean() < 2
-        assert drawn.rgb.tobytes() != sent.rgb.tobytes()
+    for result, source in zip(frames, before.read(), strict=True):
+        assert (result.alpha is None) is not clear
+        if result.alpha and source.alpha:
+            assert np.abs(np.asarray(result.alpha, np.int16) - np.asarray(source.alpha)).mean() < 2
+        assert result.rgb.tobytes() != source.rgb.tobytes()
 
 
 @pytest.mark.parametrize(
@@ -100,17 +100,17 @@ def test_only_what_changes_is_in_a_frame(kind: str) -> None:
     size = len(writing.write(kind, iter(frames), still.size, 0, has_alpha=False, quality=90).data)
     first = len(writing.write(kind, iter(frames[:1]), still.size, 0, has_alpha=False, quality=90).data)
     assert size < 1.5 * first
-    written = load(writing.write(kind, iter(frames), still.size, 0, has_alpha=False, quality=90).data)
-    for sent, drawn in zip(frames, written.read(), strict=True):
-        assert np.abs(np.asarray(sent.rgb, np.int16) - np.asarray(drawn.rgb)).mean() < 8
+    output = load(writing.write(kind, iter(frames), still.size, 0, has_alpha=False, quality=90).data)
+    for source, result in zip(frames, output.read(), strict=True):
+        assert np.abs(np.asarray(source.rgb, np.int16) - np.asarray(result.rgb)).mean() < 8
 
 
 def test_the_library_draws_an_animated_file(tmp_path: Path) -> None:
     file = tmp_path / "sent.gif"
     file.write_bytes(animation("GIF"))
-    drawn = Stylizer("cel", device="cpu", warmup_px=0).stylize(file)
-    assert (drawn.format, getattr(drawn, "n_frames", 1), drawn.size) == ("GIF", 4, (48, 32))
-    drawn.save(tmp_path / "anime.gif", save_all=True)
+    anime = Stylizer("cel", device="cpu", warmup_px=0).stylize(file)
+    assert (anime.format, getattr(anime, "n_frames", 1), anime.size) == ("GIF", 4, (48, 32))
+    anime.save(tmp_path / "anime.gif", save_all=True)
     assert load((tmp_path / "anime.gif").read_bytes()).seconds == pytest.approx(1.21)
     first = Stylizer("cel", device="cpu", warmup_px=0, frames="first").stylize(file)
     assert (getattr(first, "n_frames", 1), first.mode) == (1, "RGB")
@@ -187,7 +187,7 @@ def test_a_damaged_animation_is_an_animation_or_an_error_of_ours() -> None:
 
 def clip(stylizer: Stylizer, frames: Sequence[Image.Image], *, steady: bool = True) -> list[np.ndarray]:
     drawing = ClipDrawing(stylizer, Wish(mode="scene"), len(frames), steady=steady)
-    return [np.asarray(drawn.rgb, np.int16) for drawn in drawing.draw(Frame(frame, None, 40) for frame in frames)]
+    return [np.asarray(picture.rgb, np.int16) for picture in drawing.draw(Frame(frame, None, 40) for frame in frames)]
 
 
 def test_a_still_scene_is_steady_and_a_cut_leaves_no_ghost() -> None:
@@ -218,8 +218,8 @@ def test_measures_are_held_and_follow_slowly() -> None:
     continuity = Continuity()
     assert continuity.measures([(0.5,), ()]) == [(0.5,), ()]
     assert continuity.measures([(0.51,), ()]) == [(0.5,), ()]
-    [(followed,), _] = continuity.measures([(0.8,), ()])
-    assert followed == pytest.approx(0.53)
+    [(measure,), _] = continuity.measures([(0.8,), ()])
+    assert measure == pytest.approx(0.53)
     continuity.forget()
     assert continuity.measures([(0.8,), ()]) == [(0.8,), ()]
     assert continuity.tones(()) == ()

@@ -59,8 +59,8 @@ def test_parity(precision: str, mode: Mode, resize: Resize) -> None:
     pixels = parity_pixels()
     shape = Shape(256, 341, 2, drawing.itemsize, resize)
     plan = whole(shape, cuda=True) if mode == "whole" else banded(shape, mode, 2**20, cuda=True)
-    drawn = drawing.draw(pixels.cuda(), plan).cpu().float() / 127.5 - 1
-    assert psnr(drawn, expected(resize)) >= min(LEAST_DB[precision], 58)  # 59 dB is what rounding to 8 bits leaves
+    output = drawing.draw(pixels.cuda(), plan).cpu().float() / 127.5 - 1
+    assert psnr(output, expected(resize)) >= min(LEAST_DB[precision], 58)  # 59 dB is what rounding to 8 bits leaves
 
 
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])
@@ -85,8 +85,8 @@ def test_a_captured_graph_draws_as_its_kernels_do() -> None:
     plan = whole(Shape(128, 160, 1, drawing.itemsize), cuda=True)
     for seed in range(graphs.OFTEN + 3):
         pixels = torch.from_numpy(np.asarray(photo(160, 128, seed)).copy())[None].cuda()
-        drawn = drawing.draw(pixels, plan)
-        assert (drawn.int() - drawing._whole(pixels).int()).abs().max() <= 1
+        output = drawing.draw(pixels, plan)
+        assert (output.int() - drawing._whole(pixels).int()).abs().max() <= 1
     assert graphs.held_bytes() == plan.peak_bytes
     graphs.release()
     assert graphs.held_bytes() == 0
@@ -97,9 +97,9 @@ def test_a_batch_is_its_pictures_and_the_cache_goes_back() -> None:
     assert stylizer.precision == "fp16"
     pictures = [photo(160, 120, seed) for seed in range(3)]
     together = stylizer.draw(pictures)
-    for picture, drawn in zip(pictures, together, strict=True):
+    for picture, anime in zip(pictures, together, strict=True):
         [alone] = stylizer.draw([picture])
-        assert np.abs(np.asarray(alone, dtype=int) - np.asarray(drawn, dtype=int)).max() <= 2
+        assert np.abs(np.asarray(alone, dtype=int) - np.asarray(anime, dtype=int)).max() <= 2
     cleaner = Cleaner("watermark", 0, stylizer.device)
     torch.empty(64 * 2**20, dtype=torch.uint8, device="cuda")
     assert cleaner.clean_up()
@@ -135,8 +135,8 @@ def test_a_batch_is_decoded_and_encoded_in_threads() -> None:
         assert [item.error.code if item.error else None for item in items] == [None] * 6 + ["unsupported_image"]
         files = [Image.open(io.BytesIO(item.result().encoded.data)) for item in items[:6]]
         outcomes.append([np.asarray(file, dtype=int) for file in files])
-    for threaded, alone in zip(*outcomes, strict=True):
-        assert np.abs(threaded - alone).max() <= 2
+    for parallel, alone in zip(*outcomes, strict=True):
+        assert np.abs(parallel - alone).max() <= 2
 
 
 def test_usage_tells_what_is_reserved_and_the_most_that_was() -> None:

@@ -28,8 +28,8 @@ def classes(module: ModuleType) -> list[type[AnimeganError]]:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_the_drawn_tree_is_the_hierarchy(module: ModuleType) -> None:
-    drawn = dict(re.findall(r"[├└]── (\w+) +\d* +([a-z]\w+)  ", module.__doc__ or ""))
-    assert drawn == {cls.__name__: cls.code for cls in classes(module)}
+    tree = dict(re.findall(r"[├└]── (\w+) +\d* +([a-z]\w+)  ", module.__doc__ or ""))
+    assert tree == {cls.__name__: cls.code for cls in classes(module)}
 
 
 @pytest.mark.parametrize("cls", [AnimeganError, *(cls for module in MODULES for cls in classes(module))])
@@ -41,8 +41,8 @@ def test_the_json_is_problem_details(cls: type[AnimeganError]) -> None:
     assert 400 <= problem["status"] < 600
     assert problem["detail"] == ("It is 5 px. 宽度 Try again in 3 s." if busy else "It is 5 px. 宽度")
     assert problem["limit_px"] == 16
-    drawn = "".join(str(module.__doc__) for module in MODULES)
-    assert f" {problem['status']} " in drawn or cls is AnimeganError
+    text = "".join(str(module.__doc__) for module in MODULES)
+    assert f" {problem['status']} " in text or cls is AnimeganError
 
 
 @pytest.mark.parametrize("cls", [AnimeganError, *classes(errors)])

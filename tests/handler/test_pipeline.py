@@ -156,15 +156,17 @@ def gpu_pipeline(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Pipelin
 def test_a_gpu_draws_one_style_and_size_together(gpu_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     batches = Batches(monkeypatch)
     small, large, other = encoded(photo(40, 32)), encoded(photo(64, 48)), encoded(photo(40, 32, 1))
-    sent = zip([small, large, other, small, b""], ["classic", "classic", "classic", "gouache", "classic"], strict=True)
-    items = [gpu_pipeline.decode(data, {"style": style, "format": "png"}) for data, style in sent]
+    uploads = zip(
+        [small, large, other, small, b""], ["classic", "classic", "classic", "gouache", "classic"], strict=True
+    )
+    items = [gpu_pipeline.decode(data, {"style": style, "format": "png"}) for data, style in uploads]
     gpu_pipeline.draw(items)
     assert batches.sizes == [("classic", 2), ("classic", 1), ("gouache", 1)]
     for item in items[:4]:
         assert isinstance(item.decoded, Decoded)
         [alone] = gpu_pipeline.stylizer(item.decoded.options.style).draw([item.decoded.source.rgb])
-        with Image.open(io.BytesIO(item.result().encoded.data)) as drawn:
-            assert np.abs(np.asarray(drawn, dtype=int) - np.asarray(alone, dtype=int)).max() <= 1
+        with Image.open(io.BytesIO(item.result().encoded.data)) as anime:
+            assert np.abs(np.asarray(anime, dtype=int) - np.asarray(alone, dtype=int)).max() <= 1
 
 
 def answers(pipeline: Pipeline, requests: Sequence[tuple[bytes, dict[str, str]]]) -> list[tuple[Any, ...]]:
@@ -188,13 +190,13 @@ def workers() -> list[threading.Thread]:
 @pytest.mark.slow
 def test_threads_change_no_answer_and_no_order(pipeline: Pipeline) -> None:
     """Decoded and encoded by several threads: each picture's own outcome, in the order of the requests."""
-    threaded = Pipeline(pipeline.settings, threads=4)
+    parallel = Pipeline(pipeline.settings, threads=4)
     sizes = [(90, 60), (40, 32), (800, 600), (64, 48), (33, 57), (700, 900)]
     requests = [(encoded(photo(*size, seed)), {"max_side": "64"}) for seed, size in enumerate(sizes)]
     requests[2:2] = [(b"text", {}), (requests[0][0][:300], {}), (requests[0][0], {"style": "nonesuch"})]
     requests.append((encoded(photo(40, 32), "PNG"), {"format": "webp", "style": "gouache"}))
-    with closing(threaded):
-        several = answers(threaded, requests)
+    with closing(parallel):
+        several = answers(parallel, requests)
         assert workers()
     assert several == answers(pipeline, requests)
     assert [error for error, *_ in several if error] == ["unsupported_image", "bad_image", "unknown_style"]
@@ -205,22 +207,22 @@ def test_threads_change_no_answer_and_no_order(pipeline: Pipeline) -> None:
 def test_what_is_decoded_is_drawn_while_the_rest_is_being_decoded(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batches, held = Batches(monkeypatch), ExitStack()
-    watched = Stylizer.run
+    batches, hold = Batches(monkeypatch), ExitStack()
+    original = Stylizer.run
 
     def run(stylizer: Stylizer, pictures: Sequence[Image.Image | Photo], wish: Wish | None = None) -> Run:
-        held.close()  # only now the large picture may pass the gate
-        return watched(stylizer, pictures, wish)
+        hold.close()  # only now the large picture may pass the gate
+        return original(stylizer, pictures, wish)
 
     monkeypatch.setattr(Stylizer, "run", run)
-    last_resort = threading.Timer(20, held.close)  # a pipeline that waits for both would wait for ever
-    with closing(Pipeline(pipeline.settings, threads=2)) as threaded:
-        held.enter_context(threaded._gate(threaded._gate.most - 800 * 700))  # bytes: less than the PNG takes
+    last_resort = threading.Timer(20, hold.close)  # a pipeline that waits for both would wait for ever
+    with closing(Pipeline(pipeline.settings, threads=2)) as parallel:
+        hold.enter_context(parallel._gate(parallel._gate.most - 800 * 700))  # bytes: less than the PNG takes
         last_resort.start()
-        items = [threaded.decode(encoded(photo(800, 700), "PNG"), {"max_side": "32", "style": "gouache"})]
-        items += [threaded.decode(encoded(photo(40, 32)), {})]
-        threaded.draw(items)
-        threaded.encode(items)
+        items = [parallel.decode(encoded(photo(800, 700), "PNG"), {"max_side": "32", "style": "gouache"})]
+        items += [parallel.decode(encoded(photo(40, 32)), {})]
+        parallel.draw(items)
+        parallel.encode(items)
     last_resort.cancel()
     assert batches.sizes == [("cel", 1), ("gouache", 1)]
     assert [item.result().report.size for item in items] == [(32, 28), (40, 32)]
@@ -295,8 +297,8 @@ def test_the_library_draws_what_the_pipeline_draws(pipeline: Pipeline) -> None:
     data = encoded(picture, "PNG")
     through_pipeline = pipeline.stylize(data, {"format": "png", "max_side": "64"})[0].data
     stylizer = Stylizer(device="cpu", precision="fp32", max_side=64, warmup_px=0)
-    drawn = np.asarray(stylizer.stylize(picture))
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(through_pipeline))), drawn)
+    anime = np.asarray(stylizer.stylize(picture))
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(through_pipeline))), anime)
 
 
 def test_a_side_that_the_format_cannot_hold_is_refused_before_drawing(
@@ -339,14 +341,14 @@ def test_the_device_writes_jpegs_of_full_chroma(pipeline: Pipeline, monkeypatch:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("style", ["classic", "cel"])
-@pytest.mark.parametrize("asked", [0, 1, 20])
+@pytest.mark.parametrize("questions", [0, 1, 20])
 def test_a_picture_that_nobody_waits_for_is_not_begun_or_ends_between_bands(
-    pipeline: Pipeline, style: str, asked: int
+    pipeline: Pipeline, style: str, questions: int
 ) -> None:
-    left = iter(range(asked))
-    abandoned, wanted = (pipeline.decode(encoded(photo(320, 256)), {"style": style}) for _ in range(2))
-    abandoned.abandoned = lambda: next(left, None) is None
-    pipeline.draw([abandoned, wanted])
-    pipeline.encode([abandoned, wanted])
+    remaining = iter(range(questions))
+    abandoned, other = (pipeline.decode(encoded(photo(320, 256)), {"style": style}) for _ in range(2))
+    abandoned.abandoned = lambda: next(remaining, None) is None
+    pipeline.draw([abandoned, other])
+    pipeline.encode([abandoned, other])
     assert abandoned.error
-    assert (abandoned.error.code, wanted.error) == ("interrupted", None)
+    assert (abandoned.error.code, other.error) == ("interrupted", None)

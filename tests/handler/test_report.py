@@ -21,8 +21,8 @@ def test_headers_carry_the_report(
     report = Report("cel", "CC-BY-SA-4.0", "bf16", "bands", original, size, frames, seconds)
     headers = report.headers()
     assert all(value.isascii() for value in headers.values())
-    lowered = CaseInsensitiveDict({name.lower(): value for name, value in headers.items()})
-    again = Report.from_headers(lowered)
+    lower_case = CaseInsensitiveDict({name.lower(): value for name, value in headers.items()})
+    again = Report.from_headers(lower_case)
     assert (again.original_size, again.size, again.frames, again.fitted) == (original, size, frames, original != size)
     assert again.seconds == pytest.approx(seconds, abs=1e-4)
 
@@ -33,9 +33,9 @@ def test_a_licence_in_another_script_does_not_break_the_headers() -> None:
 
 
 def test_notes_in_words() -> None:
-    fitted = Report("cel", "CC-BY-SA-4.0", "bf16", "bands", (4000, 3000), (1024, 768), frames=12)
-    assert notes(fitted, "en") == ["fitted the size for you: 1024×768", "drew the first of 12 frames"]
-    assert notes(fitted, "zh") == ["已为你智能适配分辨率：1024×768", "文件共 12 帧（页），仅绘制第一帧"]
+    report = Report("cel", "CC-BY-SA-4.0", "bf16", "bands", (4000, 3000), (1024, 768), frames=12)
+    assert notes(report, "en") == ["fitted the size for you: 1024×768", "drew the first of 12 frames"]
+    assert notes(report, "zh") == ["已为你智能适配分辨率：1024×768", "文件共 12 帧（页），仅绘制第一帧"]
     assert notes(Report("cel", "CC-BY-SA-4.0", "bf16", "bands", (640, 480), (640, 480)), "en") == []
 
 

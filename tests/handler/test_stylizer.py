@@ -25,7 +25,7 @@ def stylizer() -> Stylizer:
     return Stylizer("classic", device="cpu", precision="fp32", warmup_px=0)
 
 
-def limited(memory_mb: int) -> Stylizer:
+def small_stylizer(memory_mb: int) -> Stylizer:
     return Stylizer("classic", device="cpu", precision="fp32", warmup_px=0, memory_mb=memory_mb)
 
 
@@ -39,28 +39,28 @@ def test_less_memory_is_another_plan_and_the_same_picture() -> None:
     plans = list(stylizer()._drawing.plans((420, 300), 1, (None,)))
     free = stylizer().run([picture])
     assert (free.plan, free.recovered) == (plans[0], False)
-    tight = limited(-(-plans[-1].peak_bytes // MIB)).run([picture])
+    tight = small_stylizer(-(-plans[-1].peak_bytes // MIB)).run([picture])
     assert (tight.plan.mode, tight.recovered) == ("recompute", False)
     assert steps(free.pictures[0], tight.pictures[0]) <= 1
 
 
 def test_a_picture_beyond_the_budget_is_refused_before_anything_runs() -> None:
     with pytest.raises(PictureTooLarge, match=r"420×300 px .* 1 MiB may be taken\. Set max_side to \d+ px or less"):
-        limited(1).draw([photo(420, 300)])
+        small_stylizer(1).draw([photo(420, 300)])
 
 
 @pytest.mark.slow
 def test_memory_that_runs_out_is_tried_once_more_in_smaller_bands(monkeypatch: pytest.MonkeyPatch) -> None:
-    network, tried, held = stylizer()._drawing.network, [], []
+    network, plans, arenas = stylizer()._drawing.network, [], []
     real = network.draw
 
     def first_fails(pictures: Tensor, plan: Plan) -> Tensor:
-        tried.append(plan)
-        if len(tried) == 1:
+        plans.append(plan)
+        if len(plans) == 1:
             arena = torch.empty(1000)
-            held.append(weakref.ref(arena))
+            arenas.append(weakref.ref(arena))
             raise RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory")
-        assert held[0]() is None, "what the first try held is given back before the second"
+        assert arenas[0]() is None, "what the first try held is given back before the second"
         return real(pictures, plan)
 
     picture = photo(420, 300)
@@ -68,23 +68,23 @@ def test_memory_that_runs_out_is_tried_once_more_in_smaller_bands(monkeypatch: p
     monkeypatch.setattr(network, "draw", first_fails)
     run = stylizer().run([picture])
     assert run.recovered
-    assert [run.plan.network] == tried[1:]
-    assert tried[1].peak_bytes < tried[0].peak_bytes
+    assert [run.plan.network] == plans[1:]
+    assert plans[1].peak_bytes < plans[0].peak_bytes
     assert steps(run.pictures[0], expected) <= 1
 
 
 def test_memory_that_runs_out_against_every_plan_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    tried = []
+    plans = []
     stylizer().draw([photo(64, 64)])  # the first picture also measures how the style draws tones
 
     def fails(_pictures: Tensor, plan: Plan) -> Tensor:
-        tried.append(plan)
+        plans.append(plan)
         raise MemoryError
 
     monkeypatch.setattr(stylizer()._drawing.network, "draw", fails)
     with pytest.raises(MemoryError):
         stylizer().draw([photo(420, 300)])
-    peaks = [plan.peak_bytes for plan in tried]
+    peaks = [plan.peak_bytes for plan in plans]
     assert peaks == sorted(set(peaks), reverse=True)
     assert len(peaks) == 3
 

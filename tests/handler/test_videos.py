@@ -38,7 +38,7 @@ from harness.files.video_files import decoded, moving, video
 
 LIMITS = Limits(1 << 24, 1_000_000)
 MOST = ClipLimits(frames=100, seconds=60, pixels=10_000_000)
-AS_SENT = {"style": "cel", "strength": "0"}  # which shows what decoding and encoding do
+PASS_THROUGH = {"style": "cel", "strength": "0"}  # which shows what decoding and encoding do
 KINDS = [
     ("mp4", "aac", "aac"), ("mp4", "libmp3lame", "mp3float"), ("mov", "pcm_s16le", "aac"), ("matroska", "flac", "aac"),
     ("matroska", "", ""), ("webm", "libopus", "opus"),
@@ -62,38 +62,38 @@ def difference(one: Image.Image, other: Image.Image) -> float:
 def test_a_video_keeps_its_frames_its_times_and_its_sound(
     pipeline: Pipeline, kind: str, sound: str, after: str
 ) -> None:
-    sent = video(kind=kind, sound=sound)
-    encoded, report = pipeline.stylize(sent, AS_SENT)
-    before, drawn = decoded(sent), decoded(encoded.data)
+    source = video(kind=kind, sound=sound)
+    encoded, report = pipeline.stylize(source, PASS_THROUGH)
+    before, anime = decoded(source), decoded(encoded.data)
     assert encoded.content_type == "video/mp4"
     assert encoded.data.index(b"moov") < encoded.data.index(b"mdat")  # it is played while it is loaded
     assert (report.frames, report.drawn_frames, report.size) == (8, 8, (64, 48))
-    assert drawn.times == pytest.approx(before.times, abs=1e-3)
-    assert drawn.codecs == ["h264", after] if after else ["h264"]
+    assert anime.times == pytest.approx(before.times, abs=1e-3)
+    assert anime.codecs == ["h264", after] if after else ["h264"]
     if sound:
-        assert drawn.beep == pytest.approx(before.beep, abs=0.03)
-    for one, other in zip(drawn.images, before.images, strict=True):
+        assert anime.beep == pytest.approx(before.beep, abs=0.03)
+    for one, other in zip(anime.images, before.images, strict=True):
         assert difference(one, other) < 6
 
 
 def test_every_frame_is_drawn(pipeline: Pipeline) -> None:
-    sent = video(moving(3))
-    drawn = decoded(pipeline.stylize(sent, {"style": "cel"})[0].data)
-    best = decoded(pipeline.stylize(sent, {"style": "cel", "quality": "best"})[0].data)
-    assert all(difference(one, other) > 8 for one, other in zip(drawn.images, decoded(sent).images, strict=True))
-    assert difference(drawn.images[0], best.images[0]) > 1  # another network
+    source = video(moving(3))
+    anime = decoded(pipeline.stylize(source, {"style": "cel"})[0].data)
+    best = decoded(pipeline.stylize(source, {"style": "cel", "quality": "best"})[0].data)
+    assert all(difference(one, other) > 8 for one, other in zip(anime.images, decoded(source).images, strict=True))
+    assert difference(anime.images[0], best.images[0]) > 1  # another network
 
 
 def test_times_that_vary_are_kept(pipeline: Pipeline) -> None:
     times = [0.0, 0.04, 0.05, 0.5, 0.9, 2.0]
     for kind in ("mp4", "matroska"):
-        drawn = decoded(pipeline.stylize(video(moving(6), times=times, kind=kind), AS_SENT)[0].data)
-        assert drawn.times == pytest.approx(times, abs=1e-3)
+        anime = decoded(pipeline.stylize(video(moving(6), times=times, kind=kind), PASS_THROUGH)[0].data)
+        assert anime.times == pytest.approx(times, abs=1e-3)
 
 
 def test_a_video_in_fragments_is_drawn(pipeline: Pipeline) -> None:
-    sent = video(moving(4), sound="aac", fragments=True)
-    encoded, report = pipeline.stylize(sent, AS_SENT)
+    source = video(moving(4), sound="aac", fragments=True)
+    encoded, report = pipeline.stylize(source, PASS_THROUGH)
     assert (report.frames, len(decoded(encoded.data).images)) == (4, 4)
 
 
@@ -103,12 +103,12 @@ def test_a_video_is_drawn_upright(pipeline: Pipeline, rotation: int) -> None:
     corner.paste((250, 20, 20), (0, 0, 24, 16))
     turned = {90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_90}
     right = corner.transpose(turned[rotation]) if rotation else corner
-    sent = video([corner] * 2, rotation=rotation)
-    drawn = decoded(pipeline.stylize(sent, AS_SENT)[0].data)
-    assert drawn.images[0].size == right.size
-    assert difference(drawn.images[0], right) < 10
-    assert difference(drawn.images[0].transpose(Image.Transpose.ROTATE_180), right) > 20
-    still, report = pipeline.stylize(sent, {**AS_SENT, "frames": "first", "format": "png"})
+    source = video([corner] * 2, rotation=rotation)
+    anime = decoded(pipeline.stylize(source, PASS_THROUGH)[0].data)
+    assert anime.images[0].size == right.size
+    assert difference(anime.images[0], right) < 10
+    assert difference(anime.images[0].transpose(Image.Transpose.ROTATE_180), right) > 20
+    still, report = pipeline.stylize(source, {**PASS_THROUGH, "frames": "first", "format": "png"})
     assert (still.content_type, report.drawn_frames, report.size) == ("image/png", 1, right.size)
 
 
@@ -117,20 +117,20 @@ def test_a_video_is_drawn_upright(pipeline: Pipeline, rotation: int) -> None:
 def test_colours_are_those_that_players_show(
     pipeline: Pipeline, matrix: int, full: bool, colour: tuple[int, int, int]
 ) -> None:
-    sent = video(flat(colour), matrix=matrix, full=full)
-    data = pipeline.stylize(sent, AS_SENT)[0].data
+    source = video(flat(colour), matrix=matrix, full=full)
+    data = pipeline.stylize(source, PASS_THROUGH)[0].data
     clip = open_clip(data, inspect(data, LIMITS), None, None, LIMITS, MOST)
     frame = next(iter(clip.read())).rgb
     assert np.abs(np.asarray(frame, np.int16) - colour).max() <= 3
 
 
 def test_hdr_is_mapped_as_a_pictures_is(pipeline: Pipeline) -> None:
-    sent = video(flat((140, 120, 100)), matrix=9, primaries=9, transfer=16)
-    drawn = decoded(pipeline.stylize(sent, AS_SENT)[0].data).images[0]
+    source = video(flat((140, 120, 100)), matrix=9, primaries=9, transfer=16)
+    anime = decoded(pipeline.stylize(source, PASS_THROUGH)[0].data).images[0]
     numbers = by_numbers(9, 16)
     assert numbers
-    right = numbers.to_srgb(Image.new("RGB", drawn.size, (140, 120, 100)))
-    assert difference(drawn, right) <= 4
+    right = numbers.to_srgb(Image.new("RGB", anime.size, (140, 120, 100)))
+    assert difference(anime, right) <= 4
 
 
 def test_of_interlaced_lines_one_moment_is_drawn(pipeline: Pipeline) -> None:
@@ -141,58 +141,58 @@ def test_of_interlaced_lines_one_moment_is_drawn(pipeline: Pipeline) -> None:
             left = 6 * (2 * number + field)
             pixels[field::2, left : left + 12] = 220
         frames.append(Image.fromarray(pixels))
-    sent = video(frames, interlaced=True)
-    before, drawn = decoded(sent), decoded(pipeline.stylize(sent, AS_SENT)[0].data)
-    assert drawn.times == pytest.approx(before.times)
-    assert combed(before.images[4]) > 15
-    for image in [*drawn.images, first_frame(pipeline, sent)]:
-        assert combed(image) < 3
+    source = video(frames, interlaced=True)
+    before, anime = decoded(source), decoded(pipeline.stylize(source, PASS_THROUGH)[0].data)
+    assert anime.times == pytest.approx(before.times)
+    assert comb_strength(before.images[4]) > 15
+    for image in [*anime.images, first_frame(pipeline, source)]:
+        assert comb_strength(image) < 3
 
 
-def combed(image: Image.Image) -> float:
+def comb_strength(image: Image.Image) -> float:
     """Return how much a line differs from the mean of the two beside it."""
     lines = np.asarray(image.convert("L"), np.float32)
     return float(np.abs(lines[1:-1] - (lines[:-2] + lines[2:]) / 2).mean())
 
 
-def first_frame(pipeline: Pipeline, sent: bytes) -> Image.Image:
-    encoded, _ = pipeline.stylize(sent, {**AS_SENT, "frames": "first", "format": "png"})
+def first_frame(pipeline: Pipeline, source: bytes) -> Image.Image:
+    encoded, _ = pipeline.stylize(source, {**PASS_THROUGH, "frames": "first", "format": "png"})
     return Image.open(BytesIO(encoded.data))
 
 
 def test_decoding_and_encoding_count_towards_the_memory() -> None:
     small = Pipeline(Settings(device="cpu", precision="fp32", warmup_px=0, memory_mb=56))
-    assert small.stylize(video(moving()), AS_SENT)  # 34 MiB of it for libraries
+    assert small.stylize(video(moving()), PASS_THROUGH)  # 34 MiB of it for libraries
     with pytest.raises(PictureTooLarge, match=r"may be taken"):
-        small.stylize(video(moving(2, (512, 512))), AS_SENT)
-    still = {**AS_SENT, "frames": "first"}
+        small.stylize(video(moving(2, (512, 512))), PASS_THROUGH)
+    still = {**PASS_THROUGH, "frames": "first"}
     assert small.stylize(video(moving(2, (512, 512))), still)
 
 
 def test_odd_sizes_and_pixels_that_are_not_square(pipeline: Pipeline) -> None:
     odd = video(moving(2, (63, 47)), kind="webm")
-    assert decoded(pipeline.stylize(odd, AS_SENT)[0].data).images[0].size == (62, 46)
-    fitted, report = pipeline.stylize(video(moving(2, (96, 64))), {**AS_SENT, "max_side": "50"})
+    assert decoded(pipeline.stylize(odd, PASS_THROUGH)[0].data).images[0].size == (62, 46)
+    encoded, report = pipeline.stylize(video(moving(2, (96, 64))), {**PASS_THROUGH, "max_side": "50"})
     assert (report.original_size, report.size) == ((96, 64), (50, 32))
-    assert decoded(fitted.data).images[0].size == (50, 32)
+    assert decoded(encoded.data).images[0].size == (50, 32)
 
 
 def test_limits_name_the_video_the_value_the_limit_and_the_way_out(pipeline: Pipeline) -> None:
     for kind in ("mp4", "webm"):
-        sent = video(moving(51, (16, 16)), kind=kind)
+        source = video(moving(51, (16, 16)), kind=kind)
         with pytest.raises(ClipTooLong, match=r"^The video has 51 frames, over the limit of 50\. .*frames=first"):
-            pipeline.stylize(sent, AS_SENT)
+            pipeline.stylize(source, PASS_THROUGH)
         long = video(moving(2, (16, 16)), times=[0, 31], kind=kind)
         with pytest.raises(ClipTooLong, match=r"^The video lasts \d\d s, over the limit of 30 s\. .*frames=first"):
-            pipeline.stylize(long, AS_SENT)
-        assert pipeline.stylize(sent, {**AS_SENT, "frames": "first"})[1].drawn_frames == 1
+            pipeline.stylize(long, PASS_THROUGH)
+        assert pipeline.stylize(source, {**PASS_THROUGH, "frames": "first"})[1].drawn_frames == 1
 
 
 def test_a_cut_video_is_refused_before_a_frame_is_drawn(pipeline: Pipeline) -> None:
     for kind in ("mp4", "matroska"):
-        sent = video(kind=kind)
+        source = video(kind=kind)
         with pytest.raises(BadImage, match="cut short"):
-            pipeline.stylize(sent[: len(sent) * 2 // 3], {"style": "cel"})
+            pipeline.stylize(source[: len(source) * 2 // 3], {"style": "cel"})
 
 
 def test_a_damaged_video_is_a_video_or_an_error_of_ours() -> None:
@@ -209,31 +209,31 @@ def test_a_damaged_video_is_a_video_or_an_error_of_ours() -> None:
 
 
 def test_frames_larger_than_the_header_says_are_not_decoded(pipeline: Pipeline) -> None:
-    sent = bytearray(video(flat((1, 2, 3), (1024, 1024))))
-    entry = sent.index(b"avc1", sent.index(b"stsd"))
-    sent[entry + 28 : entry + 32] = b"\0\x40\0\x40"  # 64×64 px
+    source = bytearray(video(flat((1, 2, 3), (1024, 1024))))
+    entry = source.index(b"avc1", source.index(b"stsd"))
+    source[entry + 28 : entry + 32] = b"\0\x40\0\x40"  # 64×64 px
     with pytest.raises(BadImage):
-        pipeline.stylize(bytes(sent), AS_SENT)
-    sent[entry + 28 : entry + 32] = b"\x40\0\x40\0"  # 16384×16384 px
+        pipeline.stylize(bytes(source), PASS_THROUGH)
+    source[entry + 28 : entry + 32] = b"\x40\0\x40\0"  # 16384×16384 px
     with pytest.raises(TooLarge, match="16384×16384 px"):
-        pipeline.stylize(bytes(sent), AS_SENT)
+        pipeline.stylize(bytes(source), PASS_THROUGH)
 
 
 def test_sound_alone_other_codings_and_a_missing_decoder_are_named(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent = video(sound="aac")
+    source = video(sound="aac")
     with pytest.raises(UnsupportedImage, match="no pictures") as excinfo:
-        pipeline.stylize(sent.replace(b"vide", b"soun"), AS_SENT)
+        pipeline.stylize(source.replace(b"vide", b"soun"), PASS_THROUGH)
     assert excinfo.value.members["kind"] == "audio"
-    entry = sent.index(b"avc1", sent.index(b"stsd"))
+    entry = source.index(b"avc1", source.index(b"stsd"))
     with pytest.raises(UnsupportedImage, match="coded as 'encv'"):
-        pipeline.stylize(sent[:entry] + b"encv" + sent[entry + 4 :], AS_SENT)
+        pipeline.stylize(source[:entry] + b"encv" + source[entry + 4 :], PASS_THROUGH)
     for kind in ("MP4", "MATROSKA"):
         monkeypatch.delitem(headers.HEADERS, kind)
-    for data in (sent, video(kind="webm")):
+    for data in (source, video(kind="webm")):
         with pytest.raises(UnsupportedImage, match=r"pip install 'animegan-serve\[video\]'") as excinfo:
-            pipeline.stylize(data, AS_SENT)
+            pipeline.stylize(data, PASS_THROUGH)
         assert excinfo.value.members["kind"] == "video-decoder"
 
 
@@ -300,9 +300,9 @@ def test_a_webm_is_written_where_that_is_asked_for(pipeline: Pipeline, tmp_path:
     source = tmp_path / "sent.mp4"
     source.write_bytes(video(moving(3, (32, 32)), sound="aac"))
     draw(pipeline, tmp_path, source, kind="webm")
-    drawn = decoded((tmp_path / "out.webm").read_bytes())
-    assert drawn.codecs == ["vp9", "opus"]
-    assert len(drawn.images) == 3
+    anime = decoded((tmp_path / "out.webm").read_bytes())
+    assert anime.codecs == ["vp9", "opus"]
+    assert len(anime.images) == 3
 
 
 def test_a_job_that_is_cancelled_ends_within_a_frame(pipeline: Pipeline) -> None:

@@ -20,7 +20,7 @@ FORGED_KEY = f"ag_00000000_{'x' * 43}"
 
 
 @dataclass
-class Locked:
+class LockedGateway:
     """A gateway that requires keys, and who holds one."""
 
     gateway: Gateway
@@ -55,7 +55,7 @@ def send(gateway: Gateway, **headers: str | None) -> requests.Response:
 
 
 @contextmanager
-def locked_gateway(folder: Path) -> Iterator[Locked]:
+def locked_gateway(folder: Path) -> Iterator[LockedGateway]:
     """A gateway for two who hold keys."""
     keys = Keys(folder)
     texts = [keys.add("ann"), keys.add("bob")]
@@ -64,4 +64,4 @@ def locked_gateway(folder: Path) -> Iterator[Locked]:
         bearer(texts[0]) as ann,
         bearer(texts[1]) as bob,
     ):
-        yield Locked(gateway, keys, ann, bob, texts[0])
+        yield LockedGateway(gateway, keys, ann, bob, texts[0])

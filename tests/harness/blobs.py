@@ -83,7 +83,7 @@ async def nobody(ids: Sequence[str]) -> set[str]:
 
 
 async def put(blobs: Blobs, key: str, data: bytes = b"picture") -> None:
-    with tempfile.NamedTemporaryFile(delete=False) as spooled:
-        spooled.write(data)
-    await blobs.put(key, Path(spooled.name))
-    assert not Path(spooled.name).exists()
+    with tempfile.NamedTemporaryFile(delete=False) as spool:
+        spool.write(data)
+    await blobs.put(key, Path(spool.name))
+    assert not Path(spool.name).exists()

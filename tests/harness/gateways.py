@@ -23,7 +23,7 @@ import requests
 from animegan_cli.serving.ports import free_port
 from harness.servers import Server, wait_until
 
-ENDED = ("done", "failed", "cancelled")
+END_STATES = ("done", "failed", "cancelled")
 
 
 def code(answer: requests.Response) -> tuple[int, str]:
@@ -78,8 +78,8 @@ class Gateway:
             "ANIMEGAN_GATEWAY_LOG_FILE": str(self.folder / "gateway.log"),
             "PYTHONPATH": os.pathsep.join(sys.path),
         }
-        limited = ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(self.open_files)] if self.open_files else []
-        command = [*limited, sys.executable, "-m", "animegan_gateway"]
+        limit = ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(self.open_files)] if self.open_files else []
+        command = [*limit, sys.executable, "-m", "animegan_gateway"]
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.errors.open("w") as errors:
             self.process = subprocess.Popen(command, env={**inherited, **own, **self.variables}, stderr=errors)
@@ -143,14 +143,14 @@ class Gateway:
         """DELETE v1/jobs/{id}."""
         return requests.delete(f"{self.url}{job['links']['self']}", timeout=60)
 
-    def ended(self, job_id: str, within_s: float = 120) -> dict[str, Any]:
+    def wait(self, job_id: str, within_s: float = 120) -> dict[str, Any]:
         """The job once it has ended."""
         deadline = time.monotonic() + within_s
         while True:
             answer = requests.get(f"{self.url}/v1/jobs/{job_id}?wait=10", timeout=60)
             assert answer.ok, answer.text
             job: dict[str, Any] = answer.json()
-            if job["status"] in ENDED:
+            if job["status"] in END_STATES:
                 return job
             assert time.monotonic() < deadline, job
 
@@ -163,7 +163,7 @@ class Gateway:
                 job: dict[str, Any] = answer.json()
                 if job["status"] == state:
                     return job
-                assert job["status"] not in ENDED, job
+                assert job["status"] not in END_STATES, job
             etag = answer.headers["ETag"]
 
     def events(self, job_id: str, **headers: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -182,10 +182,10 @@ class Gateway:
 
     def metric(self, name: str, **labels: str) -> float:
         """The value of a series."""
-        wanted = {f'{label}="{value}"' for label, value in labels.items()}
+        pairs = {f'{label}="{value}"' for label, value in labels.items()}
         for line in requests.get(self.metrics_url, timeout=10).text.splitlines():
             match = re.fullmatch(rf"{name}(?:\{{(.*)\}})? (\S+)", line)
-            if match and wanted <= set((match[1] or "").split(",")):
+            if match and pairs <= set((match[1] or "").split(",")):
                 return float(match[2])
         raise AssertionError(f"{name} {labels} is not there")
 
@@ -193,8 +193,8 @@ class Gateway:
     def browser(self) -> Iterator[requests.Session]:
         """A caller of its own: a session with its cookie."""
         with requests.Session() as session:
-            opened = session.post(f"{self.url}/v1/session", json={}, headers={"Origin": self.url}, timeout=30)
-            assert opened.ok, opened.text
+            answer = session.post(f"{self.url}/v1/session", json={}, headers={"Origin": self.url}, timeout=30)
+            assert answer.ok, answer.text
             session.headers["Origin"] = self.url
             yield session
 

@@ -41,30 +41,30 @@ class Server:
 
     @property
     def inference(self) -> str:
-        return self._told(r"Inference: (\S+)")
+        return self._find(r"Inference: (\S+)")
 
     @property
     def page(self) -> str:
         """The gateway's base URL."""
-        return self._told(r"Open (\S+)/ in a browser")
+        return self._find(r"Open (\S+)/ in a browser")
 
     @property
     def management(self) -> str:
-        return self._told(r"Management: (\S+)")
+        return self._find(r"Management: (\S+)")
 
     @property
     def agent(self) -> str:
         """The agent's base URL."""
-        return self._told(r"Agent: (\S+)")
+        return self._find(r"Agent: (\S+)")
 
     @property
     def metrics(self) -> str:
-        return self._told(r"Metrics: (\S+)")
+        return self._find(r"Metrics: (\S+)")
 
     @property
     def folder(self) -> Path:
         """The instance's own folder."""
-        return Path(self._told(r"Logs: (\S+)")).parent
+        return Path(self._find(r"Logs: (\S+)")).parent
 
     @property
     def mark(self) -> str:
@@ -81,8 +81,8 @@ class Server:
 
     def describe(self) -> dict[str, Any]:
         """The model as the management API describes it."""
-        described: list[dict[str, Any]] = requests.get(f"{self.management}/models/animegan", timeout=10).json()
-        return described[0]
+        models: list[dict[str, Any]] = requests.get(f"{self.management}/models/animegan", timeout=10).json()
+        return models[0]
 
     def ready(self) -> bool:
         try:
@@ -113,7 +113,7 @@ class Server:
         self.process.send_signal(number)
         return self.process.wait(PATIENCE_S)
 
-    def _told(self, pattern: str) -> str:
+    def _find(self, pattern: str) -> str:
         match = re.search(pattern, self.output.read_text())
         assert match, f"{pattern} is not in:\n{self.output.read_text()}"
         return match[1]
@@ -182,10 +182,10 @@ def started_server(
         command = [str(ROOT / "scripts" / "serve"), "--port=0", "--agent-port=0"]
         command += [f"--{name}-port=0" for name in ("inference", "management", "metrics")]
         if model or handler or properties:
-            changed = dict(properties or {})
+            changes = dict(properties or {})
             if model or handler:
-                changed["model_store"] = str(_repacked(work, model or {}, handler))
-            command.append(f"--config={_reconfigured(work, changed)}")
+                changes["model_store"] = str(_repack(work, model or {}, handler))
+            command.append(f"--config={_reconfigure(work, changes)}")
         output = work / "output.txt"
         with output.open("w") as stream:
             process = subprocess.Popen(
@@ -223,7 +223,7 @@ def running_server(
         yield server
 
 
-def _repacked(work: Path, changes: Mapping[str, Any], handler: str) -> Path:
+def _repack(work: Path, changes: Mapping[str, Any], handler: str) -> Path:
     """A model store with the checkout's archive, its model-config.yaml changed, the text added to its handler."""
     subprocess.run([sys.executable, "-m", "animegan_cli", "archive", "--if-stale"], check=True)
     store = work / "model_store"
@@ -240,7 +240,7 @@ def _repacked(work: Path, changes: Mapping[str, Any], handler: str) -> Path:
     return store
 
 
-def _reconfigured(work: Path, changes: Mapping[str, str]) -> Path:
+def _reconfigure(work: Path, changes: Mapping[str, str]) -> Path:
     """A copy of `config/`, its config.properties changed."""
     config = work / "config"
     shutil.copytree(ROOT / "config", config)

@@ -55,7 +55,7 @@ def ask(caller: str = "ann", *, size: int = 100, fingerprint: str = "f", accepte
     )
 
 
-async def submitted(store: Store, caller: str = "ann", *, size: int = 100) -> str:
+async def submit_job(store: Store, caller: str = "ann", *, size: int = 100) -> str:
     """The id of a new job."""
     return (await store.submit(new_id(), ask(caller, size=size), AMPLE, None)).id
 
@@ -124,8 +124,8 @@ def redis_server(
 ) -> Iterator[RedisServer]:
     """A redis-server, started; the settings' names have _ for -."""
     folder.mkdir(parents=True, exist_ok=True)
-    named = {name.replace("_", "-"): value for name, value in settings.items()}
-    server = RedisServer(folder, named, environment or {})
+    options = {name.replace("_", "-"): value for name, value in settings.items()}
+    server = RedisServer(folder, options, environment or {})
     server.start()
     try:
         yield server
@@ -149,7 +149,7 @@ class Place:
         return SqliteStore(self.folder / f"{self.prefix[1:-2]}.sqlite", bell or Bell())
 
     @asynccontextmanager
-    async def opened(self, bell: Bell | None = None, *, lease_s: float = 60) -> AsyncIterator[Store]:
+    async def open_store(self, bell: Bell | None = None, *, lease_s: float = 60) -> AsyncIterator[Store]:
         store = self.store(bell, lease_s=lease_s)
         await store.open()
         try:
@@ -160,7 +160,7 @@ class Place:
     @asynccontextmanager
     async def gateways(self, count: int) -> AsyncIterator[list[Store]]:
         """A store for each of several gateways; with SQLite it is the only one."""
-        async with self.opened() as first:
+        async with self.open_store() as first:
             others = [self.store() for _ in range(count - 1)] if self.server else []
             for other in others:
                 await other.open()

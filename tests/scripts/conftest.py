@@ -14,7 +14,7 @@ from harness.files import weight_files as files
 
 @pytest.fixture(scope="module")
 def cel() -> dict[str, Tensor]:
-    return files.bundled()
+    return files.bundled_tensors()
 
 
 @pytest.fixture

@@ -27,8 +27,8 @@ ENVIRONMENT = {"PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "200", "LC_AL
 def test_the_client_draws_through_the_door(server: Server) -> None:
     with Client(server.page) as client:
         picture = client.stylize(encoded(photo(120, 80)), style="gouache", max_side=60, format="png")
-        with Image.open(io.BytesIO(picture.data)) as drawn:
-            assert (drawn.format, drawn.size) == ("PNG", (60, 40))
+        with Image.open(io.BytesIO(picture.data)) as anime:
+            assert (anime.format, anime.size) == ("PNG", (60, 40))
         assert picture.report.style == "gouache"
         assert picture.report.fitted
         job = client.wait(client.submit(encoded(photo(64, 64))))
@@ -52,9 +52,9 @@ def test_the_command_draws_through_either_api(server: Server, tmp_path: Path, ap
     for index in range(3):
         (tmp_path / f"{index}.jpg").write_bytes(encoded(photo(64, 48, seed=index)))
     words = ["stylize", str(tmp_path), "-o", str(tmp_path / "drawn"), "--max-side", "32"]
-    done = run_command(*words, "--server", getattr(server, api), environment={**os.environ, **ENVIRONMENT})
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("fitted the size for you: 32×24") == 3
+    process = run_command(*words, "--server", getattr(server, api), environment={**os.environ, **ENVIRONMENT})
+    assert process.returncode == 0, process.stderr
+    assert process.stderr.count("fitted the size for you: 32×24") == 3
     assert sorted(file.name for file in (tmp_path / "drawn").glob("[!.]*")) == ["0.jpg", "1.jpg", "2.jpg"]
 
 
@@ -62,11 +62,11 @@ def test_the_gateway_is_started_again_with_what_it_had(mortal: Server) -> None:
     gateway = mortal.gateway()
     assert gateway
     with Client(mortal.page) as client:
-        done = client.wait(client.submit(encoded(photo(64, 64))))
+        job = client.wait(client.submit(encoded(photo(64, 64))))
         gateway.kill()
         wait_until(lambda: not alive(gateway), "the gateway's end")
         # The client rides over the pause until the supervisor has started another.
-        assert client.result(client.job(done.id)).content_type == "image/jpeg"
+        assert client.result(client.job(job.id)).content_type == "image/jpeg"
         assert client.stylize(encoded(photo(48, 64))).report.size == (48, 64)
     assert mortal.gateway() not in (None, gateway)
 

@@ -30,7 +30,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 def test_nothing_is_lost(fault: Fault, house: House) -> None:
     outcome = suffer(house, fault)
     row = row_of(outcome)
-    assert outcome.audit.lost == []
+    assert outcome.audit.losses == []
     assert outcome.audit.duplicates == 0
     assert outcome.audit.ends == {"done": outcome.accepted}
     assert outcome.errors.keys() == fault.answers
@@ -46,7 +46,7 @@ def test_too_many_pictures_are_refused_and_the_others_drawn(house: House) -> Non
     assert outcome.answers.keys() == {"202", "429 queue_full"}
     assert len(outcome.retry_after_s) == outcome.answers["429 queue_full"]
     assert all(1 <= seconds < 60 for seconds in outcome.retry_after_s)
-    assert outcome.audit.lost == []
+    assert outcome.audit.losses == []
     assert outcome.audit.ends == {"done": outcome.answers["202"]}
     assert outcome.wait_s(100) < 3 * QUEUE_JOBS / outcome.capacity
     assert outcome.growth_mib() < 32

@@ -41,8 +41,8 @@ def test_kserves_first_protocol_draws_every_instance(server: Server, path: str) 
     answer = post(server, path, {"instances": [{"data": BASE64}, {"data": BASE64, "max_side": 32}]})
     assert answer.ok, answer.text
     assert answer.headers["Content-Type"] == "application/json"
-    drawn = [size(base64.b64decode(each["image"])) for each in answer.json()["predictions"]]
-    assert drawn == [(64, 48), (32, 24)]
+    sizes = [size(base64.b64decode(each["image"])) for each in answer.json()["predictions"]]
+    assert sizes == [(64, 48), (32, 24)]
     failed = post(server, path, {"instances": [{"data": BASE64}, {"data": "AAAA"}]})
     assert (failed.status_code, failed.json()["picture"]) == (415, 2)
     assert failed.json()["error"].startswith("Picture 2 of 2: ")

@@ -64,13 +64,13 @@ def test_java_has_the_heap_that_is_set(tight: Server) -> None:
 @pytest.mark.parametrize(("style", "plan"), [("classic", "recompute"), ("cel", "bands")])
 def test_the_side_that_an_error_names_fits(style: str, plan: str, tight: Server) -> None:
     data = encoded(photo(1800, 1800))
-    refused = predict(tight, style, data, 1800)
-    assert refused.status_code == 413
-    problem = refused.json()
+    refusal = predict(tight, style, data, 1800)
+    assert refusal.status_code == 413
+    problem = refusal.json()
     assert problem["code"] == "picture_too_large"
     assert (problem["width_px"], problem["height_px"], problem["budget_mb"]) == (1800, 1800, MEMORY_MB)
     assert problem["need_mb"] > MEMORY_MB
-    fitted = predict(tight, style, data, problem["fits_side_px"])
-    assert fitted.ok, fitted.text
-    assert fitted.headers["X-Animegan-Plan"] == plan
-    assert fitted.headers["X-Animegan-Fitted"] == "true"
+    answer = predict(tight, style, data, problem["fits_side_px"])
+    assert answer.ok, answer.text
+    assert answer.headers["X-Animegan-Plan"] == plan
+    assert answer.headers["X-Animegan-Fitted"] == "true"

@@ -21,7 +21,7 @@ from PIL import Image
 from animegan import Stylizer
 from animegan.report import Report
 from harness import MIB
-from harness.files.picture_files import STORED_AS, heic, oriented, png_bomb
+from harness.files.picture_files import STORED_AS, heic, orientation_exif, png_bomb
 from harness.pictures import encoded, photo
 from harness.servers import QUICK, ROOT, Server, running_server
 
@@ -34,7 +34,7 @@ def predict(server: Server, data: bytes, **options: Any) -> requests.Response:
     return requests.post(f"{server.inference}/predictions/animegan", files={"data": data}, data=options, timeout=120)
 
 
-def opened(answer: requests.Response) -> Image.Image:
+def open_picture(answer: requests.Response) -> Image.Image:
     assert answer.ok, answer.text
     return Image.open(io.BytesIO(answer.content))
 
@@ -62,7 +62,7 @@ def test_the_line_that_serve_prints(server: Server, tmp_path: Path) -> None:
 def test_headers_tell_what_was_done(server: Server) -> None:
     answer = predict(server, encoded(photo(300, 200)), max_side=150, style="gouache", format="webp")
     report = Report.from_headers(answer.headers)
-    assert opened(answer).format == "WEBP"
+    assert open_picture(answer).format == "WEBP"
     assert (report.style, report.license) == ("gouache", "BSD-3-Clause")
     assert (report.original_size, report.size, report.fitted) == ((300, 200), (150, 100), True)
     assert set(report.seconds) == {"decode", "faces", "run", "encode"}
@@ -73,13 +73,13 @@ def test_a_raw_body_with_options_in_headers(server: Server) -> None:
     headers = {"Content-Type": "image/png", "x-animegan-MAX-side": "32", "X-Animegan-Format": "png"}
     url = f"{server.inference}/predictions/animegan"
     answer = requests.post(url, data=encoded(photo(64, 48), "PNG"), headers=headers, timeout=60)
-    assert (opened(answer).format, opened(answer).size) == ("PNG", (32, 24))
+    assert (open_picture(answer).format, open_picture(answer).size) == ("PNG", (32, 24))
 
 
 @pytest.mark.parametrize("style", ["cel", "gouache"])
 def test_the_archive_draws_what_the_engine_draws(server: Server, style: str) -> None:
     picture = photo(203, 150)
-    through_server = opened(predict(server, encoded(picture, "PNG"), style=style, format="png"))
+    through_server = open_picture(predict(server, encoded(picture, "PNG"), style=style, format="png"))
     in_process = Stylizer(style, warmup_px=0).stylize(picture)
     steps = np.abs(np.asarray(through_server, dtype=int) - np.asarray(in_process, dtype=int))
     assert steps.max() <= 1
@@ -90,8 +90,8 @@ def test_exif_orientations(server: Server, orientation: int) -> None:
     upright = photo(96, 64)
     turn = STORED_AS[orientation]
     stored = upright if turn is None else upright.transpose(turn)
-    turned = opened(predict(server, encoded(stored, "PNG", exif=oriented(orientation)), format="png"))
-    plain = opened(predict(server, encoded(upright, "PNG"), format="png"))
+    turned = open_picture(predict(server, encoded(stored, "PNG", exif=orientation_exif(orientation)), format="png"))
+    plain = open_picture(predict(server, encoded(upright, "PNG"), format="png"))
     assert turned.size == (96, 64)
     # Lanczos takes rows before columns, so a stored picture that lies on its side is shrunk a step otherwise.
     assert np.abs(np.asarray(turned, dtype=int) - np.asarray(plain)).mean() < 0.5
@@ -102,7 +102,7 @@ def grey16() -> Image.Image:
     return Image.fromarray(ramp)
 
 
-def animated() -> bytes:
+def animate() -> bytes:
     frames = [photo(48, 40, seed).quantize() for seed in range(3)]
     return encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
 
@@ -112,7 +112,7 @@ def animated() -> bytes:
     [
         (lambda: encoded(photo(64, 48).convert("CMYK")), (64, 48), "1"),
         (lambda: encoded(grey16(), "PNG"), (64, 48), "1"),
-        (animated, (48, 40), "3"),
+        (animate, (48, 40), "3"),
         (lambda: encoded(photo(16, 16), "BMP"), (16, 16), "1"),
         (lambda: encoded(photo(17, 2000), "PNG"), (17, 2000), "1"),
         (lambda: heic(photo(64, 48)), (64, 48), "1"),
@@ -123,7 +123,7 @@ def test_unusual_pictures_are_drawn(
     server: Server, make: Callable[[], bytes], size: tuple[int, int], frames: str
 ) -> None:
     answer = predict(server, make(), max_side=2000)
-    assert opened(answer).size == size
+    assert open_picture(answer).size == size
     assert answer.headers["X-Animegan-Frames"] == answer.headers["X-Animegan-Drawn-Frames"] == frames
 
 
@@ -173,28 +173,28 @@ def test_bad_requests_each_have_their_answer_and_the_worker_lives(server: Server
     # Larger than TorchServe's own limit, which stands above the handler's: its bare answer.
     status, body = refused_upload(server, 50 * MIB)
     assert (status, body) == (413, b"")
-    assert opened(predict(server, encoded(photo(32, 32)))).size == (32, 32)
+    assert open_picture(predict(server, encoded(photo(32, 32)))).size == (32, 32)
     assert server.worker_pids() == worker
     assert "Traceback" not in server.log_text()
 
 
 def test_a_batch_of_eight_mixes_everything() -> None:
     good = [photo(64, 48), photo(64, 48, 1), photo(50, 70), photo(33, 17), photo(64, 48, 2), photo(128, 96)]
-    requests_made: list[tuple[bytes, dict[str, str]]] = [
+    batch: list[tuple[bytes, dict[str, str]]] = [
         (encoded(picture, "PNG"), {"style": style, "format": "png"})
         for picture, style in zip(good, ["cel", "cel", "gouache", "cel", "gouache", "cel"], strict=True)
     ]
-    requests_made[3:3] = [(b"a text file", {}), (PHOTO.read_bytes()[:10_000], {})]
+    batch[3:3] = [(b"a text file", {}), (PHOTO.read_bytes()[:10_000], {})]
     with running_server(model={"batchSize": 8, "maxBatchDelay": 20_000}, environment=QUICK) as server:
         with ThreadPoolExecutor(8) as pool:
-            answers = list(pool.map(lambda request: predict(server, request[0], **request[1]), requests_made))
+            answers = list(pool.map(lambda request: predict(server, request[0], **request[1]), batch))
         assert metric(server, "animegan_batch_pictures") == 8
     assert [answer.status_code for answer in answers] == [200, 200, 200, 415, 400, 200, 200, 200]
     stylizers = {style: Stylizer(style, warmup_px=0) for style in ("cel", "gouache")}
-    drawn = [answer for answer in answers if answer.ok]
-    for picture, answer in zip(good, drawn, strict=True):
+    successes = [answer for answer in answers if answer.ok]
+    for picture, answer in zip(good, successes, strict=True):
         alone = stylizers[answer.headers["X-Animegan-Style"]].stylize(picture)
-        steps = np.abs(np.asarray(opened(answer), dtype=int) - np.asarray(alone, dtype=int))
+        steps = np.abs(np.asarray(open_picture(answer), dtype=int) - np.asarray(alone, dtype=int))
         assert steps.max() <= 1
 
 
@@ -204,15 +204,15 @@ def test_many_requests_leave_memory_and_files_as_they_were(server: Server) -> No
     bodies = [*pictures, b"not a picture"]
     (pid,) = server.worker_pids()
     worker = psutil.Process(pid)
-    held = []
+    samples = []
     with requests.Session() as session:
         for index in range(120):
             body = bodies[index % len(bodies)]
             answer = session.post(f"{server.inference}/predictions/animegan", files={"data": body}, timeout=60)
             assert answer.status_code == (415 if body == b"not a picture" else 200)
             if index >= 40:
-                held.append((worker.memory_info().rss / MIB, worker.num_fds(), worker.num_threads()))
-    memory, files, threads = zip(*held, strict=True)
+                samples.append((worker.memory_info().rss / MIB, worker.num_fds(), worker.num_threads()))
+    memory, files, threads = zip(*samples, strict=True)
     # The last thirty against the thirty after warm-up, by their medians: a leak of 100 kB a request would be 5 MiB.
     growth = float(np.median(memory[-30:]) - np.median(memory[:30]))
     assert growth < 4
@@ -223,12 +223,12 @@ def test_many_requests_leave_memory_and_files_as_they_were(server: Server) -> No
 
 def test_the_command_line_through_the_server(server: Server, tmp_path: Path) -> None:
     command = [str(ROOT / ".venv" / "bin" / "animegan"), "stylize", str(PHOTO), "-o", str(tmp_path / "a.png")]
-    done = subprocess.run(
+    process = subprocess.run(
         [*command, "--server", server.inference, "--max-side", "128"], capture_output=True, text=True, check=True
     )
-    assert "fitted the size for you: 128×96" in done.stderr
-    with Image.open(tmp_path / "a.png") as drawn:
-        assert (drawn.format, drawn.size) == ("PNG", (128, 96))
+    assert "fitted the size for you: 128×96" in process.stderr
+    with Image.open(tmp_path / "a.png") as anime:
+        assert (anime.format, anime.size) == ("PNG", (128, 96))
 
 
 def test_a_style_that_the_user_installed_is_served(mortal: Server) -> None:
@@ -247,4 +247,4 @@ def test_a_style_that_the_user_installed_is_served(mortal: Server) -> None:
     mine = predict(mortal, encoded(photo(48, 48), "PNG"), style="mine", format="png")
     classic = predict(mortal, encoded(photo(48, 48), "PNG"), style="classic", format="png")
     assert mine.headers["X-Animegan-License"] == "CC0-1.0"
-    assert np.array_equal(np.asarray(opened(mine)), np.asarray(opened(classic)))
+    assert np.array_equal(np.asarray(open_picture(mine)), np.asarray(open_picture(classic)))

@@ -26,7 +26,7 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def stylised(server: Server, picture: Path) -> bool:
+def stylize(server: Server, picture: Path) -> bool:
     with picture.open("rb") as data:
         answer = requests.post(f"{server.inference}/predictions/animegan", files={"data": data}, timeout=120)
     return answer.status_code == 200 and answer.headers["content-type"] == "image/jpeg"
@@ -38,7 +38,7 @@ def port(url: str) -> int:
     return number
 
 
-def gone(mark: str) -> None:
+def wait_until_gone(mark: str) -> None:
     wait_until(lambda: not processes.find(mark), "the end of every process")
 
 
@@ -86,7 +86,7 @@ def test_it_serves_again_after_the_launcher_is_killed(mortal: Server, picture: P
     launcher.kill()
     wait_until(lambda: not alive(java), "Java's end")  # it lives on without the launcher: the supervisor ends it
     wait_until(mortal.ready, "a worker that is ready again")
-    assert stylised(mortal, picture)
+    assert stylize(mortal, picture)
     assert mortal.launcher() not in (None, launcher)
 
 
@@ -103,7 +103,7 @@ def test_nothing_is_left_of_a_start_that_is_cut_short(number: int, status: int) 
         wait_until(starting.java, "Java")
         mark = starting.mark
         assert starting.stop(number) == status
-        gone(mark)
+        wait_until_gone(mark)
 
 
 def test_a_worker_that_cannot_start_is_explained() -> None:
@@ -113,10 +113,10 @@ def test_a_worker_that_cannot_start_is_explained() -> None:
     end = output[output.index("TorchServe did not start") :]
     assert "ANIMEGAN_PRECISION" in end
     assert "fp12" in end
-    kept = Path(end.partition("Its whole log: ")[2].strip())
-    assert "fp12" in (kept / "torchserve.log").read_text()
-    assert not (kept.parent / "tmp").exists()
-    shutil.rmtree(kept.parent)
+    folder = Path(end.partition("Its whole log: ")[2].strip())
+    assert "fp12" in (folder / "torchserve.log").read_text()
+    assert not (folder.parent / "tmp").exists()
+    shutil.rmtree(folder.parent)
 
 
 def test_a_model_store_without_the_archive_is_named(tmp_path: Path) -> None:
@@ -128,5 +128,5 @@ def test_a_model_store_without_the_archive_is_named(tmp_path: Path) -> None:
 def test_it_runs_from_anywhere_and_through_a_link(tmp_path: Path) -> None:
     link = tmp_path / "a link to serve"
     link.symlink_to(ROOT / "scripts" / "serve")
-    shown = subprocess.run([link, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert "--inference-port" in shown.stdout
+    process = subprocess.run([link, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "--inference-port" in process.stdout

@@ -19,12 +19,12 @@ pytestmark = pytest.mark.server
 PICTURE = encoded(photo(64, 48))
 
 
-def drawn(answer: requests.Response) -> Image.Image:
+def open_picture(answer: requests.Response) -> Image.Image:
     assert answer.status_code == 200, answer.text
     return Image.open(io.BytesIO(answer.content)).convert("RGB")
 
 
-def described(server: Server, path: str = "models/animegan") -> dict[str, Any]:
+def describe(server: Server, path: str = "models/animegan") -> dict[str, Any]:
     answer = requests.get(f"{server.management}/{path}", timeout=30)
     assert answer.status_code == 200
     (model,) = answer.json()
@@ -45,11 +45,11 @@ def test_the_apis_describe_themselves(mortal: Server) -> None:
 
 @pytest.mark.parametrize("path", ["predictions/animegan", f"predictions/animegan/{__version__}"])
 def test_predictions_by_name_and_by_version(mortal: Server, path: str) -> None:
-    posted = requests.post(f"{mortal.inference}/{path}", files={"data": PICTURE}, timeout=120)
-    assert drawn(posted).size == (64, 48)
+    post = requests.post(f"{mortal.inference}/{path}", files={"data": PICTURE}, timeout=120)
+    assert open_picture(post).size == (64, 48)
     raw = {"Content-Type": "image/jpeg"}
     put = requests.put(f"{mortal.inference}/{path}", data=PICTURE, headers=raw, timeout=120)
-    assert drawn(put).tobytes() == drawn(posted).tobytes()
+    assert open_picture(put).tobytes() == open_picture(post).tobytes()
 
 
 @pytest.mark.parametrize("path", ["predictions/other", "predictions/animegan/9.9"])
@@ -60,13 +60,13 @@ def test_a_model_and_a_version_that_are_not_there(mortal: Server, path: str) -> 
 
 
 def test_models_are_listed(mortal: Server) -> None:
-    listed = requests.get(f"{mortal.management}/models", timeout=30).json()
-    assert listed == {"models": [{"modelName": "animegan", "modelUrl": "animegan.mar"}]}
+    models = requests.get(f"{mortal.management}/models", timeout=30).json()
+    assert models == {"models": [{"modelName": "animegan", "modelUrl": "animegan.mar"}]}
 
 
 @pytest.mark.parametrize("path", ["models/animegan", f"models/animegan/{__version__}", "models/animegan/all"])
 def test_the_model_is_described(mortal: Server, path: str) -> None:
-    model = described(mortal, path)
+    model = describe(mortal, path)
     assert (model["modelName"], model["modelVersion"]) == ("animegan", __version__)
     (worker,) = model["workers"]
     assert worker["status"] == "READY"
@@ -85,7 +85,7 @@ def test_it_is_scaled_by_name_and_by_version(mortal: Server) -> None:
         answer = requests.put(f"{mortal.management}/{path}", params=query, timeout=120)
         assert answer.status_code == 200
         assert answer.json()["status"].startswith(f"Workers scaled to {workers} for model: animegan")
-        assert len(described(mortal)["workers"]) == workers
+        assert len(describe(mortal)["workers"]) == workers
         assert requests.post(f"{mortal.inference}/predictions/animegan", files={"data": PICTURE}, timeout=120).ok
 
 

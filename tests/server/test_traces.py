@@ -23,15 +23,15 @@ CLOCKS_NS = 10**6  # between the clock of days and that of durations
 
 
 @pytest.fixture(scope="module")
-def received() -> Iterator[Collector]:
+def receiver() -> Iterator[Collector]:
     with collector() as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def traced(received: Collector) -> Iterator[Server]:
+def traced(receiver: Collector) -> Iterator[Server]:
     environment = {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
         "OTEL_BSP_SCHEDULE_DELAY": "100",
         **QUICK,
     }
@@ -39,17 +39,17 @@ def traced(received: Collector) -> Iterator[Server]:
         yield running
 
 
-def drawn(server: Server, **headers: str) -> requests.Response:
+def draw(server: Server, **headers: str) -> requests.Response:
     picture = {"image": ("secret_place.png", encoded(photo(96, 64), "PNG"))}
     return requests.post(
         f"{server.page}/v1/stylize", files=picture, data={"max_side": "48"}, headers=headers, timeout=120
     )
 
 
-def test_one_job_is_one_trace_through_both_processes(traced: Server, received: Collector) -> None:
-    answer = drawn(traced, **traceparent(TRACE), **{"X-Animegan-Request-Id": "asked-for"})
+def test_one_job_is_one_trace_through_both_processes(traced: Server, receiver: Collector) -> None:
+    answer = draw(traced, **traceparent(TRACE), **{"X-Animegan-Request-Id": "asked-for"})
     assert answer.ok, answer.text
-    spans = received.trace(TRACE, *JOB, *HANDLER)
+    spans = receiver.trace(TRACE, *JOB, *HANDLER)
     request, queue, attempt, keep = (spans[name] for name in JOB)
     stylize, *phases = (spans[name] for name in HANDLER)
 
@@ -101,11 +101,11 @@ def test_one_job_is_one_trace_through_both_processes(traced: Server, received: C
     assert all(f'"trace_id": "{TRACE}"' in line for line in lines)
 
 
-def test_without_a_caller_that_traces_torchserve_begins_one(traced: Server, received: Collector) -> None:
+def test_without_a_caller_that_traces_torchserve_begins_one(traced: Server, receiver: Collector) -> None:
     answer = requests.post(f"{traced.inference}/predictions/animegan", files={"data": b"no picture"}, timeout=60)
     assert code(answer) == (415, "unsupported_image")
-    wait_until(lambda: any(span.failed for span in received.spans), "the failed request's span")
-    (failed,) = (span for span in received.spans if span.failed)
+    wait_until(lambda: any(span.failed for span in receiver.spans), "the failed request's span")
+    (failed,) = (span for span in receiver.spans if span.failed)
     assert (failed.name, failed.parent, failed.attributes["error.type"]) == ("stylize", "", "unsupported_image")
 
 
@@ -117,10 +117,10 @@ def test_the_sdk_is_loaded_only_where_there_is_an_endpoint(traced: Server, morta
             assert loads_protobuf(process) is on, psutil.Process(process).cmdline()
 
 
-def test_a_collector_that_is_away_fails_no_job_and_holds_up_no_end(traced: Server, received: Collector) -> None:
-    received.go()
+def test_a_collector_that_is_away_fails_no_job_and_holds_up_no_end(traced: Server, receiver: Collector) -> None:
+    receiver.go()
     for _ in range(3):
-        assert drawn(traced).ok
+        assert draw(traced).ok
     assert traced.stop() == 0
 
 

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from animegan_client import Client
 from harness.browsing.browsers import opened_page, running_browser
-from harness.browsing.pages import accessible, draw, drawn
+from harness.browsing.pages import accessible, draw, wait_for_drawings
 from harness.files.video_files import decoded, moving, video
 from harness.gateways import running_gateway
 from harness.pictures import encoded, photo
@@ -26,16 +26,16 @@ def submit(server: Server, data: bytes, **options: str) -> requests.Response:
 
 
 def test_a_video_is_drawn_as_a_job_and_streamed_in_parts(server: Server) -> None:
-    sent = video(moving(6), sound="aac", rotation=90)
-    job = submit(server, sent).json()
+    source = video(moving(6), sound="aac", rotation=90)
+    job = submit(server, source).json()
     with Client(server.page) as client:
-        done = client.wait(client.job(job["id"]))
-        assert done.status == "done"
-        picture = client.result(done)
+        outcome = client.wait(client.job(job["id"]))
+        assert outcome.status == "done"
+        picture = client.result(outcome)
     assert (picture.content_type, picture.report.drawn_frames, picture.report.size) == ("video/mp4", 6, (48, 64))
     film = decoded(picture.data)
     assert film.codecs == ["h264", "aac"]
-    assert film.times == pytest.approx(decoded(sent).times, abs=1e-3)
+    assert film.times == pytest.approx(decoded(source).times, abs=1e-3)
     part = requests.get(f"{server.page}/v1/jobs/{job['id']}/result", headers={"Range": "bytes=100-199"}, timeout=60)
     assert (part.status_code, part.headers["Content-Type"], part.content) == (206, "video/mp4", picture.data[100:200])
 
@@ -66,7 +66,7 @@ def test_a_video_is_played_on_the_page(server: Server, tmp_path: Path) -> None:
         opened_page(browser, gateway.url) as page,
     ):
         draw(page, clip)
-        drawn(page)
+        wait_for_drawings(page)
         film = page.get_by_test_id("film")
         assert film.evaluate("film => [film.controls, film.autoplay, film.paused]") == [True, False, True]
         page.wait_for_function("document.querySelector('[data-testid=film]').readyState > 0")

@@ -29,7 +29,7 @@ def test_it_lists_the_runtime_and_nothing_else(bill: dict[str, Any]) -> None:
     versions = {each["name"]: each["version"] for each in bill["components"]}
     for name in ("torch", "torchserve", "pillow", "fastapi", "starlette"):
         assert versions[name] == importlib.metadata.version(name)
-    assert len(versions) == len(bill["components"]) == len(sbom.locked())
+    assert len(versions) == len(bill["components"]) == len(sbom.read_locks())
     assert not {"pytest", "mypy", "pip"} & set(versions)
     assert (bill["metadata"]["component"]["name"], bill["metadata"]["component"]["version"]) == (
         "animegan-serve",
@@ -67,4 +67,4 @@ def test_its_reader_takes_it(bill: dict[str, Any]) -> None:
 @pytest.mark.slow
 def test_what_is_not_installed_as_locked_is_refused() -> None:
     with pytest.raises(SystemExit, match=r"nonesuch 1\.0 \(installed: None\)"):
-        sbom.packages(sbom.locked() | {"nonesuch": "1.0"})
+        sbom.packages(sbom.read_locks() | {"nonesuch": "1.0"})

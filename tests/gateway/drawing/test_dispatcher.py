@@ -20,7 +20,7 @@ from animegan_gateway.queue.board import Board
 from animegan_gateway.queue.jobs import Job, State
 from animegan_gateway.queue.stores.sqlite_store import SqliteStore
 from animegan_service.bell import Bell
-from harness.stores import submitted
+from harness.stores import submit_job
 
 pytestmark = pytest.mark.anyio
 
@@ -101,7 +101,7 @@ async def dispatching(folder: Path, places: Places) -> AsyncIterator[tuple[Dispa
 
 
 async def upload(store: Store, folder: Path) -> str:
-    job_id = await submitted(store)
+    job_id = await submit_job(store)
     (folder / "pictures" / f"{job_id}.upload").write_bytes(b"a picture")
     return job_id
 

@@ -61,10 +61,10 @@ async def scenario(names: Names) -> None:
     assert torchserves.presence is Presence.AWAY
     names.addresses = ["10.0.0.1", "10.0.0.2", "fd00::1", "fd00::2"]  # the same two, by either family
     await until(torchserves, 4)
-    held = [torchserves.reserve() for _ in range(5)]
-    assert held[-1] is None
-    first, second, *_ = (member for member in held if member)
-    assert {member: held.count(member) for member in (first, second)} == {first: 2, second: 2}
+    members = [torchserves.reserve() for _ in range(5)]
+    assert members[-1] is None
+    first, second, *_ = (member for member in members if member)
+    assert {member: members.count(member) for member in (first, second)} == {first: 2, second: 2}
     names.addresses = ["10.0.0.2"]
     await until(torchserves, 2)
     for error in (
@@ -111,7 +111,7 @@ def test_one_that_draws_something_alone_gets_nothing_else(names: Names) -> None:
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "http://[::1]:8080"])
 def test_an_address_is_not_looked_up(names: Names, url: str) -> None:
-    async def reached() -> list[str]:
+    async def connect() -> list[str]:
         names.error = socket.gaierror(socket.EAI_FAIL, "must not be asked")
         hosts: list[str] = []
 
@@ -125,16 +125,16 @@ def test_an_address_is_not_looked_up(names: Names, url: str) -> None:
         watching.cancel()
         return hosts
 
-    assert asyncio.run(reached()) == [url.removeprefix("http://").removesuffix(":8080")]
+    assert asyncio.run(connect()) == [url.removeprefix("http://").removesuffix(":8080")]
 
 
 def test_one_that_is_to_look_now_looks_however_often_it_is_told() -> None:
     """Each attempt in vain tells it so; the agent must not take it for gone meanwhile."""
 
-    async def looked() -> int:
+    async def count_looks() -> int:
         looks = 0
 
-        class Told(TorchServe):
+        class Member(TorchServe):
             async def look(self, seen: str = "") -> Presence:
                 nonlocal looks
                 self.presence, self._seen = Presence.READY, "state"
@@ -143,7 +143,7 @@ def test_one_that_is_to_look_now_looks_however_often_it_is_told() -> None:
                 looks += 1
                 return self.presence
 
-        member = Told("http://127.0.0.1:1", "http://127.0.0.1:2", 0, 1.0, "test")
+        member = Member("http://127.0.0.1:1", "http://127.0.0.1:2", 0, 1.0, "test")
         watching = asyncio.create_task(member.watch())
         for _ in range(50):
             member._look_now.set()
@@ -152,4 +152,4 @@ def test_one_that_is_to_look_now_looks_however_often_it_is_told() -> None:
         watching.cancel()
         return looks
 
-    assert asyncio.run(looked()) >= 25
+    assert asyncio.run(count_looks()) >= 25

@@ -20,7 +20,7 @@ Outcome = Refusal | WorkerCrash | NoAnswer | NotTaken
 
 FOR_NOW, FOR_GOOD = Refusal(OutOfMemory("Not now.").problem()), Refusal(BadImage("Never.").problem())
 AWAY = st.sampled_from([NotTaken(Presence.AWAY), NotTaken(Presence.LOADING)])
-COUNTED = st.sampled_from([FOR_NOW, FOR_GOOD, WorkerCrash(), NoAnswer(), NotTaken(Presence.READY)])
+FAILURES = st.sampled_from([FOR_NOW, FOR_GOOD, WorkerCrash(), NoAnswer(), NotTaken(Presence.READY)])
 RETRIES = st.integers(0, 5)
 RUNNING = st.builds(
     Job,
@@ -42,7 +42,7 @@ def running(**fields: Any) -> Job:
     return Job(id="j", ask=ask(), state=State.RUNNING, **fields)
 
 
-@given(job=RUNNING, outcome=COUNTED | AWAY, retries=RETRIES)
+@given(job=RUNNING, outcome=FAILURES | AWAY, retries=RETRIES)
 def test_every_verdict_is_a_transition_that_the_table_allows(job: Job, outcome: Outcome, retries: int) -> None:
     next_ = verdict(job, outcome, now=NOW, retries=retries)
     assert next_.to in TRANSITIONS[State.RUNNING]
@@ -53,7 +53,7 @@ def test_every_verdict_is_a_transition_that_the_table_allows(job: Job, outcome: 
         assert next_.changes.get("alone", job.alone) >= job.alone  # once alone, always alone
 
 
-@given(outcomes=st.lists(COUNTED, min_size=20), retries=RETRIES)
+@given(outcomes=st.lists(FAILURES, min_size=20), retries=RETRIES)
 def test_a_job_ends_after_its_retries_whatever_goes_wrong(outcomes: list[Outcome], retries: int) -> None:
     job = running()
     for attempts, outcome in enumerate(outcomes, 1):
@@ -84,10 +84,10 @@ def test_a_picture_that_ends_a_worker_is_tried_again_alone_and_the_second_time_f
     assert second.changes["error"]["code"] == "worker_killed"
 
 
-@given(job=RUNNING, lost=st.integers(0, 2 * MOST_LOSSES))
-def test_a_job_is_given_up_once_so_many_gateways_ended_over_it(job: Job, lost: int) -> None:
-    final = give_up(job.model_copy(update={"lost": lost}))
-    assert bool(final) == (lost >= MOST_LOSSES)
+@given(job=RUNNING, losses=st.integers(0, 2 * MOST_LOSSES))
+def test_a_job_is_given_up_once_so_many_gateways_ended_over_it(job: Job, losses: int) -> None:
+    final = give_up(job.model_copy(update={"lost": losses}))
+    assert bool(final) == (losses >= MOST_LOSSES)
     if final:
         assert (final.to, final.changes["error"]["code"]) == (State.FAILED, "drawing_failed")
 

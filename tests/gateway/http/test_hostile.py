@@ -36,7 +36,7 @@ PART = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename=
 @pytest.fixture(scope="module")
 def gateway(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     with running_gateway(tmp_path_factory.mktemp("gateway"), server) as running:
-        drawn(running)
+        draw(running)
         yield running
 
 
@@ -48,74 +48,74 @@ def hasty(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield running
 
 
-def drawn(gateway: Gateway) -> None:
+def draw(gateway: Gateway) -> None:
     """Somebody else is served."""
     with gateway.browser() as other:
         answer = other.post(f"{gateway.url}/v1/stylize", files={"image": PICTURE}, timeout=120)
         assert answer.ok, answer.text
-        assert gateway.ended(gateway.submit(PICTURE, other).json()["id"])["status"] == "done"
+        assert gateway.wait(gateway.submit(PICTURE, other).json()["id"])["status"] == "done"
 
 
 @contextmanager
-def connected(gateway: Gateway, start: str | bytes) -> Iterator[socket.socket]:
+def connect(gateway: Gateway, start: str | bytes) -> Iterator[socket.socket]:
     """A connection that has sent this; whoever waits for it in vain fails."""
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as connection:
         connection.sendall(start.encode() if isinstance(start, str) else start)
         yield connection
 
 
-def closed(connection: socket.socket) -> bytes:
+def read_to_end(connection: socket.socket) -> bytes:
     """What was received until the gateway closed the connection."""
-    received = b""
+    data = b""
     try:
         while chunk := connection.recv(MIB):
-            received += chunk
+            data += chunk
     except ConnectionError:
         pass
-    return received
+    return data
 
 
 def post(path: str, *headers: str, host: str = "127.0.0.1") -> str:
     return f"POST {path} HTTP/1.1\r\nHost: {host}\r\n" + "".join(f"{header}\r\n" for header in headers)
 
 
-def dripped(connection: socket.socket, piece: bytes) -> bytes:
+def drip_until_end(connection: socket.socket, piece: bytes) -> bytes:
     """Send the piece again and again, slowly, until the connection is gone; what was received meanwhile."""
-    received = b""
+    data = b""
     connection.settimeout(0.05)
     try:
         while True:
             connection.sendall(piece)
             try:
                 if not (chunk := connection.recv(MIB)):
-                    return received
-                received += chunk
+                    return data
+                data += chunk
             except TimeoutError:
                 pass
     except ConnectionError:
-        return received
+        return data
 
 
 def test_headers_that_come_byte_by_byte_lose_their_connections(hasty: Gateway) -> None:
     def drip(_: int) -> bytes:
-        with connected(hasty, "GET / HTTP/1.1\r\nHost: localhost\r\n") as connection:
-            return dripped(connection, b"x")
+        with connect(hasty, "GET / HTTP/1.1\r\nHost: localhost\r\n") as connection:
+            return drip_until_end(connection, b"x")
 
     with ThreadPoolExecutor(50) as pool:
         drips = pool.map(drip, range(50))
-        drawn(hasty)
+        draw(hasty)
         assert set(drips) == {b""}
 
 
 def test_a_body_that_comes_byte_by_byte_is_answered_408_and_loses_its_connection(hasty: Gateway) -> None:
     def drip(_: int) -> bytes:
         start = post("/v1/jobs", "Content-Length: 100000") + FORM + "\r\n"
-        with connected(hasty, start.encode() + PART) as connection:
-            return dripped(connection, b"x")
+        with connect(hasty, start.encode() + PART) as connection:
+            return drip_until_end(connection, b"x")
 
     with ThreadPoolExecutor(50) as pool:
         drips = pool.map(drip, range(50))
-        drawn(hasty)
+        draw(hasty)
         for answer in drips:
             assert answer.startswith(b"HTTP/1.1 408 ")
             assert b'"code":"upload_timeout"' in answer
@@ -137,16 +137,16 @@ SILENT = [
 
 def test_connections_that_fall_silent_are_closed(hasty: Gateway) -> None:
     with ExitStack() as stack:
-        silent = [stack.enter_context(connected(hasty, start)) for start in SILENT]
+        silent = [stack.enter_context(connect(hasty, start)) for start in SILENT]
         for rest in ("123456789", "1234"):
             early = stack.enter_context(
-                connected(hasty, post("/v1/jobs", "Content-Length: 9", "Content-Type: text/css") + "\r\n")
+                connect(hasty, post("/v1/jobs", "Content-Length: 9", "Content-Type: text/css") + "\r\n")
             )
             assert early.recv(MIB).startswith(b"HTTP/1.1 400 ")  # answered before its end, as it is no form
             early.sendall(rest.encode())
             silent.append(early)
         for connection in silent:
-            closed(connection)  # times out otherwise
+            read_to_end(connection)  # times out otherwise
 
 
 @contextmanager
@@ -161,9 +161,9 @@ def flat(gateway: Gateway) -> Iterator[Callable[[], None]]:
     look()
 
 
-def flooded(gateway: Gateway, start: str | bytes, piece: bytes, most: int = GIGABYTE) -> bytes:
+def flood(gateway: Gateway, start: str | bytes, piece: bytes, most: int = GIGABYTE) -> bytes:
     """Send the piece, of a MiB, so many times or until the gateway has enough; what it answers."""
-    with connected(gateway, start) as connection, flat(gateway) as look:
+    with connect(gateway, start) as connection, flat(gateway) as look:
         try:
             for number, each in enumerate(repeat(piece, most)):
                 connection.sendall(each)
@@ -172,7 +172,7 @@ def flooded(gateway: Gateway, start: str | bytes, piece: bytes, most: int = GIGA
             connection.shutdown(socket.SHUT_WR)
         except ConnectionError:
             pass
-        return closed(connection)
+        return read_to_end(connection)
 
 
 CHUNK = f"{MIB:x}\r\n".encode() + bytes(MIB) + b"\r\n"
@@ -190,19 +190,19 @@ LENGTH = f"Content-Length: {GIGABYTE * MIB}"
     ids=["with its length", "in chunks", "to stylize"],
 )
 def test_an_upload_of_a_gigabyte_is_refused_and_memory_stays_flat(gateway: Gateway, start: str, piece: bytes) -> None:
-    answer = flooded(gateway, start, piece)
+    answer = flood(gateway, start, piece)
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b'"code":"too_large"' in answer
     assert not [*gateway.folder.glob("spool*/**/*.upload")]
-    drawn(gateway)
+    draw(gateway)
 
 
 @pytest.mark.parametrize("headers", [[LENGTH], [CHUNKED]], ids=["with its length", "in chunks"])
 def test_a_gigabyte_where_a_key_belongs_is_refused_and_memory_stays_flat(gateway: Gateway, headers: list[str]) -> None:
     start = post("/v1/session", "Content-Type: application/json", *headers) + "\r\n"
-    answer = flooded(gateway, start, CHUNK if headers == [CHUNKED] else b" " * MIB)
+    answer = flood(gateway, start, CHUNK if headers == [CHUNKED] else b" " * MIB)
     assert answer.startswith(b"HTTP/1.1 400 ")
-    drawn(gateway)
+    draw(gateway)
 
 
 @pytest.mark.parametrize(
@@ -217,13 +217,13 @@ def test_a_gigabyte_where_a_key_belongs_is_refused_and_memory_stays_flat(gateway
     ids=["an address", "a header", "headers", "trailers", "a trailer"],
 )
 def test_what_goes_on_and_on_is_cut_off(gateway: Gateway, start: str, piece: bytes) -> None:
-    def sent(connection: socket.socket) -> None:
+    def send(connection: socket.socket) -> None:
         for each in repeat(piece, 200):
             connection.sendall(each)
 
-    with connected(gateway, start) as connection, flat(gateway), pytest.raises(ConnectionError):
-        sent(connection)
-    drawn(gateway)
+    with connect(gateway, start) as connection, flat(gateway), pytest.raises(ConnectionError):
+        send(connection)
+    draw(gateway)
 
 
 def test_long_headers_within_reason_and_many_requests_at_once_are_answered(gateway: Gateway) -> None:
@@ -231,8 +231,8 @@ def test_long_headers_within_reason_and_many_requests_at_once_are_answered(gatew
         assert caller.get(f"{gateway.url}/healthz", headers={"Cookie": "c" * 30_000}, timeout=30).ok
     one = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
     last = one.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")
-    with connected(gateway, one * 3000 + last) as connection:
-        assert closed(connection).count(b"HTTP/1.1 200 ") == 3001
+    with connect(gateway, one * 3000 + last) as connection:
+        assert read_to_end(connection).count(b"HTTP/1.1 200 ") == 3001
 
 
 def test_a_bomb_of_a_png_is_refused_by_its_header(gateway: Gateway) -> None:
@@ -241,7 +241,7 @@ def test_a_bomb_of_a_png_is_refused_by_its_header(gateway: Gateway) -> None:
     with flat(gateway):
         for _ in range(3):
             assert code(gateway.submit(bomb)) == (413, "too_large")
-    drawn(gateway)
+    draw(gateway)
 
 
 async def watch(port: int, job: dict[str, Any]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -254,21 +254,21 @@ async def watch(port: int, job: dict[str, Any]) -> tuple[asyncio.StreamReader, a
 
 def test_a_thousand_who_only_watch_keep_nobody_from_being_served(gateway: Gateway) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = STREAMS + 200
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        pytest.skip(f"a process may open {hard} files here, and this test needs {needed}")
+    most_files = STREAMS + 200
+    if hard != resource.RLIM_INFINITY and hard < most_files:
+        pytest.skip(f"a process may open {hard} files here, and this test needs {most_files}")
     assert gateway.process
     process = psutil.Process(gateway.process.pid)
-    drawn(gateway)
+    draw(gateway)
     files = process.num_fds()
 
-    async def watched(job: dict[str, Any]) -> None:
+    async def watch_events(job: dict[str, Any]) -> None:
         streams = []
         for _ in range(STREAMS // 50):
             streams += await asyncio.gather(*(watch(gateway.port, job) for _ in range(50)))
         assert gateway.metric("animegan_gateway_event_streams") == STREAMS
         assert process.num_fds() >= STREAMS
-        await asyncio.to_thread(drawn, gateway)
+        await asyncio.to_thread(draw, gateway)
         for _, writer in streams[::2]:  # half of them hang up
             writer.close()
         await asyncio.to_thread(wait_until, lambda: process.num_fds() < STREAMS, "their files")
@@ -277,15 +277,15 @@ def test_a_thousand_who_only_watch_keep_nobody_from_being_served(gateway: Gatewa
             assert b"event: cancelled\n" in await reader.read()
             writer.close()
 
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most_files), hard))
     try:
         with gateway.browser() as ann:
             ahead = [gateway.submit(LARGE, ann).json() for _ in range(12)]  # so that the last one waits meanwhile
-            asyncio.run(watched(gateway.submit(PICTURE, ann).json()))
+            asyncio.run(watch_events(gateway.submit(PICTURE, ann).json()))
             for job in ahead:
                 gateway.remove(job)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     wait_until(lambda: process.num_fds() <= files, "all files to be closed")
     wait_until(lambda: gateway.metric("animegan_gateway_event_streams") == 0, "the streams to end")
-    drawn(gateway)
+    draw(gateway)

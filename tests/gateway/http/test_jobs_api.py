@@ -37,14 +37,14 @@ def gateway(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.fixture(scope="module")
-def done(gateway: Gateway) -> dict[str, Any]:
+def done_job(gateway: Gateway) -> dict[str, Any]:
     """A job that is done, and stays."""
-    return gateway.ended(gateway.submit(PICTURE, **MINE).json()["id"])
+    return gateway.wait(gateway.submit(PICTURE, **MINE).json()["id"])
 
 
 @pytest.fixture
-def result(gateway: Gateway, done: dict[str, Any]) -> requests.Response:
-    return requests.get(f"{gateway.url}{done['links']['result']}", timeout=30)
+def result(gateway: Gateway, done_job: dict[str, Any]) -> requests.Response:
+    return requests.get(f"{gateway.url}{done_job['links']['result']}", timeout=30)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def running(gateway: Gateway) -> Iterator[dict[str, Any]]:
     requests.delete(f"{gateway.url}{job['links']['self']}", timeout=30)
 
 
-def opened(answer: requests.Response) -> Image.Image:
+def open_picture(answer: requests.Response) -> Image.Image:
     assert answer.ok, answer.text
     return Image.open(io.BytesIO(answer.content))
 
@@ -66,39 +66,39 @@ def files(gateway: Gateway, job: dict[str, Any]) -> list[Path]:
 
 
 def test_a_photo_is_accepted_drawn_and_fetched(gateway: Gateway, server: Server) -> None:
-    sent = gateway.submit(PICTURE, **MINE)
-    assert sent.status_code == 202
-    accepted = sent.json()
-    url = f"/v1/jobs/{accepted['id']}"
-    assert sent.headers["Location"] == url
-    assert re.fullmatch(r"[\w-]{22}", accepted["id"], re.ASCII)
-    assert accepted.keys() == JobView.model_fields.keys()
-    assert accepted["links"] == {"self": url, "events": f"{url}/events", "result": f"{url}/result"}
-    assert {name: accepted[name] for name in ("style", "license", "max_side", "format", "quality", "fitted")} == {
+    answer = gateway.submit(PICTURE, **MINE)
+    assert answer.status_code == 202
+    view = answer.json()
+    url = f"/v1/jobs/{view['id']}"
+    assert answer.headers["Location"] == url
+    assert re.fullmatch(r"[\w-]{22}", view["id"], re.ASCII)
+    assert view.keys() == JobView.model_fields.keys()
+    assert view["links"] == {"self": url, "events": f"{url}/events", "result": f"{url}/result"}
+    assert {name: view[name] for name in ("style", "license", "max_side", "format", "quality", "fitted")} == {
         **MINE,
         "license": "BSD-3-Clause",
         "quality": 92,
         "fitted": True,
     }
-    assert (accepted["original_size"], accepted["size"]) == ({"width": 64, "height": 48}, {"width": 32, "height": 24})
-    assert accepted["notes"] == ["fitted the size for you: 32×24"]
-    assert (accepted["result"], accepted["error"], accepted["expires_at"]) == (None, None, None)
+    assert (view["original_size"], view["size"]) == ({"width": 64, "height": 48}, {"width": 32, "height": 24})
+    assert view["notes"] == ["fitted the size for you: 32×24"]
+    assert (view["result"], view["error"], view["expires_at"]) == (None, None, None)
 
-    job = gateway.ended(accepted["id"])
+    job = gateway.wait(view["id"])
     assert (job["status"], job["message"], job["position"], job["eta_s"]) == ("done", "Done", None, None)
     assert job["accepted_at"] <= job["started_at"] <= job["finished_at"] < job["expires_at"]
-    fetched = requests.get(f"{gateway.url}{job['result']['url']}", timeout=30)
+    download = requests.get(f"{gateway.url}{job['result']['url']}", timeout=30)
     assert job["result"] == {
         "url": f"{url}/result",
-        "content_type": fetched.headers["Content-Type"],
-        "bytes": len(fetched.content),
+        "content_type": download.headers["Content-Type"],
+        "bytes": len(download.content),
     }
     assert not [file for file in files(gateway, job) if file.name.endswith("upload")]
 
     direct = requests.post(f"{server.inference}/predictions/animegan", files={"data": PICTURE}, data=MINE, timeout=60)
-    assert Report.from_headers(fetched.headers).size == (32, 24)
-    assert Report.from_headers(fetched.headers).style == "gouache"
-    steps = np.abs(np.asarray(opened(fetched), dtype=int) - np.asarray(opened(direct), dtype=int))
+    assert Report.from_headers(download.headers).size == (32, 24)
+    assert Report.from_headers(download.headers).style == "gouache"
+    steps = np.abs(np.asarray(open_picture(download), dtype=int) - np.asarray(open_picture(direct), dtype=int))
     assert steps.max() <= 1
 
 
@@ -115,7 +115,7 @@ def test_options_by_name_reach_the_handler(gateway: Gateway) -> None:
         data={"format": "webp", "quality": "1", "max_side": "33"},
         timeout=60,
     )
-    assert (opened(answer).format, opened(answer).size) == ("WEBP", (33, 25))
+    assert (open_picture(answer).format, open_picture(answer).size) == ("WEBP", (33, 25))
     assert len(other.content) < len(answer.content)
     assert answer.headers["X-Animegan-Style"] == "cel"
 
@@ -128,17 +128,17 @@ def test_options_by_name_reach_the_handler(gateway: Gateway) -> None:
 def test_limits_on_the_size_reach_the_handler(gateway: Gateway, limits: dict[str, str], size: tuple[int, int]) -> None:
     """Of a HEIC panorama, which is longer than the longest side that is drawn by default."""
     files = {"image": heic(photo(1100, 64))}
-    accepted = requests.post(f"{gateway.url}/v1/jobs", files=files, data=limits, timeout=60).json()
-    assert (accepted["size"]["width"], accepted["size"]["height"]) == size
-    answer = requests.get(f"{gateway.url}{gateway.ended(accepted['id'])['result']['url']}", timeout=60)
-    assert opened(answer).size == Report.from_headers(answer.headers).size == size
+    view = requests.post(f"{gateway.url}/v1/jobs", files=files, data=limits, timeout=60).json()
+    assert (view["size"]["width"], view["size"]["height"]) == size
+    answer = requests.get(f"{gateway.url}{gateway.wait(view['id'])['result']['url']}", timeout=60)
+    assert open_picture(answer).size == Report.from_headers(answer.headers).size == size
 
 
 def test_a_long_poll_is_answered_when_the_job_has_ended(gateway: Gateway, running: dict[str, Any]) -> None:
     job = gateway.submit(PICTURE).json()
     assert (job["status"], job["position"], job["ahead"]) == ("queued", 1, 0)
-    ended = requests.get(f"{gateway.url}{job['links']['self']}?wait=60", timeout=50)
-    assert ended.json()["status"] == "done"
+    answer = requests.get(f"{gateway.url}{job['links']['self']}?wait=60", timeout=50)
+    assert answer.json()["status"] == "done"
 
 
 def test_with_what_is_known_a_long_poll_is_answered_at_any_change(gateway: Gateway, running: dict[str, Any]) -> None:
@@ -149,9 +149,9 @@ def test_with_what_is_known_a_long_poll_is_answered_at_any_change(gateway: Gatew
     unchanged = requests.get(url, headers=headers, timeout=30)
     assert (unchanged.status_code, unchanged.content) == (304, b"")
     assert unchanged.headers["ETag"] == first.headers["ETag"]
-    changed = requests.get(f"{url}?wait=60", headers=headers, timeout=50)
-    assert (changed.status_code, changed.json()["status"]) in {(200, "running"), (200, "done")}
-    assert changed.headers["ETag"] != first.headers["ETag"]
+    second = requests.get(f"{url}?wait=60", headers=headers, timeout=50)
+    assert (second.status_code, second.json()["status"]) in {(200, "running"), (200, "done")}
+    assert second.headers["ETag"] != first.headers["ETag"]
 
 
 def test_events_tell_the_place_then_that_it_is_drawn_then_that_it_is_done(
@@ -168,17 +168,17 @@ def test_events_tell_the_place_then_that_it_is_drawn_then_that_it_is_done(
     assert events[-1][1] == gateway.job(jobs[-1]["id"])
 
 
-def test_events_of_a_job_that_has_ended_are_one(gateway: Gateway, done: dict[str, Any]) -> None:
-    assert [*gateway.events(done["id"])] == [("done", done)]
+def test_events_of_a_job_that_has_ended_are_one(gateway: Gateway, done_job: dict[str, Any]) -> None:
+    assert [*gateway.events(done_job["id"])] == [("done", done_job)]
 
 
-def test_the_headers_of_a_result(gateway: Gateway, done: dict[str, Any], result: requests.Response) -> None:
-    assert result.headers["Content-Disposition"] == f'inline; filename="anime-{done["id"][:8]}.png"'
+def test_the_headers_of_a_result(gateway: Gateway, done_job: dict[str, Any], result: requests.Response) -> None:
+    assert result.headers["Content-Disposition"] == f'inline; filename="anime-{done_job["id"][:8]}.png"'
     assert result.headers["Cache-Control"] == "private, no-cache"
-    assert result.headers["X-Animegan-Job"] == done["id"]
-    saved = requests.get(result.url, params={"download": "1"}, timeout=30)
-    assert saved.headers["Content-Disposition"].startswith("attachment; filename=")
-    assert saved.content == result.content
+    assert result.headers["X-Animegan-Job"] == done_job["id"]
+    download = requests.get(result.url, params={"download": "1"}, timeout=30)
+    assert download.headers["Content-Disposition"].startswith("attachment; filename=")
+    assert download.content == result.content
 
 
 def test_a_result_that_is_known_is_not_sent_again(result: requests.Response) -> None:
@@ -210,10 +210,10 @@ def test_a_part_of_another_version_is_the_whole(result: requests.Response) -> No
 
 
 def test_deleting_a_done_job_removes_its_picture_now(gateway: Gateway) -> None:
-    job = gateway.ended(gateway.submit(PICTURE).json()["id"])
+    job = gateway.wait(gateway.submit(PICTURE).json()["id"])
     assert files(gateway, job)
-    gone = gateway.remove(job)
-    assert (gone.status_code, gone.json()["status"], gone.json()["result"]) == (200, "expired", None)
+    answer = gateway.remove(job)
+    assert (answer.status_code, answer.json()["status"], answer.json()["result"]) == (200, "expired", None)
     assert not files(gateway, job)
     for again in (
         gateway.remove(job),
@@ -227,16 +227,16 @@ def test_a_running_job_that_is_cancelled_leaves_nothing_and_holds_nobody_up(
 ) -> None:
     behind = gateway.submit(PICTURE).json()
     assert gateway.remove(running).json()["status"] == "cancelled"
-    assert gateway.ended(behind["id"])["status"] == "done"
+    assert gateway.wait(behind["id"])["status"] == "done"
     assert gateway.job(running["id"])["status"] == "cancelled"
-    fetched = requests.get(f"{gateway.url}{running['links']['result']}", timeout=30)
-    assert code(fetched) == (409, "job_cancelled")
+    download = requests.get(f"{gateway.url}{running['links']['result']}", timeout=30)
+    assert code(download) == (409, "job_cancelled")
     wait_until(lambda: not files(gateway, running), "the pictures of the cancelled job to go")
 
 
 @pytest.mark.parametrize("headers", [{}, {"Range": "bytes=1-"}])
 def test_a_result_whose_file_is_missing_is_gone(gateway: Gateway, headers: dict[str, str]) -> None:
-    job = gateway.ended(gateway.submit(PICTURE).json()["id"])
+    job = gateway.wait(gateway.submit(PICTURE).json()["id"])
     for file in files(gateway, job):
         file.unlink()
     answer = requests.get(f"{gateway.url}{job['links']['result']}", headers=headers, timeout=30)
@@ -256,11 +256,11 @@ def test_a_result_is_not_there_before_it_is_drawn(gateway: Gateway, running: dic
 
 def test_a_picture_that_can_not_be_drawn_fails_with_the_handlers_reason(gateway: Gateway) -> None:
     cut = encoded(photo(256, 256), quality=95)[:9000]
-    job = gateway.ended(gateway.submit(cut).json()["id"])
+    job = gateway.wait(gateway.submit(cut).json()["id"])
     assert (job["status"], job["result"], job["error"]["code"]) == ("failed", None, "bad_image")
-    fetched = requests.get(f"{gateway.url}{job['links']['result']}", timeout=30)
-    assert code(fetched) == (400, "bad_image")
-    assert fetched.json().items() >= job["error"].items()
+    download = requests.get(f"{gateway.url}{job['links']['result']}", timeout=30)
+    assert code(download) == (400, "bad_image")
+    assert download.json().items() >= job["error"].items()
     assert not files(gateway, job)
     at_once = requests.post(f"{gateway.url}/v1/stylize", files={"image": cut}, timeout=60)
     assert at_once.json().items() >= job["error"].items()
@@ -268,30 +268,30 @@ def test_a_picture_that_can_not_be_drawn_fails_with_the_handlers_reason(gateway:
 
 def test_stylize_answers_with_the_picture(gateway: Gateway) -> None:
     answer = requests.post(f"{gateway.url}/v1/stylize", files={"image": PICTURE}, data=MINE, timeout=60)
-    assert (opened(answer).format, opened(answer).size) == ("PNG", (32, 24))
+    assert (open_picture(answer).format, open_picture(answer).size) == ("PNG", (32, 24))
     job = gateway.job(answer.headers["X-Animegan-Job"])
-    fetched = requests.get(f"{gateway.url}{job['links']['result']}", timeout=30)
-    assert fetched.content == answer.content
+    download = requests.get(f"{gateway.url}{job['links']['result']}", timeout=30)
+    assert download.content == answer.content
     for name in ("Content-Type", "ETag", "Content-Disposition", "X-Animegan-Size", "Server-Timing"):
-        assert fetched.headers[name] == answer.headers[name]
+        assert download.headers[name] == answer.headers[name]
 
 
 def test_the_same_request_with_its_key_finds_what_was_drawn(gateway: Gateway) -> None:
-    def stylized() -> requests.Response:
+    def stylize() -> requests.Response:
         headers = {"Idempotency-Key": "stylize-1"}
         return requests.post(f"{gateway.url}/v1/stylize", files={"image": PICTURE}, headers=headers, timeout=60)
 
-    first, again = stylized(), stylized()
+    first, again = stylize(), stylize()
     assert first.headers["X-Animegan-Job"] == again.headers["X-Animegan-Job"]
     assert first.content == again.content
     requests.delete(f"{gateway.url}/v1/jobs/{first.headers['X-Animegan-Job']}", timeout=30)
-    assert code(stylized()) == (410, "job_expired")
+    assert code(stylize()) == (410, "job_expired")
 
 
 def test_styles_with_their_licences_in_both_languages(gateway: Gateway) -> None:
-    listed = requests.get(f"{gateway.url}/v1/styles", timeout=30).json()
-    styles = {style["id"]: style for style in listed["styles"]}
-    assert listed["default"] == "cel"
+    catalogue = requests.get(f"{gateway.url}/v1/styles", timeout=30).json()
+    styles = {style["id"]: style for style in catalogue["styles"]}
+    assert catalogue["default"] == "cel"
     assert [style for style in styles if styles[style]["default"]] == ["cel"]
     assert styles["cel"]["installed"]
     assert styles["cel"]["thumbnail"] == "/v1/styles/cel/thumbnail"
@@ -325,16 +325,16 @@ def test_a_thumbnail_is_drawn_once_it_is_asked_for(gateway: Gateway) -> None:
     if first.status_code == 202:
         assert (first.content, first.headers["Retry-After"]) == (b"", "3")
     wait_until(lambda: requests.get(url, timeout=30).status_code == 200, "the thumbnail")
-    drawn = requests.get(url, timeout=30)
-    assert opened(drawn).format == "JPEG"
-    assert max(opened(drawn).size) == SIDE_PX
+    thumbnail = requests.get(url, timeout=30)
+    assert open_picture(thumbnail).format == "JPEG"
+    assert max(open_picture(thumbnail).size) == SIDE_PX
     assert code(requests.get(f"{gateway.url}/v1/styles/nobody/thumbnail", timeout=30)) == (404, "unknown_style")
 
 
 def test_what_is_said_is_said_in_the_callers_language(gateway: Gateway) -> None:
     chinese = {"Accept-Language": "zh-CN,zh;q=0.9,en;q=0.1"}
-    sent = gateway.submit(PICTURE, headers=chinese, **MINE)
-    job = gateway.ended(sent.json()["id"])
+    reply = gateway.submit(PICTURE, headers=chinese, **MINE)
+    job = gateway.wait(reply.json()["id"])
     answer = requests.get(f"{gateway.url}{job['links']['self']}", headers=chinese, timeout=30)
     assert (answer.json()["message"], answer.json()["notes"]) == ("已完成", ["已为你智能适配分辨率：32×24"])
     assert answer.headers["Vary"] == "Accept-Language"
@@ -345,9 +345,9 @@ def test_what_is_said_is_said_in_the_callers_language(gateway: Gateway) -> None:
 
 def test_a_request_id_goes_through_to_the_handler_and_the_logs(gateway: Gateway, server: Server) -> None:
     mine = "from-outside.1"
-    sent = gateway.submit(PICTURE, headers={"X-Animegan-Request-Id": mine})
-    assert sent.headers["X-Animegan-Request-Id"] == mine
-    gateway.ended(sent.json()["id"])
+    reply = gateway.submit(PICTURE, headers={"X-Animegan-Request-Id": mine})
+    assert reply.headers["X-Animegan-Request-Id"] == mine
+    gateway.wait(reply.json()["id"])
     lines = [json.loads(line) for line in gateway.log.splitlines() if mine in line]
     assert {"request", "accepted", "attempt"} <= {line["event"] for line in lines}
     wait_until(lambda: f"request {mine}: ok" in server.log_text(), "the handler's log")
@@ -356,7 +356,7 @@ def test_a_request_id_goes_through_to_the_handler_and_the_logs(gateway: Gateway,
         assert re.fullmatch("[0-9a-f]{16}", answer.headers["X-Animegan-Request-Id"])
 
 
-def test_the_metrics_move(gateway: Gateway, done: dict[str, Any]) -> None:
+def test_the_metrics_move(gateway: Gateway, done_job: dict[str, Any]) -> None:
     def read() -> dict[str, float]:
         return {
             "accepted": gateway.metric("animegan_gateway_jobs_accepted_total"),
@@ -367,7 +367,7 @@ def test_the_metrics_move(gateway: Gateway, done: dict[str, Any]) -> None:
         }
 
     before = read()
-    gateway.ended(gateway.submit(PICTURE).json()["id"])
+    gateway.wait(gateway.submit(PICTURE).json()["id"])
     wait_until(lambda: read() == {name: value + 1 for name, value in before.items()}, "the counters to move by one")
     # Gauges follow once a second.
     wait_until(lambda: gateway.metric("animegan_gateway_torchserve_presence", presence="ready") == 1, "its presence")
@@ -377,13 +377,13 @@ def test_the_metrics_move(gateway: Gateway, done: dict[str, Any]) -> None:
     assert requests.get(f"{gateway.url}/metrics", timeout=30).status_code == 404
 
 
-def test_nothing_of_a_picture_and_no_whole_job_id_is_logged(gateway: Gateway, done: dict[str, Any]) -> None:
+def test_nothing_of_a_picture_and_no_whole_job_id_is_logged(gateway: Gateway, done_job: dict[str, Any]) -> None:
     requests.post(f"{gateway.url}/v1/stylize", files={"image": ("secret-name.png", b"secret text")}, timeout=30)
-    gateway.remove(gateway.ended(gateway.submit(PICTURE).json()["id"]))
-    requests.get(f"{gateway.url}/v1/jobs/{done['id']}?wait=0", timeout=30)
+    gateway.remove(gateway.wait(gateway.submit(PICTURE).json()["id"]))
+    requests.get(f"{gateway.url}/v1/jobs/{done_job['id']}?wait=0", timeout=30)
     log = gateway.log
-    assert f"/v1/jobs/{done['id'][:8]}\\u2026" in log
-    assert done["id"] not in log
+    assert f"/v1/jobs/{done_job['id'][:8]}\\u2026" in log
+    assert done_job["id"] not in log
     assert not re.search(r"/jobs/[\w-]{9}", log)
     for secret in ("secret-name", "secret text", "IHDR", "PNG\\r"):
         assert secret not in log

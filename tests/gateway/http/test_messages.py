@@ -14,7 +14,7 @@ from harness.stores import ask
 
 
 @pytest.mark.parametrize(
-    ("header", "spoken"),
+    ("header", "language"),
     [
         (None, "en"),
         ("", "en"),
@@ -45,8 +45,8 @@ from harness.stores import ask
         (";q=1,,zh", "zh"),
     ],
 )
-def test_the_language_that_is_preferred(header: str | None, spoken: str) -> None:
-    assert preferred_language(header) == spoken
+def test_the_language_that_is_preferred(header: str | None, language: str) -> None:
+    assert preferred_language(header) == language
 
 
 @given(header=st.text(st.sampled_from("zhen*-;q=.,0159 \t\xff")))
@@ -73,12 +73,12 @@ def test_the_place_in_the_queue_in_words(place: Place, english: str, chinese: st
 
 def test_every_state_has_its_words_in_both_languages() -> None:
     texts = {
-        (spoken, state): message(Job(id="j", ask=ask(), state=state), Place(None, None), Presence.READY, spoken)
-        for spoken in ("en", "zh")
+        (language, state): message(Job(id="j", ask=ask(), state=state), Place(None, None), Presence.READY, language)
+        for language in ("en", "zh")
         for state in State
     }
     assert len(set(texts.values())) == 2 * len(State)
-    assert all(words.isascii() == (spoken == "en") for (spoken, _), words in texts.items())
+    assert all(words.isascii() == (language == "en") for (language, _), words in texts.items())
 
 
 @pytest.mark.parametrize("presence", [Presence.AWAY, Presence.LOADING])

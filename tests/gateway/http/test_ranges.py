@@ -44,9 +44,9 @@ def test_the_part_that_is_asked_for(header: str | None, part: tuple[int, int] | 
 
 @pytest.mark.parametrize("header", ["bytes=100-", "bytes=100-200", "bytes=-0"])
 def test_a_part_past_the_end_is_refused(header: str) -> None:
-    with pytest.raises(RangeNotSatisfiable) as refused:
+    with pytest.raises(RangeNotSatisfiable) as refusal:
         parse(header, 100)
-    assert refused.value.members == {"bytes": 100}
+    assert refusal.value.members == {"bytes": 100}
 
 
 @given(header=st.text(st.sampled_from("bytes=-0129, ")), size=st.integers(1, 200))

@@ -62,9 +62,9 @@ def test_a_form_with_the_picture_under_another_name(gateway: Gateway, name: str)
 def test_what_a_form_sends_beside_is_ignored_and_named(gateway: Gateway) -> None:
     fields = {"csrf_token": "8a1", "submit": "Go", "max_side": "32"}
     for path in ("stylize", "jobs"):
-        sent = requests.post(f"{gateway.url}/v1/{path}", files={"image": PICTURE}, data=fields, timeout=60)
-        assert sent.ok
-        assert sent.headers["X-Animegan-Ignored"] == "csrf_token, submit"
+        answer = requests.post(f"{gateway.url}/v1/{path}", files={"image": PICTURE}, data=fields, timeout=60)
+        assert answer.ok
+        assert answer.headers["X-Animegan-Ignored"] == "csrf_token, submit"
     misspelt = stylize(gateway, files={"image": PICTURE}, data={"stlye": "cel"})
     assert code(misspelt) == (422, "bad_option")
     assert "'style' meant" in misspelt.json()["detail"]
@@ -109,15 +109,15 @@ def test_options_that_contradict_each_other_or_are_none(
 def test_what_curl_sends(gateway: Gateway, file: Path, words: tuple[str, ...]) -> None:
     url = f"{gateway.url}/v1/stylize"
     picture = curl("--fail-with-body", *(word.format(file=file, url=url) for word in words))
-    with Image.open(io.BytesIO(picture)) as drawn:
-        assert drawn.size == (32, 24)
+    with Image.open(io.BytesIO(picture)) as anime:
+        assert anime.size == (32, 24)
 
 
 def test_the_answers_file_is_named_after_the_photos(gateway: Gateway, file: Path) -> None:
     put = curl("--fail", "-T", str(file), "--dump-header", "-", "-o", "/dev/null", f"{gateway.url}/v1/stylize/")
     assert b'content-disposition: inline; filename="Beach day-cel.jpg"' in put
     name = "../海边 100%\u202e.x.heic"
-    job = gateway.ended(
+    job = gateway.wait(
         requests.post(f"{gateway.url}/v1/jobs", files={"image": (name, PICTURE)}, timeout=30).json()["id"]
     )
     answer = requests.get(f"{gateway.url}{job['links']['result']}?download=1", timeout=30)
@@ -184,10 +184,10 @@ def test_pages_of_listed_origins_may_use_the_api_and_others_may_not(gateway: Gat
     assert preflight.ok
     assert preflight.headers["Access-Control-Allow-Origin"] == SITE
     page = {"Sec-Fetch-Site": "cross-site"}
-    drawn = stylize(gateway, files={"image": PICTURE}, headers={"Origin": SITE, **page})
-    assert size(drawn) == (64, 48)
-    assert drawn.headers["Access-Control-Allow-Origin"] == SITE
-    assert "X-Animegan-Style" in drawn.headers["Access-Control-Expose-Headers"]
+    answer = stylize(gateway, files={"image": PICTURE}, headers={"Origin": SITE, **page})
+    assert size(answer) == (64, 48)
+    assert answer.headers["Access-Control-Allow-Origin"] == SITE
+    assert "X-Animegan-Style" in answer.headers["Access-Control-Expose-Headers"]
     other = stylize(gateway, files={"image": PICTURE}, headers={"Origin": "https://other.example.org", **page})
     assert code(other) == (403, "forbidden")
     assert "Access-Control-Allow-Origin" not in other.headers

@@ -59,7 +59,7 @@ def test_schemathesis_finds_nothing_undocumented(server: Server, tmp_path: Path)
     configuration = tmp_path / "schemathesis.toml"
     configuration.write_text(CONFIGURATION)
     with running_gateway(tmp_path / "gateway", server, rate_per_minute=0) as gateway:
-        ended = subprocess.run(
+        process = subprocess.run(
             [
                 *(sys.executable, "-m", "schemathesis.cli", f"--config-file={configuration}"),
                 *("run", f"{gateway.url}/openapi.json", "--max-examples=5", "--seed=1", "--continue-on-failure"),
@@ -76,8 +76,8 @@ def test_schemathesis_finds_nothing_undocumented(server: Server, tmp_path: Path)
             check=False,
         )
         assert '"level": "error"' not in gateway.log
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "Operations:       15 selected / 15 total" in ended.stdout
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "Operations:       15 selected / 15 total" in process.stdout
 
 
 @pytest.mark.slow
@@ -100,7 +100,7 @@ def subclasses(error: type[AnimeganError]) -> Iterator[type[AnimeganError]]:
 
 
 def test_every_error_is_documented_with_an_example(document: dict[str, Any]) -> None:
-    shown: dict[str, dict[str, Any]] = {}
+    examples: dict[str, dict[str, Any]] = {}
     for operation in operations(document).values():
         for status, response in operation["responses"].items():
             for name, example in (
@@ -109,17 +109,17 @@ def test_every_error_is_documented_with_an_example(document: dict[str, Any]) -> 
                 assert example["value"]["status"] == int(status)
                 assert example["value"]["code"] == name
                 assert f"`{name}`" in response["description"]
-                shown[name] = example["value"]
+                examples[name] = example["value"]
     own = {error.code: error for error in subclasses(AnimeganError) if error.__module__ in OWN}
     of_any_address = {"not_found", "method_not_allowed", "too_many_connections"}
-    assert own.keys() - shown.keys() - {"internal_error"} == of_any_address
+    assert own.keys() - examples.keys() - {"internal_error"} == of_any_address
     assert all(f"`{code}`" in document["info"]["description"] for code in of_any_address)
     assert own.keys() <= {*document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"]}
-    assert shown["queue_full"]["retry_after_s"] == 4
+    assert examples["queue_full"]["retry_after_s"] == 4
     assert "Retry-After" in operations(document)["POST /v1/jobs"]["responses"]["429"]["headers"]
 
 
-def raised_in(folder: Path) -> set[str]:
+def codes_of(folder: Path) -> set[str]:
     """The codes of the errors that the code of a folder makes."""
     by_name = {error.__name__: error.code for error in subclasses(AnimeganError)}
     calls = (
@@ -136,11 +136,11 @@ def raised_in(folder: Path) -> set[str]:
 def test_what_drawing_can_end_with_is_documented_where_it_is_answered(
     document: dict[str, Any], name: str, folder: str
 ) -> None:
-    raised = raised_in(ROOT / folder)
-    assert raised & {"picture_too_slow", "drawing_failed"}
+    codes = codes_of(ROOT / folder)
+    assert codes & {"picture_too_slow", "drawing_failed"}
     responses = operations(document)[name]["responses"].values()
     problems = [response.get("content", {}).get("application/problem+json", {}) for response in responses]
-    assert raised <= {code for problem in problems for code in problem.get("examples", ())}
+    assert codes <= {code for problem in problems for code in problem.get("examples", ())}
 
 
 def test_no_error_is_anything_but_a_problem(document: dict[str, Any]) -> None:

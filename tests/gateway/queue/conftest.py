@@ -35,8 +35,8 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 async def store(place: Place) -> AsyncIterator[Store]:
-    async with place.opened() as opened:
-        yield opened
+    async with place.open_store() as instance:
+        yield instance
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ def clocked_gateway(folder: Path, **settings: object) -> Iterator[tuple[Gateway,
         gateway.stop()
 
 
-def noticed(gateway: Gateway) -> None:
+def wait_for_notice(gateway: Gateway) -> None:
     wait_until(lambda: "clock_was_set" in gateway.log, "a gateway that has noticed")
 
 
@@ -46,7 +46,7 @@ def test_set_back_nobody_is_kept_waiting_for_the_old_time(kind: str, tmp_path: P
             answers = [gateway.submit(PICTURE) for _ in range(3)]
             assert [answer.status_code for answer in answers] == [202, 202, 429]
             clock.set(-HOUR_S)
-            noticed(gateway)
+            wait_for_notice(gateway)
             assert gateway.submit(PICTURE).status_code == 202
 
 
@@ -68,7 +68,7 @@ def test_set_forwards_what_has_ended_is_kept_for_its_time(tmp_path: Path) -> Non
         job = gateway.submit(PICTURE).json()
         assert gateway.remove(job).json()["status"] == "cancelled"
         clock.set(HOUR_S)
-        noticed(gateway)
+        wait_for_notice(gateway)
         later = gateway.submit(PICTURE).json()
         rounds = gateway.metric("animegan_gateway_oldest_waiting_seconds")
         wait_until(lambda: gateway.metric("animegan_gateway_oldest_waiting_seconds") != rounds, "a further round")

@@ -27,7 +27,17 @@ from harness.gateways import Gateway, code, running_gateway
 from harness.pictures import encoded, photo
 from harness.servers import QUICK, Server, running_server, wait_until
 from harness.stores import KINDS, RedisServer, redis_server
-from harness.trials.crowd import Audit, Crowd, GatewayVictim, JavaVictim, Mute, RedisVictim, Victim, WorkerVictim, held
+from harness.trials.crowd import (
+    Audit,
+    Crowd,
+    GatewayVictim,
+    JavaVictim,
+    Mute,
+    RedisVictim,
+    Victim,
+    WorkerVictim,
+    count_jobs,
+)
 from harness.trials.faulty_handler import ALWAYS, ENDS_ITS_WORKER, HANDLER, no_memory
 
 pytestmark = pytest.mark.server
@@ -84,7 +94,7 @@ async def running(alive: House) -> int:
         await store.close()
 
 
-def marked(comment: bytes) -> bytes:
+def mark(comment: bytes) -> bytes:
     return encoded(photo(64, 48), comment=comment)
 
 
@@ -102,7 +112,7 @@ def test_nothing_is_lost_in_a_kill(kind: str, name: str, mortal: Server, tmp_pat
             victim.restore()
             crowd.moved_at(since=killed_at)
         audit = crowd.audit()
-    assert not audit.lost
+    assert not audit.losses
     assert not audit.duplicates
     assert audit.ends["done"] > 0
     assert audit.ends.keys() <= {"done", "worker_killed"}
@@ -126,13 +136,13 @@ def test_a_picture_that_kills_its_worker_twice_is_failed_and_harms_no_other(faul
     with house("sqlite", tmp_path, faulty) as alive:
         gateway = alive.gateway
         before = [gateway.submit(encoded(photo(64, 64, seed))).json()["id"] for seed in range(3)]
-        poisoned = gateway.submit(marked(ENDS_ITS_WORKER)).json()["id"]
+        poison = gateway.submit(mark(ENDS_ITS_WORKER)).json()["id"]
         after = [gateway.submit(encoded(photo(64, 64, seed))).json()["id"] for seed in range(3, 6)]
         for job_id in [*before, *after]:
-            assert gateway.ended(job_id)["status"] == "done"
-        failed = gateway.ended(poisoned)
+            assert gateway.wait(job_id)["status"] == "done"
+        failed = gateway.wait(poison)
         assert (failed["status"], failed["error"]["code"]) == ("failed", "worker_killed")
-        answer = requests.get(f"{gateway.url}/v1/jobs/{poisoned}/result", timeout=30)
+        answer = requests.get(f"{gateway.url}/v1/jobs/{poison}/result", timeout=30)
         assert (answer.status_code, answer.json()["code"]) == (500, "worker_killed")
         # Four together, then the one alone.
         assert gateway.metric("animegan_gateway_attempts_total", outcome="worker_ended") == 5
@@ -141,8 +151,8 @@ def test_a_picture_that_kills_its_worker_twice_is_failed_and_harms_no_other(faul
 
 
 def test_the_changed_model_configuration_is_served(faulty: Server) -> None:
-    described = faulty.describe()
-    assert (described["batchSize"], described["maxBatchDelay"]) == (4, 500)
+    model = faulty.describe()
+    assert (model["batchSize"], model["maxBatchDelay"]) == (4, 500)
 
 
 def test_a_picture_over_which_gateways_end_is_given_up_and_harms_no_other(mortal: Server, tmp_path: Path) -> None:
@@ -154,19 +164,19 @@ def test_a_picture_over_which_gateways_end_is_given_up_and_harms_no_other(mortal
             gateway.until(ends_gateways, "running")
             gateway.kill()
             gateway.start()
-        failed = gateway.ended(ends_gateways)
+        failed = gateway.wait(ends_gateways)
         assert (failed["status"], failed["error"]["code"]) == ("failed", "drawing_failed")
         assert f"lost {MOST_LOSSES} times" in failed["error"]["detail"]
-        assert gateway.ended(other)["status"] == "done"
+        assert gateway.wait(other)["status"] == "done"
         assert gateway.metric("animegan_gateway_attempts_total", outcome="drawn") == 1
 
 
 def test_what_finds_no_memory_is_tried_again(faulty: Server, tmp_path: Path) -> None:
     with house("sqlite", tmp_path, faulty, retries=RETRIES) as alive:
         gateway = alive.gateway
-        later, never = (gateway.submit(marked(comment)).json()["id"] for comment in (no_memory(1), no_memory(ALWAYS)))
-        assert gateway.ended(later)["status"] == "done"
-        failed = gateway.ended(never)
+        later, never = (gateway.submit(mark(comment)).json()["id"] for comment in (no_memory(1), no_memory(ALWAYS)))
+        assert gateway.wait(later)["status"] == "done"
+        failed = gateway.wait(never)
         assert (failed["status"], failed["error"]["code"]) == ("failed", "out_of_memory")
         assert failed["error"]["retryable"]
         assert gateway.metric("animegan_gateway_attempts_total", outcome="refused") == 1 + RETRIES + 1
@@ -184,15 +194,15 @@ def test_a_step_whose_answer_is_lost_loses_no_job(script: str, mortal: Server, t
             while not answers[-1].ok:
                 assert answers[-1].json()["code"] == "store_unavailable"
                 answers.append(gateway.submit(picture, headers=key))
-            job = gateway.ended(answers[-1].json()["id"])
-            assert mute.lost.is_set()
+            job = gateway.wait(answers[-1].json()["id"])
+            assert mute.loss.is_set()
             assert job["status"] == "done", job
             assert gateway.stop() == 0  # with all that it does after a job
             gateway.start()
             result = requests.get(f"{gateway.url}{job['links']['result']}", timeout=30)
             assert len(result.content) == job["result"]["bytes"]
-            wait_until(lambda: held(gateway), "a look at the store")
-            assert held(gateway) == 1
+            wait_until(lambda: count_jobs(gateway), "a look at the store")
+            assert count_jobs(gateway) == 1
 
 
 def test_a_picture_that_can_not_be_kept_is_kept_once_its_folder_is_back(mortal: Server, tmp_path: Path) -> None:
@@ -206,8 +216,8 @@ def test_a_picture_that_can_not_be_kept_is_kept_once_its_folder_is_back(mortal: 
         assert code(gateway.submit(encoded(photo(64, 64)))) == (503, "store_unavailable")
         assert gateway.job(job_id)["status"] == "running"
         away.rename(pictures)
-        job = gateway.ended(job_id)
+        job = gateway.wait(job_id)
         assert job["status"] == "done"
         result = requests.get(f"{gateway.url}{job['links']['result']}", timeout=30)
         assert len(result.content) == job["result"]["bytes"]
-        assert gateway.ended(gateway.submit(encoded(photo(64, 64))).json()["id"])["status"] == "done"
+        assert gateway.wait(gateway.submit(encoded(photo(64, 64))).json()["id"])["status"] == "done"

@@ -37,7 +37,7 @@ def uploads_under_way(gateway: Gateway) -> list[Path]:
 
 
 @pytest.fixture(autouse=True)
-def emptied(gateway: Gateway) -> Iterator[None]:
+def empty_queue(gateway: Gateway) -> Iterator[None]:
     yield
     for file in (gateway.folder / "pictures").glob("*.upload"):
         requests.delete(f"{gateway.url}/v1/jobs/{file.name.partition('.')[0]}", timeout=30)
@@ -52,7 +52,7 @@ def busy(answer: requests.Response) -> str:
     return error
 
 
-def accepted(answer: requests.Response) -> dict[str, Any]:
+def job_of(answer: requests.Response) -> dict[str, Any]:
     assert answer.status_code == 202, answer.text
     return dict(answer.json())
 
@@ -63,7 +63,7 @@ def queued(gateway: Gateway) -> int:
 
 @pytest.mark.slow
 def test_the_door_is_open_while_torchserve_is_away(gateway: Gateway) -> None:
-    first, second = (accepted(gateway.submit(PICTURE)) for _ in range(2))
+    first, second = (job_of(gateway.submit(PICTURE)) for _ in range(2))
     assert (first["status"], first["position"], second["position"], second["ahead"]) == ("queued", 1, 2, 1)
     assert (first["eta_s"], first["message"]) == (None, "Waiting for the drawing server")
     ready = requests.get(f"{gateway.url}/readyz", timeout=30)
@@ -75,14 +75,14 @@ def test_the_door_is_open_while_torchserve_is_away(gateway: Gateway) -> None:
 
 def test_the_queue_is_fair_between_callers(gateway: Gateway) -> None:
     with gateway.browser() as ann, gateway.browser() as bob:
-        anns = [accepted(gateway.submit(PICTURE, ann)) for _ in range(3)]
-        bobs = accepted(gateway.submit(PICTURE, bob))
+        anns = [job_of(gateway.submit(PICTURE, ann)) for _ in range(3)]
+        bobs = job_of(gateway.submit(PICTURE, bob))
         assert bobs["position"] == 2
         assert [gateway.job(job["id"])["position"] for job in anns] == [1, 3, 4]
 
 
 def test_a_waiting_job_is_cancelled_and_stays_so(gateway: Gateway) -> None:
-    job = accepted(gateway.submit(PICTURE))
+    job = job_of(gateway.submit(PICTURE))
     cancelled = gateway.remove(job)
     assert (cancelled.status_code, cancelled.json()["status"], cancelled.json()["message"]) == (
         200,
@@ -97,25 +97,25 @@ def test_a_waiting_job_is_cancelled_and_stays_so(gateway: Gateway) -> None:
 
 
 def test_events_tell_that_a_job_is_cancelled(gateway: Gateway) -> None:
-    job = accepted(gateway.submit(PICTURE))
+    job = job_of(gateway.submit(PICTURE))
     events = gateway.events(job["id"])
     assert next(events)[0] == "position"
     gateway.remove(job)
-    assert [(name, seen["status"]) for name, seen in events] == [("cancelled", "cancelled")]
+    assert [(name, state["status"]) for name, state in events] == [("cancelled", "cancelled")]
 
 
 def test_a_long_poll_ends_when_its_time_is_over(gateway: Gateway) -> None:
-    url = f"{gateway.url}{accepted(gateway.submit(PICTURE))['links']['self']}"
-    waited = requests.get(f"{url}?wait=0.1", timeout=30)
-    assert (waited.status_code, waited.json()["status"]) == (200, "queued")
-    headers = {"If-None-Match": waited.headers["ETag"]}
+    url = f"{gateway.url}{job_of(gateway.submit(PICTURE))['links']['self']}"
+    poll = requests.get(f"{url}?wait=0.1", timeout=30)
+    assert (poll.status_code, poll.json()["status"]) == (200, "queued")
+    headers = {"If-None-Match": poll.headers["ETag"]}
     assert requests.get(f"{url}?wait=0.1", headers=headers, timeout=30).status_code == 304
     assert requests.get(f"{url}?wait=0.1", headers={"If-None-Match": 'W/"other"'}, timeout=30).status_code == 200
 
 
 @pytest.mark.parametrize("wait", ["-1", "61", "nan", "inf", "soon"])
 def test_how_long_one_may_wait(gateway: Gateway, wait: str) -> None:
-    job = accepted(gateway.submit(PICTURE))
+    job = job_of(gateway.submit(PICTURE))
     answer = requests.get(f"{gateway.url}{job['links']['self']}?wait={wait}", timeout=30)
     assert code(answer) == (422, "bad_option")
     assert answer.json()["option"] == "wait"
@@ -145,7 +145,7 @@ def test_addresses_and_methods_that_there_are_not(gateway: Gateway) -> None:
         assert set(answer.headers["Allow"].split(", ")) == allowed
 
 
-REFUSED: dict[str, tuple[bytes, dict[str, Any], int, str]] = {
+REFUSALS: dict[str, tuple[bytes, dict[str, Any], int, str]] = {
     "nothing": (b"", {}, 400, "bad_image"),
     "cut in its header": (PICTURE[:50], {}, 400, "bad_image"),
     "text": (b"a text file", {}, 415, "unsupported_image"),
@@ -164,7 +164,7 @@ REFUSED: dict[str, tuple[bytes, dict[str, Any], int, str]] = {
 }
 
 
-@pytest.mark.parametrize(("data", "options", "status", "expected"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize(("data", "options", "status", "expected"), REFUSALS.values(), ids=REFUSALS)
 def test_what_can_not_be_drawn_is_refused_at_the_door(
     gateway: Gateway, data: bytes, options: dict[str, Any], status: int, expected: str
 ) -> None:
@@ -186,13 +186,13 @@ def test_what_holds_no_picture_is_refused(gateway: Gateway) -> None:
         requests.post(url, files={"style": (None, "cel")}, timeout=30),
     ):
         assert code(answer) == (400, "bad_image")
-    broken = requests.post(url, data=b"--x", headers={"Content-Type": "multipart/form-data; boundary=x"}, timeout=30)
-    assert code(broken) == (400, "bad_request")
+    reply = requests.post(url, data=b"--x", headers={"Content-Type": "multipart/form-data; boundary=x"}, timeout=30)
+    assert code(reply) == (400, "bad_request")
 
 
 def test_stylize_answers_202_when_it_takes_too_long(gateway: Gateway) -> None:
     answer = requests.post(f"{gateway.url}/v1/stylize", files={"image": PICTURE}, timeout=30)
-    job = accepted(answer)
+    job = job_of(answer)
     assert answer.headers["Location"] == job["links"]["self"]
     assert gateway.job(job["id"])["status"] == "queued"
 
@@ -221,7 +221,7 @@ def test_with_a_key_it_stays_to_be_asked_for_again(tmp_path: Path) -> None:
         key = {"Idempotency-Key": "k"}
         hung_up(gateway, **key)
         wait_until(lambda: '"path": "/v1/stylize"' in gateway.log, "the end of the request")
-        assert accepted(gateway.submit(PICTURE, headers=key))["status"] == "queued"
+        assert job_of(gateway.submit(PICTURE, headers=key))["status"] == "queued"
         assert queued(gateway) == 1
 
 
@@ -240,29 +240,29 @@ def test_who_hangs_up_in_the_middle_of_an_upload_leaves_nothing(gateway: Gateway
 
 def test_a_request_that_is_repeated_with_its_key_makes_one_job(gateway: Gateway) -> None:
     key = {"Idempotency-Key": "one"}
-    first = accepted(gateway.submit(PICTURE, headers=key, quality=50))
+    first = job_of(gateway.submit(PICTURE, headers=key, quality=50))
     again = gateway.submit(PICTURE, headers=key, quality=50)
-    assert accepted(again)["id"] == first["id"]
+    assert job_of(again)["id"] == first["id"]
     assert again.headers["Location"] == first["links"]["self"]
     assert queued(gateway) == 1
     for other in (gateway.submit(OTHER, headers=key, quality=50), gateway.submit(PICTURE, headers=key, quality=51)):
         assert code(other) == (422, "idempotency_mismatch")
     assert queued(gateway) == 1
     with gateway.browser() as somebody:
-        assert accepted(gateway.submit(OTHER, somebody, headers=key))["id"] != first["id"]
+        assert job_of(gateway.submit(OTHER, somebody, headers=key))["id"] != first["id"]
     gateway.remove(first)
-    assert accepted(gateway.submit(PICTURE, headers=key, quality=50))["status"] == "cancelled"
+    assert job_of(gateway.submit(PICTURE, headers=key, quality=50))["status"] == "cancelled"
 
 
 def test_one_key_sent_many_times_at_one_moment_makes_one_job(gateway: Gateway) -> None:
     with ThreadPoolExecutor(8) as pool:
-        sent = list(pool.map(lambda _: gateway.submit(PICTURE, headers={"Idempotency-Key": "many"}), range(16)))
-    assert len({accepted(answer)["id"] for answer in sent}) == 1
+        answers = list(pool.map(lambda _: gateway.submit(PICTURE, headers={"Idempotency-Key": "many"}), range(16)))
+    assert len({job_of(answer)["id"] for answer in answers}) == 1
     assert queued(gateway) == 1
 
 
 def test_a_key_of_bounded_length(gateway: Gateway) -> None:
-    assert accepted(gateway.submit(PICTURE, headers={"Idempotency-Key": "k" * 255}))
+    assert job_of(gateway.submit(PICTURE, headers={"Idempotency-Key": "k" * 255}))
     for bad in ("k" * 256, ""):
         assert code(gateway.submit(PICTURE, headers={"Idempotency-Key": bad})) == (422, "bad_option")
 
@@ -270,25 +270,25 @@ def test_a_key_of_bounded_length(gateway: Gateway) -> None:
 @pytest.mark.slow
 def test_a_full_queue_says_when_to_come_again(tmp_path: Path) -> None:
     with running_gateway(tmp_path, None, queue_jobs=2, share_percent=100) as gateway:
-        jobs = [accepted(gateway.submit(PICTURE)) for _ in range(2)]
+        jobs = [job_of(gateway.submit(PICTURE)) for _ in range(2)]
         full = gateway.submit(PICTURE)
         assert busy(full) == "queue_full"
         assert full.json()["limit_jobs"] == 2
         assert busy(requests.post(f"{gateway.url}/v1/stylize", files={"image": PICTURE}, timeout=30)) == "queue_full"
         assert queued(gateway) == 2
         gateway.remove(jobs[0])
-        assert accepted(gateway.submit(PICTURE))["position"] == 2
+        assert job_of(gateway.submit(PICTURE))["position"] == 2
 
 
 @pytest.mark.slow
 def test_the_queue_is_bounded_by_bytes_too(tmp_path: Path) -> None:
     large = encoded(Image.new("RGB", (2700, 2600)), "BMP")  # 20 MiB
     with running_gateway(tmp_path, None, queue_mb=32) as gateway:
-        accepted(gateway.submit(large))
+        job_of(gateway.submit(large))
         full = gateway.submit(large)
         assert busy(full) == "queue_full"
         assert full.json()["limit_bytes"] == 32 * MIB
-        accepted(gateway.submit(PICTURE))
+        job_of(gateway.submit(PICTURE))
 
 
 @pytest.mark.slow
@@ -299,11 +299,11 @@ def test_one_caller_may_not_fill_the_queue(tmp_path: Path) -> None:
         gateway.browser() as bob,
     ):
         for _ in range(2):
-            accepted(gateway.submit(PICTURE, ann))
+            job_of(gateway.submit(PICTURE, ann))
         full = gateway.submit(PICTURE, ann)
         assert busy(full) == "share_full"
         assert full.json()["limit_jobs"] == 2
-        accepted(gateway.submit(PICTURE, bob))
+        job_of(gateway.submit(PICTURE, bob))
 
 
 @pytest.mark.slow
@@ -314,20 +314,20 @@ def test_one_caller_may_send_so_many_a_minute(tmp_path: Path) -> None:
         gateway.browser() as bob,
     ):
         for _ in range(2):
-            accepted(gateway.submit(PICTURE, ann))
+            job_of(gateway.submit(PICTURE, ann))
         much = gateway.submit(PICTURE, ann)
         assert busy(much) == "rate_limited"
         assert 1 <= much.json()["retry_after_s"] <= 60
         assert much.json()["limit_per_minute"] == 2
-        accepted(gateway.submit(PICTURE, bob))
+        job_of(gateway.submit(PICTURE, bob))
 
 
 @pytest.mark.slow
 def test_a_job_expires_and_is_forgotten(tmp_path: Path) -> None:
     with running_gateway(tmp_path, None, keep_s=1, expired_for_s=3) as gateway:
-        job = accepted(gateway.submit(PICTURE))
-        ended = gateway.remove(job).json()
-        assert ended["expires_at"] > ended["finished_at"]
+        job = job_of(gateway.submit(PICTURE))
+        end = gateway.remove(job).json()
+        assert end["expires_at"] > end["finished_at"]
         statuses = [200]
 
         def status() -> int:
@@ -342,7 +342,7 @@ def test_a_job_expires_and_is_forgotten(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_waiting_jobs_are_there_after_a_restart_and_after_a_kill(tmp_path: Path) -> None:
     with running_gateway(tmp_path, None) as gateway:
-        jobs = [accepted(gateway.submit(PICTURE)) for _ in range(3)]
+        jobs = [job_of(gateway.submit(PICTURE)) for _ in range(3)]
         assert gateway.stop() == 0
         gateway.start()
         assert [gateway.job(job["id"])["position"] for job in jobs] == [1, 2, 3]
@@ -354,7 +354,7 @@ def test_waiting_jobs_are_there_after_a_restart_and_after_a_kill(tmp_path: Path)
 
 @pytest.mark.slow
 def test_the_gauges_show_what_waits(gateway: Gateway) -> None:
-    accepted(gateway.submit(PICTURE))
+    job_of(gateway.submit(PICTURE))
     wait_until(lambda: gateway.metric("animegan_gateway_queue_depth") == 1, "the depth")
     assert gateway.metric("animegan_gateway_jobs", state="queued") == 1
     assert gateway.metric("animegan_gateway_stored_bytes") == len(PICTURE)
@@ -379,12 +379,12 @@ def test_head_tells_what_get_would_without_its_body(gateway: Gateway) -> None:
         assert head.headers["Content-Type"] == get.headers["Content-Type"]
         assert head.content == b""
         assert get.content
-    watched = requests.head(f"{gateway.url}/v1/jobs/{job_id}/events", timeout=30)
-    assert watched.headers["Content-Type"].startswith("text/event-stream")
+    events = requests.head(f"{gateway.url}/v1/jobs/{job_id}/events", timeout=30)
+    assert events.headers["Content-Type"].startswith("text/event-stream")
 
 
 @pytest.mark.slow
 def test_a_queue_too_small_for_one_picture_is_no_queue(tmp_path: Path) -> None:
-    refused = "did not start: gateway: queue_mb=31 is under max_upload_mb=32"
-    with pytest.raises(AssertionError, match=refused), running_gateway(tmp_path, None, queue_mb=31):
+    message = "did not start: gateway: queue_mb=31 is under max_upload_mb=32"
+    with pytest.raises(AssertionError, match=message), running_gateway(tmp_path, None, queue_mb=31):
         pass

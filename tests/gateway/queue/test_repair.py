@@ -23,7 +23,7 @@ from animegan_service.bell import Bell
 from harness.gateways import Gateway, code, running_gateway
 from harness.pictures import encoded, photo
 from harness.servers import wait_until
-from harness.stores import submitted
+from harness.stores import submit_job
 from harness.trials.storage_faults import overwrite, pages_of_jobs
 
 JOBS = 30
@@ -31,7 +31,7 @@ PICTURE = encoded(photo(64, 48))
 
 
 @pytest.fixture(scope="module")
-def stopped(tmp_path_factory: pytest.TempPathFactory) -> Gateway:
+def original(tmp_path_factory: pytest.TempPathFactory) -> Gateway:
     """A gateway that was stopped with jobs in its queue, and is left so."""
     with running_gateway(tmp_path_factory.mktemp("stopped"), None, rate_per_minute=0) as running:
         for _ in range(JOBS):
@@ -41,10 +41,10 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Gateway:
 
 
 @pytest.fixture
-def gateway(stopped: Gateway, folder: Path) -> Iterator[Gateway]:
+def gateway(original: Gateway, folder: Path) -> Iterator[Gateway]:
     """One on a copy of its folder."""
-    shutil.copytree(stopped.folder, folder, dirs_exist_ok=True)
-    copy = Gateway(folder, stopped.variables)
+    shutil.copytree(original.folder, folder, dirs_exist_ok=True)
+    copy = Gateway(folder, original.variables)
     yield copy
     if copy.process and copy.process.poll() is None:
         copy.stop()
@@ -110,7 +110,7 @@ def test_damage_is_told_in_a_line_and_what_can_be_read_is_kept(
 @pytest.mark.slow
 def test_a_log_of_writes_that_is_damaged_is_found_by_photos_without_a_job(gateway: Gateway) -> None:
     gateway.start()
-    accepted = [gateway.submit(PICTURE).json()["id"] for _ in range(JOBS)]
+    job_ids = [gateway.submit(PICTURE).json()["id"] for _ in range(JOBS)]
     gateway.kill()
     log = gateway.folder / "queue.sqlite-wal"
     half = log.stat().st_size // 2
@@ -120,9 +120,9 @@ def test_a_log_of_writes_that_is_damaged_is_found_by_photos_without_a_job(gatewa
     gateway.start()
     wait_until(lambda: "photos_without_a_job" in gateway.log, "the loss to be told")
     assert gateway.stop() == 0
-    lost = [file.stem for file in patient(gateway).repair().pictures]
-    assert lost
-    assert {*lost} <= {*accepted}
+    orphans = [file.stem for file in patient(gateway).repair().pictures]
+    assert orphans
+    assert {*orphans} <= {*job_ids}
 
 
 @pytest.mark.slow
@@ -154,14 +154,14 @@ def test_a_database_that_is_removed_or_replaced_counts_as_away(gateway: Gateway)
 
 @pytest.mark.slow
 def test_what_was_drawn_is_set_aside_too_and_who_had_signed_out_stays_so(gateway: Gateway) -> None:
-    file, drawn = gateway.folder / "queue.sqlite", gateway.folder / "pictures" / f"{new_id()}.1"
-    drawn.write_bytes(PICTURE)
+    file, drawing = gateway.folder / "queue.sqlite", gateway.folder / "pictures" / f"{new_id()}.1"
+    drawing.write_bytes(PICTURE)
     with closing(sqlite3.connect(file)) as database, database:
         database.execute("INSERT INTO ended_sessions VALUES ('a session', 1e12)")
     overwrite_rows(file)
     repair = patient(gateway).repair()
-    (kept,) = [picture for picture in repair.pictures if picture.name.startswith(drawn.stem)]
-    assert (kept.name, kept.read_bytes()) == (f"{drawn.stem}-drawn.jpeg", PICTURE)
+    (copy,) = [picture for picture in repair.pictures if picture.name.startswith(drawing.stem)]
+    assert (copy.name, copy.read_bytes()) == (f"{drawing.stem}-drawn.jpeg", PICTURE)
     with closing(sqlite3.connect(file)) as database:
         assert database.execute("SELECT * FROM ended_sessions").fetchall() == [("a session", 1e12)]
 
@@ -183,9 +183,9 @@ def test_the_commands(gateway: Gateway) -> None:
     damaged = gateway.command("check")
     assert damaged.returncode == 1
     assert re.search(r"\d+ pictures have no job:\n  /", damaged.stdout)
-    repaired = gateway.command("repair")
-    assert repaired.returncode == 0, repaired.stderr
-    assert "The damaged database is kept as" in repaired.stdout
+    process = gateway.command("repair")
+    assert process.returncode == 0, process.stderr
+    assert "The damaged database is kept as" in process.stdout
     assert gateway.command("check").returncode == 0
 
 
@@ -194,10 +194,10 @@ def test_a_row_that_is_damaged_is_set_aside_and_the_queue_goes_on(folder: Path, 
     async def go_on() -> None:
         store = SqliteStore(folder / "queue.sqlite", Bell())
         await store.open()
-        damaged, sound = [await submitted(store) for _ in range(2)]
+        damaged, sound = [await submit_job(store) for _ in range(2)]
         store._db.execute("UPDATE jobs SET ask = CAST(? AS TEXT) WHERE id = ?", (ask, damaged))
-        taken = [await store.take("one", idle=True) for _ in range(2)]
-        assert [job and job.id for job in taken] == [None, sound]
+        jobs = [await store.take("one", idle=True) for _ in range(2)]
+        assert [job and job.id for job in jobs] == [None, sound]
         assert await store.get(damaged) is None
         assert await store.knows([damaged, sound]) == {damaged, sound}, "their pictures are kept"
         await store.close()

@@ -17,9 +17,9 @@ def test_it_is_the_owners_alone_and_gone_afterwards(tmp_path: Path) -> None:
 
 
 def test_what_killed_gateways_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
-    left = tmp_path / "spool-of-another-container"
-    left.mkdir()
-    (left / "a.upload").write_bytes(b"a photo")
+    leftover = tmp_path / "spool-of-another-container"
+    leftover.mkdir()
+    (leftover / "a.upload").write_bytes(b"a photo")
     (tmp_path / "pictures").mkdir()
     with spool.open_spool(tmp_path) as folder:
         assert {*tmp_path.iterdir()} == {folder, tmp_path / "pictures"}

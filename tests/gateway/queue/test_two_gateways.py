@@ -20,7 +20,7 @@ from harness.gateways import Gateway, running_gateway
 from harness.pictures import encoded, photo
 from harness.servers import QUICK, Server, running_server, wait_until
 from harness.stores import RedisServer, redis_server
-from harness.trials.crowd import Audit, Crowd, GatewayVictim, RedisVictim, Victim, held, moment
+from harness.trials.crowd import Audit, Crowd, GatewayVictim, RedisVictim, Victim, count_jobs, moment
 
 pytestmark = pytest.mark.server
 
@@ -95,7 +95,7 @@ def caller(gateway: Gateway) -> Iterator[requests.Session]:
         yield session
 
 
-def submitted(gateway: Gateway, session: requests.Session | None = None, picture: bytes = SMALL, **more: Any) -> str:
+def submit(gateway: Gateway, session: requests.Session | None = None, picture: bytes = SMALL, **more: Any) -> str:
     answer = gateway.submit(picture, session, **more)
     assert answer.status_code == 202, answer.text
     return str(answer.json()["id"])
@@ -115,8 +115,8 @@ def test_two_serve_side_by_side(servers: list[Server]) -> None:
 def test_both_show_one_line_in_which_callers_alternate(idle: list[Gateway]) -> None:
     one, two = idle
     with caller(one) as ann, caller(two) as bob:
-        anns = [submitted(gateway, ann) for gateway in (one, two, one)]
-        bobs = [submitted(gateway, bob) for gateway in (one, two)]
+        anns = [submit(gateway, ann) for gateway in (one, two, one)]
+        bobs = [submit(gateway, bob) for gateway in (one, two)]
         line = [anns[0], bobs[0], anns[1], bobs[1], anns[2]]
         for gateway in (one, two):
             wait_until(
@@ -133,7 +133,7 @@ def test_one_idempotency_key_is_one_job_at_both(idle: list[Gateway]) -> None:
     one, two = idle
     with caller(one) as ann, ThreadPoolExecutor(8) as pool:
         headers = {"Idempotency-Key": "the same"}
-        jobs = pool.map(lambda gateway: submitted(gateway, ann, headers=headers), [one, two] * 8)
+        jobs = pool.map(lambda gateway: submit(gateway, ann, headers=headers), [one, two] * 8)
         assert len({*jobs}) == 1
         other = two.submit(MIDDLE, ann, headers=headers)
         assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
@@ -143,7 +143,7 @@ def test_a_key_and_its_session_are_valid_at_both(redis: RedisServer, tmp_path: P
     keys = Keys(tmp_path / "shared")
     anns, bobs = ({"Authorization": f"Bearer {keys.add(name)}"} for name in ("ann", "bob"))
     with pair(redis, 4, [None, None], keys="required", data=tmp_path / "shared") as (one, two):
-        job_id = submitted(one, headers=anns)
+        job_id = submit(one, headers=anns)
 
         def status(gateway: Gateway, headers: dict[str, str]) -> int:
             return requests.get(f"{gateway.url}/v1/jobs/{job_id}", headers=headers, timeout=30).status_code
@@ -162,9 +162,9 @@ def test_a_key_and_its_session_are_valid_at_both(redis: RedisServer, tmp_path: P
 
 def test_the_events_of_a_job_that_the_other_draws_arrive(one_draws: list[Gateway]) -> None:
     one, two = one_draws
-    drawn = attempts(two)
-    before = submitted(one, picture=LARGE)
-    job_id = submitted(one)
+    attempts_before = attempts(two)
+    before = submit(one, picture=LARGE)
+    job_id = submit(one)
     names, jobs = [], []
     with requests.get(f"{one.url}/v1/jobs/{job_id}/events", stream=True, timeout=60) as stream:
         for line in stream.iter_lines(decode_unicode=True):
@@ -177,7 +177,7 @@ def test_the_events_of_a_job_that_the_other_draws_arrive(one_draws: list[Gateway
     results = [requests.get(f"{gateway.url}{jobs[-1]['links']['result']}", timeout=30) for gateway in (one, two)]
     assert results[0].ok
     assert results[0].content == results[1].content
-    assert attempts(two) == drawn + 2
+    assert attempts(two) == attempts_before + 2
     assert one.job(before)["status"] == "done"
 
 
@@ -191,32 +191,32 @@ def test_they_are_fair_between_callers_together(both_draw: list[Gateway]) -> Non
     one, two = both_draw
     with caller(one) as ann, caller(two) as bob:
         # Pictures that take longer to draw than to send, on any machine: else nobody waits.
-        anns = [submitted(gateway, ann, LARGE) for gateway in [one, two] * 6]
-        bobs = [submitted(gateway, bob, LARGE) for gateway in [two, one] * 2]
-        starts = {job_id: moment(one.ended(job_id)["started_at"]) for job_id in [*anns, *bobs]}
+        anns = [submit(gateway, ann, LARGE) for gateway in [one, two] * 6]
+        bobs = [submit(gateway, bob, LARGE) for gateway in [two, one] * 2]
+        starts = {job_id: moment(one.wait(job_id)["started_at"]) for job_id in [*anns, *bobs]}
         for mine in (anns, bobs):
             times = [starts[job_id] for job_id in mine]
             assert all(later > sooner - TAKING_S for sooner, later in pairwise(times))
         order = sorted(starts, key=lambda job_id: starts[job_id])
         assert order.index(bobs[-1]) < order.index(anns[-3]), "who came later with few waits for who has many"
-        drawn = [attempts(gateway) for gateway in (one, two)]
-        assert min(drawn) > 0, "one of them did not draw"
-        assert sum(drawn) == 16
+        counts = [attempts(gateway) for gateway in (one, two)]
+        assert min(counts) > 0, "one of them did not draw"
+        assert sum(counts) == 16
 
 
 def test_a_job_of_one_that_is_killed_is_drawn_by_the_other(both_draw: list[Gateway]) -> None:
     one, two = both_draw
-    drawn = attempts(one)
-    job_ids = [submitted(two, picture=LARGE) for _ in range(2)]
+    attempts_before = attempts(one)
+    job_ids = [submit(two, picture=LARGE) for _ in range(2)]
     wait_until(lambda: running(one, *job_ids), "a picture at each")
     two.kill()
     try:
         for job_id in job_ids:
-            job = one.ended(job_id)
+            job = one.wait(job_id)
             assert job["status"] == "done"
             result = requests.get(f"{one.url}{job['links']['result']}", timeout=30)
             assert len(result.content) == job["result"]["bytes"]
-        assert attempts(one) == drawn + 2
+        assert attempts(one) == attempts_before + 2
     finally:
         two.start()
 
@@ -225,7 +225,7 @@ def test_a_job_of_one_that_is_killed_is_drawn_by_the_other(both_draw: list[Gatew
 def test_nothing_is_lost_under_load(name: str, redis: RedisServer, both_draw: list[Gateway]) -> None:
     one, two = both_draw
     victim: Victim = GatewayVictim(two) if name == "gateway" else RedisVictim(redis)
-    held_before, crowd = held(one), Crowd(both_draw)
+    jobs_before, crowd = count_jobs(one), Crowd(both_draw)
     with crowd.sending():
         time.sleep(1)
         victim.kill()
@@ -234,4 +234,4 @@ def test_nothing_is_lost_under_load(name: str, redis: RedisServer, both_draw: li
             crowd.moved_at(since=killed_at)  # without it
         victim.restore()
         crowd.moved_at(since=killed_at)
-    assert crowd.audit(held_before) == Audit(Counter(done=len(crowd.orders)))
+    assert crowd.audit(jobs_before) == Audit(Counter(done=len(crowd.orders)))

@@ -136,8 +136,8 @@ def test_only_the_face_changes_and_within_the_plan(style: str, room: Room) -> No
     scene = stylizer.run([Photo(photo)], wish)
     portrait = stylizer.run([Photo(photo, faces=faces)], wish)
     assert scene.face_seconds == 0 < portrait.face_seconds
-    changed = (scene.batch[0].int() - portrait.batch[0].int()).abs().amax(2) > 24
-    rows, columns = changed.nonzero(as_tuple=True)
+    mask = (scene.batch[0].int() - portrait.batch[0].int()).abs().amax(2) > 24
+    rows, columns = mask.nonzero(as_tuple=True)
     assert len(rows) > 100
     reach = 1.2 * faces[0].side
     assert float((rows - faces[0].y).abs().max()) < reach

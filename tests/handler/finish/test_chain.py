@@ -62,16 +62,16 @@ def test_a_step_reads_no_row_beyond_its_halo(name: str) -> None:
         beyond = last + step.halo(scale(height, width))
         assert beyond < height
         other[:, beyond:] = torch.rand(3, height - beyond, width, generator=generator)
-        drawn, again = step.apply(picture, frame), step.apply(other, frame)
-        torch.testing.assert_close(drawn[:, :last], again[:, :last], rtol=0, atol=1e-6)
+        output, again = step.apply(picture, frame), step.apply(other, frame)
+        torch.testing.assert_close(output[:, :last], again[:, :last], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", LOOKS)
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 40), (2, 3), (17, 5), (33, 256)])
 def test_any_size_is_finished(name: str, height: int, width: int) -> None:
-    drawn = chain(name).apply(torch.rand(height, width, 3), 8)
-    assert drawn.shape == (height, width, 3)
-    assert drawn.dtype == torch.uint8
+    output = chain(name).apply(torch.rand(height, width, 3), 8)
+    assert output.shape == (height, width, 3)
+    assert output.dtype == torch.uint8
 
 
 @pytest.mark.parametrize("name", LOOKS)
@@ -133,10 +133,10 @@ class _Peak(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     self.storages.add(key)
                     self.now += size
                     self.most = max(self.most, self.now)
-                    weakref.finalize(storage, self._gone, key, size)
+                    weakref.finalize(storage, self._release, key, size)
         return out
 
-    def _gone(self, key: int, size: int) -> None:
+    def _release(self, key: int, size: int) -> None:
         self.storages.discard(key)
         self.now -= size
 

@@ -36,7 +36,7 @@ def array(planes: torch.Tensor) -> Array:
     return planes.double().numpy()
 
 
-def blurred(plane: Array, sigma: float) -> Array:
+def blur(plane: Array, sigma: float) -> Array:
     r = int(np.ceil(2.5 * sigma))
     k = np.exp(-(np.arange(-r, r + 1) ** 2) / (2 * sigma**2))
     k /= k.sum()
@@ -75,13 +75,13 @@ def grey(rgb: Array) -> Array:
     return out
 
 
-def halved(plane: Array) -> Array:
+def halve(plane: Array) -> Array:
     wide = np.pad(plane, ((0, plane.shape[0] % 2), (0, plane.shape[1] % 2)), mode="edge")
     out: Array = (wide[::2, ::2] + wide[1::2, ::2] + wide[::2, 1::2] + wide[1::2, 1::2]) / 4
     return out
 
 
-def doubled(plane: Array, height: int, width: int) -> Array:
+def double(plane: Array, height: int, width: int) -> Array:
     y, x = np.mgrid[:height, :width]
     return at(plane, x / 2 - 0.25, y / 2 - 0.25)
 
@@ -90,7 +90,7 @@ def entries_of(plane: Array, sigma: float) -> list[Array]:
     p = np.pad(plane, 1, mode="edge")
     gx = (p[:-2, 2:] - p[:-2, :-2] + 2 * (p[1:-1, 2:] - p[1:-1, :-2]) + p[2:, 2:] - p[2:, :-2]) / 8
     gy = (p[2:, :-2] - p[:-2, :-2] + 2 * (p[2:, 1:-1] - p[:-2, 1:-1]) + p[2:, 2:] - p[:-2, 2:]) / 8
-    return [blurred(gx * gx, sigma), blurred(gx * gy, sigma), blurred(gy * gy, sigma)]
+    return [blur(gx * gx, sigma), blur(gx * gy, sigma), blur(gy * gy, sigma)]
 
 
 def tangent_of(entries: list[Array]) -> tuple[Array, Array, Array]:
@@ -121,7 +121,7 @@ def test_oklab_of_published_colours(red: float, green: float, blue: float, lab: 
 
 def test_blur_and_tensor_are_the_formulas() -> None:
     plane = filters.luma(photo())
-    np.testing.assert_allclose(array(filters.blur(plane, 1.7))[0], blurred(array(plane)[0], 1.7), atol=1e-6)
+    np.testing.assert_allclose(array(filters.blur(plane, 1.7))[0], blur(array(plane)[0], 1.7), atol=1e-6)
     x, y, coherence = flow.tangent(flow.tensor(plane, 1.5))
     tx, ty, c = tangent_of(entries_of(array(plane)[0], 1.5))
     np.testing.assert_allclose(array(coherence), c, atol=1e-3)
@@ -185,10 +185,10 @@ def test_lines_are_the_formula() -> None:
     height, width = 46, 61
     sigma = max(0.6, 1.0 * np.sqrt(61 / 1024))
     plane = grey(array(picture))
-    tx, ty, c = tangent_of(entries_of(halved(plane), 1.2))
-    cosine, sine = (doubled(e, height, width) for e in (c * (tx**2 - ty**2), c * 2 * tx * ty))
-    wide = blurred(plane, 1.6 * sigma)
-    sharp = wide - blurred(plane, sigma)
+    tx, ty, c = tangent_of(entries_of(halve(plane), 1.2))
+    cosine, sine = (double(e, height, width) for e in (c * (tx**2 - ty**2), c * 2 * tx * ty))
+    wide = blur(plane, 1.6 * sigma)
+    sharp = wide - blur(plane, sigma)
     rows, columns = np.mgrid[:height, :width]
     dark = sharp * (1 - cosine**2 - sine**2)
     for down, right, share, reach in ((0, 1, cosine, 4), (1, 1, sine, 2), (1, 0, -cosine, 4), (1, -1, -sine, 2)):
@@ -199,7 +199,7 @@ def test_lines_are_the_formula() -> None:
             weights += w
         dark += np.maximum(share, 0) ** 2 * total / weights
     trace = step_of((dark / (0.4 + 0.6 * wide) - 0.01) / 0.05)
-    crowd = doubled(blurred(halved(trace), 5.0), height, width)
+    crowd = double(blur(halve(trace), 5.0), height, width)
     expected = array(picture) * (1 - 0.7 * trace / np.maximum(1, crowd / 0.1))
     actual = Lines(numbers).apply(picture, Frame(height, width))
     np.testing.assert_allclose(array(actual), expected, atol=3e-3)
@@ -294,17 +294,17 @@ def test_a_screentone_stays_put_when_the_picture_shifts() -> None:
     frame = Frame(1024, 1024, measures=(0.0, 1.0, 0.1))
     picture = torch.full((3, 64, 64), 0.45)
     picture[:, :, 32:] = 0.9
-    moved = torch.roll(picture, 1, 2)
-    first, second = screen.apply(picture, frame), screen.apply(moved, frame)
-    away = (picture[0] == moved[0]).expand(3, -1, -1)
+    other = torch.roll(picture, 1, 2)
+    first, second = screen.apply(picture, frame), screen.apply(other, frame)
+    away = (picture[0] == other[0]).expand(3, -1, -1)
     assert torch.equal(first[away], second[away])
     assert float(first.std()) > 0.2
 
 
 def test_lines_and_levels_move_with_the_picture() -> None:
     picture, frame = photo(80, 80), Frame(1024, 1024, measures=(0.1, 0.9, 0.15))
-    moved = torch.roll(picture, (2, 1), (1, 2))
-    for drawn in (Lines(LinesStep(step="lines")), Levels(LevelsStep(step="levels"))):
-        first = torch.roll(drawn.apply(picture, frame), (2, 1), (1, 2))[:, 36:-36, 36:-36]
-        second = drawn.apply(moved, frame)[:, 36:-36, 36:-36]
+    other = torch.roll(picture, (2, 1), (1, 2))
+    for step in (Lines(LinesStep(step="lines")), Levels(LevelsStep(step="levels"))):
+        first = torch.roll(step.apply(picture, frame), (2, 1), (1, 2))[:, 36:-36, 36:-36]
+        second = step.apply(other, frame)[:, 36:-36, 36:-36]
         assert float((first - second).abs().mean()) < 2 / 255

@@ -13,7 +13,7 @@ from animegan.operators import native
 CPU = torch.device("cpu")
 
 
-def curved(colors: Tensor) -> Tensor:
+def curve(colors: Tensor) -> Tensor:
     red, green, blue = colors
     return torch.stack([red * green + 0.2, (blue - red).sin(), (green + 0.5).sqrt() * blue])
 
@@ -22,7 +22,7 @@ def curved(colors: Tensor) -> Tensor:
 @pytest.mark.parametrize("form", native.forms())
 def test_each_compiled_form_reads_as_pytorch_does(form: str, planes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "best", lambda: native.load(form))
-    table = Table(lambda colors: curved(colors)[:planes], CPU)
+    table = Table(lambda colors: curve(colors)[:planes], CPU)
     picture = torch.rand(3, 150, 90) * 1.2 - 0.1
     picture[:, 0, :4] = torch.tensor([0.0, 1.0, 1 / (SIDE - 1), -0.0])
     read = table.read(picture)
@@ -48,7 +48,7 @@ def test_colours_of_another_dtype_are_refused(form: str) -> None:
 
 def test_without_compiled_operators_pytorch_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "best", lambda: None)
-    table = Table(curved, CPU)
+    table = Table(curve, CPU)
     picture = torch.rand(3, 5, 7)
     assert torch.equal(table.read(picture), table.plain_read(picture))
-    torch.testing.assert_close(table.read(picture), curved(picture), rtol=0, atol=0.01)
+    torch.testing.assert_close(table.read(picture), curve(picture), rtol=0, atol=0.01)

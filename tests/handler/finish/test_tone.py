@@ -74,8 +74,8 @@ def classic() -> Stylizer:
 @pytest.mark.parametrize(("level", "at_most"), [(255, 14), (128, 30), (20, 25)])
 def test_a_flat_sheet_is_drawn_nearly_as_light_as_it_is(classic: Stylizer, level: int, at_most: float) -> None:
     sheet = Image.new("RGB", (96, 64), (level,) * 3)
-    [drawn] = classic.run([sheet]).batch.float()
-    assert abs(float(drawn.mean()) - level) < at_most
+    [anime] = classic.run([sheet]).batch.float()
+    assert abs(float(anime.mean()) - level) < at_most
 
 
 @pytest.mark.slow

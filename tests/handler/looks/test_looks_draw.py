@@ -27,26 +27,26 @@ def stylizer(style: str, detail: Detail = "bold") -> Stylizer:
     return Stylizer(style, device="cpu", precision="fp32", warmup_px=0, detail=detail)
 
 
-def drawn(style: str, picture: Image.Image) -> NDArray[np.float64]:
+def stylize(style: str, picture: Image.Image) -> NDArray[np.float64]:
     return np.asarray(stylizer(style).stylize(picture), np.float64)
 
 
 @pytest.mark.parametrize("style", ["cel", "ink"])
 def test_white_paper_stays_white(style: str) -> None:
-    assert drawn(style, Image.new("RGB", (96, 96), "white")).mean() >= 250
+    assert stylize(style, Image.new("RGB", (96, 96), "white")).mean() >= 250
 
 
 def test_a_night_stays_dark_in_cel() -> None:
     noise = np.random.default_rng(0).normal(18, 5, (96, 96, 1)).clip(0, 255)
     night = Image.fromarray(np.broadcast_to(noise, (96, 96, 3)).astype(np.uint8))
     assert np.asarray(night).mean() == pytest.approx(18, abs=1)
-    assert drawn("cel", night).mean() <= 30
+    assert stylize("cel", night).mean() <= 30
 
 
 def test_ink_has_no_colour() -> None:
     picture = photo(128, 96)
     assert np.ptp(np.asarray(picture), axis=2).max() > 50
-    assert np.ptp(drawn("ink", picture), axis=2).max() == 0
+    assert np.ptp(stylize("ink", picture), axis=2).max() == 0
 
 
 # ---- Letters ---------------------------------------------------------------------------------------------------------
@@ -92,8 +92,8 @@ def read(picture: Image.Image) -> str:
 
 def test_letters_of_24_px_are_readable_at_medium() -> None:
     picture = sign(LETTERS)
-    lost = picture.resize((picture.width // 12, picture.height // 12)).resize(picture.size)
+    blur = picture.resize((picture.width // 12, picture.height // 12)).resize(picture.size)
     assert read(picture) == LETTERS
-    assert read(lost) != LETTERS  # what reads can tell
+    assert read(blur) != LETTERS  # what reads can tell
     drawing = stylizer("cel", "medium").stylize(picture)
     assert read(drawing) == LETTERS

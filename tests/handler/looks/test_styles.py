@@ -85,10 +85,10 @@ def test_the_networks_that_draw_have_a_card(name: str) -> None:
 
 
 def test_published_checkpoints_are_pinned() -> None:
-    published = {s.id: s.checkpoint for s in styles.bundled_styles().values() if s.checkpoint}
-    assert set(published) == {"paprika", "face_paint_512_v1", "face_paint_512_v2", "celeba_distill"}
+    checkpoints = {s.id: s.checkpoint for s in styles.bundled_styles().values() if s.checkpoint}
+    assert set(checkpoints) == {"paprika", "face_paint_512_v1", "face_paint_512_v2", "celeba_distill"}
     commit = "25d7b017267208dfaf34026aa3425e518372aa2f"
-    for style_id, checkpoint in published.items():
+    for style_id, checkpoint in checkpoints.items():
         assert checkpoint.url.startswith("https://")
         assert checkpoint.url.endswith(f"/{commit}/weights/{style_id}.pt")
 

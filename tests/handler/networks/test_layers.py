@@ -22,17 +22,17 @@ def test_every_tensor_is_a_layers() -> None:
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 31), (97, 130)])
 def test_each_convolution_reads_and_makes_what_the_table_says(size: tuple[int, int]) -> None:
-    seen = {}
+    sizes = {}
     generator = Generator()
     for layer in LAYERS:
         generator.get_submodule(layer.name).register_forward_hook(
-            lambda _, inputs, output, name=layer.name: seen.update({name: (inputs[0].shape[2:], output.shape[2:])})
+            lambda _, inputs, output, name=layer.name: sizes.update({name: (inputs[0].shape[2:], output.shape[2:])})
         )
     with torch.inference_mode():
         generator(torch.zeros(1, 3, *size))
-    assert list(seen) == [layer.name for layer in LAYERS]
+    assert list(sizes) == [layer.name for layer in LAYERS]
     for layer in LAYERS:
-        inputs, output = seen[layer.name]
+        inputs, output = sizes[layer.name]
         assert tuple(output) == tuple(map(layer.size, size))
         for padded, side in zip(inputs, size, strict=True):
             top, bottom = layer.reads(0, layer.size(side))

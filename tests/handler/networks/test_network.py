@@ -45,7 +45,9 @@ def pixels(height: int, width: int, batch: int = 1) -> Tensor:
     return torch.from_numpy(np.stack([np.asarray(photo(width, height, seed)) for seed in range(batch)]))
 
 
-def drawn(precision: str, source: Tensor, mode: Mode, band_bytes: int = 0, resize: Resize = "align_corners") -> Tensor:
+def draw_picture(
+    precision: str, source: Tensor, mode: Mode, band_bytes: int = 0, resize: Resize = "align_corners"
+) -> Tensor:
     drawing = network(precision, resize)
     shape = Shape(source.shape[1], source.shape[2], len(source), drawing.itemsize, resize)
     plan = whole(shape, cuda=False) if mode == "whole" else banded(shape, mode, band_bytes, cuda=False)
@@ -99,7 +101,7 @@ def test_every_plan_draws_the_networks_picture(mode: Mode, precision: str, resiz
     source = pixels(39, 52, batch=2)
     x = source.permute(0, 3, 1, 2).double() / 127.5 - 1
     expected = generate(weights(), x, asymmetric=resize == "asymmetric").permute(0, 2, 3, 1)
-    picture = drawn(precision, source, mode, 40_000, resize).double() / 127.5 - 1
+    picture = draw_picture(precision, source, mode, 40_000, resize).double() / 127.5 - 1
     assert psnr(picture, expected) >= min(LEAST_DB[precision], EIGHT_BITS_DB)
 
 
@@ -118,8 +120,8 @@ def test_bands_are_the_whole(
     height: int, width: int, batch: int, mode: Mode, band_bytes: int, precision: str, resize: Resize
 ) -> None:
     source = pixels(height, width, batch)
-    banded = drawn(precision, source, mode, band_bytes, resize)
-    whole = drawn(precision, source, "whole", resize=resize)
+    banded = draw_picture(precision, source, mode, band_bytes, resize)
+    whole = draw_picture(precision, source, "whole", resize=resize)
     assert decibels(banded, whole) >= min(LEAST_DB[precision], EIGHT_BITS_DB)  # where one value in a hundred rounds off
 
 
@@ -144,7 +146,9 @@ def test_no_seam_lies_along_the_bands_edges(mode: Mode) -> None:
     """The rows at the bands' edges differ from the whole run's no more than the other rows do."""
     source = pixels(160, 48)
     shape = Shape(160, 48, 1, 2)
-    difference = (drawn("bf16", source, mode, 400_000).double() - drawn("bf16", source, "whole").double()).abs()[0]
+    difference = (
+        draw_picture("bf16", source, mode, 400_000).double() - draw_picture("bf16", source, "whole").double()
+    ).abs()[0]
     by_row = difference.mean(dim=(1, 2))
     rows = layout(shape, mode, 400_000, cuda=False).places[-2].rows[-1]
     edges = torch.zeros(160, dtype=torch.bool)
@@ -161,10 +165,10 @@ def test_a_cpu_whose_convolutions_cannot_write_into_the_arena_draws_the_same(
     precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = pixels(40, 34)
-    expected = drawn(precision, source, "recompute", 40_000)
+    expected = draw_picture(precision, source, "recompute", 40_000)
     monkeypatch.setattr("animegan.networks.animegan2.bands._packing", lambda *_: None)
     network.cache_clear()
-    picture = drawn(precision, source, "recompute", 40_000)
+    picture = draw_picture(precision, source, "recompute", 40_000)
     network.cache_clear()
     assert decibels(picture, expected) >= min(LEAST_DB[precision], EIGHT_BITS_DB)
 
@@ -172,7 +176,7 @@ def test_a_cpu_whose_convolutions_cannot_write_into_the_arena_draws_the_same(
 @pytest.mark.slow
 def test_the_compiled_and_the_plain_operators_draw_the_same_bands(monkeypatch: pytest.MonkeyPatch) -> None:
     source = pixels(70, 50)
-    compiled = drawn("fp32", source, "bands", 90_000)
+    compiled = draw_picture("fp32", source, "bands", 90_000)
     stock = Form(plain.plain_moments, plain.plain_norm_act_pad, plain.plain_upsample_pad)
     monkeypatch.setattr("animegan.operators.form", lambda _: stock)
-    assert decibels(drawn("fp32", source, "bands", 90_000), compiled) >= EIGHT_BITS_DB
+    assert decibels(draw_picture("fp32", source, "bands", 90_000), compiled) >= EIGHT_BITS_DB

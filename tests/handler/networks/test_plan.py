@@ -95,8 +95,8 @@ def resident_peak(mode: Mode, precision: str, side: int) -> tuple[float, int]:
 @pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read from /proc, which is Linux's")
 @pytest.mark.parametrize("mode", ["bands", "recompute"])
 def test_resident_memory_is_within_15_percent_and_never_above(mode: Mode) -> None:
-    measured, foretold = fresh.call(resident_peak, mode, pick_precision("auto", torch.device("cpu")), 1024)
-    assert measured <= foretold <= WITHIN * measured
+    peak, estimate = fresh.call(resident_peak, mode, pick_precision("auto", torch.device("cpu")), 1024)
+    assert peak <= estimate <= WITHIN * peak
 
 
 @pytest.mark.slow

@@ -137,17 +137,17 @@ def test_memory_grows_with_the_width_alone() -> None:
     """What 16 megapixels at a quarter, and 3840×2160, take at the least, in fp32: in any form of the convolutions."""
     alignment = operators.convolutions(CPU, torch.float32).alignment
     for height, width, most_mib in ((1024, 1024, 600), (540, 960, 1200)):
-        taken = needs(steps.REDRAW, height, 4, alignment)
-        assert 4 * width * taken.peak_values + 51 * height * width <= most_mib * 2**20
-        assert needs(steps.REDRAW, 4 * height, 4, alignment).peak_values == taken.peak_values
+        demand = needs(steps.REDRAW, height, 4, alignment)
+        assert 4 * width * demand.peak_values + 51 * height * width <= most_mib * 2**20
+        assert needs(steps.REDRAW, 4 * height, 4, alignment).peak_values == demand.peak_values
 
 
 @pytest.mark.parametrize("alignment", [1, 4])
 @pytest.mark.parametrize("rows", BAND_ROWS)
 @pytest.mark.parametrize("height", [700, 1023])
 def test_a_tall_photo_needs_what_a_shorter_one_needs(height: int, rows: int, alignment: int) -> None:
-    taken, really = needs(steps.REDRAW, height, rows, alignment), _needs(steps.REDRAW, height, rows, alignment)
-    assert (taken.capacity, taken.peak_values) == (really.capacity, really.peak_values)
+    demand, really = needs(steps.REDRAW, height, rows, alignment), _needs(steps.REDRAW, height, rows, alignment)
+    assert (demand.capacity, demand.peak_values) == (really.capacity, really.peak_values)
 
 
 def test_weights_of_another_network_are_refused() -> None:

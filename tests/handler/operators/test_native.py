@@ -152,10 +152,10 @@ def test_it_writes_where_it_is_told(form: str, dtype: torch.dtype) -> None:
     def window(out: Tensor | None = None) -> Tensor:
         return fast.norm_act_pad(x, norm, x, Window(0, 6, -1, 6, -1, 11), out=out)
 
-    def upsampled(out: Tensor | None = None) -> Tensor:
+    def upsample(out: Tensor | None = None) -> Tensor:
         return fast.upsample_pad(x, norm, Upsampling(12, 20, asymmetric=False), Window(0, 6, -1, 12, 0, 21), out=out)
 
-    for height, width, call in ((7, 12, window), (13, 21, upsampled)):
+    for height, width, call in ((7, 12, window), (13, 21, upsample)):
         buffer = torch.zeros(2, height + 3, width + 2, 48, dtype=dtype).permute(0, 3, 1, 2)
         out = buffer[:, :, 2 : height + 2, 1 : width + 1]
         assert call(out) is out
@@ -219,10 +219,10 @@ assert len(runtimes) == 1, runtimes
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads /proc")
 def test_it_shares_the_threads_of_pytorch(form: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "handler")}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", THREADS, form], env=environment, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
 
 
 @every_form

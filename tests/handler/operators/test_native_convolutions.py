@@ -282,10 +282,10 @@ for dtype in (torch.float32, torch.bfloat16):
 @every_form
 def test_the_number_of_threads_changes_no_bit(form: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "handler")}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", THREADS, form], env=environment, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
 
 
 @every_form
@@ -315,9 +315,9 @@ def test_what_it_does_not_take_is_an_error_of_ours(form: str) -> None:
     kernels, x, out = convolutions(form), some(8, 6, 6), empty(4, 6, 6)
     weight = filters(4, 8, 3)
     packed = kernels.pack(weight)
-    for refused, groups in ((weight.double(), 1), (weight[:, :, :2], 1), (weight, 2), (filters(16, 8, 3, 8), 8)):
+    for unfit, groups in ((weight.double(), 1), (weight[:, :, :2], 1), (weight, 2), (filters(16, 8, 3, 8), 8)):
         with pytest.raises(InternalError, match="filters"):
-            kernels.pack(refused, 1, groups)
+            kernels.pack(unfit, 1, groups)
     bad: list[tuple[Tensor, Tensor, dict[str, Any]]] = [
         (x.double(), out, {}),
         (x[:7], out, {}),

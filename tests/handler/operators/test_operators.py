@@ -41,7 +41,7 @@ class Form:
     device: str = "cpu"
 
 
-def _registered(device: str) -> Form:
+def _registered_form(device: str) -> Form:
     """The operators as a script calls them: values as lists."""
     operators = torch.ops.animegan
 
@@ -62,11 +62,11 @@ def _forms() -> dict[str, Form]:
         return Form(moments, norm, upsample, device)
 
     gpu = "cuda" if torch.cuda.is_available() else "cpu"
-    forms = {"plain": form(plain, "cpu", "plain_"), "registered": _registered("cpu")}
+    forms = {"plain": form(plain, "cpu", "plain_"), "registered": _registered_form("cpu")}
     if importlib.util.find_spec("triton"):
         forms["triton"] = form(import_module("animegan.operators.kernels"), gpu)
     if gpu == "cuda":
-        forms |= {"plain-cuda": form(plain, gpu, "plain_"), "registered-cuda": _registered(gpu)}
+        forms |= {"plain-cuda": form(plain, gpu, "plain_"), "registered-cuda": _registered_form(gpu)}
     return forms | {f"native-{name}": form(native.load(name), "cpu") for name in native.forms()}
 
 
@@ -128,7 +128,7 @@ class Case:
         return Norm(moments_of(self.x), self.weight, self.bias, self.slope)
 
     @property
-    def activated(self) -> Tensor:
+    def activation(self) -> Tensor:
         """The whole map behind norm and LeakyReLU: float64."""
         weight, bias = self.weight.double(), self.bias.double()
         return F.leaky_relu(F.group_norm(self.x.double(), 1, weight, bias, eps=1e-5), self.slope)
@@ -147,7 +147,7 @@ def moments_of(x: Tensor) -> Tensor:
     return torch.stack([mean, variance], dim=1)
 
 
-def mirrored(span: tuple[int, int], size: int) -> list[int]:
+def mirror(span: tuple[int, int], size: int) -> list[int]:
     return [index if index < size else 2 * (size - 1) - index for index in map(abs, range(*span))]
 
 
@@ -187,12 +187,12 @@ def test_no_form_is_missing() -> None:
 def test_norm_act_pad(form: Form, data: st.DataObject) -> None:
     case = Case(data, form.device)
     rows, columns = case.span(case.height), case.span(case.width)
-    read = mirrored(rows, case.height)
+    read = mirror(rows, case.height)
     band = case.band(min(read), max(read))
     residual = None if case.residual is None else case.residual[:, :, band]
     window = Window(band.start, case.height, *rows, *columns)
     out = form.norm_act_pad(case.x[:, :, band], case.norm, residual, window)
-    expected = case.activated if case.residual is None else case.activated + case.residual
+    expected = case.activation if case.residual is None else case.activation + case.residual
     agree(out, cut(expected, rows, columns), case)
 
 
@@ -205,11 +205,11 @@ def test_upsample_pad(form: Form, data: st.DataObject) -> None:
     rows, columns = case.span(height), case.span(width)
     asymmetric = data.draw(st.booleans())
     span, steps = (case.height, height) if asymmetric else (case.height - 1, max(height - 1, 1))
-    read = [row * span // steps for row in mirrored(rows, height)]
+    read = [row * span // steps for row in mirror(rows, height)]
     band = case.band(min(read), min(max(read) + 1, case.height - 1))
     window = Window(band.start, case.height, *rows, *columns)
     out = form.upsample_pad(case.x[:, :, band], case.norm, Upsampling(height, width, asymmetric), window)
-    agree(out, cut(scaled_up(case.activated, height, width, asymmetric), rows, columns), case)
+    agree(out, cut(scaled_up(case.activation, height, width, asymmetric), rows, columns), case)
 
 
 def scaled_up(whole: Tensor, height: int, width: int, asymmetric: bool) -> Tensor:

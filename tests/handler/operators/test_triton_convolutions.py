@@ -100,16 +100,16 @@ def test_the_networks_that_draw(triton: ModuleType, name: str) -> None:
     # The interpreter is slow: fewer blocks, and fp32, which it multiplies a hundred times as fast.
     cuda = DEVICE.type == "cuda"
     dtype = torch.float16 if cuda else torch.float32
-    left = [f"body.{block}." for block in range(1, 6)] if not cuda else []
+    absent = [f"body.{block}." for block in range(1, 6)] if not cuda else []
     loaded = load_file(weights_file(name)).items()
-    tensors = {key: tensor.float().to(DEVICE) for key, tensor in loaded if not key.startswith(tuple(left))}
+    tensors = {key: tensor.float().to(DEVICE) for key, tensor in loaded if not key.startswith(tuple(absent))}
     program = steps.redraw(6 if cuda else 1) if name == "redraw" else steps.REDRAW_VIDEO
     form = Convolutions(lambda: triton.pack, triton.conv, triton.scratch_bytes, triton.ALIGNMENT, triton.LEAST_CHANNELS)
     weights = stream.Weights(tensors, program, form, dtype)
     small = torch.from_numpy(np.asarray(photo(9, 8)).copy()).float() / 255
-    given = F.pad(small, (0, triton.LEAST_CHANNELS - 3)).to(DEVICE, dtype).permute(2, 0, 1)
+    inputs = F.pad(small, (0, triton.LEAST_CHANNELS - 3)).to(DEVICE, dtype).permute(2, 0, 1)
     out = torch.empty(32, 36, 3, dtype=torch.uint8, device=DEVICE)
-    stream.draw(weights, given, program, 4, out)
+    stream.draw(weights, inputs, program, 4, out)
     network = redraw if name == "redraw" else redraw_video
     expected = network({key: tensor.cpu() for key, tensor in tensors.items()}, small.permute(2, 0, 1)[None].double())
     pixels = expected[0].permute(1, 2, 0).mul(255).round().clamp(0, 255)

@@ -15,7 +15,7 @@ from harness.files.picture_files import LIMITS, chunk, heic, load, needs_avif, p
 from harness.pictures import encoded
 
 CODES = [(26, 26, 26), (128, 128, 128), (230, 230, 230), (200, 100, 50), (50, 180, 120), (20, 40, 160)]
-SHOWN = {  # by cICP's primaries and transfer: what a screenshot of Chromium 156 holds for the codes above
+SCREENSHOT = {  # by cICP's primaries and transfer: what a screenshot of Chromium 156 holds for the codes above
     (12, 13): [(26, 26, 26), (128, 128, 128), (230, 230, 230), (215, 93, 31), (0, 183, 114), (12, 41, 167)],
     (9, 16): [(3, 3, 3), (132, 132, 132), (255, 255, 255), (255, 0, 0), (0, 255, 31), (0, 0, 224)],
     (9, 18): [(9, 9, 9), (99, 99, 99), (234, 234, 234), (230, 48, 17), (0, 170, 90), (0, 23, 115)],
@@ -42,10 +42,10 @@ def cicp(primaries: int, transfer: int, matrix: int = 0, full: int = 1) -> bytes
     return chunk(b"cICP", bytes([primaries, transfer, matrix, full]))
 
 
-@pytest.mark.parametrize("numbers", SHOWN)
+@pytest.mark.parametrize("numbers", SCREENSHOT)
 @pytest.mark.parametrize("depth", [8, 16])
 def test_numbers_in_a_png(numbers: tuple[int, int], depth: int) -> None:
-    assert np.abs(np.array(colours(patches(cicp(*numbers), depth=depth))) - SHOWN[numbers]).max() <= 1
+    assert np.abs(np.array(colours(patches(cicp(*numbers), depth=depth))) - SCREENSHOT[numbers]).max() <= 1
 
 
 @pytest.mark.parametrize("form", ["HEIF", pytest.param("AVIF", marks=needs_avif)])
@@ -56,7 +56,7 @@ def test_numbers_in_heic_and_avif(form: str, numbers: tuple[int, int]) -> None:
     at = data.index(b"nclx") + 4
     plain = np.array(colours(data))
     values = np.array(colours(data[:at] + struct.pack(">HH", *numbers) + data[at + 4 :]))
-    off = np.abs(values - SHOWN[numbers]).mean()
+    off = np.abs(values - SCREENSHOT[numbers]).mean()
     assert off < 2 + 4 * np.abs(plain - CODES).mean()  # coding loses a step or two, which the curves stretch
     assert np.abs(values - plain).mean() > 2 * off
 
@@ -86,7 +86,7 @@ def test_what_goes_before_what() -> None:
     assert colours(patches(srgb, linear)) == CODES
     assert colours(patches(profile, linear)) == by_profile != CODES
     first = colours(patches(cicp(12, 13), profile, linear))
-    assert np.abs(np.array(first) - SHOWN[12, 13]).max() <= 1
+    assert np.abs(np.array(first) - SCREENSHOT[12, 13]).max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -122,11 +122,11 @@ def test_high_dynamic_range_is_neither_flat_nor_cut() -> None:
     colour = by_numbers(9, 16)
     assert colour
     ramp = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16))
-    shown = pixels(colour.to_srgb(ramp))[..., 0].ravel()
-    assert np.all(np.diff(shown) >= 0)
-    assert shown[38] > 0
-    assert len(np.unique(shown)) > 120
-    assert shown[192] >= 254
+    levels = pixels(colour.to_srgb(ramp))[..., 0].ravel()
+    assert np.all(np.diff(levels) >= 0)
+    assert levels[38] > 0
+    assert len(np.unique(levels)) > 120
+    assert levels[192] >= 254
 
 
 def test_large_pictures_are_converted_in_bands() -> None:

@@ -35,7 +35,7 @@ from harness.files.picture_files import (
     gif,
     load,
     needs_avif,
-    oriented,
+    orientation_exif,
     pixels,
     png,
     psnr,
@@ -196,7 +196,7 @@ def test_what_is_usual_is_not_out_of_proportion() -> None:
     assert load(repeated_exif(3)).frames == 1
 
 
-def run_coded(width: int, height: int, runs: bytes) -> bytes:
+def run_length_bmp(width: int, height: int, runs: bytes) -> bytes:
     """An 8-bit BMP of a grey palette, run-length coded."""
     palette = b"".join(bytes([grey, grey, grey, 0]) for grey in range(256))
     header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(runs), 0, 0, 0, 0)
@@ -207,7 +207,7 @@ def run_coded(width: int, height: int, runs: bytes) -> bytes:
 def test_run_length_coded_bmp() -> None:
     """Runs and single values; rows go from the bottom up."""
     rows = [bytes([20, 7, 0, 4]) + bytes([1, 2, 3, 4]) + b"\0\0", bytes([24, 200, 0, 0])]
-    picture = load(run_coded(24, 16, b"".join(rows * 8) + b"\0\1"))
+    picture = load(run_length_bmp(24, 16, b"".join(rows * 8) + b"\0\1"))
     grey = pixels(picture.rgb)[..., 0]
     assert np.array_equal(grey[15], [7] * 20 + [1, 2, 3, 4])
     assert np.all(grey[14] == 200)
@@ -217,7 +217,7 @@ def test_a_large_run_length_coded_bmp_is_refused() -> None:
     with pytest.raises(UnsupportedImage, match="Run-length coded BMP"):
         load(bmp(8000, 8000, compression=1, data=b"\1\0\0\0\0\1"))
     with pytest.raises(UnsupportedImage, match="Run-length coded BMP"):
-        load(run_coded(2000, 2000, b"\1\7" * (1 << 20)))
+        load(run_length_bmp(2000, 2000, b"\1\7" * (1 << 20)))
 
 
 def test_pages_that_point_at_themselves_are_counted_once() -> None:
@@ -245,19 +245,19 @@ def test_a_file_that_is_cut_short_is_refused(kind: str) -> None:
         whole = 3 * 72 * 48  # likewise, at least
     elif kind == "HEIF, burst":
         whole = len(data) // 3
-    drawn = 0
+    drawings = 0
     for length in [*range(20, whole, max(1, whole // 80)), whole - 1]:
         try:
             picture = load(data[:length])
         except BadImage:
             assert length < whole - 12 or form not in ("JPEG", "MPO", "PNG")
         else:
-            drawn += 1
+            drawings += 1
             assert picture.flaws == ("end-missing",)
-            kept = 48 - MOST_MISSING_ROWS - 2  # chroma is smoothed into its neighbours
+            rows = 48 - MOST_MISSING_ROWS - 2  # chroma is smoothed into its neighbours
             if kind != "JPEG, progressive":  # which is turned
-                assert difference(picture.rgb.crop((0, 0, 72, kept)), load(data).rgb.crop((0, 0, 72, kept))) == 0
-    assert bool(drawn) == (form in ("JPEG", "MPO", "PNG", "ICO") and kind != "ICO, bitmap")
+                assert difference(picture.rgb.crop((0, 0, 72, rows)), load(data).rgb.crop((0, 0, 72, rows))) == 0
+    assert bool(drawings) == (form in ("JPEG", "MPO", "PNG", "ICO") and kind != "ICO, bitmap")
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 7}])
@@ -307,7 +307,9 @@ def test_an_interlaced_png_without_its_end() -> None:
 
 @pytest.mark.parametrize("kind", [b"iCCP", b"eXIf", b"tEXt", b"gAMA", b"tRNS"])
 def test_a_png_with_damaged_metadata_is_drawn_without_it(kind: bytes) -> None:
-    body = {b"iCCP": b"p\0\0" + zlib.compress(swapped_primaries()), b"eXIf": oriented(6)[6:]}.get(kind, b"\0" * 6)
+    body = {b"iCCP": b"p\0\0" + zlib.compress(swapped_primaries()), b"eXIf": orientation_exif(6)[6:]}.get(
+        kind, b"\0" * 6
+    )
     damaged = bytearray(chunk(kind, body))
     damaged[-1] ^= 1
     row = bytes(range(48))

@@ -29,12 +29,12 @@ from harness.files.picture_files import (
     HANDLER,
     LIMITS,
     PHOTOS,
-    animated,
+    animation,
     difference,
     files,
     load,
     needs_avif,
-    oriented,
+    orientation_exif,
     pixels,
     psnr,
     swapped_primaries,
@@ -44,15 +44,15 @@ from harness.pictures import encoded, photo
 
 @given(st.tuples(st.integers(1, 10**6), st.integers(1, 10**6)), st.integers(1, 10**5))
 def test_fit_keeps_the_ratio_and_never_enlarges(size: tuple[int, int], max_side: int) -> None:
-    fitted = fit(size, max_side)
-    assert min(fitted) >= 1
-    assert max(fitted) == min(max(size), max_side)
-    assert fit(fitted, max_side) == fitted
-    assert fit((size[1], size[0]), max_side) == (fitted[1], fitted[0])
+    result = fit(size, max_side)
+    assert min(result) >= 1
+    assert max(result) == min(max(size), max_side)
+    assert fit(result, max_side) == result
+    assert fit((size[1], size[0]), max_side) == (result[1], result[0])
     if max(size) <= max_side:
-        assert fitted == size
-    for side, before in zip(fitted, size, strict=True):
-        assert side == 1 or abs(2 * side * max(size) - 2 * before * max_side) <= max(size) or fitted == size
+        assert result == size
+    for side, before in zip(result, size, strict=True):
+        assert side == 1 or abs(2 * side * max(size) - 2 * before * max_side) <= max(size) or result == size
 
 
 def test_fit_rounds_to_nearest() -> None:
@@ -75,14 +75,14 @@ def test_a_long_picture_is_fitted_by_its_pixels() -> None:
 
 @given(st.tuples(st.integers(1, 10**6), st.integers(1, 10**6)), st.integers(1, 10**9))
 def test_fit_keeps_within_the_pixels_and_uses_them(size: tuple[int, int], max_pixels: int) -> None:
-    fitted = fit(size, None, max_pixels)
-    assert min(fitted) >= 1
-    assert fitted[0] * fitted[1] <= max(max_pixels, *fitted)
-    assert all(side <= before for side, before in zip(fitted, size, strict=True))
-    assert fit((size[1], size[0]), None, max_pixels) == (fitted[1], fitted[0])
-    if min(fitted) > 100:
-        assert fitted == size or fitted[0] * fitted[1] >= 0.98 * max_pixels
-        assert fitted[0] / fitted[1] == pytest.approx(size[0] / size[1], rel=0.02)
+    result = fit(size, None, max_pixels)
+    assert min(result) >= 1
+    assert result[0] * result[1] <= max(max_pixels, *result)
+    assert all(side <= before for side, before in zip(result, size, strict=True))
+    assert fit((size[1], size[0]), None, max_pixels) == (result[1], result[0])
+    if min(result) > 100:
+        assert result == size or result[0] * result[1] >= 0.98 * max_pixels
+        assert result[0] / result[1] == pytest.approx(size[0] / size[1], rel=0.02)
 
 
 def test_a_picture_drawn_as_sent_has_a_limit_on_its_pixels() -> None:
@@ -129,11 +129,11 @@ def test_the_first_frame_is_used_and_all_are_counted(kind: str, frames: int) -> 
 
 @needs_avif
 def test_an_animated_avif() -> None:
-    assert load(animated("AVIF")).frames == 3
+    assert load(animation("AVIF")).frames == 3
 
 
 def test_a_still_before_an_animated_png_is_used() -> None:
-    picture = load(animated("PNG", default_image=True))
+    picture = load(animation("PNG", default_image=True))
     assert picture.frames == 3
     assert difference(picture.rgb, photo(72, 48)) == 0
 
@@ -161,21 +161,21 @@ def test_a_photo_decoded_at_half_its_size_looks_the_same(name: str) -> None:
 
 
 def test_scaling_can_be_done_elsewhere_and_decoding_waits_at_a_gate() -> None:
-    seen: list[Any] = []
+    calls: list[Any] = []
 
     def scale(image: Image.Image, size: tuple[int, int], box: tuple[float, ...]) -> Image.Image:
-        seen.append((image.size, size, box))
+        calls.append((image.size, size, box))
         return Image.new("RGB", size, "red")
 
     @contextmanager
     def gate(amount: int) -> Iterator[None]:
-        seen.append(amount)
+        calls.append(amount)
         yield
-        seen.append("left")
+        calls.append("left")
 
-    data = encoded(photo(1600, 1200), exif=oriented(6))
+    data = encoded(photo(1600, 1200), exif=orientation_exif(6))
     picture = decode(data, max_side=400, limits=LIMITS, scale=scale, gate=gate)
-    assert seen == [800 * 600 * DECODED_BYTES["JPEG"], ((800, 600), (400, 300), (0, 0, 800, 600)), "left"]
+    assert calls == [800 * 600 * DECODED_BYTES["JPEG"], ((800, 600), (400, 300), (0, 0, 800, 600)), "left"]
     assert (picture.rgb.size, picture.rgb.getpixel((0, 0))) == ((300, 400), (255, 0, 0))
 
 
@@ -251,8 +251,8 @@ def test_memory_stays_near_one_decoded_copy(tmp_path: Path) -> None:
     for name, (image, max_side, _) in files.items():
         image.save(tmp_path / name)
         command += [str(tmp_path / name), str(max_side)]
-    done = subprocess.run(command, env={"PYTHONPATH": str(HANDLER)}, check=True, capture_output=True, text=True)
-    out_of_memory, *peaks_mb = done.stdout.splitlines()
+    process = subprocess.run(command, env={"PYTHONPATH": str(HANDLER)}, check=True, capture_output=True, text=True)
+    out_of_memory, *peaks_mb = process.stdout.splitlines()
     for peak_mb, (name, (_, _, most_mb)) in zip(peaks_mb, files.items(), strict=True):
         assert float(peak_mb) < most_mb, name
     assert out_of_memory.startswith("Not enough memory to decode the PNG now.")
@@ -262,7 +262,7 @@ def test_out_of_memory_can_be_retried() -> None:
     assert OutOfMemory("").problem()["retryable"] is True
 
 
-def reopened(data: bytes) -> Image.Image:
+def reopen(data: bytes) -> Image.Image:
     with Image.open(io.BytesIO(data)) as image:
         image.load()
         return image
@@ -288,16 +288,16 @@ def test_formats_and_alpha(form: Format, alpha: Image.Image | None, content_type
     rgb = photo(64, 48)
     before = rgb.tobytes()
     file = encode(rgb, alpha, format=form, quality=92)
-    image = reopened(file.data)
+    image = reopen(file.data)
     assert (file.content_type, image.mode, image.size) == (content_type, mode, (64, 48))
     assert image.get_format_mimetype() == content_type  # type: ignore[attr-defined]
     if content_type == "image/png":
         assert image.convert("RGB").tobytes() == before
     else:
-        laid = rgb
+        flat = rgb
         if alpha and mode == "RGB":
-            laid = Image.composite(rgb, Image.new("RGB", rgb.size, "white"), alpha)
-        assert np.abs(pixels(image.convert("RGB")) - pixels(laid))[pixels(ALPHA) > 200].mean() < 9
+            flat = Image.composite(rgb, Image.new("RGB", rgb.size, "white"), alpha)
+        assert np.abs(pixels(image.convert("RGB")) - pixels(flat))[pixels(ALPHA) > 200].mean() < 9
     if mode == "RGBA":
         assert difference(image.getchannel("A"), ALPHA) == 0
     assert (rgb.mode, rgb.tobytes()) == ("RGB", before)
@@ -306,7 +306,9 @@ def test_formats_and_alpha(form: Format, alpha: Image.Image | None, content_type
 @pytest.mark.parametrize("form", ["jpeg", "png", "webp"])
 @pytest.mark.parametrize("alpha", [None, ALPHA])
 def test_no_metadata_leaks(form: Format, alpha: Image.Image | None) -> None:
-    source = encoded(photo(64, 48), exif=oriented(1), comment="secret", icc_profile=swapped_primaries(), dpi=(7, 7))
+    source = encoded(
+        photo(64, 48), exif=orientation_exif(1), comment="secret", icc_profile=swapped_primaries(), dpi=(7, 7)
+    )
     assert source.count(b"secret") == 2
     picture = load(source)
     leaky = photo(64, 48)
@@ -327,13 +329,13 @@ def test_no_metadata_leaks(form: Format, alpha: Image.Image | None) -> None:
             b"XMP ",
         ):
             assert trace not in data
-        assert not {"exif", "icc_profile", "comment", "xmp", "dpi"} & set(reopened(data).info)
+        assert not {"exif", "icc_profile", "comment", "xmp", "dpi"} & set(reopen(data).info)
     assert leaky.info["comment"] == b"secret"  # the caller's own is left alone
 
 
 def test_chroma_is_kept_whole_from_quality_90() -> None:
     def sampling(quality: int) -> tuple[int, int]:
-        layer = reopened(encode(photo(64, 48), None, format="jpeg", quality=quality).data).layer[0]  # type: ignore[attr-defined]
+        layer = reopen(encode(photo(64, 48), None, format="jpeg", quality=quality).data).layer[0]  # type: ignore[attr-defined]
         return int(layer[1]), int(layer[2])
 
     assert (sampling(89), sampling(90)) == ((2, 2), (1, 1))
@@ -343,7 +345,7 @@ def test_chroma_is_kept_whole_from_quality_90() -> None:
 def test_noise_can_be_encoded(quality: int) -> None:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (512, 512, 3), dtype=np.uint8))
     for form in ("jpeg", "webp"):
-        assert reopened(encode(noise, None, format=form, quality=quality).data).size == (512, 512)
+        assert reopen(encode(noise, None, format=form, quality=quality).data).size == (512, 512)
 
 
 def test_quality_matters() -> None:

@@ -20,7 +20,7 @@ from harness.files.picture_files import (
     heic,
     load,
     needs_avif,
-    oriented,
+    orientation_exif,
     pixels,
     png,
     psnr,
@@ -34,7 +34,7 @@ from harness.pictures import encoded, photo
 def test_pictures_are_upright(orientation: int, form: str, max_side: int) -> None:
     upright, turn = photo(96, 64), STORED_AS[orientation]
     stored = upright if turn is None else upright.transpose(turn)
-    picture = load(encoded(stored, form, exif=oriented(orientation), quality=95), max_side)
+    picture = load(encoded(stored, form, exif=orientation_exif(orientation), quality=95), max_side)
     assert picture.original_size == (96, 64)
     assert picture.rgb.size == fit((96, 64), max_side)
     assert difference(picture.rgb, upright.resize(picture.rgb.size, Image.Resampling.LANCZOS)) < 9
@@ -50,7 +50,7 @@ def test_orientation_in_xmp_or_in_text_turns_nothing(form: str) -> None:
     elif form == "PNG":
         info = PngImagePlugin.PngInfo()
         info.add_itxt("XML:com.adobe.xmp", xmp.decode())
-        info.add_text("Raw profile type exif", "\nexif\n      34\n" + oriented(6).hex(), zip=True)
+        info.add_text("Raw profile type exif", "\nexif\n      34\n" + orientation_exif(6).hex(), zip=True)
         data = encoded(image, form, pnginfo=info)
     else:
         data = encoded(image, form, **({"tiffinfo": {700: xmp}} if form == "TIFF" else {"xmp": xmp, **options}))
@@ -62,7 +62,7 @@ def test_orientation_in_xmp_or_in_text_turns_nothing(form: str) -> None:
 def test_a_large_jpeg_and_its_size_are_upright(orientation: int) -> None:
     upright, turn = photo(128, 96).resize((1024, 768)), STORED_AS[orientation]
     stored = upright if turn is None else upright.transpose(turn)
-    picture = load(encoded(stored, exif=oriented(orientation), quality=95), max_side=128)
+    picture = load(encoded(stored, exif=orientation_exif(orientation), quality=95), max_side=128)
     assert picture.original_size == (1024, 768)
     assert difference(picture.rgb, upright.resize((128, 96), Image.Resampling.LANCZOS)) < 3
 
@@ -70,7 +70,7 @@ def test_a_large_jpeg_and_its_size_are_upright(orientation: int) -> None:
 def test_alpha_turns_with_the_picture() -> None:
     image = photo(64, 32).convert("RGBA")
     image.putalpha(Image.linear_gradient("L").resize((64, 32)))
-    picture = load(encoded(image, "PNG", exif=oriented(6)))
+    picture = load(encoded(image, "PNG", exif=orientation_exif(6)))
     assert picture.original_size == picture.rgb.size == (32, 64)
     assert np.array_equal(pixels(picture.alpha), pixels(image.getchannel("A").transpose(Image.Transpose.ROTATE_270)))
 
@@ -207,7 +207,7 @@ def test_any_mode_can_be_prepared(mode: str) -> None:
 
 def test_prepare_leaves_the_image_alone() -> None:
     for image in (photo(64, 48).quantize(), photo(64, 48).convert("RGBA"), photo(64, 48)):
-        image.info["exif"] = oriented(6)
+        image.info["exif"] = orientation_exif(6)
         before = image.tobytes(), image.mode, image.size, dict(image.info)
         picture = prepare(image, max_side=32)
         assert picture.original_size == (48, 64)

@@ -29,7 +29,7 @@ def stylizer() -> Stylizer:
 
 
 @cache
-def drawn() -> np.ndarray[Any, Any]:
+def draw() -> np.ndarray[Any, Any]:
     return np.asarray(stylizer().stylize(PHOTO))
 
 
@@ -38,12 +38,12 @@ def test_files_give_images(tmp_path: Path) -> None:
     path = tmp_path / "photo.png"
     path.write_bytes(FILE)
     for source in (path, str(path), FILE, bytearray(FILE), memoryview(FILE), io.BytesIO(FILE)):
-        assert np.array_equal(np.asarray(stylizer().stylize(source)), drawn())
-    turned = encoded(PHOTO.transpose(Image.Transpose.ROTATE_90), "PNG", exif=_turned())
+        assert np.array_equal(np.asarray(stylizer().stylize(source)), draw())
+    turned = encoded(PHOTO.transpose(Image.Transpose.ROTATE_90), "PNG", exif=_turned_exif())
     assert stylizer().stylize(turned).size == (48, 32)
 
 
-def _turned() -> Image.Exif:
+def _turned_exif() -> Image.Exif:
     exif = Image.Exif()
     exif[0x0112] = 6
     return exif
@@ -52,10 +52,10 @@ def _turned() -> Image.Exif:
 def test_arrays_give_arrays() -> None:
     answer = stylizer().stylize(PIXELS)
     assert isinstance(answer, np.ndarray)
-    assert np.array_equal(answer, drawn())
+    assert np.array_equal(answer, draw())
     answer[0, 0] = 0  # it is the caller's own
     opaque = np.dstack([PIXELS, np.full(PIXELS.shape[:2], 255, np.uint8)])
-    assert np.array_equal(stylizer().stylize(opaque)[..., :3], drawn())
+    assert np.array_equal(stylizer().stylize(opaque)[..., :3], draw())
     assert stylizer().stylize(opaque[::-1]).shape == (32, 48, 4)
 
 
@@ -63,7 +63,7 @@ def test_tensors_give_tensors() -> None:
     planes = torch.from_numpy(PIXELS.copy()).permute(2, 0, 1)
     whole = stylizer().stylize(planes)
     assert (whole.dtype, whole.shape) == (torch.uint8, (3, 32, 48))
-    assert np.array_equal(whole.permute(1, 2, 0).numpy(), drawn())
+    assert np.array_equal(whole.permute(1, 2, 0).numpy(), draw())
     floats = stylizer().stylize(planes.double() / 255)
     assert floats.dtype == torch.float64
     assert torch.allclose(floats * 255, whole.double(), atol=1e-4)
@@ -102,16 +102,16 @@ def test_options_are_checked_before_anything_is_loaded(options: dict[str, Any]) 
 
 
 def test_many_are_drawn_in_order_as_they_are_taken() -> None:
-    taken: list[int] = []
+    seeds: list[int] = []
 
     def photos() -> Iterator[Image.Image]:
         for seed in range(4):
-            taken.append(seed)
+            seeds.append(seed)
             yield photo(32, 32, seed)
 
     drawings = stylizer().stylize_all(photos())
     first = next(drawings)
-    assert taken == [0, 1]  # one is read ahead
+    assert seeds == [0, 1]  # one is read ahead
     for seed, drawing in enumerate([first, *drawings]):
         assert np.array_equal(np.asarray(drawing), np.asarray(stylizer().stylize(photo(32, 32, seed))))
 

@@ -59,10 +59,10 @@ def test_soft_edges_carry_no_ground_of_their_own(colour: tuple[int, int, int], s
         off = np.abs(pixels(picture.rgb) - colour)
         assert (off.mean() < 2, off.max() <= 12) == (True, True)  # the most where hardly anything is seen
         for under in ("black", "white"):
-            laid = Image.composite(picture.rgb, Image.new("RGB", picture.rgb.size, under), picture.alpha)
+            composite = Image.composite(picture.rgb, Image.new("RGB", picture.rgb.size, under), picture.alpha)
             most = np.maximum(colour, 255 if under == "white" else 0)
             least = np.minimum(colour, 255 if under == "white" else 0)
-            assert np.all((pixels(laid) >= least - 3) & (pixels(laid) <= most + 3))
+            assert np.all((pixels(composite) >= least - 3) & (pixels(composite) <= most + 3))
 
 
 def test_the_nearest_colours_are_spread_under_what_is_transparent() -> None:

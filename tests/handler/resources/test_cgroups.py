@@ -35,18 +35,18 @@ class Tree:
             file.write_text(text)
 
 
-def v2(folder: str, limit: str, used: int = 0, cached: int = 0) -> dict[str, str]:
+def v2(folder: str, limit: str, usage: int = 0, cached: int = 0) -> dict[str, str]:
     return {
         f"{folder}/memory.max": limit,
-        f"{folder}/memory.current": f"{used}\n",
+        f"{folder}/memory.current": f"{usage}\n",
         f"{folder}/memory.stat": f"anon 1\ninactive_file {cached}\n",
     }
 
 
-def v1(folder: str, limit: str, used: int = 0, cached: int = 0) -> dict[str, str]:
+def v1(folder: str, limit: str, usage: int = 0, cached: int = 0) -> dict[str, str]:
     return {
         f"memory/{folder}/memory.limit_in_bytes": limit,
-        f"memory/{folder}/memory.usage_in_bytes": f"{used}\n",
+        f"memory/{folder}/memory.usage_in_bytes": f"{usage}\n",
         f"memory/{folder}/memory.stat": f"inactive_file 1\ntotal_inactive_file {cached}\n",
     }
 

@@ -55,6 +55,6 @@ def test_what_runs_out_against_the_plan_is_drawn_in_smaller_bands(style: str, de
     malloc = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "handler"), **malloc}
     command = [sys.executable, "-c", CHILD, style, str(SIDE_PX), detail, quality]
-    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert json.loads(done.stdout) == ["out_of_memory", "recovered"]
+    process = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=300)
+    assert process.returncode == 0, process.stderr[-2000:]
+    assert json.loads(process.stdout) == ["out_of_memory", "recovered"]

@@ -58,20 +58,20 @@ def test_torchserve_finds_the_one_class() -> None:
 @pytest.mark.slow
 def test_options_are_fields_and_headers_in_any_case(handler: AnimeganHandler) -> None:
     headers = {"X-ANIMEGAN-Max-Side": "20", "x-animegan-format": "webp", "X-Animegan-Style": "gouache", "Accept": "*/*"}
-    [(status, answered, body)] = ask(handler, ({"data": GOOD, "max_side": b"20"}, headers))
+    [(status, reply, body)] = ask(handler, ({"data": GOOD, "max_side": b"20"}, headers))
     assert status == 200
-    assert answered["X-Animegan-Size"] == "20x16"
-    assert answered["X-Animegan-Original-Size"] == "40x32"
-    assert answered["X-Animegan-Fitted"] == "true"
-    assert answered["X-Animegan-Style"] == "gouache"
-    assert answered["content-type"] == "image/webp"
-    assert answered["Server-Timing"].startswith("decode;dur=")
+    assert reply["X-Animegan-Size"] == "20x16"
+    assert reply["X-Animegan-Original-Size"] == "40x32"
+    assert reply["X-Animegan-Fitted"] == "true"
+    assert reply["X-Animegan-Style"] == "gouache"
+    assert reply["content-type"] == "image/webp"
+    assert reply["Server-Timing"].startswith("decode;dur=")
     assert Image.open(io.BytesIO(body)).size == (20, 16)
 
 
 def test_a_raw_body_is_a_picture(handler: AnimeganHandler) -> None:
-    [(status, answered, _)] = ask(handler, ({"body": bytearray(GOOD)}, {"Content-Type": "image/jpeg"}))
-    assert (status, answered["content-type"]) == (200, "image/jpeg")
+    [(status, reply, _)] = ask(handler, ({"body": bytearray(GOOD)}, {"Content-Type": "image/jpeg"}))
+    assert (status, reply["content-type"]) == (200, "image/jpeg")
 
 
 @pytest.mark.parametrize(
@@ -95,9 +95,9 @@ def test_a_raw_body_is_a_picture(handler: AnimeganHandler) -> None:
     ],
 )
 def test_bad_requests(handler: AnimeganHandler, fields: dict[str, Any], status: int, code: str) -> None:
-    [(answered, headers, body)] = ask(handler, (fields, {}))
+    [(outcome, headers, body)] = ask(handler, (fields, {}))
     problem = json.loads(body)
-    assert (answered, problem["status"], problem["code"]) == (status, status, code)
+    assert (outcome, problem["status"], problem["code"]) == (status, status, code)
     assert headers["content-type"] == "application/problem+json"
     assert len(body) < 1000
 
@@ -132,9 +132,9 @@ def in_json(body: object, headers: dict[str, str] | None = None) -> tuple[dict[s
 def test_requests_of_no_form(
     handler: AnimeganHandler, request_: tuple[dict[str, Any], dict[str, str]], status: int, word: str
 ) -> None:
-    [(answered, _, body)] = ask(handler, request_)
+    [(outcome, _, body)] = ask(handler, request_)
     problem = json.loads(body)
-    assert answered == status
+    assert outcome == status
     assert word in problem["detail"]
     if b'"inst' in request_[0].get("body", b"") or b'"inputs' in request_[0].get("body", b""):
         assert problem["error"] == problem["detail"]  # which KServe's clients show
@@ -146,11 +146,11 @@ def test_both_pictures_of_a_request_are_drawn(handler: AnimeganHandler) -> None:
     answers = ask(handler, in_json({"instances": instances, "style": "cel"}), ({"data": GOOD}, {}), in_json(v2))
     assert [status for status, _, _ in answers] == [200, 200, 200]
     predictions = json.loads(answers[0][2])["predictions"]
-    assert [sized(base64.b64decode(each["image"])) for each in predictions] == [(20, 16), (40, 32)]
+    assert [size_of(base64.b64decode(each["image"])) for each in predictions] == [(20, 16), (40, 32)]
     answer = json.loads(answers[2][2])
     [output] = answer["outputs"]
     assert (answer["id"], output["name"], output["shape"], output["datatype"]) == ("7", "anime", [2], "BYTES")
-    assert [sized(base64.b64decode(each)) for each in output["data"]] == [(20, 16), (20, 16)]
+    assert [size_of(base64.b64decode(each)) for each in output["data"]] == [(20, 16), (20, 16)]
 
 
 def test_binary_tensors(handler: AnimeganHandler) -> None:
@@ -159,17 +159,17 @@ def test_binary_tensors(handler: AnimeganHandler) -> None:
     style = {"name": "style", "shape": [1], "datatype": "BYTES", "data": ["gouache"]}
     head = json.dumps({"inputs": [tensor, style], "parameters": {"binary_data_output": True}}).encode()
     headers = {"Inference-Header-Content-Length": str(len(head))}
-    [(status, answered, body)] = ask(handler, ({"body": head + packed}, headers))
-    assert (status, answered["X-Animegan-Style"]) == (200, "gouache")
-    length = int(answered["Inference-Header-Content-Length"])
+    [(status, reply, body)] = ask(handler, ({"body": head + packed}, headers))
+    assert (status, reply["X-Animegan-Style"]) == (200, "gouache")
+    length = int(reply["Inference-Header-Content-Length"])
     assert json.loads(body[:length])["outputs"][0]["parameters"]["binary_data_size"] == len(body) - length
-    assert sized(body[length + 4 :]) == (40, 32)
+    assert size_of(body[length + 4 :]) == (40, 32)
 
 
 def test_one_picture_in_json_is_answered_as_accept_says(handler: AnimeganHandler) -> None:
     body = {"data": BASE64, "csrf_token": "1"}
     picture, as_json = ask(handler, in_json(body), in_json(body, {"Accept": "application/json"}))
-    assert sized(picture[2]) == sized(base64.b64decode(json.loads(as_json[2])["image"])) == (40, 32)
+    assert size_of(picture[2]) == size_of(base64.b64decode(json.loads(as_json[2])["image"])) == (40, 32)
     assert picture[1]["X-Animegan-Ignored"] == "csrf_token"
 
 
@@ -180,7 +180,7 @@ def test_torchserve_hands_over_fields_of_one_name(handler: AnimeganHandler) -> N
     assert fields == {"data": b"1", "data\0": b"2"}
 
 
-def sized(data: bytes) -> tuple[int, int]:
+def size_of(data: bytes) -> tuple[int, int]:
     with Image.open(io.BytesIO(data)) as picture:
         return picture.size
 
@@ -232,28 +232,28 @@ def test_every_metric_begins_with_the_worker(caplog: pytest.LogCaptureFixture, m
     monkeypatch.setenv("ANIMEGAN_WARMUP_PX", "0")
     with caplog.at_level(logging.INFO):
         AnimeganHandler().initialize(make_context([]))
-    emitted = set(re.findall(r"\[METRICS\](\w+)\.\w+:\d", "".join(caplog.messages)))
-    assert METRIC_TYPES.keys() - emitted == {"animegan_pictures_total", "animegan_phase_seconds"}
+    metrics = set(re.findall(r"\[METRICS\](\w+)\.\w+:\d", "".join(caplog.messages)))
+    assert METRIC_TYPES.keys() - metrics == {"animegan_pictures_total", "animegan_phase_seconds"}
 
 
 @pytest.mark.slow
 def test_memory_that_ran_out_is_counted(
     handler: AnimeganHandler, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network, tried = handler.pipeline.stylizer("cel")._drawing.network, []
+    network, plans = handler.pipeline.stylizer("cel")._drawing.network, []
     really = network.draw
 
     def first_fails(pictures: Tensor, plan: Plan) -> Tensor:
-        tried.append(plan)
-        if len(tried) == 1:
+        plans.append(plan)
+        if len(plans) == 1:
             raise MemoryError
         return really(pictures, plan)
 
     monkeypatch.setattr(network, "draw", first_fails)
     large = encoded(photo(420, 300))
     with caplog.at_level(logging.INFO):
-        [(status, answered, _)] = ask(handler, ({"data": large}, {}))
-    assert (status, answered["X-Animegan-Plan"]) == (200, "bands")
+        [(status, reply, _)] = ask(handler, ({"data": large}, {}))
+    assert (status, reply["X-Animegan-Plan"]) == (200, "bands")
     assert "animegan_out_of_memory_recoveries_total.Count:1|" in caplog.text
     assert "result:ok,plan:bands|" in caplog.text
     peaks = re.findall(r"animegan_peak_memory_bytes\.Bytes:(\d+)\|#memory:host,device:cpu\|", caplog.text)
@@ -307,4 +307,4 @@ def test_how_much_is_drawn_stands_in_a_file(tmp_path: Path, monkeypatch: pytest.
     tell = progress_writer(file, place=1, count=2)
     tell(0.5)
     assert file.read_text() == "0.7500"
-    assert [left.name for left in file.parent.iterdir()] == [file.name]
+    assert [entry.name for entry in file.parent.iterdir()] == [file.name]

@@ -19,17 +19,17 @@ FIRST, SECOND = "a" * 32, "b" * 32
 
 
 @pytest.fixture(scope="module")
-def received() -> Iterator[Collector]:
+def receiver() -> Iterator[Collector]:
     with collector() as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def handler(received: Collector) -> Iterator[AnimeganHandler]:
+def handler(receiver: Collector) -> Iterator[AnimeganHandler]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ANIMEGAN_WARMUP_PX", "0")
         patch.setenv("ANIMEGAN_CPU_THREADS", "2")
-        patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", received.endpoint)
+        patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint)
         patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
         patch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
         instance = AnimeganHandler()
@@ -41,7 +41,7 @@ def handler(received: Collector) -> Iterator[AnimeganHandler]:
 
 @pytest.mark.slow
 def test_each_request_of_a_batch_has_its_own_span(
-    handler: AnimeganHandler, received: Collector, caplog: pytest.LogCaptureFixture
+    handler: AnimeganHandler, receiver: Collector, caplog: pytest.LogCaptureFixture
 ) -> None:
     requests = [
         ({"data": GOOD, "max_side": b"20"}, {"Traceparent": traceparent(FIRST)["traceparent"]}),
@@ -51,9 +51,9 @@ def test_each_request_of_a_batch_has_its_own_span(
     ]
     with caplog.at_level(logging.INFO):
         handler.handle([fields for fields, _ in requests], make_context([headers for _, headers in requests]))
-    wait_until(lambda: len({span.trace for span in received.spans}) == 3, "three traces")
+    wait_until(lambda: len({span.trace for span in receiver.spans}) == 3, "three traces")
 
-    first = received.trace(FIRST, "stylize", "decode", "faces", "run", "encode")
+    first = receiver.trace(FIRST, "stylize", "decode", "faces", "run", "encode")
     top = first.pop("stylize")
     assert (top.service, top.kind, top.parent, top.failed) == ("animegan-handler", "server", PARENT, False)
     assert top.resource["deployment.environment.name"] == "test"
@@ -75,11 +75,11 @@ def test_each_request_of_a_batch_has_its_own_span(
         assert before_ns - CLOCKS_NS <= span.start_ns < span.end_ns <= top.end_ns + CLOCKS_NS
         before_ns = span.end_ns
 
-    second = received.trace(SECOND, "stylize", "decode")
+    second = receiver.trace(SECOND, "stylize", "decode")
     assert (second["stylize"].parent, second["stylize"].failed) == (PARENT, True)
     assert second["stylize"].attributes == {"animegan.batch_size": 4, "error.type": "unsupported_image"}
     assert (second["stylize"].start_ns, second["stylize"].end_ns) == (top.start_ns, top.end_ns)
     assert f"request second: unsupported_image trace_id={SECOND}" in caplog.text
 
-    (root,) = (span for span in received.spans if span.name == "stylize" and span.trace not in {FIRST, SECOND})
+    (root,) = (span for span in receiver.spans if span.name == "stylize" and span.trace not in {FIRST, SECOND})
     assert root.parent == ""

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from harness.pictures import encoded, photo
 
 PHOTO_PX = (160, 120)
-SETTLED = """
+SETTLE_SCRIPT = """
     new Promise(requestAnimationFrame).then(() => Promise.allSettled(
         document.getAnimations().filter((each) => each.effect.getComputedTiming().iterations !== Infinity)
             .map((each) => each.finished)
@@ -24,14 +24,14 @@ def draw(page: Page, *files: Path) -> None:
     page.get_by_test_id("draw").click()
 
 
-def drawn(page: Page, count: int = 1) -> None:
+def wait_for_drawings(page: Page, count: int = 1) -> None:
     """Wait until so many drawings are there."""
     expect(page.locator("[data-testid=job][data-status=done]")).to_have_count(count)
 
 
 def settle(page: Page) -> None:
     """Wait until nothing moves but what moves for ever."""
-    page.evaluate(SETTLED)
+    page.evaluate(SETTLE_SCRIPT)
 
 
 def accessible(page: Page) -> None:

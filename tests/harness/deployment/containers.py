@@ -43,7 +43,14 @@ path-exclude /usr/share/info/*
 path-exclude /usr/share/locale/*
 path-exclude /usr/share/man/*
 """
-EMPTIED = ("usr/share/doc", "usr/share/info", "usr/share/locale", "usr/share/man", "var/cache/apt", "var/lib/apt/lists")
+EMPTY_FOLDERS = (
+    "usr/share/doc",
+    "usr/share/info",
+    "usr/share/locale",
+    "usr/share/man",
+    "var/cache/apt",
+    "var/lib/apt/lists",
+)
 
 
 def missing() -> str:
@@ -105,9 +112,9 @@ def base_image() -> str:
         root, packed = Path(folder) / "root", Path(folder) / "root.tar"
         run("debootstrap", "--variant=minbase", "bookworm", root)
         (root / "etc/dpkg/dpkg.cfg.d/slim").write_text(SLIM)
-        for emptied in EMPTIED:
-            shutil.rmtree(root / emptied)
-            (root / emptied).mkdir()
+        for path in EMPTY_FOLDERS:
+            shutil.rmtree(root / path)
+            (root / path).mkdir()
         run("tar", "--numeric-owner", "-C", root, "-cf", packed, ".")
         podman("import", str(packed), name)
     return name
@@ -115,12 +122,14 @@ def base_image() -> str:
 
 def _pip(folder: Path) -> tuple[Path, dict[Path, Path]]:
     """This machine's settings of pip as a file for the build, and what has to be mounted: where here, where there."""
-    listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
+    process = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
+    )
     settings = configparser.RawConfigParser()
     settings.add_section("global")
     mounts: dict[Path, Path] = {}
 
-    def moved(match: re.Match[str]) -> str:
+    def move(match: re.Match[str]) -> str:
         path = Path(match[0])
         if not path.exists():  # the path of a URL
             return match[0]
@@ -128,9 +137,9 @@ def _pip(folder: Path) -> tuple[Path, dict[Path, Path]]:
         mounts[whole] = HOST / whole.relative_to("/")
         return str(HOST / path.relative_to("/"))
 
-    for line in listed.stdout.splitlines():
+    for line in process.stdout.splitlines():
         name, _, value = line.partition("=")
-        settings["global"][name.rpartition(".")[2]] = re.sub(r"/\w[\w./+-]*", moved, value.strip("'\""))
+        settings["global"][name.rpartition(".")[2]] = re.sub(r"/\w[\w./+-]*", move, value.strip("'\""))
     file = folder / "pip.conf"
     with file.open("w") as stream:
         settings.write(stream)
@@ -152,8 +161,8 @@ class Container:
 
     def logs(self) -> str:
         """What it printed."""
-        done = podman("logs", self.name)
-        return done.stdout + done.stderr
+        process = podman("logs", self.name)
+        return process.stdout + process.stderr
 
     def state(self) -> dict[str, Any]:
         """As podman knows it."""
@@ -194,7 +203,7 @@ def volume() -> Iterator[str]:
 
 def run_once(image: ContainerImage, *command: str, data: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run a command of the image to its end; `data` is the volume of its data directory."""
-    return podman("run", "--rm", *_hardened(image, data), image.name, *command, check=check)
+    return podman("run", "--rm", *_hardening(image, data), image.name, *command, check=check)
 
 
 @contextmanager
@@ -207,12 +216,12 @@ def started_container(
     environment: Mapping[str, str] | None = None,
     options: Sequence[str] = (),
 ) -> Iterator[Container]:
-    """A container, just started and removed at the end, run as it is meant to be; see `_hardened`."""
+    """A container, just started and removed at the end, run as it is meant to be; see `_hardening`."""
     container = Container(f"animegan-test-{secrets.token_hex(4)}")
     variables = [f"--env={name}={value}" for name, value in (environment or {}).items()]
     try:
         podman(
-            *("run", "--detach", "--name", container.name, *_hardened(image, data, memory, network)),
+            *("run", "--detach", "--name", container.name, *_hardening(image, data, memory, network)),
             *(*variables, *options, image.name, *command),
         )
         yield container
@@ -220,7 +229,7 @@ def started_container(
         podman("rm", "--force", "--time", "0", container.name, check=False)
 
 
-def _hardened(image: ContainerImage, data: str, memory: str = "2g", network: str = "none") -> list[str]:
+def _hardening(image: ContainerImage, data: str, memory: str = "2g", network: str = "none") -> list[str]:
     """A root that is read-only but for the data and /tmp, no capabilities, memory limited and no swap beside it."""
     return [
         *("--read-only", "--read-only-tmpfs=false", "--tmpfs=/tmp:exec", f"--volume={data}:{DATA}"),
@@ -235,9 +244,9 @@ def _hardened(image: ContainerImage, data: str, memory: str = "2g", network: str
 
 def run(*command: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "CONTAINERS_CONF": str(_configuration())}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
-    assert not check or done.returncode == 0, f"{command}:\n{done.stdout}\n{done.stderr}"
-    return done
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
+    assert not check or process.returncode == 0, f"{command}:\n{process.stdout}\n{process.stderr}"
+    return process
 
 
 @cache

@@ -36,9 +36,9 @@ Settings = type[GatewaySettings | AgentSettings | HandlerSettings]
 every_set = pytest.mark.parametrize("name", SETS)
 
 
-def made(name: str) -> tuple[Manifest, ...]:
+def load_set(name: str) -> tuple[Manifest, ...]:
     """The manifests of a set."""
-    return composed(*SETS[name])
+    return compose(*SETS[name])
 
 
 def default(settings: Settings, name: str) -> Any:
@@ -46,16 +46,16 @@ def default(settings: Settings, name: str) -> Any:
 
 
 @cache
-def built(folder: Path) -> tuple[Manifest, ...]:
+def build(folder: Path) -> tuple[Manifest, ...]:
     """The manifests of a kustomization."""
     kubectl = Path(sys.prefix) / "bin" / "kubectl"
-    done = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return tuple(yaml.safe_load_all(done.stdout))
+    process = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    return tuple(yaml.safe_load_all(process.stdout))
 
 
 @cache
-def composed(resource: str, *components: str) -> tuple[Manifest, ...]:
+def compose(resource: str, *components: str) -> tuple[Manifest, ...]:
     """That folder with those components."""
     return of_ones_own({"resources": [resource], "components": [f"components/{name}" for name in components]})
 
@@ -67,10 +67,10 @@ def of_ones_own(kustomization: Manifest) -> tuple[Manifest, ...]:
             paths = [os.path.relpath(FOLDER / name, Path(place).resolve()) for name in kustomization.get(kind, [])]
             kustomization = {**kustomization, kind: paths}
         (Path(place) / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-        return built(Path(place))
+        return build(Path(place))
 
 
-def named(manifests: Sequence[Manifest], kind: str, name: str) -> Manifest:
+def find(manifests: Sequence[Manifest], kind: str, name: str) -> Manifest:
     """The one of that kind and name."""
     [manifest] = [each for each in manifests if (each["kind"], each["metadata"]["name"]) == (kind, name)]
     return manifest
@@ -111,20 +111,22 @@ def kept_by_redis(words: Sequence[str], folder: Path) -> dict[str, str]:
     if not shutil.which(words[0]):
         pytest.skip(f"{words[0]} is not installed (Debian: redis-server)")
     port = str(free_port())
-    given = [word.replace("--dir /data", f"--dir {folder}").replace("$(REDIS_PASSWORD)", "secret") for word in words]
-    process = subprocess.Popen([*given, "--bind 127.0.0.1", f"--port {port}"], stdout=subprocess.DEVNULL)
+    command_line = [
+        word.replace("--dir /data", f"--dir {folder}").replace("$(REDIS_PASSWORD)", "secret") for word in words
+    ]
+    process = subprocess.Popen([*command_line, "--bind 127.0.0.1", f"--port {port}"], stdout=subprocess.DEVNULL)
 
-    def asked(command: str) -> str:
+    def ask(command: str) -> str:
         client = ["redis-cli", "-e", "-p", port, *shlex.split(command)]
-        environment = {**os.environ, "REDISCLI_AUTH": "secret"} if "--requirepass secret" in given else None
-        done = subprocess.run(client, env=environment, capture_output=True, text=True, check=False)
-        return done.stdout if done.returncode == 0 else ""
+        environment = {**os.environ, "REDISCLI_AUTH": "secret"} if "--requirepass secret" in command_line else None
+        answer = subprocess.run(client, env=environment, capture_output=True, text=True, check=False)
+        return answer.stdout if answer.returncode == 0 else ""
 
     try:
-        wait_until(lambda: process.poll() is not None or asked("ping") == "PONG\n", "redis-server")
-        assert process.poll() is None, given
+        wait_until(lambda: process.poll() is not None or ask("ping") == "PONG\n", "redis-server")
+        assert process.poll() is None, command_line
         names = ("appendonly", "appendfsync", "save", "maxmemory", "maxmemory-policy")
-        return {name: asked(f"config get {name}").removeprefix(name).strip() for name in names}
+        return {name: ask(f"config get {name}").removeprefix(name).strip() for name in names}
     finally:
         process.terminate()
         process.wait(30)

@@ -31,8 +31,8 @@ class Network:
     def __init__(self, thread: ThreadPoolExecutor) -> None:
         self._thread = thread
 
-    def call(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-        return self._thread.submit(function, *arguments, **named).result()
+    def call(self, function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
+        return self._thread.submit(function, *arguments, **keywords).result()
 
 
 @contextmanager

@@ -36,10 +36,12 @@ def _lets(policies: Sequence[Policy], direction: str, pod: End, other: End, port
 
     A rule that names no end means all of them, and so with ports.
     """
-    chosen = [each for each in policies if direction in each["spec"]["policyTypes"] and _selects(each, pod)]
+    applicable = [each for each in policies if direction in each["spec"]["policyTypes"] and _selects(each, pod)]
     way, ends = ("egress", "to") if direction == "Egress" else ("ingress", "from")
-    rules = [rule for policy in chosen for rule in policy["spec"].get(way, [])]
-    return not chosen or any(_names(rule.get(ends), pod, other) and _opens(rule.get("ports"), port) for rule in rules)
+    rules = [rule for policy in applicable for rule in policy["spec"].get(way, [])]
+    return not applicable or any(
+        _names(rule.get(ends), pod, other) and _opens(rule.get("ports"), port) for rule in rules
+    )
 
 
 def _selects(policy: Policy, pod: End) -> bool:

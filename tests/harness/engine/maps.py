@@ -51,8 +51,8 @@ def reference(
     out = F.conv2d(padded, weight.to(dtype), None if bias is None else bias.to(dtype), stride, groups=groups)[0]
     slopes = slope.to(dtype) if isinstance(slope, Tensor) else torch.full((len(out),), slope, dtype=dtype)
     out = alpha * F.prelu(out[None], slopes)[0]
-    for added, share in ((residual, beta), (residual2, gamma)):
-        out = out if added is None else out + share * added.to(dtype)
+    for addend, share in ((residual, beta), (residual2, gamma)):
+        out = out if addend is None else out + share * addend.to(dtype)
     return out
 
 

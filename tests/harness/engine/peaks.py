@@ -14,19 +14,19 @@ from animegan.networks.plan import Plan
 def counted_peak(run: Callable[[], object]) -> int:
     """Return the most bytes that the second of two runs held at one time, above what was there before."""
     run()
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as session:
         run()
-    assert profiled.profiler
-    events = profiled.profiler.kineto_results.events()
-    held = peak = 0
+    assert session.profiler
+    events = session.profiler.kineto_results.events()
+    resident = peak = 0
     for _, size in sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"):
-        held += size
-        peak = max(peak, held)
+        resident += size
+        peak = max(peak, resident)
     return peak
 
 
 def drawing_peak(network: Network, plan: Plan) -> int:
     """Return the same for pictures of the plan's shape, in and out included."""
     shape = plan.shape
-    given = torch.zeros(shape.batch, shape.height, shape.width, 3, dtype=torch.uint8)
-    return given.nbytes + counted_peak(lambda: network.draw(given, plan))
+    pictures = torch.zeros(shape.batch, shape.height, shape.width, 3, dtype=torch.uint8)
+    return pictures.nbytes + counted_peak(lambda: network.draw(pictures, plan))

@@ -107,31 +107,31 @@ def files() -> dict[str, bytes]:
     image = photo(72, 48)
     kinds = {
         "JPEG": encoded(image, quality=90),
-        "JPEG, progressive": encoded(image, progressive=True, exif=oriented(6), icc_profile=srgb_profile()),
+        "JPEG, progressive": encoded(image, progressive=True, exif=orientation_exif(6), icc_profile=srgb_profile()),
         "JPEG, CMYK": encoded(image.convert("CMYK")),
-        "MPO": animated("MPO"),
-        "PNG": encoded(image, "PNG", icc_profile=srgb_profile(), exif=oriented(3)),
+        "MPO": animation("MPO"),
+        "PNG": encoded(image, "PNG", icc_profile=srgb_profile(), exif=orientation_exif(3)),
         "PNG, palette": encoded(image.quantize(), "PNG", transparency=bytes(range(0, 256, 2))),
-        "PNG, animated": animated("PNG"),
-        "WEBP": encoded(image, "WEBP", exif=oriented(2)),
+        "PNG, animated": animation("PNG"),
+        "WEBP": encoded(image, "WEBP", exif=orientation_exif(2)),
         "WEBP, lossless": encoded(image.convert("RGBA"), "WEBP", lossless=True),
-        "WEBP, animated": animated("WEBP"),
+        "WEBP, animated": animation("WEBP"),
         "GIF": encoded(image.quantize(), "GIF"),
-        "GIF, animated": animated("GIF"),
+        "GIF, animated": animation("GIF"),
         "BMP": encoded(image, "BMP"),
-        "TIFF": encoded(image, "TIFF", exif=oriented(8)),
+        "TIFF": encoded(image, "TIFF", exif=orientation_exif(8)),
         "TIFF, LZW": encoded(image, "TIFF", compression="tiff_lzw"),
-        "TIFF, pages": animated("TIFF"),
+        "TIFF, pages": animation("TIFF"),
         "TIFF, JPEG": encoded(image, "TIFF", compression="jpeg"),
         "TIFF, floats": float_tiff(np.asarray(image, np.float32) / 255),
-        "HEIF": heic(image, exif=oriented(6)),
+        "HEIF": heic(image, exif=orientation_exif(6)),
         "HEIF, burst": heic(image, photo(72, 48, 1), photo(72, 48, 2)),
         "JPEG2000": encoded(image, "JPEG2000"),
         "ICO": encoded(image, "ICO", sizes=[(32, 32), (72, 48)]),
         "ICO, bitmap": encoded(image.convert("RGBA"), "ICO", sizes=[(72, 48)], bitmap_format="bmp"),
         "PPM": encoded(image, "PPM"),
     }
-    return kinds | ({"AVIF": encoded(image, "AVIF", exif=oriented(6))} if "AVIF" in HEADERS else {})
+    return kinds | ({"AVIF": encoded(image, "AVIF", exif=orientation_exif(6))} if "AVIF" in HEADERS else {})
 
 
 def float_tiff(values: NDArray[np.floating[Any]], *, order: str = "<", predictor: int = 1) -> bytes:
@@ -173,14 +173,14 @@ def heic_as_a_phone(image: Image.Image, tile: int = 128, extra: tuple[int, int] 
     """
     columns, rows = image.width // tile, image.height // tile
     corners = [(tile * x, tile * y) for y in range(rows) for x in range(columns)]
-    coded = [_coded(image.crop((x, y, x + tile, y + tile))) for x, y in corners]
+    coded = [_encode_tile(image.crop((x, y, x + tile, y + tile))) for x, y in corners]
     if extra[0]:
-        coded.append(_coded(Image.new("L", extra, 255).convert("RGB")))
+        coded.append(_encode_tile(Image.new("L", extra, 255).convert("RGB")))
     grid, count = len(coded) + 1, rows * columns
     full = b"\0\0\0\0"
     items = [*((1 + i, b"hvc1", int(i < count)) for i in range(len(coded))), (grid, b"grid", 0)]
     kinds = b"".join(
-        box(b"infe", bytes([2, 0, 0, hidden]), struct.pack(">HH4s", i, 0, kind), b"\0") for i, kind, hidden in items
+        box(b"infe", bytes([2, 0, 0, flags]), struct.pack(">HH4s", i, 0, kind), b"\0") for i, kind, flags in items
     )
     references = box(b"dimg", struct.pack(f">HH{count}H", grid, count, *range(1, count + 1)))
     properties = [coded[0][0], box(b"ispe", full, struct.pack(">II", tile, tile))]
@@ -191,7 +191,7 @@ def heic_as_a_phone(image: Image.Image, tile: int = 128, extra: tuple[int, int] 
         gain = b"urn:com:apple:photo:2020:aux:hdrgainmap\0"
         properties += [coded[-1][0], box(b"ispe", full, struct.pack(">II", *extra)), box(b"auxC", full, gain)]
         owners.append((grid - 1, [0x85, 6, 7]))
-    owned = b"".join(struct.pack(">HB", i, len(those)) + bytes(those) for i, those in sorted(owners))
+    ownership = b"".join(struct.pack(">HB", i, len(those)) + bytes(those) for i, those in sorted(owners))
     payloads = [*(data for _, data in coded), bytes([0, 0, rows - 1, columns - 1]) + struct.pack(">HH", *image.size)]
     brands = box(b"ftyp", b"heic\0\0\0\0mif1heic")
 
@@ -208,14 +208,14 @@ def heic_as_a_phone(image: Image.Image, tile: int = 128, extra: tuple[int, int] 
             box(b"iloc", full, b"\x44\0", struct.pack(">H", len(items)), places),
             box(b"iinf", full, struct.pack(">H", len(items)), kinds),
             box(b"iref", full, references),
-            box(b"iprp", box(b"ipco", *properties), box(b"ipma", full, struct.pack(">I", len(owners)), owned)),
+            box(b"iprp", box(b"ipco", *properties), box(b"ipma", full, struct.pack(">I", len(owners)), ownership)),
         )
 
     start = len(brands) + len(meta(0)) + 8
     return brands + meta(start) + box(b"mdat", *payloads)
 
 
-def _coded(image: Image.Image) -> tuple[bytes, bytes]:
+def _encode_tile(image: Image.Image) -> tuple[bytes, bytes]:
     """The `hvcC` box and the pixels of one picture."""
     data = heic(image, quality=95, chroma="420")
     at = data.index(b"hvcC") - 4
@@ -223,7 +223,7 @@ def _coded(image: Image.Image) -> tuple[bytes, bytes]:
     return configuration, data[data.index(b"mdat") + 4 :]
 
 
-def animated(form: str, **options: Any) -> bytes:
+def animation(form: str, **options: Any) -> bytes:
     """Three frames, the first of which is `photo(72, 48)`."""
     first, *others = (photo(72, 48, seed) for seed in range(3))
     return encoded(first, form, save_all=True, append_images=others, **options)
@@ -240,7 +240,7 @@ def gliding_gif(seconds: float, size: tuple[int, int] = (320, 240), per_s: int =
     return encoded(first, "GIF", save_all=True, append_images=others, duration=1000 // per_s, loop=0)
 
 
-def oriented(orientation: int) -> bytes:
+def orientation_exif(orientation: int) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation
     exif[0x010E] = "secret"

@@ -15,17 +15,17 @@ from animegan.styles import installed_dir, installed_styles
 
 @dataclass
 class Site:
-    """What the server does; `asked` collects each request's Range header, None where there was none."""
+    """What the server does; `range_headers` collects each request's Range header, None where there was none."""
 
     content: bytes
     url: str = ""
     ranges: bool = True
     statuses: list[int] = field(default_factory=list)  # of the next answers; 200 when used up
-    sent: list[int] = field(default_factory=list)  # bytes after which the next answers break off; all when used up
+    breaks: list[int] = field(default_factory=list)  # bytes after which the next answers break off; all when used up
     stalls: bool = False  # after those bytes it waits instead of closing
     shifted: bool = False  # it answers a range with another one
     length: bool = True  # whether it tells the length
-    asked: list[str | None] = field(default_factory=list)
+    range_headers: list[str | None] = field(default_factory=list)
     end: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -42,13 +42,13 @@ def publish(content: bytes) -> Iterator[Site]:
         def log_message(self, *_: Any) -> None: ...
 
         def do_GET(self) -> None:
-            wanted = self.headers.get("Range")
-            site.asked.append(wanted)
+            range_header = self.headers.get("Range")
+            site.range_headers.append(range_header)
             status = site.statuses.pop(0) if site.statuses else 200
             if status != 200:
                 self.send_error(status)
                 return
-            start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and site.ranges else 0
+            start = int(range_header.removeprefix("bytes=").removesuffix("-")) if range_header and site.ranges else 0
             if start >= len(site.content):
                 self.send_error(416)
                 return
@@ -61,9 +61,9 @@ def publish(content: bytes) -> Iterator[Site]:
                 self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             with suppress(ConnectionError):  # a client may have heard enough
-                self.wfile.write(body[: site.sent[0]] if site.sent else body)
-            if site.sent:
-                site.sent.pop(0)
+                self.wfile.write(body[: site.breaks[0]] if site.breaks else body)
+            if site.breaks:
+                site.breaks.pop(0)
                 if site.stalls:
                     site.end.wait(30)
                 self.close_connection = True

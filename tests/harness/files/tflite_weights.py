@@ -31,13 +31,13 @@ def tensorflow_lite(
     build = _TfliteGraph(precision)
     arrays = {name: tensor.float().numpy() for name, tensor in tensors.items()}
     photo = x = build.tensor(np.float32, [1, LITE_PX, LITE_PX, 3])
-    side, begun = LITE_PX, x
+    side, shortcut = LITE_PX, x
     for layer in layers():
         if layer.scaled:
             side *= 2
             x = build.resize(x, side, aligned=aligned, half_pixel=half_pixel)
         if layer.weight.endswith("layers.0.1.weight"):
-            begun = x
+            shortcut = x
         side //= 2 if layer.halves else 1
         x = build.convolution(x, layer, arrays)
         if not (layer.gamma and layer.beta):
@@ -46,7 +46,7 @@ def tensorflow_lite(
         if not layer.weight.endswith("layers.2.weight"):
             x = build.operator(tflite.BuiltinOperator.LEAKY_RELU, [x], "LeakyRelu", Alpha=0.2)
         elif 2 * arrays[layer.weight].shape[0] == arrays[layer.weight].shape[1]:  # as many channels as before the block
-            x = build.operator(tflite.BuiltinOperator.ADD, [x, begun], "Add")
+            x = build.operator(tflite.BuiltinOperator.ADD, [x, shortcut], "Add")
     return build.file(photo, build.operator(tflite.BuiltinOperator.TANH, [x]))
 
 
@@ -109,8 +109,8 @@ class _TfliteGraph:
         epsilon = self.tensor(np.float32, [], np.float32(1e-5).tobytes())
         root = self.operator(kinds.RSQRT, [self.operator(kinds.ADD, [variance, epsilon], "Add")])
         scale = self.operator(kinds.MUL, [root, self.vector(gamma)], "Mul")
-        moved = self.operator(kinds.MUL, [mean, scale], "Mul")
-        shift = self.operator(kinds.SUB, [self.vector(beta), moved], "Sub")
+        offset = self.operator(kinds.MUL, [mean, scale], "Mul")
+        shift = self.operator(kinds.SUB, [self.vector(beta), offset], "Sub")
         return self.operator(kinds.ADD, [self.operator(kinds.MUL, [x, scale], "Mul"), shift], "Add")
 
     def resize(self, x: int, side: int, *, aligned: bool, half_pixel: bool) -> int:
@@ -124,13 +124,13 @@ class _TfliteGraph:
         others = tuple(i for i in range(array.ndim) if i != axis)
         scale = (np.abs(array).max(others) / 127).astype(np.float32)
         along = [-1 if i == axis else 1 for i in range(array.ndim)]
-        return self._quantised(np.round(array / scale.reshape(along)), np.int8, scale, np.zeros(len(scale)), axis)
+        return self._quantise(np.round(array / scale.reshape(along)), np.int8, scale, np.zeros(len(scale)), axis)
 
     def bias(self, array: NDArray[Any]) -> int:
         if self._precision != "int8":
             return self._float(array)
         scale = np.full(len(array), 2**-20, np.float32)
-        return self._quantised(np.round(array / scale), np.int32, scale, np.zeros(len(array)), 0)
+        return self._quantise(np.round(array / scale), np.int32, scale, np.zeros(len(array)), 0)
 
     def vector(self, array: NDArray[Any]) -> int:
         if self._precision != "int8":
@@ -138,19 +138,19 @@ class _TfliteGraph:
         low, high = min(float(array.min()), 0.0), max(float(array.max()), 0.0)
         scale = np.float32((high - low) / 255)
         zero = round(-128 - low / float(scale))
-        return self._quantised(np.round(array / scale) + zero, np.int8, np.array([scale]), np.array([zero]), 0)
+        return self._quantise(np.round(array / scale) + zero, np.int8, np.array([scale]), np.array([zero]), 0)
 
     def _float(self, array: NDArray[Any]) -> int:
         data = array.astype(self._precision)
         stored = self.tensor(data.dtype.type, list(array.shape), data.tobytes())
         return self.operator(tflite.BuiltinOperator.DEQUANTIZE, [stored]) if data.dtype == np.float16 else stored
 
-    def _quantised(self, array: NDArray[Any], dtype: Any, scale: NDArray[Any], zero: NDArray[Any], axis: int) -> int:
+    def _quantise(self, array: NDArray[Any], dtype: Any, scale: NDArray[Any], zero: NDArray[Any], axis: int) -> int:
         limits = np.iinfo(dtype)
         data = array.clip(limits.min, limits.max).astype(dtype).tobytes()
         return self.tensor(dtype, list(array.shape), data, (scale, zero, axis))
 
-    def file(self, given: int, made: int) -> bytes:
+    def file(self, source: int, target: int) -> bytes:
         """The model that makes one tensor of another."""
         b = self._builder
         kinds = sorted({kind for kind, *_ in self._operators})
@@ -162,7 +162,7 @@ class _TfliteGraph:
             codes.append(tflite.OperatorCodeEnd(b))
         buffers = []
         for data in self._buffers:
-            content = self._aligned(data) if data else None
+            content = self._align(data) if data else None
             tflite.BufferStart(b)
             if content is not None:
                 tflite.BufferAddData(b, content)
@@ -181,7 +181,7 @@ class _TfliteGraph:
                 tflite.OperatorAddBuiltinOptions(b, table)
             operators.append(tflite.OperatorEnd(b))
         parts = self._offsets(tensors), self._offsets(operators)
-        ends = [b.CreateNumpyVector(np.array([end], np.int32)) for end in (given, made)]
+        ends = [b.CreateNumpyVector(np.array([end], np.int32)) for end in (source, target)]
         tflite.SubGraphStart(b)
         tflite.SubGraphAddInputs(b, ends[0])
         tflite.SubGraphAddOutputs(b, ends[1])
@@ -204,7 +204,7 @@ class _TfliteGraph:
         end: int = getattr(tflite, f"{name}OptionsEnd")(self._builder)
         return end
 
-    def _aligned(self, data: bytes) -> int:
+    def _align(self, data: bytes) -> int:
         """A vector of bytes that begins at a multiple of 16, as the schema wants a buffer's."""
         b = self._builder
         b.StartVector(1, len(data), 16)

@@ -82,7 +82,7 @@ def video(
             for samples in _beep(times[-1] + 0.04):
                 container.mux(audio.encode(samples))
             container.mux(audio.encode(None))
-    return _turned(file.getvalue(), rotation)
+    return _rotate(file.getvalue(), rotation)
 
 
 def decoded(data: bytes) -> Film:
@@ -119,7 +119,7 @@ def _beep(seconds: float) -> Iterable[av.AudioFrame]:
         yield frame
 
 
-def _turned(data: bytes, rotation: int) -> bytes:
+def _rotate(data: bytes, rotation: int) -> bytes:
     """Write the matrix of a rotation into the first track's header."""
     if not rotation:
         return data

@@ -18,14 +18,14 @@ from animegan.networks.animegan2.generator import tensor_shapes
 from animegan.styles import bundled_dir
 
 
-def bundled() -> dict[str, Tensor]:
+def bundled_tensors() -> dict[str, Tensor]:
     """Return the tensors of the bundled generator, fp16 as stored."""
     return load_file(bundled_dir() / "classic.safetensors")
 
 
 def other() -> dict[str, Tensor]:
     """Return tensors of the same shapes and other values."""
-    return {name: (tensor.float() * 1.01).to(tensor.dtype) for name, tensor in bundled().items()}
+    return {name: (tensor.float() * 1.01).to(tensor.dtype) for name, tensor in bundled_tensors().items()}
 
 
 @dataclass(frozen=True)

@@ -47,11 +47,11 @@ class Collector:
     def trace(self, trace: str, *names: str) -> dict[str, Span]:
         """The spans of a trace by their names, once it has these and no others; each name has one."""
 
-        def found() -> list[Span]:
+        def find() -> list[Span]:
             return [span for span in self.spans if span.trace == trace]
 
-        wait_until(lambda: {span.name for span in found()} >= set(names), f"{names}, of which came {found()}")
-        spans = found()
+        wait_until(lambda: {span.name for span in find()} >= set(names), f"{names}, of which came {find()}")
+        spans = find()
         assert sorted(span.name for span in spans) == sorted(names), spans
         return {span.name: span for span in spans}
 
@@ -93,8 +93,8 @@ def traceparent(trace: str, *, sampled: bool = True) -> dict[str, str]:
     return {"traceparent": f"00-{trace}-{PARENT}-{int(sampled):02}"}
 
 
-def _spans(sent: ExportTraceServiceRequest) -> Iterator[Span]:
-    for group in sent.resource_spans:
+def _spans(request: ExportTraceServiceRequest) -> Iterator[Span]:
+    for group in request.resource_spans:
         resource = _read(group.resource.attributes)
         for scope in group.scope_spans:
             for span in scope.spans:

@@ -31,26 +31,26 @@ class Prometheus:
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """The series of an instant query that have a value now, which NaN is none."""
-        rows = self._asked("query", query=expression)["result"]
+        rows = self._get("query", query=expression)["result"]
         return [each for each in rows if not math.isnan(float(each["value"][1]))]
 
     def range(self, expression: str, start: float, end: float, step_s: float) -> list[dict[str, Any]]:
         """Each series with its `values`: pairs of a time, in s since 1970, and the value as text."""
         bounds = {"start": str(start), "end": str(end), "step": str(step_s)}
-        return list(self._asked("query_range", query=expression, **bounds)["result"])
+        return list(self._get("query_range", query=expression, **bounds)["result"])
 
     def values(self, label: str) -> list[str]:
         """The values that the label has anywhere."""
-        return list(self._asked(f"label/{label}/values"))
+        return list(self._get(f"label/{label}/values"))
 
     def rules(self) -> list[dict[str, Any]]:
-        return [rule for group in self._asked("rules")["groups"] for rule in group["rules"]]
+        return [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
 
     def targets(self) -> dict[str, str]:
         """The health of each job's target."""
-        return {each["labels"]["job"]: each["health"] for each in self._asked("targets")["activeTargets"]}
+        return {each["labels"]["job"]: each["health"] for each in self._get("targets")["activeTargets"]}
 
-    def _asked(self, path: str, **parameters: str) -> Any:
+    def _get(self, path: str, **parameters: str) -> Any:
         answer = requests.get(f"{self.url}/api/v1/{path}", params=parameters, timeout=30)
         assert answer.ok, f"{parameters}: {answer.text}"
         return answer.json()["data"]
@@ -68,13 +68,13 @@ def targets(server: Server) -> dict[str, str]:
 @contextmanager
 def running_prometheus(folder: Path, at: Mapping[str, str], every: str = "1s") -> Iterator[Prometheus]:
     """The shipped configuration with these targets by their jobs' names, scraped and its rules looked at that often."""
-    configured = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
-    configured["global"] = {"scrape_interval": every, "evaluation_interval": every, "scrape_timeout": every}
-    configured["rule_files"] = [str(FOLDER / pattern) for pattern in configured["rule_files"]]
-    for job in configured["scrape_configs"]:
+    configuration = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
+    configuration["global"] = {"scrape_interval": every, "evaluation_interval": every, "scrape_timeout": every}
+    configuration["rule_files"] = [str(FOLDER / pattern) for pattern in configuration["rule_files"]]
+    for job in configuration["scrape_configs"]:
         job["static_configs"] = [{"targets": [at[job["job_name"]]], "labels": {"instance": INSTANCE}}]
     file = folder / "prometheus.yml"
-    file.write_text(yaml.safe_dump(configured))
+    file.write_text(yaml.safe_dump(configuration))
     address = f"127.0.0.1:{free_port()}"
     words = [shutil.which("prometheus") or "prometheus", f"--config.file={file}", f"--web.listen-address={address}"]
     words += [f"--storage.tsdb.path={folder / 'series'}", "--log.level=warn"]

@@ -25,7 +25,7 @@ import requests
 from PIL import Image
 
 from animegan_gateway.queue.stores import redis_store
-from harness.gateways import ENDED, Gateway
+from harness.gateways import END_STATES, Gateway
 from harness.pictures import encoded, photo
 from harness.servers import Server, alive, wait_until
 from harness.stores import RedisServer
@@ -39,23 +39,23 @@ PASSING = {"store_unavailable", "storage_full", "draining"}  # answers of a hous
 
 @dataclass
 class Order:
-    """A picture that was accepted; `ended` is the job as it was when its end was first seen. Times are monotonic."""
+    """A picture that was accepted; `end` is the job as it was when its end was first seen. Times are monotonic."""
 
     job_id: str
     caller: int
     size: tuple[int, int]
     accepted_at: float
-    ended: dict[str, Any] | None = None
+    end: dict[str, Any] | None = None
     ended_at: float = 0.0
 
 
 @dataclass
 class Audit:
-    """`ends`: jobs by `done` or the code of their failure; `lost`: what is wrong with others; `duplicates`: jobs that
+    """`ends`: jobs by `done` or the code of their failure; `losses`: what is wrong with others; `duplicates`: jobs that
     nobody sent, or sent twice."""
 
     ends: Counter[str] = field(default_factory=Counter)
-    lost: list[str] = field(default_factory=list)
+    losses: list[str] = field(default_factory=list)
     duplicates: int = 0
 
 
@@ -86,15 +86,15 @@ class Crowd:
     def drawn_at(self, since: float = -math.inf) -> list[float]:
         """When it was seen that a picture is done, of those that were sent since then; monotonic, in order."""
         with self._lock:
-            done = [order for order in self.orders if order.ended and order.ended["status"] == "done"]
-        return sorted(order.ended_at for order in done if order.accepted_at >= since)
+            orders = [order for order in self.orders if order.end and order.end["status"] == "done"]
+        return sorted(order.ended_at for order in orders if order.accepted_at >= since)
 
     def moved_at(self, since: float, within_s: float = 60) -> float:
         """When the first job that was taken after that time had ended; waits for it."""
         deadline = time.monotonic() + within_s
         while True:
             with self._lock:
-                jobs = [order.ended for order in self.orders if order.ended]
+                jobs = [order.end for order in self.orders if order.end]
             ends = [moment(job["finished_at"]) for job in jobs if moment(job["started_at"]) > since]
             if ends:
                 return min(ends)
@@ -109,14 +109,14 @@ class Crowd:
         gateway, audit = self._gateways[0], Audit()
         for order in self.orders:
             try:
-                audit.ends[how_it_ended(gateway, order)] += 1
+                audit.ends[check_end(gateway, order)] += 1
             except (AssertionError, OSError) as error:
-                audit.lost.append(f"{order.job_id}: {error}")
+                audit.losses.append(f"{order.job_id}: {error}")
         ids = {order.job_id for order in self.orders}
         # The gauges are set one after another: once none waits or runs, they do not move any more.
-        wait_until(lambda: not held(gateway, "queued", "running"), "gauges that have seen every end")
-        wait_until(lambda: held(gateway) >= len(ids) + others, "a store that holds every job")
-        audit.duplicates = held(gateway) - others - len(ids) + len(self.orders) - len(ids)
+        wait_until(lambda: not count_jobs(gateway, "queued", "running"), "gauges that have seen every end")
+        wait_until(lambda: count_jobs(gateway) >= len(ids) + others, "a store that holds every job")
+        audit.duplicates = count_jobs(gateway) - others - len(ids) + len(self.orders) - len(ids)
         return audit
 
     def _call(self, caller: int) -> None:
@@ -135,15 +135,15 @@ class Crowd:
         width, height = chance.randint(*SIDES_PX), chance.randint(*SIDES_PX)
         picture = encoded(photo(width, height, seed=chance.randrange(2**32)))
         key = {"Idempotency-Key": str(uuid.uuid4())}
-        job = self._sent(session, chance, picture, key)
+        job = self._submit(session, chance, picture, key)
         if chance.random() < SENT_AGAIN:
-            assert self._sent(session, chance, picture, key)["id"] == job["id"]
+            assert self._submit(session, chance, picture, key)["id"] == job["id"]
         order = Order(job["id"], caller, (width, height), time.monotonic())
         with self._lock:
             self.orders.append(order)
         return order
 
-    def _sent(
+    def _submit(
         self, session: requests.Session, chance: random.Random, picture: bytes, key: dict[str, str]
     ) -> dict[str, Any]:
         while True:
@@ -161,10 +161,10 @@ class Crowd:
             return False
         assert answer.status_code == 200, answer.text
         job = answer.json()
-        if job["status"] not in ENDED:
+        if job["status"] not in END_STATES:
             return False
         with self._lock:
-            order.ended, order.ended_at = job, time.monotonic()
+            order.end, order.ended_at = job, time.monotonic()
         return True
 
     def _answer(self, ask: Callable[[str], requests.Response], chance: random.Random) -> requests.Response | None:
@@ -194,11 +194,11 @@ def moment(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def how_it_ended(gateway: Gateway, order: Order) -> str:
+def check_end(gateway: Gateway, order: Order) -> str:
     """How it ended. Raises `AssertionError` or `OSError` where it did not, or has no such picture."""
-    assert order.ended, "has not ended"
+    assert order.end, "has not ended"
     job = gateway.job(order.job_id)
-    assert (job["status"], job["finished_at"]) == (order.ended["status"], order.ended["finished_at"]), "ended twice"
+    assert (job["status"], job["finished_at"]) == (order.end["status"], order.end["finished_at"]), "ended twice"
     if job["status"] != "done":
         return str(job["error"]["code"])
     picture = requests.get(f"{gateway.url}{job['links']['result']}", timeout=60)
@@ -210,15 +210,15 @@ def how_it_ended(gateway: Gateway, order: Order) -> str:
     return "done"
 
 
-def held(gateway: Gateway, *states: str) -> int:
+def count_jobs(gateway: Gateway, *states: str) -> int:
     """Jobs in the store in these states, or in any; looked at each second, for the first time soon after the start."""
-    states = states or ("queued", "running", *ENDED, "expired")
+    states = states or ("queued", "running", *END_STATES, "expired")
 
-    def looked() -> bool:
+    def has_looked() -> bool:
         text = requests.get(gateway.metrics_url, timeout=10).text
         return all(f'animegan_gateway_jobs{{state="{state}"}}' in text for state in states)
 
-    wait_until(looked, "a first look")
+    wait_until(has_looked, "a first look")
     return int(sum(gateway.metric("animegan_gateway_jobs", state=state) for state in states))
 
 
@@ -261,15 +261,15 @@ class WorkerVictim:
     """TorchServe's worker, which TorchServe starts again; it is there when another one is ready."""
 
     server: Server
-    _killed: list[int] = field(default_factory=list)
+    _pids: list[int] = field(default_factory=list)
 
     def kill(self) -> None:
         wait_until(self.server.ready, "a worker to kill")
-        self._killed = self.server.worker_pids()
-        end(*map(psutil.Process, self._killed))
+        self._pids = self.server.worker_pids()
+        end(*map(psutil.Process, self._pids))
 
     def restore(self) -> None:
-        wait_until(lambda: self.server.ready() and not {*self.server.worker_pids()} & {*self._killed}, "a new worker")
+        wait_until(lambda: self.server.ready() and not {*self.server.worker_pids()} & {*self._pids}, "a new worker")
 
 
 @dataclass
@@ -277,16 +277,16 @@ class JavaVictim:
     """TorchServe's Java, which `scripts/serve` starts again; it is there when its worker is ready."""
 
     server: Server
-    _killed: psutil.Process | None = None
+    _java: psutil.Process | None = None
 
     def kill(self) -> None:
         wait_until(self.server.ready, "a TorchServe to kill")
-        self._killed = self.server.java()
-        assert self._killed
-        end(self._killed)
+        self._java = self.server.java()
+        assert self._java
+        end(self._java)
 
     def restore(self) -> None:
-        wait_until(lambda: self.server.java() not in (None, self._killed) and self.server.ready(), "a new TorchServe")
+        wait_until(lambda: self.server.java() not in (None, self._java) and self.server.ready(), "a new TorchServe")
 
 
 def end(*processes: psutil.Process) -> None:
@@ -305,7 +305,7 @@ class Mute:
         self._sha = hashlib.sha1(text.encode()).hexdigest().encode()
         self._redis = redis
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.lost = threading.Event()
+        self.loss = threading.Event()
 
     @property
     def url(self) -> str:
@@ -333,7 +333,7 @@ class Mute:
                 pool.submit(self._pass_on, caller)
 
     def _pass_on(self, caller: socket.socket) -> None:
-        asked = False
+        pending = False
         with caller, socket.create_connection(("127.0.0.1", self._redis.port)) as redis:
             while True:
                 for ready in select.select([caller, redis], [], [])[0]:
@@ -341,11 +341,11 @@ class Mute:
                     if not data:
                         return
                     if ready is caller:
-                        asked = asked or self._sha in data
+                        pending = pending or self._sha in data
                         redis.sendall(data)
                         continue
-                    if asked and not data.startswith((b"-", b"$-1", b"*-1")) and not self.lost.is_set():
-                        self.lost.set()
+                    if pending and not data.startswith((b"-", b"$-1", b"*-1")) and not self.loss.is_set():
+                        self.loss.set()
                         return
-                    asked = False
+                    pending = False
                     caller.sendall(data)

@@ -86,23 +86,23 @@ def allowed_files(files: int) -> Iterator[None]:
 def _connect_without_end(house: House) -> Beside:
     gateway = house.gateway
     (most,) = map(int, re.findall(r'"most": (\d+)', gateway.log))
-    log_bytes, drawn = len(gateway.log), _drawn(house)
-    idle, held = IdleConnections(gateway.port, IDLE), 0
+    log_bytes, before = len(gateway.log), _count_drawings(house)
+    idle, peak = IdleConnections(gateway.port, IDLE), 0
     with allowed_files(IDLE + OWN_FILES):
         try:
             until = time.monotonic() + HOLD_S
-            while time.monotonic() < until or _drawn(house) < drawn + FLOWS or not idle.answers[REFUSAL]:
+            while time.monotonic() < until or _count_drawings(house) < before + FLOWS or not idle.answers[REFUSAL]:
                 idle.fill()
                 time.sleep(1)
                 wait_until(lambda: _connections(house) <= most, "the end of those that are refused")
-                held = max(held, _connections(house))
+                peak = max(peak, _connections(house))
         finally:
             idle.close()
-    refused, log_mib = idle.answers[REFUSAL], (len(gateway.log) - log_bytes) / MIB
+    refusals, log_mib = idle.answers[REFUSAL], (len(gateway.log) - log_bytes) / MIB
     assert "out of system resource" not in gateway.log, "an accept that found no descriptor"
     assert log_mib < LOG_MIB, "the log's growth"
     return Beside(
-        f"{held} connections were held at most, with a limit of {most}; {refused} others were told 503 "
+        f"{peak} connections were held at most, with a limit of {most}; {refusals} others were told 503 "
         f"too_many_connections; the log grew by {1024 * log_mib:.0f} KiB"
     )
 
@@ -130,7 +130,7 @@ def _connections(house: House) -> int:
     return sum(each.status == "ESTABLISHED" and each.laddr.port == house.gateway.port for each in connections)
 
 
-def _drawn(house: House) -> float:
+def _count_drawings(house: House) -> float:
     return house.gateway.metric("animegan_gateway_attempts_total", outcome="drawn")
 
 

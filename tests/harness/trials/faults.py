@@ -30,7 +30,7 @@ def _kill_worker(house: House) -> Beside:
     worker = WorkerVictim(house.server)
     worker.kill()
     worker.restore()
-    assert house.ended(job_id) == "done"
+    assert house.wait(job_id) == "done"
     return Beside("the picture in its hands was drawn by the next worker", 1)
 
 
@@ -38,11 +38,11 @@ def _cancel_a_giant(house: House) -> Beside:
     giant = house.gateway.submit(encoded(photo(GIANT_PX, GIANT_PX)), style="classic", max_side=GIANT_PX).json()
     house.gateway.until(giant["id"], "running")
     time.sleep(1)  # into the midst of it
-    began = time.monotonic()
+    start = time.monotonic()
     assert house.gateway.remove(giant).json()["status"] == "cancelled"
-    job = house.gateway.ended(house.gateway.submit(encoded(photo(64, 48))).json()["id"])
+    job = house.gateway.wait(house.gateway.submit(encoded(photo(64, 48))).json()["id"])
     assert job["status"] == "done"
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - start
     return Beside(f"the giant: cancelled; the next picture was done {seconds:.1f} s later", 2)
 
 
@@ -84,21 +84,21 @@ def _set_clock(house: House, ahead_s: int) -> Beside:
     """While a job pauses that was refused several times, and others wait, run and have just ended."""
     clock = house.clock or pytest.skip("there is no C compiler for a clock that can be set (Debian: gcc)")
     gateway = house.gateway
-    refused = gateway.metric("animegan_gateway_attempts_total", outcome="refused")
+    refusals = gateway.metric("animegan_gateway_attempts_total", outcome="refused")
     job_id = gateway.submit(encoded(photo(64, 48, seed=ahead_s), comment=no_memory(REFUSALS))).json()["id"]
     wait_until(
-        lambda: gateway.metric("animegan_gateway_attempts_total", outcome="refused") == refused + REFUSALS,
+        lambda: gateway.metric("animegan_gateway_attempts_total", outcome="refused") == refusals + REFUSALS,
         "a job that pauses",
     )
     clock.set(ahead_s)
-    job = gateway.ended(job_id)
+    job = gateway.wait(job_id)
     assert job["status"] == "done"
     assert abs(moment(job["finished_at"]) - time.time() - ahead_s) < PATIENCE_S, "the clock was not set"
     return Beside("a job that paused before a further attempt was drawn in time", 1)
 
 
 def _end_a_worker_by_a_picture(house: House) -> Beside:
-    assert house.drawn(encoded(photo(64, 48), comment=ENDS_ITS_WORKER)) == "worker_killed"
+    assert house.draw(encoded(photo(64, 48), comment=ENDS_ITS_WORKER)) == "worker_killed"
     return Beside("the picture itself: failed, 500 worker_killed, after its second attempt", 1)
 
 

@@ -23,7 +23,7 @@ from harness.gateways import Gateway, running_gateway
 from harness.servers import QUICK, Server, command, running_server
 from harness.stores import RedisServer, redis_server
 from harness.trials.clocks import WallClock, wall_clock
-from harness.trials.crowd import Audit, Crowd, held
+from harness.trials.crowd import Audit, Crowd, count_jobs
 from harness.trials.faulty_handler import HANDLER
 
 HEAP_MIB = 128  # Java's, the least there may be
@@ -47,12 +47,12 @@ class House:
         """The agent's process, if it runs."""
         return next((child for child in self.server.descendants() if "animegan_agent" in command(child)), None)
 
-    def drawn(self, picture: bytes) -> str:
+    def draw(self, picture: bytes) -> str:
         """Send a picture beside the crowd's; what becomes of it: done, or the code of its failure."""
-        return self.ended(self.gateway.submit(picture).json()["id"])
+        return self.wait(self.gateway.submit(picture).json()["id"])
 
-    def ended(self, job_id: str) -> str:
-        job = self.gateway.ended(job_id)
+    def wait(self, job_id: str) -> str:
+        job = self.gateway.wait(job_id)
         return str(job["status"] if job["status"] == "done" else job["error"]["code"])
 
 
@@ -119,17 +119,17 @@ def running_house(folder: Path) -> Iterator[House]:
 def suffer(house: House, fault: Fault) -> Outcome:
     """Have the fault while a crowd sends pictures. Skips where it can't be had here."""
     with fault.place(house) as where:
-        before = held(where.gateway)
+        before = count_jobs(where.gateway)
         crowd = Crowd([where.gateway])
         with crowd.sending():
             _flows(crowd)
-            began = time.monotonic()
+            start = time.monotonic()
             beside = fault.strike(where)
             _flows(crowd, since=time.monotonic())
             flows_at = time.monotonic()
         audit = crowd.audit(before + beside.jobs)
-    drawn = crowd.drawn_at()
-    gaps = [later - sooner for sooner, later in itertools.pairwise(drawn) if began < later < flows_at]
+    times = crowd.drawn_at()
+    gaps = [later - sooner for sooner, later in itertools.pairwise(times) if start < later < flows_at]
     return Outcome(fault, crowd.answers, max(gaps), len(crowd.orders), audit, beside.words)
 
 
@@ -150,5 +150,5 @@ def on_files(house: House, open_files: int = 0) -> Iterator[House]:
         yield replace(house, gateway=gateway)
 
 
-def count_text(counted: Counter[str]) -> str:
-    return ", ".join(f"{name} ×{count}" for name, count in sorted(counted.items())) or "nothing"
+def count_text(counter: Counter[str]) -> str:
+    return ", ".join(f"{name} ×{count}" for name, count in sorted(counter.items())) or "nothing"

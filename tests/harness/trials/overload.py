@@ -19,9 +19,9 @@ import requests
 from harness import MIB
 from harness.gateways import Gateway
 from harness.pictures import encoded, photo
-from harness.trials.crowd import Audit, Order, how_it_ended, moment
+from harness.trials.crowd import Audit, Order, check_end, moment
 
-MEASURED = 16  # pictures, for the capacity
+CAPACITY_PICTURES = 16  # pictures, for the capacity
 CALLERS = 6  # so that none meets its own share of the queue first
 ENDS_WITHIN_S = 300.0
 
@@ -65,7 +65,7 @@ def overload(
     pictures = [encoded(photo(side, side, seed), quality=90) for seed in range(CALLERS)]
     capacity = _capacity(gateway, pictures)
     outcome = Overload(capacity, max(times * capacity, 3 * queue_jobs / seconds), side)
-    with _watched(process, outcome.mib), ThreadPoolExecutor(CALLERS) as pool:
+    with _memory_watch(process, outcome.mib), ThreadPoolExecutor(CALLERS) as pool:
         start = time.monotonic()
         for tally in pool.map(
             lambda caller: _send(gateway, pictures[caller], caller, start, seconds, outcome.rate), range(CALLERS)
@@ -76,11 +76,11 @@ def overload(
     for order in outcome.orders:
         order.size = (side, side)
         try:
-            order.ended = gateway.ended(order.job_id, ENDS_WITHIN_S)
-            outcome.audit.ends[how_it_ended(gateway, order)] += 1
+            order.end = gateway.wait(order.job_id, ENDS_WITHIN_S)
+            outcome.audit.ends[check_end(gateway, order)] += 1
         except (AssertionError, OSError) as error:
-            outcome.audit.lost.append(f"{order.job_id}: {error}")
-    jobs = [order.ended for order in outcome.orders if order.ended]
+            outcome.audit.losses.append(f"{order.job_id}: {error}")
+    jobs = [order.end for order in outcome.orders if order.end]
     outcome.waits_s = [moment(job["started_at"]) - moment(job["accepted_at"]) for job in jobs]
     ends = sorted(moment(job["finished_at"]) for job in jobs)
     outcome.pause_s = max(later - sooner for sooner, later in itertools.pairwise(ends))
@@ -88,15 +88,15 @@ def overload(
 
 
 @dataclass
-class _Told:
+class _Tally:
     answers: Counter[str] = field(default_factory=Counter)
     retry_after_s: list[int] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
 
 
-def _send(gateway: Gateway, picture: bytes, caller: int, start: float, seconds: float, rate: float) -> _Told:
+def _send(gateway: Gateway, picture: bytes, caller: int, start: float, seconds: float, rate: float) -> _Tally:
     """One caller's part of the pictures, each at its time whatever became of those before."""
-    tally = _Told()
+    tally = _Tally()
     with gateway.browser() as session:
         for number in range(caller, int(seconds * rate), CALLERS):
             time.sleep(max(0.0, start + number / rate - time.monotonic()))
@@ -116,19 +116,20 @@ def _name(answer: requests.Response) -> str:
 def _capacity(gateway: Gateway, pictures: list[bytes]) -> float:
     """Pictures that are drawn in a second, while others wait."""
     job_ids = [
-        gateway.submit(picture).json()["id"] for picture in itertools.islice(itertools.cycle(pictures), MEASURED)
+        gateway.submit(picture).json()["id"]
+        for picture in itertools.islice(itertools.cycle(pictures), CAPACITY_PICTURES)
     ]
-    jobs = [gateway.ended(job_id) for job_id in job_ids]
+    jobs = [gateway.wait(job_id) for job_id in job_ids]
     seconds = max(moment(job["finished_at"]) for job in jobs) - min(moment(job["started_at"]) for job in jobs)
     return len(jobs) / seconds
 
 
 @contextmanager
-def _watched(process: psutil.Process, mib: list[float]) -> Iterator[None]:
-    done = threading.Event()
+def _memory_watch(process: psutil.Process, mib: list[float]) -> Iterator[None]:
+    stop = threading.Event()
 
     def watch() -> None:
-        while not done.wait(1.0):
+        while not stop.wait(1.0):
             mib.append(process.memory_info().rss / MIB)
 
     watcher = threading.Thread(target=watch)
@@ -136,5 +137,5 @@ def _watched(process: psutil.Process, mib: list[float]) -> Iterator[None]:
     try:
         yield
     finally:
-        done.set()
+        stop.set()
         watcher.join()

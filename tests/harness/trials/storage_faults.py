@@ -46,7 +46,7 @@ def _fill_disk(house: House) -> Beside:
     with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(bytes(4096))
-    wait_until(lambda: _rejected(house, "storage_full"), "a caller who is told that the disk is full")
+    wait_until(lambda: _count_rejections(house, "storage_full"), "a caller who is told that the disk is full")
     time.sleep(2)
     filler.unlink()
     return Beside()
@@ -95,12 +95,12 @@ def _overwrite_the_indices(house: House) -> Beside:
         copy = shutil.copytree(gateway.folder, Path(folder) / "data")
         leaves = pages_of_jobs(copy / "queue.sqlite")
         overwrite(copy / "queue.sqlite", *indices, *leaves[::2])
-        words = _kept(replace(gateway, folder=copy), dict(jobs))
+        words = _repair(replace(gateway, folder=copy), dict(jobs))
     overwrite(file, *indices)
     assert "`animegan gateway repair`" in gateway.refusal()
-    repaired = gateway.command("repair")
-    assert repaired.returncode == 0, repaired.stderr
-    assert f"queue.sqlite: {len(jobs)} jobs.\n" in repaired.stdout
+    process = gateway.command("repair")
+    assert process.returncode == 0, process.stderr
+    assert f"queue.sqlite: {len(jobs)} jobs.\n" in process.stdout
     gateway.start()
     return Beside(
         f"all {len(jobs)} jobs were kept. On a copy, every other of the {len(leaves)} pages of jobs was overwritten "
@@ -108,18 +108,18 @@ def _overwrite_the_indices(house: House) -> Beside:
     )
 
 
-def _kept(gateway: Gateway, states: dict[str, str]) -> str:
+def _repair(gateway: Gateway, states: dict[str, str]) -> str:
     """Repair the gateway's folder; see that each of the jobs is kept, or its picture; say in words how many are."""
-    repaired = gateway.command("repair")
-    assert repaired.returncode == 0, repaired.stderr
+    process = gateway.command("repair")
+    assert process.returncode == 0, process.stderr
     with closing(sqlite3.connect(gateway.folder / "queue.sqlite")) as database:
         jobs = {job_id for (job_id,) in database.execute("SELECT id FROM jobs")}
     files = [file.stem for file in (gateway.folder / "unclaimed").iterdir()]
-    photos, drawn = {*files} & {*states}, {name.removesuffix("-drawn") for name in files if name.endswith("-drawn")}
-    assert jobs | photos | drawn == {*states}, "what is neither kept nor set aside"
+    photos, drawings = {*files} & {*states}, {name.removesuffix("-drawn") for name in files if name.endswith("-drawn")}
+    assert jobs | photos | drawings == {*states}, "what is neither kept nor set aside"
     assert {job_id for job_id, state in states.items() if state in ("queued", "running")} <= jobs | photos
     return (
-        f"{len(jobs)} jobs were kept, and of the others {len(photos)} photos that waited and {len(drawn)} drawn "
+        f"{len(jobs)} jobs were kept, and of the others {len(photos)} photos that waited and {len(drawings)} drawn "
         "pictures are in `unclaimed`"
     )
 
@@ -147,13 +147,13 @@ def _kill_gateway_on_a_full_disk(house: House) -> Beside:
             file.write(bytes(4096))
     house.gateway.kill()
     house.gateway.start()
-    wait_until(lambda: _rejected(house, "storage_full"), "a caller who is told that the disk is full")
+    wait_until(lambda: _count_rejections(house, "storage_full"), "a caller who is told that the disk is full")
     time.sleep(2)
     filler.unlink()
     return Beside()
 
 
-def _rejected(house: House, reason: str) -> float:
+def _count_rejections(house: House, reason: str) -> float:
     return house.gateway.metric("animegan_gateway_jobs_rejected_total", reason=reason)
 
 

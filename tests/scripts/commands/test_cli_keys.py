@@ -34,9 +34,9 @@ def test_a_key_is_shown_once_and_kept_as_a_hash(folder: Path, capsys: pytest.Cap
     key = Keys(folder).find(text)
     assert key
     assert key.name == "alice"
-    listed = keys("list", capsys=capsys)
-    assert "alice" in listed
-    assert text not in listed
+    table = keys("list", capsys=capsys)
+    assert "alice" in table
+    assert text not in table
 
 
 def test_rate_and_share_are_the_keys_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,12 +49,12 @@ def test_rate_and_share_are_the_keys_own(folder: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize("by", ["name", "id"])
 def test_a_revoked_key_is_gone(folder: Path, capsys: pytest.CaptureFixture[str], by: str) -> None:
     text = keys("add", "alice", capsys=capsys).strip()
-    kept = keys("add", "bob", capsys=capsys).strip()
+    key = keys("add", "bob", capsys=capsys).strip()
     gateways = Keys(folder)  # has read the file before
     assert gateways.find(text)
     assert "Revoked alice" in keys("revoke", "alice" if by == "name" else text.split("_")[1], capsys=capsys)
     assert gateways.find(text) is None
-    assert gateways.find(kept)
+    assert gateways.find(key)
 
 
 def test_a_name_in_use_and_one_that_is_not_are_refused(folder: Path) -> None:

@@ -91,16 +91,16 @@ def _raylet(options: list[str], environment: dict[str, str]) -> Iterator[psutil.
         command += [f"--{name}-port", str(free_port())]  # without, a raylet ends that waits 15 s to be told of one
     command += ["--min-worker-port", "0", "--max-worker-port", "0"]  # any that is free, for these may be in its range
     command += ["--disable-usage-stats", "--object-store-memory", str(100 * 2**20)]
-    with NamedTemporaryFile("w+") as said:
-        process = psutil.Popen(command, env=environment, stdout=said, stderr=subprocess.STDOUT)
+    with NamedTemporaryFile("w+") as output:
+        process = psutil.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
 
-        def started() -> bool:
-            text = Path(said.name).read_text()
+        def is_ready() -> bool:
+            text = Path(output.name).read_text()
             assert process.poll() is None, text
             return "Ray runtime started" in text
 
         try:
-            wait_until(started, "ray start")
+            wait_until(is_ready, "ray start")
             yield process
         finally:
             for each in [*process.children(recursive=True), process] if process.is_running() else []:
@@ -128,8 +128,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def drawings(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The photos as drawn without a cluster."""
     out = tmp_path_factory.mktemp("local")
-    done = run_command("stylize", photos, "-o", out, "--format", "png", environment=ENVIRONMENT)
-    assert done.returncode == 0, done.stderr
+    process = run_command("stylize", photos, "-o", out, "--format", "png", environment=ENVIRONMENT)
+    assert process.returncode == 0, process.stderr
     return pictures(out)
 
 
@@ -145,9 +145,9 @@ def stylize(cluster: Cluster, *arguments: str | Path) -> subprocess.CompletedPro
 def test_a_cluster_draws_what_one_process_draws(
     cluster: Cluster, photos: Path, drawings: dict[str, bytes], tmp_path: Path
 ) -> None:
-    done = stylize(cluster, photos, "-o", tmp_path / "out", "--report", tmp_path / "report")
-    assert done.returncode == 0, done.stderr
-    assert "left out" in done.stderr
+    process = stylize(cluster, photos, "-o", tmp_path / "out", "--report", tmp_path / "report")
+    assert process.returncode == 0, process.stderr
+    assert "left out" in process.stderr
     assert pictures(tmp_path / "out") == drawings
     assert len(json.loads((tmp_path / "report.json").read_text())["drawn"]) == COUNT
     again = stylize(cluster, photos, "-o", tmp_path / "out")
@@ -162,8 +162,8 @@ def test_from_s3_to_s3(cluster: Cluster, photos: Path, drawings: dict[str, bytes
     bucket = UPath("s3://bucket", **options)
     for name in ("0.png", "1.png"):
         (bucket / "photos" / name).write_bytes((photos / name).read_bytes())
-    done = stylize(cluster, "s3://bucket/photos", "-o", "s3://bucket/drawn")
-    assert done.returncode == 0, done.stderr
+    process = stylize(cluster, "s3://bucket/photos", "-o", "s3://bucket/drawn")
+    assert process.returncode == 0, process.stderr
     for name in ("0.png", "1.png"):
         assert (bucket / "drawn" / name).read_bytes() == drawings[name]
     notes = map(json.loads, (bucket / "drawn" / NAME).read_text().splitlines())
@@ -188,8 +188,8 @@ def test_one_of_two_killed_midway(cluster: Cluster, photos: Path, drawings: dict
 
     wait_until(both_draw, "both to draw")
     cluster.kill_the_second()
-    _, said = process.communicate(timeout=240)
-    assert process.returncode == 0, said
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
     assert pictures(out) == drawings
     entries = [json.loads(line)["output"] for line in (out / NAME).read_text().splitlines()]
     assert sorted(entries) == sorted(drawings)
@@ -207,10 +207,10 @@ def test_one_of_two_killed_midway(cluster: Cluster, photos: Path, drawings: dict
 def test_a_clear_line_for_each_mistake(photos: Path, tmp_path: Path, arguments: list[str], words: str) -> None:
     command = [*COMMAND, str(photos), "-o", str(tmp_path / "out"), *arguments]
     environment = {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert process.returncode == 1
+    assert words in process.stderr
+    assert "Traceback" not in process.stderr
 
 
 def test_a_chunk_has_one_shape(photos: Path, tmp_path: Path) -> None:
@@ -230,9 +230,9 @@ def test_a_chunk_has_one_shape(photos: Path, tmp_path: Path) -> None:
 def test_a_drawing_is_whole(drawings: dict[str, bytes], photos: Path, tmp_path: Path) -> None:
     for name, data in drawings.items():
         (tmp_path / name).write_bytes(data)
-        with Image.open(tmp_path / name) as drawn, Image.open(photos / name) as sent:
-            drawn.load()
-            assert drawn.size == sent.size
+        with Image.open(tmp_path / name) as anime, Image.open(photos / name) as source:
+            anime.load()
+            assert anime.size == source.size
 
 
 def test_an_address_that_lets_nobody_in_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

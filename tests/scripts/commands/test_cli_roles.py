@@ -55,7 +55,7 @@ def test_every_package_of_an_extra_is_looked_for(extra: str) -> None:
 
 
 @dataclass(frozen=True)
-class Installed:
+class InstalledProject:
     """The project, installed from its wheel's files into a folder, without a checkout around it."""
 
     packages: Path
@@ -74,7 +74,7 @@ class Installed:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+def installed(tmp_path_factory: pytest.TempPathFactory) -> InstalledProject:
     """Lay the files out as pyproject.toml tells hatchling to."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         wheel = tomllib.load(file)["tool"]["hatch"]["build"]["targets"]["wheel"]
@@ -86,18 +86,21 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
             shutil.copytree(ROOT / source, packages / target, ignore=shutil.ignore_patterns(*wheel["exclude"]))
         else:
             shutil.copy(ROOT / source, packages / target)
-    return Installed(packages, folder)
+    return InstalledProject(packages, folder)
 
 
-def test_installed_it_builds_the_archive_from_the_same_sources(installed: Installed) -> None:
+def test_installed_it_builds_the_archive_from_the_same_sources(installed: InstalledProject) -> None:
     code = "from animegan_cli import checkout as c; from animegan_cli.archive import archiver as a; "
-    done = installed.run("-c", f"{code}print(c.ARCHIVE, a._digest())")
-    assert done.stdout.split() == [str(installed.folder / "home" / "model_store" / "animegan.mar"), archiver._digest()]
+    process = installed.run("-c", f"{code}print(c.ARCHIVE, a._digest())")
+    assert process.stdout.split() == [
+        str(installed.folder / "home" / "model_store" / "animegan.mar"),
+        archiver._digest(),
+    ]
 
 
-def test_installed_it_serves_with_the_configuration_that_it_brings(installed: Installed) -> None:
-    done = installed.run("-m", "animegan_cli", "serve", "--port", "x")
-    assert (done.returncode, done.stderr) == (
+def test_installed_it_serves_with_the_configuration_that_it_brings(installed: InstalledProject) -> None:
+    process = installed.run("-m", "animegan_cli", "serve", "--port", "x")
+    assert (process.returncode, process.stderr) == (
         1,
         "serve: --port=x is not a port. Use a number from 0 (a free one) to 65535.\n",
     )

@@ -20,7 +20,7 @@ from animegan.picture.images import Encoded
 from animegan_cli.stylize.journal import NAME, Journal
 from animegan_cli.stylize.tasks import plan
 from client.fake_gateway import PATIENCE_S
-from harness.files.picture_files import animated, heic
+from harness.files.picture_files import animation, heic
 from harness.pictures import encoded, photo
 from harness.servers import wait_until
 from harness.stylizing import COMMAND, ENVIRONMENT, outputs, photo_folder, stylize
@@ -34,16 +34,16 @@ def photos(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(("ending", "format"), [(".JPEG", "JPEG"), (".png", "PNG"), (".webp", "WEBP")])
 def test_the_ending_is_the_format(photos: Path, tmp_path: Path, ending: str, format: str) -> None:
     out = tmp_path / f"anime{ending}"
-    done = stylize(photos / "a.jpg", "-o", out, "--max-side", "32")
-    assert done.returncode == 0, done.stderr
-    assert "fitted the size for you: 32×24" in done.stderr
-    with Image.open(out) as drawn:
-        assert (drawn.format, drawn.size) == (format, (32, 24))
+    process = stylize(photos / "a.jpg", "-o", out, "--max-side", "32")
+    assert process.returncode == 0, process.stderr
+    assert "fitted the size for you: 32×24" in process.stderr
+    with Image.open(out) as anime:
+        assert (anime.format, anime.size) == (format, (32, 24))
 
 
 def test_only_an_animation_becomes_a_gif(photos: Path, tmp_path: Path) -> None:
     moving = photos / "moving.gif"
-    moving.write_bytes(animated("GIF"))
+    moving.write_bytes(animation("GIF"))
     [task] = plan([moving], tmp_path / "anime.GIF").tasks
     assert (task.format, task.write(Encoded(b"GIF89a", "image/gif"))) == ("auto", tmp_path / "anime.GIF")
     with pytest.raises(BadOption, match=r"'anime.GIF': only an animation or a video of that kind .* End it with \.jpg"):
@@ -67,20 +67,20 @@ def test_a_folder_is_drawn_once_and_failures_are_listed(photos: Path, tmp_path: 
         f"left out: {photos}/notes.txt: This is text, which isn't read here. "
         "Send the picture's own bytes, not its name or address."
     ]
-    drawn = ["a-2.jpg", "a.jpg", "holiday.v2.jpg", "more/c.jpg"]
-    assert outputs(out) == drawn
-    times = {name: (out / name).stat().st_mtime_ns for name in drawn}
+    names = ["a-2.jpg", "a.jpg", "holiday.v2.jpg", "more/c.jpg"]
+    assert outputs(out) == names
+    times = {name: (out / name).stat().st_mtime_ns for name in names}
     (photos / "broken.jpg").write_bytes(encoded(photo(64, 48)))
     second = stylize(photos, "-o", out)
     assert second.returncode == 0, second.stderr
     assert "4 of 5 are done already" in second.stdout
-    assert outputs(out) == sorted([*drawn, "broken.jpg"])
-    assert times == {name: (out / name).stat().st_mtime_ns for name in drawn}
+    assert outputs(out) == sorted([*names, "broken.jpg"])
+    assert times == {name: (out / name).stat().st_mtime_ns for name in names}
 
 
 def test_chinese_by_locale(photos: Path, tmp_path: Path) -> None:
-    done = stylize(photos / "a.jpg", "-o", tmp_path / "x.jpg", "--max-side", "32", LC_ALL="zh_CN.UTF-8")
-    assert "已为你智能适配分辨率：32×24" in done.stderr
+    process = stylize(photos / "a.jpg", "-o", tmp_path / "x.jpg", "--max-side", "32", LC_ALL="zh_CN.UTF-8")
+    assert "已为你智能适配分辨率：32×24" in process.stderr
 
 
 @pytest.mark.parametrize(
@@ -107,18 +107,18 @@ def test_chinese_by_locale(photos: Path, tmp_path: Path) -> None:
 )
 def test_a_clear_line_for_each_mistake(photos: Path, arguments: list[str], words: str) -> None:
     paths = [photos / word if "." in word and "/" not in word else word for word in arguments]
-    done = stylize(*paths)
-    assert done.returncode == 1
-    assert words in done.stderr.replace(f"{photos}/", "")
-    assert "Traceback" not in done.stderr
+    process = stylize(*paths)
+    assert process.returncode == 1
+    assert words in process.stderr.replace(f"{photos}/", "")
+    assert "Traceback" not in process.stderr
 
 
 def test_an_output_that_cannot_be_written_is_named(photos: Path) -> None:
-    done = stylize(photos / "a.jpg", "-o", "/proc/anime.jpg")
-    assert done.returncode == 1
-    assert "/proc/anime.jpg can't be written" in done.stderr
-    assert ".part" not in done.stderr
-    assert "Traceback" not in done.stderr
+    process = stylize(photos / "a.jpg", "-o", "/proc/anime.jpg")
+    assert process.returncode == 1
+    assert "/proc/anime.jpg can't be written" in process.stderr
+    assert ".part" not in process.stderr
+    assert "Traceback" not in process.stderr
 
 
 def test_no_output_takes_the_place_of_another(photos: Path, tmp_path: Path) -> None:
@@ -156,32 +156,32 @@ def test_a_photo_is_told_by_its_content(tmp_path: Path) -> None:
     kinds = {"a.HEIC": heic(photo(64, 48)), "b.jfif": encoded(photo(32, 32)), "c": encoded(photo(32, 32), "WEBP")}
     for name, data in {**kinds, "d.jpg": b"%PDF-1.7", "e.png": b""}.items():
         (tmp_path / name).write_bytes(data)
-    planned = plan([tmp_path], tmp_path / "out")
-    assert [task.source.name for task in planned.tasks] == list(kinds)
-    assert planned.left_out.keys() == {tmp_path / "d.jpg", tmp_path / "e.png"}
-    assert "PDF" in planned.left_out[tmp_path / "d.jpg"]
+    tasks = plan([tmp_path], tmp_path / "out")
+    assert [task.source.name for task in tasks.tasks] == list(kinds)
+    assert tasks.left_out.keys() == {tmp_path / "d.jpg", tmp_path / "e.png"}
+    assert "PDF" in tasks.left_out[tmp_path / "d.jpg"]
 
 
 @pytest.mark.slow
 def test_what_was_drawn_with_other_options_is_due(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
 
-    def told(*options: str) -> str:
-        done = stylize(photos, "-o", out, "--max-side", "32", *options)
-        assert done.returncode == 0, done.stderr
-        return f"{done.stderr.count(' -> ')} drawn, {done.stdout.partition(' done already')[0]}"
+    def run(*options: str) -> str:
+        process = stylize(photos, "-o", out, "--max-side", "32", *options)
+        assert process.returncode == 0, process.stderr
+        return f"{process.stderr.count(' -> ')} drawn, {process.stdout.partition(' done already')[0]}"
 
-    assert told() == "4 drawn, "
-    assert told() == "0 drawn, 4 of 4 are"
-    assert told("--force") == "4 drawn, "
-    assert told("--style", "cel") == "0 drawn, 4 of 4 are"  # which is the default
-    assert told("--strength", "0.5") == "4 drawn, "
+    assert run() == "4 drawn, "
+    assert run() == "0 drawn, 4 of 4 are"
+    assert run("--force") == "4 drawn, "
+    assert run("--style", "cel") == "0 drawn, 4 of 4 are"  # which is the default
+    assert run("--strength", "0.5") == "4 drawn, "
     (photos / "a.png").write_bytes(encoded(photo(48, 40), "PNG"))
     (out / "holiday.v2.jpg").unlink()
-    assert told("--strength", "0.5") == "2 drawn, 2 of 4 are"
-    refused = stylize(photos, "-o", out, "--max-side", "9000")
-    assert (refused.returncode, refused.stdout) == (1, "")
-    assert "max_side='9000'" in refused.stderr
+    assert run("--strength", "0.5") == "2 drawn, 2 of 4 are"
+    refusal = stylize(photos, "-o", out, "--max-side", "9000")
+    assert (refusal.returncode, refusal.stdout) == (1, "")
+    assert "max_side='9000'" in refusal.stderr
 
 
 def test_a_damaged_journal_is_no_reason_to_fail(photos: Path, tmp_path: Path) -> None:
@@ -199,8 +199,8 @@ def test_a_damaged_journal_is_no_reason_to_fail(photos: Path, tmp_path: Path) ->
 
 def test_the_report_has_all_of_a_run(photos: Path, tmp_path: Path) -> None:
     (photos / "broken <b>.jpg").write_bytes(encoded(photo(64, 48))[:300])
-    done = stylize(photos, "-o", tmp_path / "out", "--max-side", "32", "--report", tmp_path / "seen" / "run")
-    assert done.returncode == 1
+    process = stylize(photos, "-o", tmp_path / "out", "--max-side", "32", "--report", tmp_path / "seen" / "run")
+    assert process.returncode == 1
     record = json.loads((tmp_path / "seen" / "run.json").read_text())
     assert len(record["drawn"]) == 4
     assert record["drawn"][0]["size"] == [32, 24]
@@ -219,12 +219,12 @@ def test_the_report_has_all_of_a_run(photos: Path, tmp_path: Path) -> None:
 def test_a_pipe(photos: Path) -> None:
     command = [*COMMAND, "-", "-o", "-", "--max-side", "32", "--format", "webp"]
     environment = {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
+    process = subprocess.run(
         command, input=(photos / "a.jpg").read_bytes(), capture_output=True, check=True, env=environment
     )
-    with Image.open(io.BytesIO(done.stdout)) as drawn:
-        assert (drawn.format, drawn.size) == ("WEBP", (32, 24))
-    assert done.stderr.decode() == "fitted the size for you: 32×24\n"
+    with Image.open(io.BytesIO(process.stdout)) as anime:
+        assert (anime.format, anime.size) == ("WEBP", (32, 24))
+    assert process.stderr.decode() == "fitted the size for you: 32×24\n"
 
 
 @pytest.mark.slow
@@ -250,9 +250,9 @@ def test_killed_and_run_again(tmp_path: Path) -> None:
     assert stylize(folder, "-o", out, "--format", "png").returncode == 0
     assert outputs(out) == sorted(f"{number}.png" for number in range(12))
     for number in range(12):
-        with Image.open(out / f"{number}.png") as drawn:
-            drawn.load()
-            assert drawn.size == (64 + number, 64)
+        with Image.open(out / f"{number}.png") as anime:
+            anime.load()
+            assert anime.size == (64 + number, 64)
     assert times.items() <= {file.name: file.stat().st_mtime_ns for file in out.glob("*.png")}.items()
 
 

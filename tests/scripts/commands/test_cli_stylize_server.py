@@ -63,9 +63,9 @@ def test_what_another_server_says_is_told(
     words: str,
 ) -> None:
     monkeypatch.setattr(Odd, "answer", answer)
-    done = stylize(photos / "a.jpg", "-o", tmp_path / "x.jpg", "--server", odd_server)
-    assert done.returncode == 1
-    assert words in done.stderr
+    process = stylize(photos / "a.jpg", "-o", tmp_path / "x.jpg", "--server", odd_server)
+    assert process.returncode == 1
+    assert words in process.stderr
     assert outputs(tmp_path / "photos") == outputs(photos)
     assert not (tmp_path / "x.jpg").exists()
 
@@ -99,28 +99,28 @@ def test_a_folder_through_a_gateway(photos: Path, tmp_path: Path) -> None:
         assert (out / "a-2.jpg").read_bytes() == b"anime of " + (photos / "a.png").read_bytes()
         expected = {"style": "gouache", "max_side": "640", "format": "jpeg"}
         assert [job.fields for job in gateway.jobs.values()] == [expected] * 5
-        drawn = len(gateway.jobs)
+        before = len(gateway.jobs)
         (photos / "broken.jpg").unlink()
         (photos / "more" / "big.jpg").write_bytes(encoded(photo(32, 32)))
         second = stylize(photos, *options, "--key", "ag_right")
         assert second.returncode == 0, second.stderr
         assert "4 of 5 are done already" in second.stdout
-        assert len(gateway.jobs) == drawn + 1
+        assert len(gateway.jobs) == before + 1
 
 
 def test_the_gateway_has_several_pictures_at_a_time(photos: Path, tmp_path: Path) -> None:
     with FakeGateway() as gateway:
         gateway.finish = lambda _: len(gateway.jobs) == 4  # none before all are there
-        done = stylize(photos, "-o", tmp_path / "out", "--server", gateway.url)
-    assert done.returncode == 0, done.stderr
+        process = stylize(photos, "-o", tmp_path / "out", "--server", gateway.url)
+    assert process.returncode == 0, process.stderr
     assert len(outputs(tmp_path / "out")) == 4
 
 
 def test_one_photo_through_a_gateway_that_refuses_it(photos: Path, tmp_path: Path) -> None:
     with FakeGateway() as gateway:
         gateway.replies("POST .*", problem(422, "bad_option"))
-        done = stylize(photos / "a.jpg", "-o", tmp_path / "x.png", "--server", gateway.url)
-        assert (done.returncode, done.stderr) == (1, "animegan: It is bad_option.\n")
+        process = stylize(photos / "a.jpg", "-o", tmp_path / "x.png", "--server", gateway.url)
+        assert (process.returncode, process.stderr) == (1, "animegan: It is bad_option.\n")
         assert stylize(photos / "a.jpg", "-o", tmp_path / "x.png", "--server", gateway.url).returncode == 0
         assert [job.fields for job in gateway.jobs.values()] == [{"format": "png"}]
 
@@ -128,20 +128,20 @@ def test_one_photo_through_a_gateway_that_refuses_it(photos: Path, tmp_path: Pat
 def test_the_language_is_the_locales(photos: Path, tmp_path: Path) -> None:
     with FakeGateway() as gateway:
         stylize(photos / "a.jpg", "-o", tmp_path / "x.jpg", "--server", gateway.url, LC_ALL="zh_CN.UTF-8")
-        assert {headers["accept-language"] for headers in gateway.asked("POST .*")} == {"zh"}
+        assert {headers["accept-language"] for headers in gateway.requests_like("POST .*")} == {"zh"}
 
 
 def test_a_key_that_is_wrong_is_said_once(photos: Path, tmp_path: Path) -> None:
     with FakeGateway(key="ag_right") as gateway:
-        done = stylize(photos, "-o", tmp_path / "out", "--server", gateway.url, "--key", "ag_wrong")
-    assert (done.returncode, done.stderr.splitlines()[1:]) == (1, ["animegan: It is unauthorized."])
+        process = stylize(photos, "-o", tmp_path / "out", "--server", gateway.url, "--key", "ag_wrong")
+    assert (process.returncode, process.stderr.splitlines()[1:]) == (1, ["animegan: It is unauthorized."])
 
 
 def test_a_number_that_is_none_is_told_before_anything_is_sent(photos: Path, tmp_path: Path) -> None:
     with FakeGateway() as gateway:
-        done = stylize(photos, "-o", tmp_path / "out", "--server", gateway.url, "--max-side", "big")
-        assert (done.returncode, done.stderr.strip()) == (1, "animegan: max_side='big': use a whole number.")
-        assert gateway.asked("POST .*") == []
+        process = stylize(photos, "-o", tmp_path / "out", "--server", gateway.url, "--max-side", "big")
+        assert (process.returncode, process.stderr.strip()) == (1, "animegan: max_side='big': use a whole number.")
+        assert gateway.requests_like("POST .*") == []
 
 
 @pytest.mark.slow

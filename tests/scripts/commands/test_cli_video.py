@@ -45,8 +45,8 @@ def test_the_first_frame_is_drawn_where_that_is_asked_for(tmp_path: Path) -> Non
     (tmp_path / "sent.mp4").write_bytes(video(moving(2, (32, 32))))
     for name, options in (("one.png", ()), ("two.jpg", ("--frames", "first"))):
         assert stylize(tmp_path / "sent.mp4", "-o", tmp_path / name, *options).returncode == 0
-        with Image.open(tmp_path / name) as drawn:
-            assert drawn.size == (32, 32)
+        with Image.open(tmp_path / name) as anime:
+            assert anime.size == (32, 32)
     (tmp_path / "photo.jpg").write_bytes(encoded(photo(32, 32)))
     with pytest.raises(BadOption, match="only an animation or a video"):
         plan([tmp_path / "photo.jpg"], tmp_path / "out.mp4")
@@ -64,8 +64,8 @@ def test_a_command_that_was_killed_goes_on(tmp_path: Path) -> None:
     running.wait()
     assert not out.exists()
     before = {file.name: file.stat().st_mtime_ns for file in segments.glob("*.nut")}
-    finished = stylize(source, "-o", out)
-    assert finished.returncode == 0, finished.stderr
+    process = stylize(source, "-o", out)
+    assert process.returncode == 0, process.stderr
     assert len(before) >= 3
     assert not segments.exists()
     assert len(decoded(out.read_bytes()).images) == 40

@@ -25,8 +25,8 @@ def test_rows_are_photos_and_columns_are_styles() -> None:
     second = CAPTION_PX + 16 + GAP_PX
     assert (cell(sheet, 0, CAPTION_PX, 32, 16) == np.asarray(wide.resize((32, 16), Image.Resampling.LANCZOS))).all()
     assert (cell(sheet, 0, second, 32, 64) == np.asarray(tall)).all()
-    drawn = np.asarray(Stylizer("gouache", max_side=64, warmup_px=0).stylize(tall), dtype=int)
-    assert np.abs(cell(sheet, 1, second, 32, 64) - drawn).mean() < 1
+    anime = np.asarray(Stylizer("gouache", max_side=64, warmup_px=0).stylize(tall), dtype=int)
+    assert np.abs(cell(sheet, 1, second, 32, 64) - anime).mean() < 1
     assert np.abs(cell(sheet, 1, second, 32, 64) - np.asarray(tall)).mean() > 2
 
 

@@ -24,7 +24,7 @@ from animegan.networks.plan import megabytes
 from animegan.resources.memory import release
 from animegan_cli.commands import profile as work
 from harness import MIB
-from harness.files.weight_files import bundled
+from harness.files.weight_files import bundled_tensors
 from harness.pictures import encoded, photo, photo_tensor
 
 pytestmark = pytest.mark.slow
@@ -63,20 +63,20 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def done(file: Path) -> subprocess.CompletedProcess[str]:
+def result(file: Path) -> subprocess.CompletedProcess[str]:
     return profile(file, "--style", "classic", "--trace", file.with_name("trace.json"))
 
 
-def rows(done: subprocess.CompletedProcess[str]) -> dict[str, list[float]]:
+def rows(result: subprocess.CompletedProcess[str]) -> dict[str, list[float]]:
     """The numbers of each row: ms, MiB of Python, of the process, of the device."""
-    assert (done.returncode, done.stderr) == (0, "")
-    lines = [line.split() for line in done.stdout.splitlines()]
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = [line.split() for line in result.stdout.splitlines()]
     [start] = [index for index, words in enumerate(lines) if words[:1] == ["PHASE"]]
     return {name: [float(word) for word in words] for name, *words in lines[start + 1 : -2]}
 
 
-def test_a_row_for_each_phase_and_block_in_their_order(done: subprocess.CompletedProcess[str]) -> None:
-    table = rows(done)
+def test_a_row_for_each_phase_and_block_in_their_order(result: subprocess.CompletedProcess[str]) -> None:
+    table = rows(result)
     assert list(table) == ROWS
     assert all(len(numbers) == 4 and min(numbers) >= 0 for numbers in table.values())
     assert all(table[block][0] > 0 for block in BLOCKS)
@@ -85,17 +85,17 @@ def test_a_row_for_each_phase_and_block_in_their_order(done: subprocess.Complete
         assert table["total"][column] >= max(numbers[column] for numbers in table.values()) > 0
 
 
-def test_it_tells_what_profiling_itself_took(done: subprocess.CompletedProcess[str]) -> None:
-    last = done.stdout.splitlines()[-1]
+def test_it_tells_what_profiling_itself_took(result: subprocess.CompletedProcess[str]) -> None:
+    last = result.stdout.splitlines()[-1]
     whole, *parts = [float(number) for number in re.findall(r"\d+\.\d", last)]
     assert last.startswith("Profiling took ")
     assert len(parts) == 5
     assert sum(parts) == pytest.approx(whole, abs=0.5)
-    assert whole > rows(done)["total"][0] / 1000
+    assert whole > rows(result)["total"][0] / 1000
 
 
-def test_the_blocks_stay_within_the_plan_that_is_named(done: subprocess.CompletedProcess[str]) -> None:
-    first, table = done.stdout.splitlines()[0], rows(done)
+def test_the_blocks_stay_within_the_plan_that_is_named(result: subprocess.CompletedProcess[str]) -> None:
+    first, table = result.stdout.splitlines()[0], rows(result)
     assert first.startswith("192×144 px, style classic, fp32 on cpu with 1 thread. Plan: bands, ")
     predicted = float(first.partition("bands, ")[2].split()[0])
     for block in BLOCKS:
@@ -104,11 +104,11 @@ def test_the_blocks_stay_within_the_plan_that_is_named(done: subprocess.Complete
     assert table["total"][2] > 0.3 * table["total"][3]  # the process has touched a good part of it
 
 
-def test_the_trace_names_the_layers(file: Path, done: subprocess.CompletedProcess[str]) -> None:
-    rows(done)
+def test_the_trace_names_the_layers(file: Path, result: subprocess.CompletedProcess[str]) -> None:
+    rows(result)
     events = json.loads(file.with_name("trace.json").read_text())["traceEvents"]
-    named = {event.get("name") for event in events}
-    assert {layer.name for layer in LAYERS} | {"decode", "plan", "transfer", "run", "encode", "[memory]"} <= named
+    names = {event.get("name") for event in events}
+    assert {layer.name for layer in LAYERS} | {"decode", "plan", "transfer", "run", "encode", "[memory]"} <= names
     assert sorted(path.name for path in file.parent.iterdir()) == ["a.jpg", "trace.json"]
 
 
@@ -133,8 +133,8 @@ def test_the_settings_and_the_options_are_obeyed(tmp_path: Path) -> None:
     config.write_text(f'memory_mb = {need}\nstyle = "classic"\n')
     record = profile(file, "--max-side", "256", ANIMEGAN_CONFIG=str(config))
     assert list(rows(record)) == ROWS
-    drawn, _, plan = record.stdout.splitlines()[0].partition(" Plan: ")
-    assert drawn == "256×192 px, style classic, fp32 on cpu with 1 thread."
+    summary, _, plan = record.stdout.splitlines()[0].partition(" Plan: ")
+    assert summary == "256×192 px, style classic, fp32 on cpu with 1 thread."
     again = f"{least.work:.1f} times the arithmetic"
     assert plan == f"{least.mode}, {need} MiB at most, {again}; {need} MiB may be taken."
 
@@ -173,9 +173,9 @@ def test_on_a_gpu_the_same_and_a_snapshot(file: Path, tmp_path: Path) -> None:
 
 
 def test_a_frozen_trace_tells_its_layers_too() -> None:
-    frozen = torch.jit.freeze(trace(build(bundled())).eval())
+    module = torch.jit.freeze(trace(build(bundled_tensors())).eval())
     with torch.inference_mode(), torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
-        frozen(photo_tensor(32, 32))
+        module(photo_tensor(32, 32))
     assert [event.name for event in profiler.events() if event.is_user_annotation] == [layer.name for layer in LAYERS]
 
 

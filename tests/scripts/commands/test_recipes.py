@@ -64,13 +64,13 @@ def test_a_folder_names_its_pictures(art: Path) -> None:
 
 def test_what_was_changed_by_hand_is_not_replaced_unasked(art: Path) -> None:
     file, _ = recipes.create("ember", [art])
-    changed = file.read_text() + "# mine\n"
-    file.write_text(changed)
+    text = file.read_text() + "# mine\n"
+    file.write_text(text)
     with pytest.raises(BadOption, match="--force"):
         recipes.create("ember", [art])
-    assert file.read_text() == changed
+    assert file.read_text() == text
     recipes.create("ember", [art], force=True)
-    assert file.read_text() != changed
+    assert file.read_text() != text
 
 
 @pytest.mark.parametrize(
@@ -96,11 +96,11 @@ def test_a_file_that_is_no_picture_is_named(art: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(looks.bundled_looks()))
 def test_show_names_every_number_with_its_range(name: str) -> None:
-    shown = {row[0]: row for row in recipes.rows(looks.read(looks.bundled_looks()[name]))}
+    rows = {row[0]: row for row in recipes.rows(looks.read(looks.bundled_looks()[name]))}
     text = looks.bundled_looks()[name].read_text()
     keys = {line.split("=")[0].strip() for line in text.splitlines() if "=" in line and not line.startswith("#")}
-    assert keys == keys & {path.rpartition(".")[2] for path in shown}
-    numbers = [row for row in shown.values() if row[1].replace(".", "").replace("-", "").isdigit()]
+    assert keys == keys & {path.rpartition(".")[2] for path in rows}
+    numbers = [row for row in rows.values() if row[1].replace(".", "").replace("-", "").isdigit()]
     assert all(row[2] and row[3] for row in numbers)
 
 

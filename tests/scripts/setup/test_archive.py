@@ -21,18 +21,18 @@ from animegan_cli.checkout import ROOT
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return archiver.build(tmp_path_factory.mktemp("archive") / "animegan.mar")
 
 
 @pytest.mark.slow
-def test_the_same_sources_give_the_same_bytes(built: Path, tmp_path: Path) -> None:
+def test_the_same_sources_give_the_same_bytes(archive: Path, tmp_path: Path) -> None:
     again = archiver.build(tmp_path / "another.mar")
-    assert hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(built.read_bytes()).digest()
+    assert hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(archive.read_bytes()).digest()
 
 
-def test_it_holds_what_the_worker_needs_and_no_more(built: Path) -> None:
-    with zipfile.ZipFile(built) as packed:
+def test_it_holds_what_the_worker_needs_and_no_more(archive: Path) -> None:
+    with zipfile.ZipFile(archive) as packed:
         names = set(packed.namelist())
         manifest = json.loads(packed.read("MAR-INF/MANIFEST.json"))
     generators = {f"animegan/model_store/networks/{name}.pt" for name in ("classic", "redraw", "redraw_video")}
@@ -61,13 +61,13 @@ def test_it_holds_what_the_worker_needs_and_no_more(built: Path) -> None:
     assert "createdOn" not in manifest
 
 
-def test_a_change_of_a_source_makes_it_stale(built: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_change_of_a_source_makes_it_stale(archive: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     sources = dict(archiver._sources())
     monkeypatch.setattr(archiver, "_sources", sources.items)
-    assert not archiver.is_stale(built)
+    assert not archiver.is_stale(archive)
     sources["config/model-config.yaml"] = tmp_path / "model-config.yaml"
     sources["config/model-config.yaml"].write_text("batchSize: 2\n")
-    assert archiver.is_stale(built)
+    assert archiver.is_stale(archive)
 
 
 def test_a_place_that_cannot_be_written_is_told_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:

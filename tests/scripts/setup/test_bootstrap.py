@@ -32,8 +32,8 @@ def wheel(folder: Path, name: str, version: str, needs: str = "") -> Path:
     info = f"{name}-{version}.dist-info"
     with zipfile.ZipFile(file, "w") as packed:
         packed.writestr(f"{name}.py", f"VERSION = {version!r}\n")
-        needed = f"Requires-Dist: {needs}\n" if needs else ""
-        packed.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needed}")
+        requirement = f"Requires-Dist: {needs}\n" if needs else ""
+        packed.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{requirement}")
         packed.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         packed.writestr(f"{info}/RECORD", "")
     return file
@@ -334,18 +334,18 @@ def test_no_python_that_is_new_enough(tmp_path: Path) -> None:
     old = tmp_path / "python3"
     old.write_text('#!/bin/sh\ncase $2 in *print*) echo ", only 3.14.1" ;; *) exit 1 ;; esac\n')
     old.chmod(0o755)
-    done = subprocess.run(
+    process = subprocess.run(
         [ROOT / "scripts" / "serve"], env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 1
-    assert "No Python 3.11, 3.12 or 3.13 is on the PATH, only 3.14.1. Install one" in done.stderr
+    assert process.returncode == 1
+    assert "No Python 3.11, 3.12 or 3.13 is on the PATH, only 3.14.1. Install one" in process.stderr
 
 
 def test_a_benchmark_that_is_none_is_named() -> None:
     for name in ("nonesuch", "../scripts/bootstrap", ""):
-        done = subprocess.run([ROOT / "scripts" / "benchmark", name], capture_output=True, text=True, check=False)
-        assert done.returncode == 2
-        assert f'There is no benchmark "{name}". Usage: scripts/benchmark NAME' in done.stderr
-        names = done.stderr.split("one of: ")[1].split()
+        process = subprocess.run([ROOT / "scripts" / "benchmark", name], capture_output=True, text=True, check=False)
+        assert process.returncode == 2
+        assert f'There is no benchmark "{name}". Usage: scripts/benchmark NAME' in process.stderr
+        names = process.stderr.split("one of: ")[1].split()
     assert len(names) == len(set(names)), "a name is that of one benchmark, whatever room it is in"
     assert {module_of(file.stem).stem for file in (ROOT / "benchmarks" / "results").glob("*.json")} <= set(names)

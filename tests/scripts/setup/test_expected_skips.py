@@ -36,7 +36,7 @@ def outcome(folder: Path, entries: str, *more_words: str, ci: bool, more: str = 
     (folder / "tests" / "test_it.py").write_text(CODE + more)
     (folder / "tests" / "expected_skips.txt").write_text(entries)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "pytest", *PLUGINS, *more_words, "tests"],
         cwd=folder,
         env={**environment, "PYTHONPATH": str(TESTS), "CI": "true" if ci else "", **ALONE},
@@ -44,20 +44,20 @@ def outcome(folder: Path, entries: str, *more_words: str, ci: bool, more: str = 
         text=True,
         check=False,
     )
-    return done.returncode, done.stdout + done.stderr
+    return process.returncode, process.stdout + process.stderr
 
 
-LISTED = "# a comment\ntests/test_it.py::test_listed  where the photos are absent\n"
+SKIP_LIST = "# a comment\ntests/test_it.py::test_listed  where the photos are absent\n"
 
 
 def test_a_listed_skip_stays_a_skip(tmp_path: Path) -> None:
-    status, output = outcome(tmp_path, LISTED, ci=True)
+    status, output = outcome(tmp_path, SKIP_LIST, ci=True)
     assert status == 0
     assert "1 passed, 1 skipped, 1 xfailed" in output
 
 
 def test_another_skip_fails_in_ci(tmp_path: Path) -> None:
-    status, output = outcome(tmp_path, LISTED, ci=True, more='\ndef test_other():\n    pytest.skip("no reason")\n')
+    status, output = outcome(tmp_path, SKIP_LIST, ci=True, more='\ndef test_other():\n    pytest.skip("no reason")\n')
     assert status == 1
     assert "1 failed, 1 passed, 1 skipped, 1 xfailed" in output
     assert "no reason" in output
@@ -87,7 +87,7 @@ def test_an_entry_without_a_reason_is_refused(tmp_path: Path) -> None:
 
 def test_two_processes_judge_alike(tmp_path: Path) -> None:
     more = '\ndef test_other():\n    pytest.skip("no reason")\n'
-    status, output = outcome(tmp_path, LISTED, *TWO_PROCESSES, ci=True, more=more)
+    status, output = outcome(tmp_path, SKIP_LIST, *TWO_PROCESSES, ci=True, more=more)
     assert status == 1
     assert "1 failed, 1 passed, 1 skipped, 1 xfailed" in output
     assert "not on tests/expected_skips.txt" in output

@@ -31,7 +31,7 @@ def versions(lock: str) -> dict[str, set[str]]:
     return hashes
 
 
-def asked(name: str) -> set[str]:
+def requirements(name: str) -> set[str]:
     lines = (line.split("#")[0].strip() for line in (REQUIREMENTS / f"{name}.in").read_text().splitlines())
     return {re.split(r"[^\w-]", line)[0].lower() for line in lines if line}
 
@@ -69,4 +69,4 @@ def test_one_pin_has_one_set_of_hashes() -> None:
     [("runtime", "cuda"), ("dev", "dev"), ("audit", "audit"), ("java", "java"), ("video", "video"), ("ray", "ray")],
 )
 def test_what_is_asked_for_is_locked(asks: str, lock: str) -> None:
-    assert asked(asks) - set(versions(lock)) == set()
+    assert requirements(asks) - set(versions(lock)) == set()

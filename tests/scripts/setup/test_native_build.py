@@ -67,8 +67,8 @@ def test_each_form_is_built_and_says_from_what(folder: Path, lines: Lines) -> No
     assert lines == [f"Compiling {library.name} ..." for library in libraries]
     assert len({built_from(library) for library in libraries}) == len(libraries)
     assert {stat.S_IMODE(library.stat().st_mode) for library in libraries} == {0o644}
-    left = {file.name for file in folder.rglob("*") if file.is_file()}
-    assert left == {native.SOURCE, *(library.name for library in libraries)}
+    names = {file.name for file in folder.rglob("*") if file.is_file()}
+    assert names == {native.SOURCE, *(library.name for library in libraries)}
 
 
 @compiles
@@ -112,16 +112,16 @@ def test_the_operators_are_the_same_bytes_wherever_they_are_built(
 ) -> None:
     """And link neither to a C++ library nor to an OpenMP runtime of their own."""
     monkeypatch.setattr(native, "FORMS", {"plain": []})
-    built = []
+    copies = []
     for name in ("one", "two longer"):
         folder = tmp_path / name
         folder.mkdir()
         for source in native._sources(native.FOLDER):
             shutil.copy(source, folder)
         (library,) = native.build(folder=folder)
-        built.append(library.read_bytes())
-    assert built[0] == built[1]
-    assert not [word for word in (str(tmp_path), "libstdc++", "libgomp", "libgcc") if word.encode() in built[0]]
+        copies.append(library.read_bytes())
+    assert copies[0] == copies[1]
+    assert not [word for word in (str(tmp_path), "libstdc++", "libgomp", "libgcc") if word.encode() in copies[0]]
 
 
 def test_without_a_compiler_it_says_so_once(folder: Path, lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:

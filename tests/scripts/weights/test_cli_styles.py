@@ -25,7 +25,7 @@ from harness.files.published import Site, publish
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = [ROOT / "handler", ROOT / "gateway", ROOT / "scripts"]
-LISTED = list(bundled_styles())
+STYLE_IDS = list(bundled_styles())
 LOCALE = ("LC_ALL", "LC_MESSAGES", "LANG")
 
 
@@ -38,8 +38,8 @@ class Command:
 
     @property
     def environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if name not in (*LOCALE, "PYTHONUNBUFFERED")}
-        return kept | {
+        variables = {name: value for name, value in os.environ.items() if name not in (*LOCALE, "PYTHONUNBUFFERED")}
+        return variables | {
             "ANIMEGAN_HOME": str(self.home),
             "PYTHONPATH": os.pathsep.join(map(str, self.packages)),
             "LANG": "C.UTF-8",
@@ -97,7 +97,7 @@ def run_here(run: Command, site: Site, tmp_path: Path) -> Command:
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     file = tmp_path / "weights.pt"
-    file.write_bytes(files.checkpoint(files.bundled()))
+    file.write_bytes(files.checkpoint(files.bundled_tensors()))
     return file
 
 
@@ -131,13 +131,13 @@ def test_styles_is_a_table(run: Command) -> None:
     assert rows[0] == ["cel", "Cel", "landscape,", "portrait", "BSD-3-Clause", "bundled"]
     assert rows[4] == ["hayao", "Hayao", "landscape", "LicenseRef-AnimeGANv2-NonCommercial", "NC", "import"]
     assert rows[6][-2:] == ["NC", "fetch"]
-    assert [row[0] for row in rows[:-1]] == LISTED
+    assert [row[0] for row in rows[:-1]] == STYLE_IDS
 
 
 def test_styles_for_programs(run: Command, weights: Path) -> None:
     install.import_file(weights, "hayao")
     entries = json.loads(run("styles", "--json").stdout)
-    assert [entry["id"] for entry in entries] == LISTED
+    assert [entry["id"] for entry in entries] == STYLE_IDS
     states = {entry["id"]: entry["state"] for entry in entries}
     assert (states["cel"], states["hayao"], states["shinkai"], states["paprika"]) == (
         "bundled",
@@ -191,14 +191,14 @@ def test_fetch_shows_the_licence_and_installs(run_here: Command, site: Site) -> 
     assert "licence  LicenseRef-AnimeGANv2-NonCommercial, non-commercial use only" in lines[2]
     assert lines[-1] == "Installed the style paprika."
     assert run_here("fetch", "paprika").stdout == "paprika is installed already.\n"
-    assert len(site.asked) == 1
+    assert len(site.range_headers) == 1
 
 
 def test_fetch_without_a_terminal_wants_yes(run_here: Command, site: Site) -> None:
     result = run_here("fetch", "paprika")
     assert "add --yes" in failed(result)
     assert "LicenseRef-AnimeGANv2-NonCommercial" in result.stdout
-    assert site.asked == []
+    assert site.range_headers == []
 
 
 @pytest.mark.slow
@@ -211,7 +211,7 @@ def test_fetch_asks_at_a_terminal(run_here: Command, site: Site, answer: str, st
     os.close(ours)
     assert result.returncode == status
     assert "under these terms? [y/N]" in result.stdout
-    assert len(site.asked) == (status == 0)
+    assert len(site.range_headers) == (status == 0)
     assert (run_here.home / "styles" / "paprika.json").exists() == (status == 0)
 
 
@@ -221,7 +221,7 @@ def test_fetch_mends_a_damaged_style(run_here: Command, weights: Path, site: Sit
     file.write_bytes(file.read_bytes()[:-1])
     assert run_here("fetch", "paprika", "--yes").returncode == 0
     assert install.is_intact("paprika")
-    assert len(site.asked) == 1
+    assert len(site.range_headers) == 1
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_import_takes_both_spellings(run: Command, weights: Path, option: str) -
 
 def test_import_complains_in_one_clean_line(run: Command, tmp_path: Path) -> None:
     file = tmp_path / "evil.pt"
-    file.write_bytes(files.checkpoint({"a\x1b[31m\nb": files.bundled()["out_layer.0.weight"]}))
+    file.write_bytes(files.checkpoint({"a\x1b[31m\nb": files.bundled_tensors()["out_layer.0.weight"]}))
     result = run("import", file, "--style", "hayao")
     assert "is missing" in failed(result)
     assert "\x1b" not in result.stderr
@@ -282,7 +282,7 @@ def test_wrong_usage_is_status_2(run: Command, arguments: list[str]) -> None:
 
 @pytest.mark.slow
 def test_ctrl_c_is_status_130_and_keeps_what_came(run_here: Command, site: Site) -> None:
-    site.stalls, site.sent = True, [2**20]
+    site.stalls, site.breaks = True, [2**20]
     with subprocess.Popen(
         [sys.executable, "-m", "animegan_cli", "fetch", "paprika", "--yes"],
         env=run_here.environment,
@@ -296,8 +296,8 @@ def test_ctrl_c_is_status_130_and_keeps_what_came(run_here: Command, site: Site)
     assert process.returncode == 130
     assert "Traceback" not in complaint
     assert run_here("fetch", "paprika", "--yes").returncode == 0
-    assert site.asked[0] is None
-    assert int(str(site.asked[1]).removeprefix("bytes=").removesuffix("-")) >= 2**19
+    assert site.range_headers[0] is None
+    assert int(str(site.range_headers[1]).removeprefix("bytes=").removesuffix("-")) >= 2**19
 
 
 def until(true: Callable[[], bool]) -> None:

@@ -53,8 +53,8 @@ def noise(batch: int, height: int, width: int) -> Floats:
 
 def eager(network: nn.Module, photo: Floats) -> Floats:
     with torch.inference_mode():
-        drawn: Floats = network(torch.from_numpy(photo)).numpy()
-    return drawn
+        anime: Floats = network(torch.from_numpy(photo)).numpy()
+    return anime
 
 
 @pytest.fixture(scope="module")
@@ -109,9 +109,9 @@ def is_untouched(old: Path) -> bool:
 @pytest.mark.parametrize(("batch", "height", "width"), SIZES)
 def test_it_draws_as_pytorch_does(data: bytes, generator: Generator, batch: int, height: int, width: int) -> None:
     photo = noise(batch, height, width)
-    drawn = run(data, photo=photo)
-    assert drawn.shape == photo.shape
-    assert np.abs(drawn - eager(generator, photo)).max() <= TOLERANCE
+    anime = run(data, photo=photo)
+    assert anime.shape == photo.shape
+    assert np.abs(anime - eager(generator, photo)).max() <= TOLERANCE
 
 
 @pytest.mark.parametrize("colour", [-1, 0, 1])
@@ -145,9 +145,9 @@ def test_redraw_draws_four_times_as_large_as_pytorch_does(
 ) -> None:
     photo = np.abs(noise(batch, height, width))
     network = define_network("redraw", verify(get_style("ink"), fast=fast))
-    drawn = run(redraw_data, photo=photo)
-    assert drawn.shape == (batch, 3, 4 * height, 4 * width)
-    assert np.abs(drawn - eager(network, photo)).max() <= 1e-4
+    anime = run(redraw_data, photo=photo)
+    assert anime.shape == (batch, 3, 4 * height, 4 * width)
+    assert np.abs(anime - eager(network, photo)).max() <= 1e-4
 
 
 # ---- What is in the file ---------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("home")
 @pytest.fixture
 def cel_file(tmp_path: Path) -> Path:
     file = tmp_path / "weights.any"
-    save_file(files.bundled(), file)
+    save_file(files.bundled_tensors(), file)
     return file
 
 
@@ -56,12 +56,12 @@ def test_ended_between_its_two_files_the_style_is_absent(cel_file: Path, monkeyp
 
 def test_import_takes_the_registrys_words(cel_file: Path) -> None:
     style = install.import_file(cel_file, "hayao")
-    listed = bundled_styles()["hayao"]
-    assert style == listed.model_copy(update={"weights": "hayao.safetensors", "sha256": style.sha256})
+    entry = bundled_styles()["hayao"]
+    assert style == entry.model_copy(update={"weights": "hayao.safetensors", "sha256": style.sha256})
     assert get_style("hayao") == style
     verify(style)
     assert install.state(style) == "installed"
-    assert install.state(listed) == "import"
+    assert install.state(entry) == "import"
 
 
 def test_import_takes_the_users_words_first(cel_file: Path) -> None:
@@ -125,7 +125,7 @@ def test_words_are_one_printable_line(cel_file: Path, option: str, words: str) -
 
 def test_a_wrong_file_installs_nothing(tmp_path: Path) -> None:
     file = tmp_path / "wrong.pt"
-    tensors = files.bundled()
+    tensors = files.bundled_tensors()
     del tensors["out_layer.0.weight"]
     file.write_bytes(files.checkpoint(tensors))
     with pytest.raises(BadWeights, match=r"out_layer\.0\.weight is missing"):

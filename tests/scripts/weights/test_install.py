@@ -37,8 +37,8 @@ def site(checkpoint: bytes) -> Iterator[Site]:
 
 
 def paprika(site: Site, git_blob_id: str = "") -> Style:
-    published = Checkpoint(url=site.url, git_blob_id=git_blob_id or site.git_blob_id)
-    return bundled_styles()["paprika"].model_copy(update={"checkpoint": published})
+    source = Checkpoint(url=site.url, git_blob_id=git_blob_id or site.git_blob_id)
+    return bundled_styles()["paprika"].model_copy(update={"checkpoint": source})
 
 
 def fetch(style: Style, timeout_s: float = 10) -> Style:
@@ -63,14 +63,14 @@ def check_installed(style: Style) -> None:
 
 def test_fetch_installs_what_was_published(site: Site) -> None:
     steps: list[tuple[int, int | None]] = []
-    listed = paprika(site)
-    style = install.fetch(listed, progress=lambda done, total: steps.append((done, total)))
+    entry = paprika(site)
+    style = install.fetch(entry, progress=lambda position, total: steps.append((position, total)))
     check_installed(style)
-    assert site.asked == [None]
+    assert site.range_headers == [None]
     assert steps[0] == (0, len(site.content))
     assert steps[-1] == (len(site.content), len(site.content))
     assert steps == sorted(steps)
-    assert style == listed.model_copy(update={"weights": "paprika.safetensors", "sha256": style.sha256})
+    assert style == entry.model_copy(update={"weights": "paprika.safetensors", "sha256": style.sha256})
     expected = files.other()
     tensors = load_file(verify(style))
     assert all(tensors[name].equal(tensor) for name, tensor in expected.items())
@@ -80,34 +80,34 @@ def test_fetch_installs_what_was_published(site: Site) -> None:
 
 
 def test_a_broken_connection_is_continued(site: Site) -> None:
-    site.sent = [2**20, 2**19]
+    site.breaks = [2**20, 2**19]
     check_installed(fetch(paprika(site)))
-    assert site.asked == [None, f"bytes={2**20}-", f"bytes={2**20 + 2**19}-"]
+    assert site.range_headers == [None, f"bytes={2**20}-", f"bytes={2**20 + 2**19}-"]
 
 
 def test_the_next_call_continues_where_the_last_one_ended(site: Site) -> None:
     style = paprika(site)
-    site.sent = [2**19, 0, 0, 0]
+    site.breaks = [2**19, 0, 0, 0]
     with pytest.raises(DownloadFailed, match=r"in 4 attempts: the connection .* animegan import FILE --style paprika"):
         fetch(style)
     check_absent()
     assert part_of(style).stat().st_size == 2**19
     check_installed(fetch(style))
-    assert site.asked[-1] == f"bytes={2**19}-"
+    assert site.range_headers[-1] == f"bytes={2**19}-"
 
 
 def test_a_server_without_ranges_sends_it_again(site: Site) -> None:
     site.ranges = False
-    site.sent = [2**20]
+    site.breaks = [2**20]
     check_installed(fetch(paprika(site)))
-    assert site.asked == [None, f"bytes={2**20}-"]
+    assert site.range_headers == [None, f"bytes={2**20}-"]
 
 
 def test_a_range_that_was_not_asked_for_is_not_taken(site: Site) -> None:
     site.shifted = True
-    site.sent = [2**20]
+    site.breaks = [2**20]
     check_installed(fetch(paprika(site)))
-    assert site.asked == [None, f"bytes={2**20}-", None]
+    assert site.range_headers == [None, f"bytes={2**20}-", None]
 
 
 def test_a_server_that_tells_no_length(site: Site) -> None:
@@ -121,7 +121,7 @@ def test_a_damaged_or_too_long_part_is_thrown_away(site: Site, start: bytes) -> 
     installed_dir().mkdir(parents=True)
     part_of(style).write_bytes(start)
     check_installed(fetch(style))
-    assert site.asked == [f"bytes={len(start)}-", None]
+    assert site.range_headers == [f"bytes={len(start)}-", None]
 
 
 def test_a_whole_part_needs_no_server(checkpoint: bytes) -> None:
@@ -130,7 +130,7 @@ def test_a_whole_part_needs_no_server(checkpoint: bytes) -> None:
     installed_dir().mkdir(parents=True)
     part_of(style).write_bytes(checkpoint)
     check_installed(fetch(style))
-    assert site.asked == []
+    assert site.range_headers == []
 
 
 @pytest.mark.parametrize(("aligned", "resize"), [(False, "asymmetric"), (True, "align_corners")])
@@ -154,7 +154,7 @@ def test_another_file_than_the_published_one_is_refused(site: Site) -> None:
         fetch(style)
     check_absent()
     assert not part_of(style).exists()
-    assert site.asked == [None]
+    assert site.range_headers == [None]
 
 
 def test_a_published_file_that_is_no_generator_is_refused() -> None:
@@ -169,26 +169,26 @@ def test_a_final_answer_is_not_asked_for_twice(site: Site, status: int) -> None:
     with pytest.raises(DownloadFailed, match=rf"style\.pt could not be downloaded: the server answered {status} "):
         fetch(paprika(site))
     check_absent()
-    assert len(site.asked) == 1
+    assert len(site.range_headers) == 1
 
 
 def test_a_passing_fault_is_waited_out(site: Site) -> None:
     site.statuses = [503, 429, 500]
     check_installed(fetch(paprika(site)))
-    assert len(site.asked) == 4
+    assert len(site.range_headers) == 4
 
 
 def test_a_lasting_fault_is_told(site: Site) -> None:
     site.statuses = [503] * 9
     with pytest.raises(DownloadFailed, match="in 4 attempts: the server answered 503 Service Unavailable"):
         fetch(paprika(site))
-    assert len(site.asked) == 4
+    assert len(site.range_headers) == 4
 
 
 def test_no_network(checkpoint: bytes) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))  # bound and not listening: a connection is refused
-        url = f"http://127.0.0.1:{closed.getsockname()[1]}/style.pt"
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))  # bound and not listening: a connection is refused
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/style.pt"
         with pytest.raises(DownloadFailed) as error:
             fetch(paprika(Site(checkpoint, url=url)))
     assert url in error.value.detail
@@ -199,12 +199,12 @@ def test_no_network(checkpoint: bytes) -> None:
 
 def test_a_stalled_server_is_given_up_and_continued(site: Site) -> None:
     style = paprika(site)
-    site.stalls, site.sent = True, [2**18, 0, 0, 0]
+    site.stalls, site.breaks = True, [2**18, 0, 0, 0]
     with pytest.raises(DownloadFailed, match="in 4 attempts"):
         fetch(style, timeout_s=0.2)
     assert part_of(style).stat().st_size == 2**18
     check_installed(fetch(style))
-    assert site.asked == [None, *[f"bytes={2**18}-"] * 4]
+    assert site.range_headers == [None, *[f"bytes={2**18}-"] * 4]
 
 
 @pytest.mark.parametrize("length", [True, False])
@@ -250,7 +250,7 @@ def test_two_at_once_do_not_mix(site: Site, home: Path) -> None:
 
 def test_killed_while_downloading_it_continues(site: Site) -> None:
     style = paprika(site)
-    site.stalls, site.sent = True, [2_000_000]
+    site.stalls, site.breaks = True, [2_000_000]
     code = "import sys\nfrom animegan.styles import Style\nfrom animegan_cli.weights.install import fetch\n"
     code += "fetch(Style.model_validate_json(sys.argv[1]), progress=lambda done, total: print(done, flush=True))"
     with subprocess.Popen(
@@ -267,16 +267,16 @@ def test_killed_while_downloading_it_continues(site: Site) -> None:
     check_absent()
     assert part_of(style).stat().st_size > 1_000_000
     check_installed(fetch(style))
-    assert site.asked[0] is None
-    assert site.asked[1] != "bytes=0-"
-    assert len(site.asked) == 2
+    assert site.range_headers[0] is None
+    assert site.range_headers[1] != "bytes=0-"
+    assert len(site.range_headers) == 2
 
 
 def test_an_unwritable_home(site: Site, home: Path) -> None:
     home.write_text("a file where the folder should be")
     with pytest.raises(BadSetting, match=r"home/styles can't be written: Not a directory\..*ANIMEGAN_HOME"):
         fetch(paprika(site))
-    assert site.asked == []
+    assert site.range_headers == []
 
 
 def test_blob_id_is_gits(tmp_path: Path) -> None:

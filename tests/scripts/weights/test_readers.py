@@ -37,7 +37,7 @@ Read = Callable[[bytes], dict[str, Tensor]]
 
 
 @pytest.mark.parametrize(
-    ("stored", "given"),
+    ("stored", "dtype"),
     [
         (torch.float16, torch.float16),
         (torch.float32, torch.float32),
@@ -47,11 +47,11 @@ Read = Callable[[bytes], dict[str, Tensor]]
 )
 @pytest.mark.parametrize("form", ["safetensors", "zip", "legacy"])
 def test_state_dicts_keep_their_values(
-    read: Read, cel: dict[str, Tensor], form: str, stored: torch.dtype, given: torch.dtype
+    read: Read, cel: dict[str, Tensor], form: str, stored: torch.dtype, dtype: torch.dtype
 ) -> None:
     tensors = {name: tensor.to(stored) for name, tensor in cel.items()}
     data = save(tensors) if form == "safetensors" else files.checkpoint(tensors, legacy=form == "legacy")
-    assert files.same(read(data), tensors, given)
+    assert files.same(read(data), tensors, dtype)
 
 
 def test_mixed_precision_becomes_fp32(read: Read, cel: dict[str, Tensor]) -> None:
@@ -88,12 +88,12 @@ def test_onnx_of_the_pytorch_port(read: Read, cel: dict[str, Tensor], tmp_path: 
 
 
 @pytest.mark.parametrize("naming", ["folded", "variables", "anonymous"])
-@pytest.mark.parametrize(("stored", "given"), [(np.float32, torch.float32), (np.float16, torch.float16)])
+@pytest.mark.parametrize(("stored", "dtype"), [(np.float32, torch.float32), (np.float16, torch.float16)])
 def test_onnx_of_the_tensorflow_original(
-    read: Read, cel: dict[str, Tensor], naming: onnx_weights.Naming, stored: Any, given: torch.dtype
+    read: Read, cel: dict[str, Tensor], naming: onnx_weights.Naming, stored: Any, dtype: torch.dtype
 ) -> None:
     data = onnx_weights.tensorflow_onnx(cel, naming, stored).SerializeToString()
-    assert files.same(read(data), cel, given)
+    assert files.same(read(data), cel, dtype)
 
 
 def test_onnx_names_are_believed_before_order(read: Read, cel: dict[str, Tensor]) -> None:
@@ -105,8 +105,8 @@ def test_onnx_names_are_believed_before_order(read: Read, cel: dict[str, Tensor]
 def test_onnx_with_a_shift_that_is_taken_away(read: Read, cel: dict[str, Tensor]) -> None:
     model = onnx_weights.tensorflow_onnx(cel, "folded")
     beta = next(node.input[0] for node in model.graph.node if node.op_type == "Sub" and "const" in node.input[0])
-    used = [node for node in model.graph.node if beta in node.input]
-    used[0].input[:] = reversed(used[0].input)
+    nodes = [node for node in model.graph.node if beta in node.input]
+    nodes[0].input[:] = reversed(nodes[0].input)
     expected = cel | {"block_a.0.2.bias": -cel["block_a.0.2.bias"]}
     assert files.same(read(model.SerializeToString()), expected, torch.float32)
 
@@ -153,10 +153,10 @@ def test_the_interpreter_of_tflite_draws_what_the_imported_generator_draws(tmp_p
     data = tflite_weights.tensorflow_lite(files.other(), "float32", aligned=resize == "align_corners")
     (tmp_path / "graph.tflite").write_bytes(data)
     x = photo_tensor(tflite_weights.LITE_PX, tflite_weights.LITE_PX)
-    expected = interpreted(data, x)
+    expected = interpret(data, x)
     with torch.inference_mode():
-        drawn = generator(tmp_path / "graph.tflite")(x)
-    assert psnr(drawn, expected) >= 100
+        anime = generator(tmp_path / "graph.tflite")(x)
+    assert psnr(anime, expected) >= 100
 
 
 def generator(file: Path) -> Generator:
@@ -165,20 +165,20 @@ def generator(file: Path) -> Generator:
     return build(tensors, resize)
 
 
-def interpreted(data: bytes, x: Tensor) -> Tensor:
+def interpret(data: bytes, x: Tensor) -> Tensor:
     """What TensorFlow Lite's own interpreter draws of (1, 3, H, W)."""
     lite = pytest.importorskip("ai_edge_litert.interpreter")
     interpreter = lite.Interpreter(model_content=data, num_threads=1)
     interpreter.allocate_tensors()
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x.permute(0, 2, 3, 1).contiguous().numpy())
     interpreter.invoke()
-    drawn = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-    return torch.from_numpy(drawn).permute(0, 3, 1, 2)
+    anime = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    return torch.from_numpy(anime).permute(0, 3, 1, 2)
 
 
-@pytest.mark.parametrize(("stored", "given"), [("float32", torch.float32), ("float16", torch.float16)])
-def test_tflite_float(read: Read, cel: dict[str, Tensor], stored: tflite_weights.Precision, given: torch.dtype) -> None:
-    assert files.same(read(tflite_weights.tensorflow_lite(cel, stored)), cel, given)
+@pytest.mark.parametrize(("stored", "dtype"), [("float32", torch.float32), ("float16", torch.float16)])
+def test_tflite_float(read: Read, cel: dict[str, Tensor], stored: tflite_weights.Precision, dtype: torch.dtype) -> None:
+    assert files.same(read(tflite_weights.tensorflow_lite(cel, stored)), cel, dtype)
 
 
 def test_tflite_int8_is_within_half_a_step(read: Read, cel: dict[str, Tensor]) -> None:
@@ -208,7 +208,7 @@ def test_the_original_hayao_by_order_is_the_original_by_name() -> None:
     model = tflite.Model.GetRootAs(HAYAO.read_bytes(), 0)
     graph = model.Subgraphs(0)
     ours, shapes = tensorflow_names(), tensor_shapes()
-    compared = set()
+    names = set()
     for index in range(graph.TensorsLength()):
         tensor = graph.Tensors(index)
         variable = tensor.Name().decode().rpartition("G_MODEL/")[2]
@@ -227,8 +227,8 @@ def test_the_original_hayao_by_order_is_the_original_by_name() -> None:
             scale = scale.reshape(-1, 1, 1, 1)
         expected = torch.from_numpy(data * scale)
         torch.testing.assert_close(tensors[name], expected.float(), rtol=1e-6, atol=0)
-        compared.add(name)
-    assert len(compared) == 25 + 48
+        names.add(name)
+    assert len(names) == 25 + 48
     assert len(tensors) == 77
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
 
@@ -238,7 +238,7 @@ def test_the_original_hayao_by_order_is_the_original_by_name() -> None:
 def test_the_original_hayao_is_drawn_as_its_graph_draws_it() -> None:
     """Within what 8-bit activations leave of the interpreter's picture, 28 dB; by the port's rule it is 22."""
     x = mountain(256, 256)
-    expected = interpreted(HAYAO.read_bytes(), x)
+    expected = interpret(HAYAO.read_bytes(), x)
     with torch.inference_mode():
         ours, port = generator(HAYAO)(x), build(readers.read(HAYAO).tensors, "align_corners")(x)
     assert psnr(ours, expected) >= 26

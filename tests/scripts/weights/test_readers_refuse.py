@@ -100,9 +100,9 @@ def test_a_wrong_tensor_of_a_graph_is_named(read: Read, cel: dict[str, Tensor], 
         read(data)
 
 
-def onnx_without(cel: dict[str, Tensor], wanted: Callable[[onnx.NodeProto], bool]) -> bytes:
+def onnx_without(cel: dict[str, Tensor], choose: Callable[[onnx.NodeProto], bool]) -> bytes:
     model = onnx_weights.tensorflow_onnx(cel, "folded")
-    nodes = [node for node in model.graph.node if wanted(node)]
+    nodes = [node for node in model.graph.node if choose(node)]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     outputs = {name for node in nodes for name in node.output}
@@ -243,10 +243,10 @@ FORMS = ["safetensors", "zip", "legacy", "onnx", "tflite"]
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("kept", [0.0001, 0.5, 0.9999])
-def test_a_truncated_file_is_refused(read: Read, whole: dict[str, bytes], form: str, kept: float) -> None:
+@pytest.mark.parametrize("share", [0.0001, 0.5, 0.9999])
+def test_a_truncated_file_is_refused(read: Read, whole: dict[str, bytes], form: str, share: float) -> None:
     with pytest.raises(BadWeights):
-        read(whole[form][: int(len(whole[form]) * kept)])
+        read(whole[form][: int(len(whole[form]) * share)])
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.access import Locked, locked_gateway
+from harness.access import LockedGateway, locked_gateway
 from harness.gateways import Gateway, running_gateway
 
 
 @pytest.fixture(scope="module")
-def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Locked]:
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LockedGateway]:
     with locked_gateway(tmp_path_factory.mktemp("gateway")) as running:
         yield running
 

@@ -90,12 +90,12 @@ def test_keys_of_a_mounted_secret_are_read_anew_when_it_changes(tmp_path: Path) 
     """Kubernetes lays a new folder beside the old one and turns a link to it."""
     for version in ("one", "two"):
         Keys(tmp_path / version).add(version)
-    mounted = tmp_path / "mounted"
-    mounted.mkdir()
-    (mounted / "..data").symlink_to(tmp_path / "one")
-    (mounted / "keys.json").symlink_to("..data/keys.json")
-    keys = Keys(mounted)
+    mount = tmp_path / "mounted"
+    mount.mkdir()
+    (mount / "..data").symlink_to(tmp_path / "one")
+    (mount / "keys.json").symlink_to("..data/keys.json")
+    keys = Keys(mount)
     assert [key.name for key in keys.list_keys()] == ["one"]
-    (mounted / "new").symlink_to(tmp_path / "two")
-    (mounted / "new").replace(mounted / "..data")
+    (mount / "new").symlink_to(tmp_path / "two")
+    (mount / "new").replace(mount / "..data")
     assert [key.name for key in keys.list_keys()] == ["two"]

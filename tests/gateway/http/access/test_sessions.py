@@ -9,33 +9,33 @@ import requests
 
 from animegan_gateway.http.access.attempts import WRONG_KEYS_PER_MINUTE
 from animegan_gateway.http.access.keys import Keys
-from harness.access import COOKIE, FORGED_KEY, PICTURE, Locked, bearer, job_of, sign_in
+from harness.access import COOKIE, FORGED_KEY, PICTURE, LockedGateway, bearer, job_of, sign_in
 from harness.gateways import Gateway, code, running_gateway
 
 
-def test_a_page_exchanges_its_key_for_a_session_of_the_same_caller(locked: Locked) -> None:
+def test_a_page_exchanges_its_key_for_a_session_of_the_same_caller(locked: LockedGateway) -> None:
     url = locked.gateway.url
     job = job_of(locked.gateway.submit(PICTURE, locked.ann))
     with requests.Session() as page:
         before = page.get(f"{url}/v1/session", timeout=30).json()
         assert (before["keys_required"], before["signed_in"]) == (True, False)
-        opened = page.post(f"{url}/v1/session", json={"key": locked.ann_key}, timeout=30)
-        assert (opened.status_code, opened.json()["signed_in"]) == (200, True)
-        assert locked.ann_key not in opened.headers["Set-Cookie"]
+        opening = page.post(f"{url}/v1/session", json={"key": locked.ann_key}, timeout=30)
+        assert (opening.status_code, opening.json()["signed_in"]) == (200, True)
+        assert locked.ann_key not in opening.headers["Set-Cookie"]
         assert page.get(f"{url}/v1/session", timeout=30).json()["signed_in"] is True
         assert page.get(f"{url}{job['links']['self']}", timeout=30).json()["id"] == job["id"]
         with page.get(f"{url}{job['links']['events']}", stream=True, timeout=30) as events:
             assert events.ok  # an EventSource can't send a header
         page.headers["Origin"] = url
         assert job_of(locked.gateway.submit(PICTURE, page))
-        closed = page.delete(f"{url}/v1/session", timeout=30)
-        assert closed.json()["signed_in"] is False
+        closing = page.delete(f"{url}/v1/session", timeout=30)
+        assert closing.json()["signed_in"] is False
         assert COOKIE not in page.cookies
         assert code(locked.gateway.submit(PICTURE, page)) == (401, "unauthorized")
 
 
 @pytest.mark.parametrize("key", ["", FORGED_KEY, "ag", "ключ"])
-def test_a_wrong_key_opens_no_session(locked: Locked, key: str) -> None:
+def test_a_wrong_key_opens_no_session(locked: LockedGateway, key: str) -> None:
     answer = sign_in(locked.gateway, key)
     assert code(answer) == (401, "unauthorized")
     assert "Set-Cookie" not in answer.headers
@@ -56,13 +56,13 @@ def test_a_wrong_key_opens_no_session(locked: Locked, key: str) -> None:
         (b"[" * 4000, 400),
     ],
 )
-def test_what_is_no_sign_in(locked: Locked, body: bytes, status: int) -> None:
+def test_what_is_no_sign_in(locked: LockedGateway, body: bytes, status: int) -> None:
     headers = {"Content-Type": "application/json"}
     answer = requests.post(f"{locked.gateway.url}/v1/session", data=body, headers=headers, timeout=30)
     assert code(answer)[0] == status
 
 
-def test_a_revoked_key_is_refused_at_once_and_its_sessions_with_it(locked: Locked) -> None:
+def test_a_revoked_key_is_refused_at_once_and_its_sessions_with_it(locked: LockedGateway) -> None:
     text = locked.keys.add("carl")
     url = locked.gateway.url
     with bearer(text) as carl, requests.Session() as page:
@@ -76,13 +76,13 @@ def test_a_revoked_key_is_refused_at_once_and_its_sessions_with_it(locked: Locke
 
 
 @pytest.mark.slow
-def test_a_forged_cookie_is_no_session(locked: Locked, gateway: Gateway) -> None:
+def test_a_forged_cookie_is_no_session(locked: LockedGateway, gateway: Gateway) -> None:
     cookie = sign_in(locked.gateway, locked.ann_key).cookies[COOKIE]
-    changed = ("A" if cookie[0] != "A" else "B") + cookie[1:]
+    forgery = ("A" if cookie[0] != "A" else "B") + cookie[1:]
     anonymous = sign_in(gateway).cookies[COOKIE]  # of another gateway: another secret
     url = f"{locked.gateway.url}/v1/styles"
     assert requests.get(url, cookies={COOKIE: cookie}, timeout=30).ok
-    for bad in (changed, cookie[:-1], cookie.rpartition(".")[0], anonymous, "", "é"):
+    for bad in (forgery, cookie[:-1], cookie.rpartition(".")[0], anonymous, "", "é"):
         headers = {"Cookie": f"{COOKIE}={bad}".encode()}
         assert code(requests.get(url, headers=headers, timeout=30)) == (401, "unauthorized")
 
@@ -97,7 +97,7 @@ def test_a_session_from_before_keys_were_required_is_none(tmp_path: Path) -> Non
         assert code(requests.get(f"{gateway.url}/v1/styles", cookies=cookies, timeout=30)) == (401, "unauthorized")
 
 
-def test_a_sessions_cookie_is_out_of_reach(gateway: Gateway, locked: Locked) -> None:
+def test_a_sessions_cookie_is_out_of_reach(gateway: Gateway, locked: LockedGateway) -> None:
     for answer in (sign_in(gateway), sign_in(locked.gateway, locked.ann_key)):
         _, *attributes = answer.headers["Set-Cookie"].split("; ")
         assert {attribute.lower() for attribute in attributes} >= {"httponly", "samesite=strict", "path=/"}
@@ -112,7 +112,7 @@ def test_a_session_without_keys_is_a_caller_of_its_own_and_stays_it(gateway: Gat
         assert page.cookies[COOKIE] == cookie
 
 
-def test_signing_out_ends_the_session_at_the_server(locked: Locked) -> None:
+def test_signing_out_ends_the_session_at_the_server(locked: LockedGateway) -> None:
     with requests.Session() as browser:
         signed_in = browser.post(f"{locked.gateway.url}/v1/session", json={"key": locked.ann_key}, timeout=30)
         assert signed_in.ok

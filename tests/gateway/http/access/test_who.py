@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from animegan_gateway.http.transport.middleware import HEADERS
-from harness.access import FORGED_KEY, PICTURE, Locked, job_of, send, sign_in
+from harness.access import FORGED_KEY, PICTURE, LockedGateway, job_of, send, sign_in
 from harness.gateways import Gateway, code, running_gateway
 
 
@@ -18,14 +18,14 @@ from harness.gateways import Gateway, code, running_gateway
 @pytest.mark.parametrize(
     "authorization", [None, "", "Bearer", "Bearer ", f"Bearer {FORGED_KEY}", "Bearer ag__", "Basic YTpi", "Bearer é"]
 )
-def test_without_a_valid_key_there_is_nothing(locked: Locked, authorization: str | None) -> None:
+def test_without_a_valid_key_there_is_nothing(locked: LockedGateway, authorization: str | None) -> None:
     url = locked.gateway.url
     job = job_of(locked.gateway.submit(PICTURE, locked.ann))
     # Each from an address of its own: many wrong keys from one are told to wait.
     headers = {"X-Forwarded-For": f"2001:db8:{sum((authorization or '').encode()):x}::1".encode()}
     if authorization is not None:
         headers["Authorization"] = authorization.encode()
-    refused = [
+    answers = [
         requests.post(f"{url}/v1/jobs", files={"image": PICTURE}, headers=headers, timeout=30),
         requests.post(f"{url}/v1/stylize", files={"image": PICTURE}, headers=headers, timeout=30),
         *(requests.get(f"{url}{link}", headers=headers, timeout=30) for link in job["links"].values()),
@@ -33,14 +33,14 @@ def test_without_a_valid_key_there_is_nothing(locked: Locked, authorization: str
         requests.get(f"{url}/v1/styles", headers=headers, timeout=30),
         requests.get(f"{url}/v1/styles/cel/thumbnail", headers=headers, timeout=30),
     ]
-    for answer in refused:
+    for answer in answers:
         assert code(answer) == (401, "unauthorized")
         assert answer.headers["WWW-Authenticate"] == 'Bearer realm="animegan"'
     for path in ("/", "/healthz", "/readyz", "/openapi.json", "/v1/session"):
         assert requests.get(f"{url}{path}", timeout=30).ok
 
 
-def test_a_job_is_its_owners_alone(locked: Locked) -> None:
+def test_a_job_is_its_owners_alone(locked: LockedGateway) -> None:
     job = job_of(locked.gateway.submit(PICTURE, locked.ann, headers={"Idempotency-Key": "k"}))
     url = locked.gateway.url
     for link in job["links"].values():
@@ -64,7 +64,9 @@ FOREIGN: list[dict[str, str]] = [
 
 
 @pytest.mark.parametrize("headers", FOREIGN, ids=str)
-def test_what_another_sites_page_sends_with_the_cookie_is_refused(locked: Locked, headers: dict[str, str]) -> None:
+def test_what_another_sites_page_sends_with_the_cookie_is_refused(
+    locked: LockedGateway, headers: dict[str, str]
+) -> None:
     url = locked.gateway.url
     with requests.Session() as page:
         assert page.post(f"{url}/v1/session", json={"key": locked.ann_key}, timeout=30).ok
@@ -96,7 +98,7 @@ def test_without_keys_a_proxys_own_credentials_are_no_matter(gateway: Gateway) -
     assert code(send(gateway, Authorization=f"Bearer {FORGED_KEY}")) == (401, "unauthorized")
 
 
-def test_a_key_has_its_own_rate_and_share(locked: Locked) -> None:
+def test_a_key_has_its_own_rate_and_share(locked: LockedGateway) -> None:
     with locked.add("slow", rate_per_minute=1) as slow, locked.add("small", share_percent=5) as small:
         job_of(locked.gateway.submit(PICTURE, slow))
         assert code(locked.gateway.submit(PICTURE, slow)) == (429, "rate_limited")
@@ -152,7 +154,7 @@ def test_a_prober_may_use_whatever_address_it_knows(gateway: Gateway, path: str)
     assert requests.get(f"{gateway.url}{path}", headers={"Host": "10.0.0.7:8000"}, timeout=30).ok
 
 
-def test_every_answer_has_the_security_headers(locked: Locked) -> None:
+def test_every_answer_has_the_security_headers(locked: LockedGateway) -> None:
     url = locked.gateway.url
     answers = {
         path: requests.get(f"{url}{path}", timeout=30)
@@ -170,13 +172,13 @@ def test_every_answer_has_the_security_headers(locked: Locked) -> None:
     }
     for name, answer in answers.items():
         assert answer.ok or str(answer.status_code) == name
-        wanted = {**HEADERS, "X-Animegan-Request-Id": answer.headers["X-Animegan-Request-Id"]}
+        expected = {**HEADERS, "X-Animegan-Request-Id": answer.headers["X-Animegan-Request-Id"]}
         policy = answer.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy
         assert "frame-ancestors 'none'" in policy
         if name == "/docs":
-            del wanted["Content-Security-Policy"]
-        assert {header: answer.headers.get(header) for header in wanted} == wanted
+            del expected["Content-Security-Policy"]
+        assert {header: answer.headers.get(header) for header in expected} == expected
         assert "Server" not in answer.headers
         assert "Strict-Transport-Security" not in answer.headers
     assert "unsafe" not in answers["/"].headers["Content-Security-Policy"]
@@ -236,9 +238,9 @@ def test_a_trusted_proxy_tells_who_the_caller_is_and_that_it_is_https(tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("trusted", ["[]", '["192.0.2.7"]'])
-def test_nobody_else_is_believed(tmp_path: Path, trusted: str) -> None:
-    with running_gateway(tmp_path, None, rate_per_minute=1, trusted_proxies=trusted) as gateway:
+@pytest.mark.parametrize("proxies", ["[]", '["192.0.2.7"]'])
+def test_nobody_else_is_believed(tmp_path: Path, proxies: str) -> None:
+    with running_gateway(tmp_path, None, rate_per_minute=1, trusted_proxies=proxies) as gateway:
         job_of(send(gateway, **{"X-Forwarded-For": "192.0.2.1"}))
         assert code(send(gateway, **{"X-Forwarded-For": "192.0.2.2"})) == (429, "rate_limited")
         answer = sign_in(gateway, **{"X-Forwarded-Proto": "https"})

@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, Route, expect
 from animegan_gateway.http.access.keys import Keys
 from animegan_gateway.http.styles.thumbnails import SIDE_PX
 from harness.browsing.browsers import opened_page
-from harness.browsing.pages import PHOTO_PX, accessible, draw, drawn, photo_files
+from harness.browsing.pages import PHOTO_PX, accessible, draw, photo_files, wait_for_drawings
 from harness.gateways import Gateway, before, running_gateway
 from harness.servers import ROOT, Server, wait_until
 
@@ -64,7 +64,7 @@ def test_a_photo_is_dropped_watched_compared_and_downloaded(
         accessible(page)
         page.get_by_test_id("max-side").select_option("512")
         draw(page, photos[0])
-        drawn(page)
+        wait_for_drawings(page)
         card = page.get_by_test_id("job")
         expect(card.get_by_test_id("message")).to_contain_text(message)
         slider = card.get_by_test_id("compare")
@@ -96,13 +96,13 @@ def test_a_dropped_file_is_taken(browser: Browser, gateway: Gateway, photos: lis
         for event in ("dragenter", "dragover", "drop"):
             page.get_by_test_id("drop").dispatch_event(event, {"dataTransfer": data})
         page.get_by_test_id("draw").click()
-        drawn(page)
+        wait_for_drawings(page)
 
 
 def test_several_come_as_one_zip(browser: Browser, gateway: Gateway, photos: list[Path]) -> None:
     with opened_page(browser, gateway.url) as page:
         draw(page, *photos)
-        drawn(page, 3)
+        wait_for_drawings(page, 3)
         with page.expect_download() as download:
             page.get_by_test_id("download-all").click()
         with zipfile.ZipFile(download.value.path()) as archive:
@@ -124,7 +124,7 @@ def test_what_waits_can_be_cancelled_and_what_is_drawn_deleted(
         expect(card).to_have_attribute("data-status", "cancelled")
     with running_gateway(tmp_path, server) as gateway, opened_page(browser, gateway.url) as page:
         draw(page, photos[0])
-        drawn(page)
+        wait_for_drawings(page)
         page.get_by_test_id("delete").click()
         expect(page.get_by_test_id("job")).to_have_attribute("data-status", "expired")
         wait_until(lambda: not any((tmp_path / "pictures").glob("[!.]*")), "the end of every picture's file")
@@ -133,9 +133,9 @@ def test_what_waits_can_be_cancelled_and_what_is_drawn_deleted(
 def test_the_history_of_the_tab_outlives_a_reload(browser: Browser, gateway: Gateway, photos: list[Path]) -> None:
     with opened_page(browser, gateway.url) as page:
         draw(page, photos[0])
-        drawn(page)
+        wait_for_drawings(page)
         page.reload()
-        drawn(page)
+        wait_for_drawings(page)
 
 
 def test_it_goes_on_by_itself_when_the_gateway_was_restarted(
@@ -149,7 +149,7 @@ def test_it_goes_on_by_itself_when_the_gateway_was_restarted(
         again = Gateway(tmp_path, before(server), port=first.port)
         again.start()
         try:
-            drawn(page, 2)
+            wait_for_drawings(page, 2)
             expect(page.get_by_test_id("offline")).to_be_hidden()
         finally:
             again.stop()
@@ -187,12 +187,12 @@ def test_a_key_is_asked_for_once_and_not_kept_in_the_page(
         page.get_by_test_id("key").fill(key)
         page.get_by_test_id("sign-in").click()
         draw(page, photos[0])
-        drawn(page)
+        wait_for_drawings(page)
         stored = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])")
         assert key not in stored
         assert "animegan_session" not in stored  # HttpOnly
         page.reload()
-        drawn(page)
+        wait_for_drawings(page)
 
 
 def test_the_language_is_switched_and_remembered(browser: Browser, gateway: Gateway) -> None:
@@ -210,7 +210,7 @@ def test_it_is_readable_by_day_and_by_night(
 ) -> None:
     with opened_page(browser, gateway.url, color_scheme=scheme) as page:
         draw(page, photos[0])
-        drawn(page)
+        wait_for_drawings(page)
         accessible(page)
 
 
@@ -226,12 +226,12 @@ def test_a_style_that_is_not_for_commerce_says_so_wherever_it_is_shown(
         expect(tile).to_contain_text("Non-commercial")
         page.get_by_test_id("style-unsold").check()
         draw(page, photos[0])
-        drawn(page)
+        wait_for_drawings(page)
         expect(page.get_by_test_id("job")).to_contain_text("Non-commercial")
         page.get_by_test_id("anew").click()
         page.get_by_test_id("style-cel").check()
         draw(page, photos[1])
-        drawn(page, 2)
+        wait_for_drawings(page, 2)
         expect(page.get_by_test_id("job").filter(has_text="Non-commercial")).to_have_count(1)
 
 
@@ -246,7 +246,7 @@ def test_detail_and_speed_are_chosen_and_told(
         page.locator("details.more").evaluate("element => element.open = true")
         accessible(page)
         draw(page, photos[0])
-        drawn(page)
+        wait_for_drawings(page)
         notes = page.get_by_test_id("notes").first
         assert any(word in notes.inner_text() for word in auto)  # what `auto` chose
         page.get_by_test_id("detail").select_option("fine")
@@ -254,11 +254,11 @@ def test_detail_and_speed_are_chosen_and_told(
         page.get_by_test_id("fast").check()
         expect(page.get_by_test_id("quality")).to_be_disabled()
         page.get_by_test_id("style-ink").check(force=True)
-        with page.expect_response("**/v1/jobs") as sent:
+        with page.expect_response("**/v1/jobs") as answer:
             page.get_by_test_id("draw").click()
-        job = sent.value.json()
+        job = answer.value.json()
         assert (job["style"], job["fast"], job["detail"], job["mode"]) == ("ink", True, "fine", "scene")
-        drawn(page, 2)
+        wait_for_drawings(page, 2)
         expect(page.get_by_test_id("notes").first).to_contain_text(fine)
 
 
@@ -272,7 +272,7 @@ def test_a_style_without_a_choice_is_drawn_all_the_same(browser: Browser, gatewa
         expect(page.get_by_test_id("fast")).to_be_disabled()
         expect(page.get_by_test_id("quality")).to_be_enabled()
         draw(page, photos[0])
-        drawn(page)
+        wait_for_drawings(page)
         page.get_by_test_id("style-cel").check(force=True)
         expect(page.get_by_test_id("detail")).to_have_value("bold")
         expect(page.get_by_test_id("fast")).to_be_checked()
@@ -341,4 +341,4 @@ def test_a_photo_is_taken_and_one_is_pasted(browser: Browser, gateway: Gateway, 
         page.get_by_role("button", name="Take it").click()  # the browser's own test picture
         expect(page.get_by_test_id("draw")).to_have_text("Draw 2 pictures")
         page.get_by_test_id("draw").click()
-        drawn(page, 2)
+        wait_for_drawings(page, 2)

@@ -10,7 +10,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, expect
 
 from harness.browsing.browsers import opened_page
-from harness.browsing.pages import accessible, draw, drawn, photo_files, settle
+from harness.browsing.pages import accessible, draw, photo_files, settle, wait_for_drawings
 from harness.files.picture_files import gliding_gif, heic
 from harness.gateways import Gateway, running_gateway
 from harness.pictures import photo
@@ -54,7 +54,7 @@ def test_an_animation_moves_on_the_page_and_in_its_file(browser: Browser, gatewa
     file.write_bytes(gliding_gif(FRAMES / 10, (160, 120)))
     with opened_page(browser, gateway.url) as page:
         draw(page, file)
-        drawn(page)
+        wait_for_drawings(page)
         card = page.get_by_test_id("job")
         expect(card.get_by_test_id("notes")).to_contain_text(f"drew all {FRAMES} frames")
         frames = card.locator("img.after").evaluate(
@@ -90,7 +90,7 @@ def test_a_heic_is_drawn_though_the_browser_shows_none_and_a_pdf_is_left_out(
         expect(page.get_by_test_id("not-taken")).to_contain_text(left_out)
         accessible(page)
         page.get_by_test_id("draw").click()
-        drawn(page)
+        wait_for_drawings(page)
         page.get_by_test_id("delete").click()
         card = page.get_by_test_id("job")
         expect(card).to_have_attribute("data-status", "expired")
@@ -125,10 +125,10 @@ def test_nothing_overlaps_on_the_smallest_phone(
         page.locator("#others summary").click()
         page.locator("details.more").evaluate("element => element.open = true")
         draw(page, photos[0])
-        drawn(page)
+        wait_for_drawings(page)
         page.evaluate("document.activeElement.blur()")
-        wide, seen = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
-        assert wide <= seen
+        wide, view = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+        assert wide <= view
         page.get_by_test_id("look").click()
         accessible(page)
         for control in page.locator(".viewer-bar :is(button, input):visible").all():

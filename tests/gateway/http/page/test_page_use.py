@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from animegan.picture.sizes import fit
 from animegan.settings import MAX_SIDE_PX
 from harness.browsing.browsers import opened_page
-from harness.browsing.pages import PHOTO_PX, accessible, draw, drawn, photo_files
+from harness.browsing.pages import PHOTO_PX, accessible, draw, photo_files, wait_for_drawings
 from harness.gateways import Gateway, running_gateway
 from harness.pictures import encoded, photo
 
@@ -24,7 +24,7 @@ SHARED = """
     navigator.canShare = ({files}) => files.length > 0;
     navigator.share = async ({files: [file]}) => { window.shared.push([file.name, file.type, file.size]); };
 """
-PRESSED = """image => {  // in one step, as what loads below or above moves it
+PRESS = """image => {  // in one step, as what loads below or above moves it
     image.scrollIntoView({block: "center", behavior: "instant"});
     const {x, y, width, height} = image.getBoundingClientRect();
     return document.elementFromPoint(x + 0.8 * width, y + height / 2).className;
@@ -53,7 +53,7 @@ def scale(page: Page) -> float:
 def test_drawings_are_looked_at_beside_their_photos(browser: Browser, gateway: Gateway, photos: list[Path]) -> None:
     with opened_page(browser, gateway.url) as page:
         draw(page, photos[0], photos[1])
-        drawn(page, 2)
+        wait_for_drawings(page, 2)
         picture = page.locator(".job img.after").first
         expect(picture).to_be_visible()
         box = picture.bounding_box()
@@ -175,7 +175,7 @@ def test_photos_are_added_and_the_button_says_what_it_will_draw(
 def test_what_is_deleted_can_be_sent_again(browser: Browser, gateway: Gateway, photos: list[Path]) -> None:
     with opened_page(browser, gateway.url) as page:
         draw(page, photos[0])
-        drawn(page)
+        wait_for_drawings(page)
         card = page.get_by_test_id("job")
         expect(card.get_by_test_id("delete")).to_have_attribute("title", re.compile("^Deletes the photo .* at "))
         card.get_by_test_id("delete").click()
@@ -183,7 +183,7 @@ def test_what_is_deleted_can_be_sent_again(browser: Browser, gateway: Gateway, p
         expect(card.locator(".actions > :visible")).to_have_text(["Remove from this page", "Send again"])
         accessible(page)
         card.get_by_test_id("again").click()
-        drawn(page)
+        wait_for_drawings(page)
 
 
 def test_one_photo_in_all_styles_is_one_sheet(
@@ -195,7 +195,7 @@ def test_one_photo_in_all_styles_is_one_sheet(
         expect(page.locator("#others")).to_contain_text("frames of Kon Satoshi's film Paprika")
         page.get_by_test_id("file").set_input_files([photos[0]])
         page.get_by_test_id("all-styles").click()
-        drawn(page, 4)
+        wait_for_drawings(page, 4)
         sheet = page.get_by_test_id("sheet")
         expect(sheet.locator("li")).to_have_text(["Photo", "Cel", "Ink", "Gouache", "Classic"])
         accessible(page)
@@ -216,7 +216,7 @@ def test_on_a_phone_a_drawing_is_shared_copied_and_never_covered(
         page.context.grant_permissions(["clipboard-read", "clipboard-write"])
         page.goto(gateway.url)
         draw(page, photos[0])
-        drawn(page)
+        wait_for_drawings(page)
         card = page.get_by_test_id("job")
         card.get_by_test_id("share").click()
         page.wait_for_function("window.shared.length")
@@ -227,7 +227,7 @@ def test_on_a_phone_a_drawing_is_shared_copied_and_never_covered(
         expect(card.get_by_test_id("copy")).to_have_text("Copied")
         assert page.evaluate("navigator.clipboard.read().then(([item]) => item.types)") == ["image/png"]
         page.evaluate("Promise.all(document.getAnimations().map((each) => each.finished)).then(() => null)")
-        hit = card.locator("img.after").evaluate(PRESSED)
+        hit = card.locator("img.after").evaluate(PRESS)
         assert hit == "after"  # a long press is on the drawing itself
         page.locator("#styles").scroll_into_view_if_needed()
         names = page.locator("#styles .name").first.bounding_box()
@@ -247,6 +247,6 @@ def test_the_size_is_told_as_the_server_will_fit_it(
     with opened_page(browser, idle.url) as page:
         page.get_by_test_id("file").set_input_files([file])
         expect(page.get_by_test_id("size")).to_contain_text(f"{width} × {height} px.")
-        with page.expect_response(lambda response: response.url.endswith("/v1/jobs") and response.ok) as sent:
+        with page.expect_response(lambda response: response.url.endswith("/v1/jobs") and response.ok) as answer:
             page.get_by_test_id("draw").click()
-        assert sent.value.json()["size"] == {"width": width, "height": height}
+        assert answer.value.json()["size"] == {"width": width, "height": height}

@@ -36,10 +36,10 @@ def house(request: pytest.FixtureRequest, tmp_path: Path) -> House:
 
 @pytest.fixture
 async def blobs(house: House) -> AsyncIterator[Blobs]:
-    opened = house.blobs()
-    await opened.open("queue", has_pictures=False)
-    yield opened
-    await opened.close()
+    store = house.blobs()
+    await store.open("queue", has_pictures=False)
+    yield store
+    await store.close()
     house.clear()
 
 
@@ -111,12 +111,12 @@ async def test_sweeping_deletes_what_is_old_and_of_no_job(blobs: Blobs, house: H
         queries.extend(ids)
         return {current} & set(ids)
 
-    current, lost, young = (new_id() for _ in range(3))
+    current, orphan, young = (new_id() for _ in range(3))
     keys = [
         f"{current}.upload",
         f"{current}.1",
-        f"{lost}.upload",
-        f"{lost}.1",
+        f"{orphan}.upload",
+        f"{orphan}.1",
         f"{young}.upload",
         "somebodys.jpg",
         "notes",
@@ -126,8 +126,8 @@ async def test_sweeping_deletes_what_is_old_and_of_no_job(blobs: Blobs, house: H
         if not key.startswith(young):
             house.age(key, 7200)
     await blobs.sweep(3600, knows)
-    assert [key for key in keys if await blobs.get(key) is None] == [f"{lost}.upload", f"{lost}.1"]
-    assert {*queries} == {current, lost}
+    assert [key for key in keys if await blobs.get(key) is None] == [f"{orphan}.upload", f"{orphan}.1"]
+    assert {*queries} == {current, orphan}
 
 
 @pytest.mark.slow

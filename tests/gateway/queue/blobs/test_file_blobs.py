@@ -120,25 +120,25 @@ async def test_what_is_no_key_leads_out_of_no_folder(tmp_path: Path, key: str) -
 
 async def test_a_file_comes_from_another_disk_too(tmp_path: Path) -> None:
     blobs = FileBlobs(tmp_path)
-    with tempfile.NamedTemporaryFile(dir="/dev/shm", delete=False) as spooled:
-        spooled.write(DATA)
+    with tempfile.NamedTemporaryFile(dir="/dev/shm", delete=False) as spool:
+        spool.write(DATA)
     with pytest.raises(OSError, match=os.strerror(errno.EXDEV)):
-        Path(spooled.name).replace(tmp_path / "moved")  # or this test says nothing
-    await blobs.put("job.1", Path(spooled.name))
+        Path(spool.name).replace(tmp_path / "moved")  # or this test says nothing
+    await blobs.put("job.1", Path(spool.name))
     assert await blobs.get("job.1") == DATA
-    assert not Path(spooled.name).exists()
+    assert not Path(spool.name).exists()
     assert [file.name for file in tmp_path.iterdir()] == ["job.1"]
 
 
 async def test_a_full_disk_keeps_nothing_and_says_so(tmp_path: Path) -> None:
     blobs = FileBlobs(tmp_path)
     (tmp_path / "job.1.part").symlink_to("/dev/full")  # what a copy from another disk is written to
-    with tempfile.NamedTemporaryFile(dir="/dev/shm") as spooled:
-        spooled.write(DATA)
-        spooled.flush()
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as spool:
+        spool.write(DATA)
+        spool.flush()
         with pytest.raises(StorageFull):
-            await blobs.put("job.1", Path(spooled.name))
-        assert Path(spooled.name).exists()
+            await blobs.put("job.1", Path(spool.name))
+        assert Path(spool.name).exists()
     assert list(tmp_path.iterdir()) == []
 
 

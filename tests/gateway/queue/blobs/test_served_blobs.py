@@ -23,17 +23,17 @@ DATA = bytes(range(251)) * ((3 * CHUNK_BYTES) // 251)  # no chunk is like anothe
 
 
 async def test_a_full_redis_keeps_nothing_and_says_so(redis: RedisServer, tmp_path: Path) -> None:
-    spooled = tmp_path / "spooled"
-    spooled.write_bytes(DATA)
+    spool = tmp_path / "spooled"
+    spool.write_bytes(DATA)
     blobs = RedisBlobs(redis.url, "{full}:")
     redis.do("CONFIG", "SET", "maxmemory", 1)
     try:
         with pytest.raises(StorageFull):
-            await blobs.put("job.1", spooled)
+            await blobs.put("job.1", spool)
     finally:
         redis.do("CONFIG", "SET", "maxmemory", 0)
     assert await blobs.get("job.1") is None
-    await blobs.put("job.1", spooled)
+    await blobs.put("job.1", spool)
     assert await blobs.get("job.1") == DATA
     await blobs.close()
 
@@ -62,18 +62,18 @@ async def test_without_its_server_s3_is_unavailable(tmp_path: Path, monkeypatch:
         await blobs.open("queue", has_pictures=False)
         await put(blobs, "job.1", DATA)
         server.stop()
-        spooled = tmp_path / "spooled"
-        spooled.write_bytes(DATA)
+        spool = tmp_path / "spooled"
+        spool.write_bytes(DATA)
         for call in (
             blobs.open("queue", has_pictures=False),
             blobs.get("job.1"),
-            blobs.put("job.2", spooled),
+            blobs.put("job.2", spool),
             blobs.sweep(0, nobody),
         ):
-            with pytest.raises(StoreUnavailable) as raised:
+            with pytest.raises(StoreUnavailable) as failure:
                 await call
-            assert endpoint not in str(raised.value)
-        assert spooled.exists()
+            assert endpoint not in str(failure.value)
+        assert spool.exists()
 
 
 async def test_a_bucket_that_is_not_there_is_a_bad_setting(bucket: Bucket) -> None:

@@ -18,7 +18,7 @@ from animegan_gateway.queue.stores import redis_store
 from animegan_gateway.queue.stores.redis_store import RedisStore
 from animegan_gateway.queue.stores.store import Store
 from animegan_service.bell import Bell, wait
-from harness.stores import AMPLE, Place, RedisServer, ask, redis_server, submitted
+from harness.stores import AMPLE, Place, RedisServer, ask, redis_server, submit_job
 from harness.trials.clocks import wall_clock
 
 pytestmark = pytest.mark.anyio
@@ -45,8 +45,8 @@ def place(server: RedisServer, tmp_path: Path) -> Place:
 
 @pytest.fixture
 async def store(place: Place) -> AsyncIterator[Store]:
-    async with place.opened() as opened:
-        yield opened
+    async with place.open_store() as instance:
+        yield instance
 
 
 def age_leases(place: Place, owner: str) -> None:
@@ -65,48 +65,48 @@ def consumers(place: Place) -> set[str]:
 
 
 async def test_what_is_not_renewed_is_put_back_and_what_is_stays(place: Place, store: Store) -> None:
-    async with place.opened() as other:
-        came = [await submitted(store) for _ in range(2)]
+    async with place.open_store() as other:
+        job_ids = [await submit_job(store) for _ in range(2)]
         assert await store.take("lives", idle=True)
         assert await other.take("dies", idle=True)
         assert await store.recover() == []
         age_leases(place, "lives")
         age_leases(place, "dies")
         await store.renew("lives")
-        assert [job.id for job in await store.recover()] == [came[1]]
-        assert [waiting.id for waiting in (await store.line()).running] == [came[0]]
+        assert [job.id for job in await store.recover()] == [job_ids[1]]
+        assert [waiting.id for waiting in (await store.line()).running] == [job_ids[0]]
 
 
 async def test_a_job_whose_taker_never_got_the_answer_is_put_back_though_the_owner_lives(
     place: Place, store: Store
 ) -> None:
-    async with place.opened() as unheard:  # its answers are the ones that "lives" does not get
-        came = [await submitted(store) for _ in range(2)]
+    async with place.open_store() as unheard:  # its answers are the ones that "lives" does not get
+        job_ids = [await submit_job(store) for _ in range(2)]
         assert await store.take("lives", idle=True)
         assert await unheard.take("lives", idle=True)
         age_leases(place, "lives")
         await store.renew("lives")
-        assert [job.id for job in await store.recover()] == [came[1]]
+        assert [job.id for job in await store.recover()] == [job_ids[1]]
 
 
 async def test_leases_end_though_redis_had_its_clock_set_back(tmp_path: Path) -> None:
     clock = wall_clock(tmp_path / "clock") or pytest.skip("there is no C compiler (Debian: gcc)")
     with redis_server(tmp_path / "redis", environment=clock.environment) as server:
-        async with Place("redis", tmp_path, server).opened(lease_s=0.1) as store:
-            job_id = await submitted(store)
+        async with Place("redis", tmp_path, server).open_store(lease_s=0.1) as store:
+            job_id = await submit_job(store)
             assert await store.take("dies", idle=True)
             clock.set(-3600)
-            recovered: list[str] = []
+            job_ids: list[str] = []
             deadline = time.monotonic() + PATIENCE_S
-            while not recovered:
+            while not job_ids:
                 assert time.monotonic() < deadline, "the job is not put back"
-                recovered += [job.id for job in await store.recover()]
-            assert recovered == [job_id]
+                job_ids += [job.id for job in await store.recover()]
+            assert job_ids == [job_id]
 
 
 async def test_a_lease_that_was_lost_is_not_renewed(place: Place, store: Store) -> None:
-    async with place.opened() as other:
-        job_id = await submitted(store)
+    async with place.open_store() as other:
+        job_id = await submit_job(store)
         assert await store.take("slow", idle=True)
         age_leases(place, "slow")
         assert [job.id for job in await other.recover()] == [job_id]
@@ -119,7 +119,7 @@ async def test_a_lease_that_was_lost_is_not_renewed(place: Place, store: Store) 
 
 async def test_a_moved_job_has_no_lease(place: Place, store: Store) -> None:
     for to in (State.QUEUED, State.FAILED):
-        await submitted(store)
+        await submit_job(store)
         job = await store.take("one", idle=True)
         assert job
         age_leases(place, "one")
@@ -129,8 +129,8 @@ async def test_a_moved_job_has_no_lease(place: Place, store: Store) -> None:
 
 
 async def test_gateways_that_are_gone_are_forgotten(place: Place) -> None:
-    async with place.opened(lease_s=0.001) as store:
-        await submitted(store)
+    async with place.open_store(lease_s=0.001) as store:
+        await submit_job(store)
         assert await store.take("gone", idle=True)
         assert consumers(place) == {"gone"}
         async with asyncio.timeout(PATIENCE_S):
@@ -140,7 +140,7 @@ async def test_gateways_that_are_gone_are_forgotten(place: Place) -> None:
 
 
 async def test_only_take_makes_a_job_run(store: Store) -> None:
-    job_id = await submitted(store)
+    job_id = await submit_job(store)
     with pytest.raises(ValueError, match="take"):
         await store.move(job_id, State.RUNNING)
 
@@ -148,9 +148,9 @@ async def test_only_take_makes_a_job_run(store: Store) -> None:
 async def test_killed_and_started_again_redis_has_lost_nothing(server: RedisServer, store: Store) -> None:
     for number in range(4):
         await store.submit(f"id{number}", ask("ab"[number % 2]), AMPLE, f"key{number}")
-    done = await store.take("one", idle=True)
-    assert done
-    assert await store.move(done.id, State.DONE, attempt=1, changes={"result": RESULT})
+    job = await store.take("one", idle=True)
+    assert job
+    assert await store.move(job.id, State.DONE, attempt=1, changes={"result": RESULT})
     running = await store.take("one", idle=True)
     assert running
 
@@ -170,7 +170,7 @@ async def test_killed_and_started_again_redis_has_lost_nothing(server: RedisServ
 
 
 async def test_without_redis_each_step_says_so_soon_and_names_no_address(server: RedisServer, store: Store) -> None:
-    job_id = await submitted(store)
+    job_id = await submit_job(store)
     assert await store.take("one", idle=True)
     await asyncio.to_thread(server.kill)
     steps = {
@@ -204,18 +204,18 @@ async def test_a_call_waits_for_a_redis_that_starts(
 ) -> None:
     monkeypatch.setattr(redis_store, "PAUSES_S", (0.05,) * 20 * PATIENCE_S)
     server.stop()
-    call = asyncio.create_task(submitted(store))
+    call = asyncio.create_task(submit_job(store))
     await asyncio.to_thread(server.start)
     assert await store.get(await call)
 
 
 async def test_a_redis_that_kept_nothing_is_used_like_a_new_one(server: RedisServer, store: Store) -> None:
-    await submitted(store)
+    await submit_job(store)
     assert await store.take("one", idle=True)
     server.do("FLUSHALL")
     await store.renew("one")
     assert await store.recover() == []
-    job_id = await submitted(store)
+    job_id = await submit_job(store)
     job = await store.take("one", idle=True)
     assert job
     assert job.id == job_id
@@ -224,7 +224,7 @@ async def test_a_redis_that_kept_nothing_is_used_like_a_new_one(server: RedisSer
 async def test_the_bell_rings_for_another_gateways_changes_and_for_no_other_job(place: Place) -> None:
     bell = Bell()
     with bell.listening("id1") as mine, bell.listening("id2") as yours:
-        async with place.opened(bell), place.opened() as other:
+        async with place.open_store(bell), place.open_store() as other:
             assert await wait(mine, PATIENCE_S)  # everybody: the bell is connected
             mine.clear()
             yours.clear()
@@ -242,7 +242,7 @@ async def test_the_bell_rings_for_another_gateways_changes_and_for_no_other_job(
 async def test_after_a_restart_of_redis_the_bell_rings_for_all_and_goes_on(server: RedisServer, place: Place) -> None:
     bell = Bell()
     with bell.listening("id1") as event:
-        async with place.opened(bell), place.opened() as other:
+        async with place.open_store(bell), place.open_store() as other:
             assert await wait(event, PATIENCE_S)
             event.clear()
             await asyncio.to_thread(server.kill)
@@ -256,8 +256,8 @@ async def test_after_a_restart_of_redis_the_bell_rings_for_all_and_goes_on(serve
 async def test_with_its_memory_full_redis_takes_no_job_and_lets_those_it_has_end(
     server: RedisServer, store: Store
 ) -> None:
-    await submitted(store)
-    job_id = await submitted(store)
+    await submit_job(store)
+    job_id = await submit_job(store)
     running = await store.take("one", idle=True)
     assert running
     server.do("CONFIG", "SET", "maxmemory", "1")
@@ -278,7 +278,7 @@ async def test_with_its_memory_full_redis_takes_no_job_and_lets_those_it_has_end
 async def test_a_redis_that_may_drop_jobs_is_refused(server: RedisServer, place: Place, policy: str) -> None:
     server.do("CONFIG", "SET", "maxmemory-policy", policy)
     with pytest.raises(BadSetting, match=policy):
-        async with place.opened():
+        async with place.open_store():
             pass
 
 
@@ -286,16 +286,16 @@ async def test_a_redis_that_may_lose_jobs_in_a_crash_is_warned_of(
     server: RedisServer, place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        async with place.opened():
+        async with place.open_store():
             pass
         assert not caplog.messages
         server.do("CONFIG", "SET", "appendfsync", "everysec")
-        async with place.opened():
+        async with place.open_store():
             pass
         assert [message.partition(":")[0] for message in caplog.messages] == ["Redis has appendfsync=everysec"]
         caplog.clear()
         server.do("CONFIG", "SET", "appendonly", "no")
-        async with place.opened():
+        async with place.open_store():
             pass
         assert "Redis has appendonly=no" in {message.partition(":")[0] for message in caplog.messages}
 
@@ -305,7 +305,7 @@ async def test_a_user_that_may_not_see_the_settings_is_enough(server: RedisServe
     url = server.url.replace("//", "//gate:word@")
     store = RedisStore(url, Bell(), lease_s=60, prefix=place.prefix)
     await store.open()
-    job_id = await submitted(store)
+    job_id = await submit_job(store)
     job = await store.take("one", idle=True)
     await store.close()
     assert job
@@ -314,9 +314,9 @@ async def test_a_user_that_may_not_see_the_settings_is_enough(server: RedisServe
 
 async def test_a_wrong_password_is_a_bad_setting_and_is_not_repeated(server: RedisServer) -> None:
     server.do("ACL", "SETUSER", "gate", "on", ">word", "~*", "&*", "+@all")
-    with pytest.raises(BadSetting) as refused:
+    with pytest.raises(BadSetting) as refusal:
         await RedisStore(server.url.replace("//", "//gate:secretly@"), Bell(), lease_s=60).open()
-    assert "secretly" not in str(refused.value)
+    assert "secretly" not in str(refusal.value)
 
 
 async def test_opening_without_redis_says_so(server: RedisServer, place: Place) -> None:
@@ -340,7 +340,7 @@ async def test_pictures_that_no_job_needs_have_a_lifetime(place: Place, server: 
     def lifetime(key: str) -> object:
         return server.do("TTL", f"{place.prefix}blob:{key}")
 
-    async with place.opened() as store:
+    async with place.open_store() as store:
         await put("id1.upload")
         await put("id2.upload")
         assert lifetime("id1.upload") in range(UNCLAIMED_S - 60, UNCLAIMED_S + 1)

@@ -51,11 +51,11 @@ class Model(RuleBasedStateMachine):
 
     @rule(target=jobs, caller=st.sampled_from("abc"), size=st.integers(0, 9), bound=st.integers(1, 6))
     def submit(self, caller: str, size: int, bound: int) -> Any:
-        held = {job_id: job for job_id, job in self.model.items() if job.state in ACTIVE_STATES}
-        own = [job_id for job_id, job in held.items() if job.ask.caller == caller]
+        resident = {job_id: job for job_id, job in self.model.items() if job.state in ACTIVE_STATES}
+        own = [job_id for job_id, job in resident.items() if job.ask.caller == caller]
         job_id, request = new_id(), ask(caller, size=size, accepted_at=float(len(self.turns)))
         submission = self.store.submit(job_id, request, Bounds(jobs=bound, bytes=10**6, caller_jobs=99), None)
-        if len(held) >= bound:
+        if len(resident) >= bound:
             with pytest.raises(Full):
                 self.runner.run(submission)
             return multiple()
@@ -125,8 +125,8 @@ class Model(RuleBasedStateMachine):
         uploads = sum(job.ask.bytes for job in jobs if job.state in ACTIVE_STATES)
         results = sum(job.result.bytes for job in jobs if job.state is State.DONE and job.result)
         assert tally.bytes == uploads + results
-        accepted = [job.ask.accepted_at for job in jobs if job.state is State.QUEUED]
-        assert tally.oldest_accepted_at == min(accepted, default=None)
+        times = [job.ask.accepted_at for job in jobs if job.state is State.QUEUED]
+        assert tally.oldest_accepted_at == min(times, default=None)
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from harness.files.picture_files import (
     heic,
     heic_as_a_phone,
     load,
-    oriented,
+    orientation_exif,
     swapped_primaries,
 )
 from harness.pictures import photo
@@ -30,7 +30,7 @@ from harness.pictures import photo
 def test_a_still_is_upright(orientation: int) -> None:
     upright, turn = photo(96, 64), STORED_AS[orientation]
     stored = upright if turn is None else upright.transpose(turn)
-    data = heic(stored, exif=oriented(orientation), quality=95)
+    data = heic(stored, exif=orientation_exif(orientation), quality=95)
     picture = load(data)
     assert picture.original_size == picture.rgb.size == inspect(data, LIMITS).size == (96, 64)
     assert difference(picture.rgb, upright) < 6

@@ -21,7 +21,7 @@ def archive() -> bytes:
     return file.getvalue()
 
 
-REFUSED = [
+FOREIGN_FILES = [
     ("svg", b"<svg xmlns='http://www.w3.org/2000/svg' width='64' height='64'/>"),
     ("svg", b'\xef\xbb\xbf<?xml version="1.0"?>\n<!-- Inkscape -->\n<svg>'),
     ("pdf", b"%PDF-1.7\n1 0 obj\n"),
@@ -57,7 +57,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "data"), REFUSED)
+@pytest.mark.parametrize(("kind", "data"), FOREIGN_FILES)
 def test_a_file_that_is_not_read_is_named(kind: str, data: bytes) -> None:
     for read in (load, lambda data: inspect(data, LIMITS)):
         with pytest.raises(UnsupportedImage) as excinfo:
@@ -67,7 +67,7 @@ def test_a_file_that_is_not_read_is_named(kind: str, data: bytes) -> None:
 
 
 def test_every_kind_is_tried() -> None:
-    assert {kind.id for kind in KINDS} == {kind for kind, _ in REFUSED}
+    assert {kind.id for kind in KINDS} == {kind for kind, _ in FOREIGN_FILES}
 
 
 @pytest.mark.parametrize("data", [bytes(range(256)), b"\0", b"\0\0\0\x18ftypabcd\0\0\0\0abcd" + b"\0" * 64])

@@ -19,10 +19,10 @@ def pages(*kinds: int) -> bytes:
     return encoded(first, "TIFF", save_all=True, append_images=others, tiffinfo={254: kinds[0]})
 
 
-@pytest.mark.parametrize(("kinds", "drawn"), [((1, 0), 1), ((0, 0), 0), ((1, 4, 0), 2), ((1, 1), 0)])
-def test_the_first_page_that_is_neither_a_preview_nor_a_mask_is_drawn(kinds: tuple[int, ...], drawn: int) -> None:
+@pytest.mark.parametrize(("kinds", "page"), [((1, 0), 1), ((0, 0), 0), ((1, 4, 0), 2), ((1, 1), 0)])
+def test_the_first_page_that_is_neither_a_preview_nor_a_mask_is_drawn(kinds: tuple[int, ...], page: int) -> None:
     picture = load(pages(*kinds))
-    expected = photo(96, 64, drawn).resize((96, 64) if drawn else (32, 24))
+    expected = photo(96, 64, page).resize((96, 64) if page else (32, 24))
     assert picture.original_size == expected.size
     assert picture.frames == len(kinds)
     assert difference(picture.rgb, expected) == 0
@@ -38,15 +38,15 @@ def test_a_main_page_that_the_preview_points_at_is_drawn(big: bool) -> None:
     at = 8 if big else 4
     data = bytearray(preview.ljust(start, b"\0"))
     (main,) = struct.unpack_from(form, whole, at)
-    moved = _moved(whole, main, start, big)
+    page = _move_directory(whole, main, start, big)
     place = data.index(struct.pack("<I", 0x7FFFFFFF))
     data[place : place + 4] = struct.pack("<I", start + main)
-    picture = load(bytes(data) + moved)
+    picture = load(bytes(data) + page)
     assert picture.original_size == (96, 64)
     assert difference(picture.rgb, photo(96, 64)) == 0
 
 
-def _moved(data: bytes, directory: int, by: int, big: bool) -> bytes:
+def _move_directory(data: bytes, directory: int, by: int, big: bool) -> bytes:
     """A TIFF's bytes with what its directory points at moved."""
     count, entry, value = ("<Q", 20, 12) if big else ("<H", 12, 8)
     sizes = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 16: 8}
