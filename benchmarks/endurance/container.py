@@ -80,14 +80,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     figures: dict[str, Any] = {"image_mib": image_bytes(image) / MIB, "limit_mib": options.limit}
     with volume() as data:
         key = run_once(image, "keys", "add", "benchmark", data=data).stdout.strip()
-        with running_house(image, data, key, options.limit) as house:
-            figures |= {"start_s": house.start_s, **house.parts("idle")}
+        with running_services(image, data, key, options.limit) as services:
+            figures |= {"start_s": services.start_s, **services.parts("idle")}
             print(f"{options.pictures} pictures from {options.callers} callers ...", flush=True)
-            figures |= draw_all(house, options.pictures, options.callers, (options.width, options.height))
+            figures |= draw_all(services, options.pictures, options.callers, (options.width, options.height))
             print(f"A stop with {options.jobs} jobs accepted ...", flush=True)
-            job_ids, stop = stop_while_busy(house, options.jobs)
-        with running_house(image, data, key, options.limit) as house:
-            states = [house.wait(job_id)["status"] for job_id in job_ids]
+            job_ids, stop = stop_while_busy(services, options.jobs)
+        with running_services(image, data, key, options.limit) as services:
+            states = [services.wait(job_id)["status"] for job_id in job_ids]
     figures |= {**stop, "done_after_the_new_start": states.count("done"), "lost": len(states) - states.count("done")}
     print()
     table(("figure", "value"), list(figures.items()))
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 @dataclass(frozen=True)
-class House:
+class Services:
     """A container that serves, and a caller's way in."""
 
     container: Container
@@ -156,7 +156,7 @@ class House:
 
 
 @contextmanager
-def running_house(image: ContainerImage, data: str, key: str, limit_mib: int) -> Iterator[House]:
+def running_services(image: ContainerImage, data: str, key: str, limit_mib: int) -> Iterator[Services]:
     """Yield a container of all roles under that limit, ready for work."""
     ports = {f"ANIMEGAN_{name}_PORT": str(free_port()) for name in PORTS}
     own = {"ANIMEGAN_GATEWAY_HOST": "127.0.0.1", "ANIMEGAN_GATEWAY_KEYS": "required"}
@@ -166,10 +166,10 @@ def running_house(image: ContainerImage, data: str, key: str, limit_mib: int) ->
     ) as container:
         container.wait_until_healthy()
         url = f"http://127.0.0.1:{ports['ANIMEGAN_GATEWAY_PORT']}"
-        yield House(container, url, key, container.memory(), time.monotonic() - start)
+        yield Services(container, url, key, container.memory(), time.monotonic() - start)
 
 
-def draw_all(house: House, count: int, callers: int, largest: tuple[int, int]) -> dict[str, Any]:
+def draw_all(services: Services, count: int, callers: int, largest: tuple[int, int]) -> dict[str, Any]:
     """Draw `count` pictures, `callers` at one time, the largest in the middle, and return outcomes and memory."""
     pictures = [MIXED[number % len(MIXED)] for number in range(count)]
     pictures[count // 2] = (largest, "JPEG", {"max_side": str(max(largest))})
@@ -179,14 +179,14 @@ def draw_all(house: House, count: int, callers: int, largest: tuple[int, int]) -
     def watch() -> None:
         nonlocal peak
         while not stop.wait(0.2):
-            if (usage := house.used_mib()) > peak["peak_used_mib"]:
-                peak = {"peak_used_mib": usage, **house.parts("peak")}
+            if (usage := services.used_mib()) > peak["peak_used_mib"]:
+                peak = {"peak_used_mib": usage, **services.parts("peak")}
 
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
         with ThreadPoolExecutor(callers) as pool:
-            results = list(pool.map(lambda each: draw(house, *each), pictures))
+            results = list(pool.map(lambda each: draw(services, *each), pictures))
     finally:
         stop.set()
         watcher.join()
@@ -199,18 +199,18 @@ def draw_all(house: House, count: int, callers: int, largest: tuple[int, int]) -
         "largest": "x".join(map(str, report.size)) if report else None,
         "largest_plan": report.plan if report else None,
         "largest_seconds": sum(report.seconds.values()) if report else None,
-        **house.kernel_figures(),
+        **services.kernel_figures(),
         **peak,
     }
 
 
-def draw(house: House, size: tuple[int, int], format: str, options: dict[str, str]) -> Report | None:
+def draw(services: Services, size: tuple[int, int], format: str, options: dict[str, str]) -> Report | None:
     """Fetch and decode the picture, and return how it was drawn; None where the job failed."""
-    job = house.wait(house.submit(encoded(photo(*size), format), options))
+    job = services.wait(services.submit(encoded(photo(*size), format), options))
     if job["status"] != "done":
         print(f"{size}: {job['error']}", flush=True)
         return None
-    answer = house.ask("GET", f"/v1/jobs/{job['id']}/result")
+    answer = services.ask("GET", f"/v1/jobs/{job['id']}/result")
     report = Report.from_headers(answer.headers)
     with Image.open(io.BytesIO(answer.content)) as picture:
         picture.load()
@@ -218,14 +218,14 @@ def draw(house: House, size: tuple[int, int], format: str, options: dict[str, st
     return report
 
 
-def stop_while_busy(house: House, count: int) -> tuple[list[str], dict[str, Any]]:
+def stop_while_busy(services: Services, count: int) -> tuple[list[str], dict[str, Any]]:
     """Stop the container while the second of `count` jobs runs. Return the jobs' ids, and the figures of the stop."""
     picture = encoded(photo(QUEUED_PX, QUEUED_PX))
-    job_ids = [house.submit(picture, {}) for _ in range(count)]
-    wait_until(lambda: house.status(job_ids[1]) == "running", "a job that runs")
-    done_before = sum(house.status(job_id) == "done" for job_id in job_ids)
+    job_ids = [services.submit(picture, {}) for _ in range(count)]
+    wait_until(lambda: services.status(job_ids[1]) == "running", "a job that runs")
+    done_before = sum(services.status(job_id) == "done" for job_id in job_ids)
     start = time.monotonic()
-    status = house.container.stop(GRACE_S)
+    status = services.container.stop(GRACE_S)
     return job_ids, {
         "accepted": count,
         "done_before_the_stop": done_before,

@@ -1,7 +1,7 @@
-"""Parts of the house fail while callers send pictures: what do they see, for how long, and what is lost?
+"""Services fail while callers send pictures: what do they see, for how long, and what is lost?
 
 `scripts/benchmark faults [--redis 30] [--overload 300]` (both in seconds) writes `docs/operations/faults.md` too. The
-house is what `scripts/serve` starts, with Redis (`appendfsync always`); `tests/harness/trials/faults.py` scripts the
+services are what `scripts/serve` starts, with Redis (`appendfsync always`); `tests/harness/trials/faults.py` scripts the
 faults, and the tests go through some of them in the same way. Callers send small pictures, each until it is accepted,
 and 3 in 10 once more under the same Idempotency-Key. A pause is the longest time in which no picture came, the fault's
 mending included. Lost is a job that has not ended, ended twice, or is done without its picture; a duplicate is one that
@@ -24,8 +24,8 @@ import pytest
 from benchmarks.common import result
 from benchmarks.common.result import store, table
 from harness.trials.faults import all_of_them
-from harness.trials.house import QUEUE_JOBS, Outcome, count_text, running_house, suffer
 from harness.trials.overload import Overload, overload
+from harness.trials.services import QUEUE_JOBS, Outcome, count_text, running_services, suffer
 
 REDIS_S, OVERLOAD_S = 30.0, 300.0
 TIMES = 2.0
@@ -69,18 +69,18 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--overload", type=float, default=OVERLOAD_S, metavar="SECONDS", help="of too many pictures")
     options = parser.parse_args(arguments)
     rows, skips = [], []
-    with tempfile.TemporaryDirectory() as folder, running_house(Path(folder)) as house:
+    with tempfile.TemporaryDirectory() as folder, running_services(Path(folder)) as services:
         for fault in all_of_them(options.redis):
             print(f"{fault.name} ...", flush=True)
             try:
-                rows.append(row_of(suffer(house, fault)))
+                rows.append(row_of(suffer(services, fault)))
             except pytest.skip.Exception as reason:
                 skips.append({"fault": fault.name, "not_tried": str(reason)})
         print("Too many pictures ...", flush=True)
-        gateway = house.server.gateway()
+        gateway = services.server.gateway()
         assert gateway
         outcome = overload(
-            house.gateway, gateway, seconds=options.overload, times=TIMES, side=SIDE_PX, queue_jobs=QUEUE_JOBS
+            services.gateway, gateway, seconds=options.overload, times=TIMES, side=SIDE_PX, queue_jobs=QUEUE_JOBS
         )
         rows.append(row_of_overload(outcome, options.overload))
     table(

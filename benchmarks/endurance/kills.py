@@ -1,4 +1,4 @@
-"""Parts of the house are killed under load, at random moments: is a job lost, and when does the queue move again?
+"""Services are killed under load, at random moments: is a job lost, and when does the queue move again?
 
 `scripts/benchmark kills [--kills 20] [--stores sqlite redis]`. The gateway, TorchServe's worker, its Java and Redis
 (`appendfsync always`) are ended by SIGKILL, in an order and at moments that the stored seed gives; the gateway and

@@ -71,7 +71,7 @@ def main(arguments: Sequence[str], server: Server | None = None) -> None:
     crowds, throughputs, latencies = [], [], []
     with contextlib.nullcontext(server) if server else running_server() as running:
         for kind in options.stores:
-            with tempfile.TemporaryDirectory() as folder, running_house(kind, Path(folder), running) as gateway:
+            with tempfile.TemporaryDirectory() as folder, gateway_with_store(kind, Path(folder), running) as gateway:
                 crowds.append({"store": kind, **crowd(gateway, options.callers, options.jobs)})
                 throughputs += [
                     {"store": kind, **throughput(gateway, running, options.queued)} for _ in range(options.rounds)
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str], server: Server | None = None) -> None:
 
 
 @contextlib.contextmanager
-def running_house(kind: str, folder: Path, server: Server) -> Iterator[Gateway]:
+def gateway_with_store(kind: str, folder: Path, server: Server) -> Iterator[Gateway]:
     """Yield a gateway on such a store."""
     with contextlib.ExitStack() as stack:
         redis = stack.enter_context(redis_server(folder / "redis")) if kind == "redis" else None

@@ -1,4 +1,4 @@
-"""The house is as `docs/architecture.md` and the contracts in `pyproject.toml` have it."""
+"""The packages are as `docs/architecture.md` and the contracts in `pyproject.toml` have it."""
 
 from __future__ import annotations
 

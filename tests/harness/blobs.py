@@ -20,7 +20,7 @@ from animegan_gateway.queue.blobs.file_blobs import FileBlobs
 from harness.stores import RedisServer, S3Server
 
 
-class House(Protocol):
+class Storage(Protocol):
     """Where blobs lie, seen from beside the gateway."""
 
     def blobs(self) -> Blobs: ...

@@ -1,4 +1,4 @@
-"""Parts of the house are killed under load: what was accepted ends once, with one result, and the queue moves again.
+"""Services are killed under load: what was accepted ends once, with one result, and the queue moves again.
 
 Each part is killed once here; `scripts/benchmark kills` kills every part on both stores, twenty times each.
 """
@@ -47,7 +47,7 @@ LEASE_S = 2
 
 
 @dataclass
-class House:
+class Services:
     """A gateway with its store, before the server."""
 
     gateway: Gateway
@@ -68,12 +68,12 @@ class House:
 
 
 @contextmanager
-def house(kind: str, folder: Path, server: Server, **settings: object) -> Iterator[House]:
+def running_services(kind: str, folder: Path, server: Server, **settings: object) -> Iterator[Services]:
     with contextlib.ExitStack() as stack:
         redis = stack.enter_context(redis_server(folder / "redis")) if kind == "redis" else None
         store = {"store": redis.url, "lease_s": LEASE_S} if redis else {}
         gateway = stack.enter_context(running_gateway(folder, server, rate_per_minute=0, **store, **settings))
-        yield House(gateway, server, redis)
+        yield Services(gateway, server, redis)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def faulty() -> Iterator[Server]:
         yield running
 
 
-async def running(alive: House) -> int:
+async def running(alive: Services) -> int:
     """How many jobs run, as the store has it."""
     place = RedisStore(alive.redis.url, Bell(), lease_s=LEASE_S) if alive.redis else None
     store = place or SqliteStore(alive.gateway.folder / "queue.sqlite", Bell())
@@ -103,7 +103,7 @@ def mark(comment: bytes) -> bytes:
 )
 def test_nothing_is_lost_in_a_kill(kind: str, name: str, mortal: Server, tmp_path: Path) -> None:
     chance = random.Random(f"{kind} {name}")
-    with house(kind, tmp_path, mortal) as alive:
+    with running_services(kind, tmp_path, mortal) as alive:
         victim, crowd = alive.victim(name), Crowd([alive.gateway])
         with crowd.sending():
             time.sleep(chance.uniform(0.5, 1.5))  # into the midst of it
@@ -120,7 +120,7 @@ def test_nothing_is_lost_in_a_kill(kind: str, name: str, mortal: Server, tmp_pat
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_is_lost_in_a_stop(kind: str, mortal: Server, tmp_path: Path) -> None:
-    with house(kind, tmp_path, mortal) as alive:
+    with running_services(kind, tmp_path, mortal) as alive:
         crowd = Crowd([alive.gateway])
         with crowd.sending():
             crowd.moved_at(since=time.time())
@@ -133,7 +133,7 @@ def test_nothing_is_lost_in_a_stop(kind: str, mortal: Server, tmp_path: Path) ->
 
 
 def test_a_picture_that_kills_its_worker_twice_is_failed_and_harms_no_other(faulty: Server, tmp_path: Path) -> None:
-    with house("sqlite", tmp_path, faulty) as alive:
+    with running_services("sqlite", tmp_path, faulty) as alive:
         gateway = alive.gateway
         before = [gateway.submit(encoded(photo(64, 64, seed))).json()["id"] for seed in range(3)]
         poison = gateway.submit(mark(ENDS_ITS_WORKER)).json()["id"]
@@ -156,7 +156,7 @@ def test_the_changed_model_configuration_is_served(faulty: Server) -> None:
 
 
 def test_a_picture_over_which_gateways_end_is_given_up_and_harms_no_other(mortal: Server, tmp_path: Path) -> None:
-    with house("sqlite", tmp_path, mortal) as alive:
+    with running_services("sqlite", tmp_path, mortal) as alive:
         gateway = alive.gateway
         ends_gateways = gateway.submit(encoded(photo(640, 640))).json()["id"]
         other = gateway.submit(encoded(photo(64, 48))).json()["id"]
@@ -172,7 +172,7 @@ def test_a_picture_over_which_gateways_end_is_given_up_and_harms_no_other(mortal
 
 
 def test_what_finds_no_memory_is_tried_again(faulty: Server, tmp_path: Path) -> None:
-    with house("sqlite", tmp_path, faulty, retries=RETRIES) as alive:
+    with running_services("sqlite", tmp_path, faulty, retries=RETRIES) as alive:
         gateway = alive.gateway
         later, never = (gateway.submit(mark(comment)).json()["id"] for comment in (no_memory(1), no_memory(ALWAYS)))
         assert gateway.wait(later)["status"] == "done"
@@ -206,7 +206,7 @@ def test_a_step_whose_answer_is_lost_loses_no_job(script: str, mortal: Server, t
 
 
 def test_a_picture_that_can_not_be_kept_is_kept_once_its_folder_is_back(mortal: Server, tmp_path: Path) -> None:
-    with house("sqlite", tmp_path, mortal) as alive:
+    with running_services("sqlite", tmp_path, mortal) as alive:
         gateway, pictures, away = alive.gateway, tmp_path / "pictures", tmp_path / "away"
         job_id = gateway.submit(encoded(photo(768, 768))).json()["id"]
         gateway.until(job_id, "running")

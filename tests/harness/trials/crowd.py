@@ -1,4 +1,4 @@
-"""Callers that send small pictures without end while parts of the house are killed, and what became of each job."""
+"""Callers that send small pictures without end while services are killed, and what became of each job."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SIDES_PX = (64, 128)
 OUTSTANDING = 3  # jobs of a caller that have not ended
 SENT_AGAIN = 0.3  # of the accepted ones, as by a caller who did not hear the answer
 ENDS_WITHIN_S = 150.0
-PASSING = {"store_unavailable", "storage_full", "draining"}  # answers of a house that is being repaired
+PASSING = {"store_unavailable", "storage_full", "draining"}  # answers of services that are being repaired
 
 
 @dataclass

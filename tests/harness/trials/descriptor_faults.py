@@ -16,7 +16,7 @@ import pytest
 
 from harness import MIB
 from harness.servers import wait_until
-from harness.trials.house import FLOWS, Beside, Fault, House, on_files
+from harness.trials.services import FLOWS, Beside, Fault, Services, on_files
 
 OPEN_FILES = 1024
 IDLE = 1500
@@ -83,19 +83,19 @@ def allowed_files(files: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def _connect_without_end(house: House) -> Beside:
-    gateway = house.gateway
+def _connect_without_end(services: Services) -> Beside:
+    gateway = services.gateway
     (most,) = map(int, re.findall(r'"most": (\d+)', gateway.log))
-    log_bytes, before = len(gateway.log), _count_drawings(house)
+    log_bytes, before = len(gateway.log), _count_drawings(services)
     idle, peak = IdleConnections(gateway.port, IDLE), 0
     with allowed_files(IDLE + OWN_FILES):
         try:
             until = time.monotonic() + HOLD_S
-            while time.monotonic() < until or _count_drawings(house) < before + FLOWS or not idle.answers[REFUSAL]:
+            while time.monotonic() < until or _count_drawings(services) < before + FLOWS or not idle.answers[REFUSAL]:
                 idle.fill()
                 time.sleep(1)
-                wait_until(lambda: _connections(house) <= most, "the end of those that are refused")
-                peak = max(peak, _connections(house))
+                wait_until(lambda: _connections(services) <= most, "the end of those that are refused")
+                peak = max(peak, _connections(services))
         finally:
             idle.close()
     refusals, log_mib = idle.answers[REFUSAL], (len(gateway.log) - log_bytes) / MIB
@@ -107,38 +107,38 @@ def _connect_without_end(house: House) -> Beside:
     )
 
 
-def _take_the_last_descriptor(house: House) -> Beside:
-    process = _process(house)
-    limits, log_bytes = process.rlimit(resource.RLIMIT_NOFILE), len(house.gateway.log)
+def _take_the_last_descriptor(services: Services) -> Beside:
+    process = _process(services)
+    limits, log_bytes = process.rlimit(resource.RLIMIT_NOFILE), len(services.gateway.log)
     process.rlimit(resource.RLIMIT_NOFILE, (process.num_fds(), limits[1]))
-    wait_until(lambda: "store_unavailable" in house.gateway.log[log_bytes:], "an upload that finds none")
+    wait_until(lambda: "store_unavailable" in services.gateway.log[log_bytes:], "an upload that finds none")
     time.sleep(HOLD_S)
     process.rlimit(resource.RLIMIT_NOFILE, limits)
-    log_mib = (len(house.gateway.log) - log_bytes) / MIB
+    log_mib = (len(services.gateway.log) - log_bytes) / MIB
     assert log_mib < LOG_MIB, "the log's growth"
     return Beside(f"the log grew by {1024 * log_mib:.0f} KiB")
 
 
-def _process(house: House) -> psutil.Process:
-    assert house.gateway.process
-    return psutil.Process(house.gateway.process.pid)
+def _process(services: Services) -> psutil.Process:
+    assert services.gateway.process
+    return psutil.Process(services.gateway.process.pid)
 
 
-def _connections(house: House) -> int:
+def _connections(services: Services) -> int:
     """How many callers are connected."""
-    connections = _process(house).net_connections("tcp")
-    return sum(each.status == "ESTABLISHED" and each.laddr.port == house.gateway.port for each in connections)
+    connections = _process(services).net_connections("tcp")
+    return sum(each.status == "ESTABLISHED" and each.laddr.port == services.gateway.port for each in connections)
 
 
-def _count_drawings(house: House) -> float:
-    return house.gateway.metric("animegan_gateway_attempts_total", outcome="drawn")
+def _count_drawings(services: Services) -> float:
+    return services.gateway.metric("animegan_gateway_attempts_total", outcome="drawn")
 
 
 CONNECTIONS = Fault(
     f"{IDLE:,} connections ask nothing",
     f"to a gateway that may open {OPEN_FILES} files, for {HOLD_S:g} s; one that is ended is opened again",
     _connect_without_end,
-    place=lambda house: on_files(house, OPEN_FILES),
+    place=lambda services: on_files(services, OPEN_FILES),
 )
 DESCRIPTORS = Fault(
     "No descriptor is left",

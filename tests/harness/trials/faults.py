@@ -1,4 +1,4 @@
-"""Faults of the whole house, for the tests and for `scripts/benchmark faults`: what callers see, what is lost."""
+"""Faults of all services, for the tests and for `scripts/benchmark faults`: what callers see, what is lost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.servers import alive, wait_until
 from harness.trials.crowd import JavaVictim, WorkerVictim, end, moment
 from harness.trials.descriptor_faults import CONNECTIONS, DESCRIPTORS
 from harness.trials.faulty_handler import ENDS_ITS_WORKER, no_memory
-from harness.trials.house import HEAP_MIB, PATIENCE_S, Beside, Fault, House, count_text
+from harness.trials.services import HEAP_MIB, PATIENCE_S, Beside, Fault, Services, count_text
 from harness.trials.storage_faults import AWAY_S, DISK, KILLED_WHILE_FULL, PAGES, database_away, pictures_away
 
 UPLOAD_MIB = 40  # two of them, and the buffers that they arrive in, are more than Java's heap
@@ -23,40 +23,40 @@ REFUSALS = 3
 GIANT_PX = 4096
 
 
-def _kill_worker(house: House) -> Beside:
-    job_id = house.gateway.submit(encoded(photo(768, 768))).json()["id"]
-    house.gateway.until(job_id, "running")
+def _kill_worker(services: Services) -> Beside:
+    job_id = services.gateway.submit(encoded(photo(768, 768))).json()["id"]
+    services.gateway.until(job_id, "running")
     time.sleep(0.2)  # into the midst of it
-    worker = WorkerVictim(house.server)
+    worker = WorkerVictim(services.server)
     worker.kill()
     worker.restore()
-    assert house.wait(job_id) == "done"
+    assert services.wait(job_id) == "done"
     return Beside("the picture in its hands was drawn by the next worker", 1)
 
 
-def _cancel_a_giant(house: House) -> Beside:
-    giant = house.gateway.submit(encoded(photo(GIANT_PX, GIANT_PX)), style="classic", max_side=GIANT_PX).json()
-    house.gateway.until(giant["id"], "running")
+def _cancel_a_giant(services: Services) -> Beside:
+    giant = services.gateway.submit(encoded(photo(GIANT_PX, GIANT_PX)), style="classic", max_side=GIANT_PX).json()
+    services.gateway.until(giant["id"], "running")
     time.sleep(1)  # into the midst of it
     start = time.monotonic()
-    assert house.gateway.remove(giant).json()["status"] == "cancelled"
-    job = house.gateway.wait(house.gateway.submit(encoded(photo(64, 48))).json()["id"])
+    assert services.gateway.remove(giant).json()["status"] == "cancelled"
+    job = services.gateway.wait(services.gateway.submit(encoded(photo(64, 48))).json()["id"])
     assert job["status"] == "done"
     seconds = time.monotonic() - start
     return Beside(f"the giant: cancelled; the next picture was done {seconds:.1f} s later", 2)
 
 
-def _kill_java(house: House) -> Beside:
-    java = JavaVictim(house.server)
+def _kill_java(services: Services) -> Beside:
+    java = JavaVictim(services.server)
     java.kill()
     java.restore()
     return Beside()
 
 
-def _exhaust_java(house: House) -> Beside:
-    java = house.server.java()
+def _exhaust_java(services: Services) -> Beside:
+    java = services.server.java()
     assert java
-    url, picture = f"{house.server.inference}/predictions/animegan", bytes(UPLOAD_MIB * MIB)
+    url, picture = f"{services.server.inference}/predictions/animegan", bytes(UPLOAD_MIB * MIB)
     saw: Counter[str] = Counter()
     while alive(java):
         try:
@@ -64,26 +64,26 @@ def _exhaust_java(house: House) -> Beside:
             saw[str(answer.status_code)] += 1
         except requests.RequestException:
             saw["a connection that broke"] += 1
-    wait_until(lambda: house.server.java() not in (None, java) and house.server.ready(), "a new TorchServe")
-    assert "java.lang.OutOfMemoryError" in house.server.output.read_text()
+    wait_until(lambda: services.server.java() not in (None, java) and services.server.ready(), "a new TorchServe")
+    assert "java.lang.OutOfMemoryError" in services.server.output.read_text()
     return Beside(f"who sent the uploads straight to TorchServe saw {count_text(saw)}")
 
 
 def redis_away(seconds: float) -> Fault:
-    def strike(house: House) -> Beside:
-        house.redis.kill()
+    def strike(services: Services) -> Beside:
+        services.redis.kill()
         time.sleep(seconds)
-        house.redis.start()
+        services.redis.start()
         return Beside()
 
     name = f"Redis is away for {seconds:g} s"
     return Fault(name, "SIGKILL, started again after that time", strike, frozenset({"503 store_unavailable"}))
 
 
-def _set_clock(house: House, ahead_s: int) -> Beside:
+def _set_clock(services: Services, ahead_s: int) -> Beside:
     """While a job pauses that was refused several times, and others wait, run and have just ended."""
-    clock = house.clock or pytest.skip("there is no C compiler for a clock that can be set (Debian: gcc)")
-    gateway = house.gateway
+    clock = services.clock or pytest.skip("there is no C compiler for a clock that can be set (Debian: gcc)")
+    gateway = services.gateway
     refusals = gateway.metric("animegan_gateway_attempts_total", outcome="refused")
     job_id = gateway.submit(encoded(photo(64, 48, seed=ahead_s), comment=no_memory(REFUSALS))).json()["id"]
     wait_until(
@@ -97,16 +97,16 @@ def _set_clock(house: House, ahead_s: int) -> Beside:
     return Beside("a job that paused before a further attempt was drawn in time", 1)
 
 
-def _end_a_worker_by_a_picture(house: House) -> Beside:
-    assert house.draw(encoded(photo(64, 48), comment=ENDS_ITS_WORKER)) == "worker_killed"
+def _end_a_worker_by_a_picture(services: Services) -> Beside:
+    assert services.draw(encoded(photo(64, 48), comment=ENDS_ITS_WORKER)) == "worker_killed"
     return Beside("the picture itself: failed, 500 worker_killed, after its second attempt", 1)
 
 
-def _kill_agent(house: House) -> Beside:
-    agent = house.agent()
+def _kill_agent(services: Services) -> Beside:
+    agent = services.agent()
     assert agent
     end(agent)
-    wait_until(lambda: house.agent() not in (None, agent), "a new agent")
+    wait_until(lambda: services.agent() not in (None, agent), "a new agent")
     return Beside()
 
 
@@ -129,9 +129,9 @@ HEAP = Fault(
 FORWARDS = Fault(
     "The clock is set forwards by an hour",
     "for every process of the house, Redis too",
-    lambda house: _set_clock(house, HOUR_S),
+    lambda services: _set_clock(services, HOUR_S),
 )
-BACK = Fault("The clock is set back by an hour", "the same", lambda house: _set_clock(house, 0))
+BACK = Fault("The clock is set back by an hour", "the same", lambda services: _set_clock(services, 0))
 PICTURE = Fault(
     "A picture ends its worker",
     "a segmentation fault while it is decoded, each time",

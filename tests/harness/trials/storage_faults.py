@@ -18,7 +18,7 @@ import pytest
 
 from harness.gateways import Gateway, running_gateway
 from harness.servers import wait_until
-from harness.trials.house import Beside, Fault, House, on_files
+from harness.trials.services import Beside, Fault, Services, on_files
 
 DISK_MIB = 24
 AWAY_S = 8.0
@@ -27,8 +27,8 @@ TABLE_LEAF = 13
 
 
 @contextmanager
-def _on_a_small_disk(house: House) -> Iterator[House]:
-    """The house with a gateway whose queue and pictures lie on a disk of `DISK_MIB`."""
+def _on_a_small_disk(services: Services) -> Iterator[Services]:
+    """The services with a gateway whose queue and pictures lie on a disk of `DISK_MIB`."""
     with ExitStack() as stack:
         disk = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="animegan-disk-")))
         size = f"size={DISK_MIB}m"
@@ -37,24 +37,24 @@ def _on_a_small_disk(house: House) -> Iterator[House]:
         except (OSError, subprocess.CalledProcessError):
             pytest.skip("no disk of a given size can be mounted here: that takes root, and no container")
         stack.callback(lambda: subprocess.run(["umount", disk], check=True))
-        gateway = stack.enter_context(running_gateway(disk, house.server, rate_per_minute=0))
-        yield replace(house, gateway=gateway)
+        gateway = stack.enter_context(running_gateway(disk, services.server, rate_per_minute=0))
+        yield replace(services, gateway=gateway)
 
 
-def _fill_disk(house: House) -> Beside:
-    filler = house.gateway.folder / "filler"
+def _fill_disk(services: Services) -> Beside:
+    filler = services.gateway.folder / "filler"
     with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(bytes(4096))
-    wait_until(lambda: _count_rejections(house, "storage_full"), "a caller who is told that the disk is full")
+    wait_until(lambda: _count_rejections(services, "storage_full"), "a caller who is told that the disk is full")
     time.sleep(2)
     filler.unlink()
     return Beside()
 
 
 def pictures_away(seconds: float) -> Fault:
-    def strike(house: House) -> Beside:
-        pictures, away = house.gateway.folder / "pictures", house.gateway.folder / "away"
+    def strike(services: Services) -> Beside:
+        pictures, away = services.gateway.folder / "pictures", services.gateway.folder / "away"
         pictures.rename(away)
         pictures.mkdir()
         time.sleep(seconds)
@@ -68,14 +68,14 @@ def pictures_away(seconds: float) -> Fault:
 
 
 def database_away(seconds: float) -> Fault:
-    def strike(house: House) -> Beside:
-        file, away = house.gateway.folder / "queue.sqlite", house.gateway.folder / "away.sqlite"
+    def strike(services: Services) -> Beside:
+        file, away = services.gateway.folder / "queue.sqlite", services.gateway.folder / "away.sqlite"
         file.rename(away)
         time.sleep(seconds / 2)
         file.write_bytes(b"another")
         time.sleep(seconds / 2)
         away.replace(file)
-        assert "removed or replaced" in house.gateway.log
+        assert "removed or replaced" in services.gateway.log
         return Beside("the log says that it was removed or replaced")
 
     what = "renamed; after half of that time another file is in its place; put back in the end"
@@ -83,9 +83,9 @@ def database_away(seconds: float) -> Fault:
     return Fault(name, what, strike, frozenset({"503 store_unavailable"}), on_files)
 
 
-def _overwrite_the_indices(house: House) -> Beside:
+def _overwrite_the_indices(services: Services) -> Beside:
     """The jobs themselves can be read then. What is kept where they can't is tried on a copy."""
-    gateway = house.gateway
+    gateway = services.gateway
     gateway.kill()
     file = gateway.folder / "queue.sqlite"
     with closing(sqlite3.connect(file)) as database:
@@ -140,21 +140,21 @@ def overwrite(file: Path, *pages: int) -> None:
             stream.write(chance.randbytes(PAGE_BYTES))
 
 
-def _kill_gateway_on_a_full_disk(house: House) -> Beside:
-    filler = house.gateway.folder / "filler"
+def _kill_gateway_on_a_full_disk(services: Services) -> Beside:
+    filler = services.gateway.folder / "filler"
     with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(bytes(4096))
-    house.gateway.kill()
-    house.gateway.start()
-    wait_until(lambda: _count_rejections(house, "storage_full"), "a caller who is told that the disk is full")
+    services.gateway.kill()
+    services.gateway.start()
+    wait_until(lambda: _count_rejections(services, "storage_full"), "a caller who is told that the disk is full")
     time.sleep(2)
     filler.unlink()
     return Beside()
 
 
-def _count_rejections(house: House, reason: str) -> float:
-    return house.gateway.metric("animegan_gateway_jobs_rejected_total", reason=reason)
+def _count_rejections(services: Services, reason: str) -> float:
+    return services.gateway.metric("animegan_gateway_jobs_rejected_total", reason=reason)
 
 
 DISK = Fault(

@@ -17,7 +17,7 @@ from animegan_gateway.queue.blobs.blobs import (
     Blobs,
 )
 from animegan_gateway.queue.jobs import new_id
-from harness.blobs import Bucket, Folder, House, Redis, nobody, put
+from harness.blobs import Bucket, Folder, Redis, Storage, nobody, put
 
 pytestmark = pytest.mark.anyio
 
@@ -25,7 +25,7 @@ DATA = bytes(range(251)) * ((3 * CHUNK_BYTES) // 251)  # no chunk is like anothe
 
 
 @pytest.fixture(params=["files", "redis", "s3"])
-def house(request: pytest.FixtureRequest, tmp_path: Path) -> House:
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     if request.param == "files":
         return Folder(tmp_path / "pictures")
     if request.param == "redis":
@@ -35,12 +35,12 @@ def house(request: pytest.FixtureRequest, tmp_path: Path) -> House:
 
 
 @pytest.fixture
-async def blobs(house: House) -> AsyncIterator[Blobs]:
-    store = house.blobs()
+async def blobs(storage: Storage) -> AsyncIterator[Blobs]:
+    store = storage.blobs()
     await store.open("queue", has_pictures=False)
     yield store
     await store.close()
-    house.clear()
+    storage.clear()
 
 
 async def test_what_was_put_is_got_and_the_file_is_gone(blobs: Blobs) -> None:
@@ -51,9 +51,9 @@ async def test_what_was_put_is_got_and_the_file_is_gone(blobs: Blobs) -> None:
     assert await blobs.get("job-1_A.2") is None
 
 
-async def test_it_is_there_for_another_gateway_and_another_time(blobs: Blobs, house: House) -> None:
+async def test_it_is_there_for_another_gateway_and_another_time(blobs: Blobs, storage: Storage) -> None:
     await put(blobs, "job.upload", DATA)
-    other = house.blobs()
+    other = storage.blobs()
     await other.open("queue", has_pictures=False)
     assert await other.get("job.upload") == DATA
     await other.close()
@@ -104,7 +104,7 @@ async def test_deleted_it_is_gone_and_the_others_are_not(blobs: Blobs) -> None:
     assert present == {"a.upload": False, "a.1": False, "b.upload": True}
 
 
-async def test_sweeping_deletes_what_is_old_and_of_no_job(blobs: Blobs, house: House) -> None:
+async def test_sweeping_deletes_what_is_old_and_of_no_job(blobs: Blobs, storage: Storage) -> None:
     queries: list[str] = []
 
     async def knows(ids: Sequence[str]) -> set[str]:
@@ -124,7 +124,7 @@ async def test_sweeping_deletes_what_is_old_and_of_no_job(blobs: Blobs, house: H
     for key in keys:
         await put(blobs, key)
         if not key.startswith(young):
-            house.age(key, 7200)
+            storage.age(key, 7200)
     await blobs.sweep(3600, knows)
     assert [key for key in keys if await blobs.get(key) is None] == [f"{orphan}.upload", f"{orphan}.1"]
     assert {*queries} == {current, orphan}
@@ -146,9 +146,9 @@ async def test_sweeping_asks_in_batches(blobs: Blobs) -> None:
 
 
 async def test_without_its_folder_or_bucket_the_store_is_away_and_nothing_fails_for_good(
-    blobs: Blobs, house: House, tmp_path: Path
+    blobs: Blobs, storage: Storage, tmp_path: Path
 ) -> None:
-    match house:
+    match storage:
         case Folder(folder):
             pass
         case Bucket(server):

@@ -1,4 +1,4 @@
-"""The whole house for trials: `scripts/serve` with Redis, a crowd that asks it, a fault, and what came of it.
+"""All services for trials: `scripts/serve` with Redis, a crowd that asks it, a fault, and what came of it.
 
 Java's heap is the smallest there may be, so that uploads can exhaust it. All of it has a wall clock that can be set.
 """
@@ -35,7 +35,7 @@ ALL_IS_WELL = frozenset({"200", "202"})
 
 
 @dataclass(frozen=True)
-class House:
+class Services:
     """What is to fail: `gateway` is the one that callers ask."""
 
     server: Server
@@ -73,9 +73,9 @@ class Fault:
 
     name: str
     what: str
-    strike: Callable[[House], Beside]
+    strike: Callable[[Services], Beside]
     answers: frozenset[str] = frozenset()
-    place: Callable[[House], AbstractContextManager[House]] = contextlib.nullcontext
+    place: Callable[[Services], AbstractContextManager[Services]] = contextlib.nullcontext
 
 
 @dataclass
@@ -96,7 +96,7 @@ class Outcome:
 
 
 @contextmanager
-def running_house(folder: Path) -> Iterator[House]:
+def running_services(folder: Path) -> Iterator[Services]:
     clock = wall_clock(folder / "clock")
     set_by = clock.environment if clock else {}
     metrics_port = free_port()
@@ -113,12 +113,12 @@ def running_house(folder: Path) -> Iterator[House]:
         with running_server(handler=HANDLER, environment={**settings, **set_by}) as server:
             port = urlsplit(server.page).port
             assert port
-            yield House(server, Gateway(folder, {}, port, metrics_port), redis, clock)
+            yield Services(server, Gateway(folder, {}, port, metrics_port), redis, clock)
 
 
-def suffer(house: House, fault: Fault) -> Outcome:
+def suffer(services: Services, fault: Fault) -> Outcome:
     """Have the fault while a crowd sends pictures. Skips where it can't be had here."""
-    with fault.place(house) as where:
+    with fault.place(services) as where:
         before = count_jobs(where.gateway)
         crowd = Crowd([where.gateway])
         with crowd.sending():
@@ -141,13 +141,13 @@ def _flows(crowd: Crowd, since: float = 0.0) -> None:
 
 
 @contextmanager
-def on_files(house: House, open_files: int = 0) -> Iterator[House]:
-    """The house with a gateway whose queue and pictures lie in a folder of its own."""
+def on_files(services: Services, open_files: int = 0) -> Iterator[Services]:
+    """The services with a gateway whose queue and pictures lie in a folder of its own."""
     with (
         tempfile.TemporaryDirectory(prefix="animegan-files-") as folder,
-        running_gateway(Path(folder), house.server, open_files, rate_per_minute=0) as gateway,
+        running_gateway(Path(folder), services.server, open_files, rate_per_minute=0) as gateway,
     ):
-        yield replace(house, gateway=gateway)
+        yield replace(services, gateway=gateway)
 
 
 def count_text(counter: Counter[str]) -> str:
