@@ -1,11 +1,11 @@
 """Services fail while callers send pictures: what do they see, for how long, and what is lost?
 
 `scripts/benchmark faults [--redis 30] [--overload 300]` (both in seconds) writes `docs/operations/faults.md` too. The
-services are what `scripts/serve` starts, with Redis (`appendfsync always`); `tests/harness/trials/faults.py` scripts the
-faults, and the tests go through some of them in the same way. Callers send small pictures, each until it is accepted,
-and 3 in 10 once more under the same Idempotency-Key. A pause is the longest time in which no picture came, the fault's
-mending included. Lost is a job that has not ended, ended twice, or is done without its picture; a duplicate is one that
-nobody asked for.
+services are what `scripts/serve` starts, with Redis (`appendfsync always`); `tests/harness/trials/faults.py` scripts
+the faults, and the tests go through some of them in the same way. Callers send small pictures, each until it is
+accepted, and 3 in 10 once more under the same Idempotency-Key. A pause is the longest time in which no picture came,
+the fault's mending included. Lost is a job that has not ended, ended twice, or is done without its picture; a
+duplicate is one that nobody asked for.
 """
 
 from __future__ import annotations

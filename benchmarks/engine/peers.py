@@ -1,21 +1,23 @@
 """The engine beside other ways to run the same network, interleaved: each round draws every size with each in turn.
 
-`scripts/benchmark peers [--network animegan2] [--sizes 512x512 1024x1024 1600x900] [--rounds 3] [--precision auto]`.
-`redraw` and `redraw_video` draw the picture from a quarter of its sides; their results are `peers_redraw` and so on,
-those of a `--precision` of ours `peers_fp32` and so on. Each contender
-has a process of its own for the whole run, and the machine to itself while it draws. `cpu_seconds` are those of its
+`scripts/benchmark peers [--network animegan2] [--sizes 512x512 1024x1024 1600x900] [--rounds 3] [--precision auto]
+[--avx2]`. `redraw` and `redraw_video` draw the picture from a quarter of its sides; their results are `peers_redraw`
+and so on, those of a `--precision` of ours `peers_fp32` and so on. `--avx2` (`peers_avx2`) holds all to AVX2 and
+fp32, as on a CPU that has no more; ONNX Runtime and ncnn can't be held, and are left out. Each contender has a
+process of its own for the whole run, and the machine to itself while it draws. `cpu_seconds` are those of its
 process, which other load on the machine changes little, where it changes `seconds`, the wall's, much. `ratio` is the
-median over ours, of CPU seconds on a CPU and of seconds on a GPU; `ratio_min` and `ratio_max` are the extremes over the
-rounds. Pictures are 8-bit, in and out, for every contender. `setup_seconds` is what loading and the first picture of
-each size take: for torch.compile, compiling. ONNX Runtime and OpenVINO run what `animegan export` writes, ncnn what
-pnnx makes of the traced network for each size. These are no requirements of this project: `.venv/bin/python -m pip
-install --no-deps --target build/peers openvino ncnn pnnx` puts them where this benchmark looks. OpenVINO draws in
+median over ours, of CPU seconds on a CPU and of seconds on a GPU; `ratio_min` and `ratio_max` are the extremes over
+the rounds. Pictures are 8-bit, in and out, for every contender. `setup_seconds` is what loading and the first picture
+of each size take: for torch.compile, compiling. ONNX Runtime and OpenVINO run what `animegan export` writes, ncnn
+what pnnx makes of the traced network for each size. These are no requirements of this project: `.venv/bin/python -m
+pip install --no-deps --target build/peers openvino ncnn pnnx` puts them where this benchmark looks. OpenVINO draws in
 the precision of ours, ncnn in fp32.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import statistics
 import subprocess
@@ -27,6 +29,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
+from unittest import mock
 
 import numpy as np
 import torch
@@ -34,6 +37,7 @@ from torch import Tensor
 
 from animegan.networks.families import define_network
 from animegan.networks.weights import load_weights
+from animegan.operators import native
 from animegan.operators.precision import pick_precision
 from animegan.resources.hardware import DTYPES, cpu_count
 from animegan.settings import Precision
@@ -60,6 +64,7 @@ from benchmarks.common.result import store, table
 SIZES = ("512x512", "1024x1024", "1600x900")
 ROUNDS = 3
 CONVERTER_BYTES, CONVERTER_S = 12 << 30, 300  # of pnnx, which folds a picture's maps into the network
+AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}  # which oneDNN (OpenVINO's too) and PyTorch read
 OTHER_PACKAGES = Path(__file__).resolve().parents[2] / "build" / "peers"
 
 Size = tuple[int, int]
@@ -196,6 +201,8 @@ CONTENDERS: dict[str, Make] = {
     "ncnn fp32": ncnn,
 }
 
+UNHELD = {"ONNX Runtime fp32", "ncnn fp32"}  # they choose their instructions by themselves
+
 
 def _package(name: str) -> Any:
     try:
@@ -222,7 +229,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sizes", type=_size, nargs="+", default=[_size(text) for text in SIZES], metavar="WxH")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"default {ROUNDS}")
     parser.add_argument("--precision", choices=get_args(Precision), default="auto", help="ours; default auto")
+    parser.add_argument("--avx2", action="store_true", help="hold all to AVX2 and fp32")
     options = parser.parse_args(arguments)
+    if options.avx2:
+        options.precision = "fp32"
+        os.environ |= AVX2
     rows = [
         row
         for device in ("cpu", "cuda")
@@ -230,7 +241,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     print()
     table(tuple(rows[0]), [tuple(row.values()) for row in rows])
-    name = result_name("peers", options.network) + ("" if options.precision == "auto" else f"_{options.precision}")
+    kind = "avx2" if options.avx2 else options.precision
+    name = result_name("peers", options.network) + ("" if kind == "auto" else f"_{kind}")
     store(name, {"rounds": options.rounds, "precision_of_ours": precisions(options.precision), "rows": rows})
 
 
@@ -306,6 +318,8 @@ def _set_up(
     start = time.perf_counter()
     device = fresh.device(device_name)
     _device.append(device)
+    if AVX2.items() <= os.environ.items():
+        _hold_to_avx2(name)
     contender = CONTENDERS[name](device, network, pick_precision(precision, device))
     if name != "torch.compile":  # which would compile for these too
         for _ in range(2):  # TorchScript profiles the first run and optimises before the second
@@ -320,6 +334,14 @@ def _set_up(
             missing[size] = str(reason)
     fresh.synchronize(device)
     return time.perf_counter() - start, missing
+
+
+def _hold_to_avx2(name: str) -> None:
+    """Hold what asks the CPU itself to AVX2, beside what reads the variables. Raises `NotMeasured`."""
+    if name in UNHELD:
+        raise NotMeasured("it can't be held to AVX2")
+    mock.patch.object(native, "_cpu_flags", return_value=frozenset(native.AVX2)).start()
+    torch._inductor.config.cpp.simdlen = 256
 
 
 def _draw(size: Size) -> Times:
