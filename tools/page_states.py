@@ -134,7 +134,7 @@ def choosing(walk: Walk, page: Page) -> None:
 
 
 def failing(walk: Walk, page: Page, folder: Path) -> None:
-    """What is no picture, what the browser can't show, what the server refuses, and what is deleted."""
+    """Show the failures: no picture, one the browser can't show, one the server refuses, one that is deleted."""
     files = _faulty(folder)
     page.get_by_test_id("max-side").select_option("512")
     lay(page, files["note"], files["pdf"], files["heic"])

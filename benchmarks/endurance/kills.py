@@ -56,7 +56,7 @@ def main(arguments: Sequence[str], server: Server | None = None) -> None:
 
 
 def measure(kind: str, server: Server, folder: Path, count: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What became of the jobs, and a row for each kill."""
+    """Return what became of the jobs, and a row for each kill."""
     chance = random.Random(f"{SEED} {kind}")  # noqa: S311 - a run that can be had again
     with contextlib.ExitStack() as stack:
         redis = stack.enter_context(redis_server(folder / "redis")) if kind == "redis" else None

@@ -85,7 +85,7 @@ class Options:
 
     @property
     def keeps_motion(self) -> bool:
-        """Whether an animation is drawn as one; a JPEG holds one picture."""
+        """Return whether an animation is drawn as one; a JPEG holds one picture."""
         return self.frames == "all" and self.format != "jpeg"
 
 

@@ -231,7 +231,7 @@ class Stylizer:
 
     @functools.cached_property
     def _clip_stylizer(self) -> Stylizer:
-        """What draws animations: this, or the style's small network."""
+        """Return the stylizer for animations: this one, or that of the style's small network."""
         return self._of_clips(fast=True, warmup_px=0, pace=self.pace) if self._draws_clips_fast else self
 
     def _draw(self, picture: images.Picture | Animation, give_back: Callable[[Image.Image], Any]) -> Any:
@@ -324,7 +324,7 @@ class Stylizer:
 
     @functools.cached_property
     def _typical_tones(self) -> Curve:
-        """How the look draws the tones of a typical photo."""
+        """Return the curve by which the look draws the tones of a typical photo."""
         photo = Photo(Image.fromarray(typical_photo().numpy()))
         *_, smallest = self._drawing.plans(photo.image.size, 1, self._drawing.details("auto"))
         with observer(None):

@@ -53,7 +53,7 @@ class FakeOperations:
 
 
 def by_rule(settings: dict[str, Any], requests: float, age_s: float, answer: Exception | None = None) -> dict[Any, int]:
-    """What was counted once the rules were looked at."""
+    """Return the counts after the rules were evaluated."""
 
     async def run() -> dict[Any, int]:
         torchserve = FakeOperations(answer)

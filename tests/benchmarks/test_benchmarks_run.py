@@ -29,7 +29,7 @@ CHEAP_CONTENDERS = ("ours, as planned", "eager fp32")
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where results go, instead of into the repository."""
+    """Return the folder for results, instead of the repository's."""
     monkeypatch.setattr(result, "FOLDER", tmp_path)
     return tmp_path
 

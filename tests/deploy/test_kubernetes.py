@@ -132,7 +132,7 @@ VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persiste
 
 
 def loose(template: Manifest) -> list[str]:
-    """What the pod-security standard "restricted" would refuse in a pod without Windows and init containers."""
+    """Return what the pod-security standard "restricted" refuses in a pod without Windows and init containers."""
     spec = template["spec"]
     pod = spec.get("securityContext", {})
     faults = [name for name in ("hostNetwork", "hostPID", "hostIPC") if spec.get(name)]

@@ -55,7 +55,7 @@ class Pod:
         return self.network.call(ask)
 
     def passes_probe(self, name: str, probe: str) -> bool:
-        """Whether a container would pass its probe."""
+        """Return whether a container would pass its probe."""
         one = container(load_set("cpu"), f"torchserve/{name}")
         [port] = [port for port in one["ports"] if port["name"] == one[probe]["httpGet"]["port"]]
         answer = self.ask(one[probe]["httpGet"]["path"], port["containerPort"])

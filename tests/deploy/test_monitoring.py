@@ -70,7 +70,7 @@ def run(*words: str | Path) -> str:
 
 
 def selectors(expression: str) -> Iterator[promql_parser.VectorSelector]:
-    """What the expression selects. Raises where it is not PromQL."""
+    """Return the selectors of the expression. Raises where it is not PromQL."""
     nodes: list[promql_parser.VectorSelector] = []
 
     def visit(part: promql_parser.Expr) -> None:

@@ -43,7 +43,7 @@ def tool(name: str, package: str) -> str:
 
 
 def variables() -> dict[str, str]:
-    """What the recipes put into /etc/animegan.env, as systemd and a shell read it."""
+    """Return the variables that the recipes put into /etc/animegan.env, as systemd and a shell read them."""
     lines = [line for block in blocks("ini") for line in block.splitlines()]
     return dict("".join(shlex.split(line)).split("=", 1) for line in lines)
 

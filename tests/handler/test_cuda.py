@@ -46,7 +46,7 @@ def parity_pixels() -> torch.Tensor:
 
 @functools.cache
 def expected(resize: Resize) -> torch.Tensor:
-    """What the network draws of `parity_pixels` in fp64, which takes a CPU seconds."""
+    """Return the network's drawing of `parity_pixels` in fp64, which takes a CPU seconds."""
     weights, x = load_weights(verify(get_style("classic"))), parity_pixels().permute(0, 3, 1, 2).double() / 127.5 - 1
     return generate(weights, x, asymmetric=resize == "asymmetric").permute(0, 2, 3, 1)
 

@@ -63,7 +63,7 @@ class Gateway:
 
     @property
     def errors(self) -> Path:
-        """What it printed since its last start."""
+        """Return its output since its last start."""
         return self.folder / "stderr.txt"
 
     def start(self) -> None:

@@ -75,7 +75,7 @@ class Server:
         return mark
 
     def log_text(self) -> str:
-        """What the server printed, and what TorchServe logged."""
+        """Return the server's output and TorchServe's log."""
         files = sorted((self.folder / "logs").glob("torchserve*.log"))
         return "\n".join([self.output.read_text(), *(file.read_text() for file in files)])
 
@@ -133,7 +133,7 @@ def ends_everything(server: Server, number: int) -> None:
 
 
 def alive(process: psutil.Process) -> bool:
-    """Whether it still runs; one that ended and waits for its parent to notice does not."""
+    """Return whether it still runs; a zombie does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

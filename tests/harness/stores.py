@@ -37,7 +37,7 @@ _fresh = itertools.count()
 
 
 def ask(caller: str = "ann", *, size: int = 100, fingerprint: str = "f", accepted_at: float | None = None) -> Ask:
-    """What a caller asks for, in an upload of `size` bytes, to be drawn at 64 by 32 px."""
+    """Return a caller's request, an upload of `size` bytes to be drawn at 64 by 32 px."""
     return Ask(
         caller=caller,
         style="cel",
@@ -104,7 +104,7 @@ class RedisServer:
             yield client
 
     def do(self, *words: str | float) -> object:
-        """What redis-cli would answer."""
+        """Return the answer as redis-cli would."""
         with self.client() as client:
             return client.execute_command(*words)  # type: ignore[no-untyped-call]
 

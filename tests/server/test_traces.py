@@ -125,5 +125,5 @@ def test_a_collector_that_is_away_fails_no_job_and_holds_up_no_end(traced: Serve
 
 
 def loads_protobuf(pid: int) -> bool:
-    """Whether the process has the library that nothing but OpenTelemetry's exporter brings into it."""
+    """Return whether the process has loaded the library that OpenTelemetry's exporter alone brings."""
     return any(Path(each.path).match("google/_upb/*") for each in psutil.Process(pid).memory_maps())

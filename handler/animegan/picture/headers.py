@@ -54,7 +54,7 @@ def _limits(header: Header, limits: Limits) -> Limits:
 
 
 def essence(data: bytes, header: Header) -> bytes:
-    """What the decoder is given: the file without what it does not need, and with the end that it may lack.
+    """Return the file for the decoder: without what it does not need, and with the end that it may lack.
 
     Raises `BadImage` where part of the picture is missing.
     """

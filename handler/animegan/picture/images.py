@@ -96,7 +96,7 @@ def decode(
 
 
 def colour_of(image: Image.Image, header: Header, data: bytes) -> Colour | None:
-    """What a file says of its colour that goes before its ICC profile, or that stands in for one."""
+    """Return the file's own statement of its colour that precedes its ICC profile, or stands in for one."""
     if header.format == "PNG":
         source_colour, first = colour.in_png(data)
         if first:
@@ -123,7 +123,7 @@ def prepare(
 
 
 def chosen_format(format: Format, alpha: Image.Image | None) -> Literal["jpeg", "png", "webp"]:
-    """What `auto` is: JPEG, or PNG with alpha."""
+    """Return the format for `auto`: JPEG, or PNG with alpha."""
     if format == "auto":
         return "jpeg" if alpha is None else "png"
     return format

@@ -65,7 +65,7 @@ def connect(gateway: Gateway, start: str | bytes) -> Iterator[socket.socket]:
 
 
 def read_to_end(connection: socket.socket) -> bytes:
-    """What was received until the gateway closed the connection."""
+    """Return all bytes until the gateway closes the connection."""
     data = b""
     try:
         while chunk := connection.recv(MIB):

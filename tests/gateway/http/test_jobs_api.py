@@ -61,7 +61,7 @@ def open_picture(answer: requests.Response) -> Image.Image:
 
 
 def files(gateway: Gateway, job: dict[str, Any]) -> list[Path]:
-    """What the gateway has of the job's pictures."""
+    """Return the gateway's files of the job's pictures."""
     return [*(gateway.folder / "pictures").glob(f"{job['id']}*")]
 
 

@@ -50,7 +50,7 @@ def picture(data: bytes = PICTURE) -> Part:
 
 
 def receive_all(folder: Path, chunks: Iterator[bytes], headers: Mapping[str, str] = HEADERS) -> tuple[Upload, bytes]:
-    """What is made of a body that comes in these chunks, and the file's bytes; the file is gone afterwards."""
+    """Return the upload of a body in these chunks, and the file's bytes; the file is deleted afterwards."""
 
     async def stream() -> AsyncIterator[bytes]:
         for chunk in chunks:

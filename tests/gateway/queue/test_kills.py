@@ -84,7 +84,7 @@ def faulty() -> Iterator[Server]:
 
 
 async def running(alive: Services) -> int:
-    """How many jobs run, as the store has it."""
+    """Return the number of running jobs by the store's count."""
     place = RedisStore(alive.redis.url, Bell(), lease_s=LEASE_S) if alive.redis else None
     store = place or SqliteStore(alive.gateway.folder / "queue.sqlite", Bell())
     await store.open()

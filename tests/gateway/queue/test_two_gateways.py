@@ -76,13 +76,13 @@ def one_draws(redis: RedisServer, servers: list[Server]) -> Iterator[list[Gatewa
 
 @pytest.fixture(scope="module")
 def both_draw(redis: RedisServer, servers: list[Server]) -> Iterator[list[Gateway]]:
-    """Who kills one starts it again."""
+    """Two that both draw; a test that kills one starts it again."""
     with pair(redis, 3, servers) as gateways:
         yield gateways
 
 
 def attempts(gateway: Gateway) -> float:
-    """How many pictures it has drawn, since its start."""
+    """Return the number of pictures drawn since its start."""
     return gateway.metric("animegan_gateway_attempts_total", outcome="drawn")
 
 

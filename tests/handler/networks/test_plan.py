@@ -80,7 +80,7 @@ def test_the_peak_is_within_15_percent_and_never_under(
 
 
 def resident_peak(mode: Mode, precision: str, side: int) -> tuple[float, int]:
-    """What a picture takes of resident memory in this process, above idle, and what was foretold."""
+    """Return the resident memory of a picture in this process above idle, and the plan's prediction, in bytes."""
     drawing = network(precision)
     small, large = (
         banded(Shape(px, px, 1, drawing.itemsize), mode, 16 * MIB, cuda=False) for px in (fresh.WARMUP_PX, side)

@@ -36,7 +36,7 @@ def norm_of(x: Tensor) -> Norm:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where libraries are looked for; only the sources are there."""
+    """Return a folder in place of the libraries' own, with the sources alone."""
     for source in (*native.FOLDER.glob("*.cpp"), *native.FOLDER.glob("*.h")):
         shutil.copy(source, tmp_path)
     monkeypatch.setattr(native, "FOLDER", tmp_path)

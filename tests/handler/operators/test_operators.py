@@ -135,7 +135,7 @@ class Case:
 
     @property
     def largest(self) -> float:
-        """What no term of the arithmetic exceeds."""
+        """Return a bound on every term of the arithmetic."""
         mean, variance = self.norm.moments.unbind(dim=1)
         scale = self.weight.abs().max() * torch.rsqrt(variance.min() + 1e-5)
         values = (self.x.double().abs().max() + mean.abs().max()) * scale + self.bias.abs().max()

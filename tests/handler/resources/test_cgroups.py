@@ -27,7 +27,7 @@ class Tree:
         self.folders = folder / "proc", folder / "cgroups"
 
     def lies(self, cgroup: str, files: dict[str, str]) -> None:
-        """Where this process is, and what the files of the tree say."""
+        """Place this process in the tree, and write the tree's files."""
         texts = {self.folders[0] / "self" / "cgroup": cgroup}
         texts |= {self.folders[1] / name: text for name, text in files.items()}
         for file, text in texts.items():

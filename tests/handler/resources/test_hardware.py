@@ -26,7 +26,7 @@ def test_cuda_without_a_gpu_is_refused() -> None:
 
 
 def machine(folder: Path, monkeypatch: pytest.MonkeyPatch, quota: str, affinity: int) -> int:
-    """What `cpu_count` says there; the quota is that of a container, at the top of its own tree."""
+    """Return `cpu_count` there; the quota is that of a container, at the top of its own tree."""
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(affinity)))
     (folder / "self").mkdir()
     (folder / "self" / "cgroup").write_text("0::/\n")

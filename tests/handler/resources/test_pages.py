@@ -24,7 +24,7 @@ linux = pytest.mark.skipif(
 
 
 def _flags(address: int) -> list[str]:
-    """What Linux says of the mapping that an address lies in."""
+    """Return Linux's flags of the mapping around an address."""
     inside = False
     for line in Path("/proc/self/smaps").read_text().splitlines():
         words = line.split()

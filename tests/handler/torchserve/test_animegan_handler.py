@@ -275,7 +275,7 @@ def test_a_bad_setting_ends_the_worker_with_its_name(monkeypatch: pytest.MonkeyP
 
 
 def request_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What the handler itself logged."""
+    """Return the lines that the handler itself logged."""
     return [record.getMessage() for record in caplog.records if record.name == "animegan_handler"]
 
 

@@ -160,7 +160,7 @@ class Container:
         return podman("exec", self.name, *command, check=check)
 
     def logs(self) -> str:
-        """What it printed."""
+        """Return its output."""
         process = podman("logs", self.name)
         return process.stdout + process.stderr
 

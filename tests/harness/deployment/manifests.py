@@ -107,7 +107,7 @@ def quantity(text: str) -> float:
 
 
 def kept_by_redis(words: Sequence[str], folder: Path) -> dict[str, str]:
-    """What a real redis-server, started with these words in that folder, says of how it keeps what it has."""
+    """Return the persistence settings of a real redis-server, started with these words in that folder."""
     if not shutil.which(words[0]):
         pytest.skip(f"{words[0]} is not installed (Debian: redis-server)")
     port = str(free_port())

@@ -27,7 +27,7 @@ class Port:
 
 
 def reaches(policies: Sequence[Policy], source: End, target: End, port: Port) -> bool:
-    """Whether both let it through: what holds for the one that asks, and for the one that is asked."""
+    """Return whether the policies of both ends let the connection through."""
     return _lets(policies, "Egress", source, target, port) and _lets(policies, "Ingress", target, source, port)
 
 

@@ -49,7 +49,7 @@ class Layer:
 
     @property
     def scaled(self) -> bool:
-        """Whether its input is scaled up."""
+        """Return whether its input is scaled up."""
         return self.weight.startswith(("block_d.0", "block_e.0"))
 
     def variables(self) -> dict[str, str]:
@@ -102,7 +102,7 @@ def _layer(conv: str, bias: str | None, norm: str, variable: str, scope: str) ->
 
 
 def checkpoint(content: Any, *, legacy: bool = False) -> bytes:
-    """What `torch.save` writes; `legacy`: as before PyTorch 1.6."""
+    """Return the bytes that `torch.save` writes; `legacy`: as before PyTorch 1.6."""
     stream = io.BytesIO()
     torch.save(content, stream, _use_new_zipfile_serialization=not legacy)
     return stream.getvalue()

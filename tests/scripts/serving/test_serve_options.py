@@ -19,7 +19,7 @@ FREE = ("--port=0", "--inference-port=0", "--management-port=0", "--metrics-port
 
 
 def refusal(*arguments: str, **variables: str) -> str:
-    """What it says on its way out with status 1."""
+    """Return its message as it exits with status 1."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ANIMEGAN_")}
     process = subprocess.run(
         [sys.executable, "-m", "animegan_cli.serving.serve", *arguments],

@@ -66,7 +66,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture(scope="module", params=[False, True], ids=["redraw", "redraw_video"])
 def fast(request: pytest.FixtureRequest) -> bool:
-    """Whether the small network of `redraw` is meant."""
+    """Return whether the small network of `redraw` is meant."""
     return bool(request.param)
 
 
@@ -84,7 +84,7 @@ def generator(cel: dict[str, Tensor]) -> Generator:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where styles are installed: none yet."""
+    """Return an empty folder for installed styles."""
     home = tmp_path / "home"
     monkeypatch.setenv("ANIMEGAN_HOME", str(home))
     return home

@@ -166,7 +166,7 @@ def generator(file: Path) -> Generator:
 
 
 def interpret(data: bytes, x: Tensor) -> Tensor:
-    """What TensorFlow Lite's own interpreter draws of (1, 3, H, W)."""
+    """Return the drawing of (1, 3, H, W) by TensorFlow Lite's own interpreter."""
     lite = pytest.importorskip("ai_edge_litert.interpreter")
     interpreter = lite.Interpreter(model_content=data, num_threads=1)
     interpreter.allocate_tensors()

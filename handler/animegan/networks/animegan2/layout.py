@@ -197,7 +197,7 @@ def spans(path: tuple[Layer, ...], first: int, last: int, shape: Shape) -> list[
 
 
 def _gap(shape: Shape, source: Layer, path: tuple[Layer, ...], rows: int) -> int:
-    """How much later than its successor a map must begin, in bytes."""
+    """Return the bytes by which a map must begin later than its successor."""
     layer = path[-1]
     if not layer.norm:
         return 0

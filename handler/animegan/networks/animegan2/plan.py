@@ -95,7 +95,7 @@ def banded(shape: Shape, mode: Mode, band_bytes: int, *, cuda: bool) -> Plan:
 
 
 def batch_size(shape: Shape, budget_bytes: int, *, cuda: bool) -> int:
-    """How many pictures of the shape to draw as one batch: as many as fit whole in the budget and gain by it.
+    """Return the pictures of the shape to draw as one batch: as many as fit whole in the budget and gain by it.
 
     At least 1, which `choose` may still refuse. Bands take the pictures of a batch one by one: they gain nothing by it.
     """

@@ -44,7 +44,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def scale(page: Page) -> float:
-    """How large a pixel of the drawing is, on the screen."""
+    """Return the size of a pixel of the drawing on the screen."""
     box = page.get_by_test_id("viewer-drawing").bounding_box()
     assert box
     return box["width"] / PHOTO_PX[0]
