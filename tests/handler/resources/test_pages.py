@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import pytest
 import torch
 from torch import Tensor
 
 from animegan import operators
+from animegan.networks import families
 from animegan.networks.families import load_network
 from animegan.operators import native
 from animegan.resources import pages
@@ -101,8 +103,9 @@ def test_the_filters_of_one_network_lie_side_by_side() -> None:
 
 @pytest.mark.parametrize(("family", "style", "side"), [("redraw", "cel", 96), ("animegan2", "classic", 320)])
 def test_a_networks_filters_and_what_it_draws_in_lie_on_large_pages(
-    advised: list[tuple[int, int]], family: str, style: str, side: int
+    advised: list[tuple[int, int]], family: str, style: str, side: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(families, "_loaded", WeakValueDictionary())  # another test may hold the network
     network = load_network(family, get_style(style), CPU, "fp32")
     packed = len(advised)
     advised.clear()

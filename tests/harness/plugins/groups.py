@@ -10,8 +10,8 @@ import os
 
 import pytest
 
-# What files share by a fixture of theirs, the longest first: two servers, and the image of the containers.
-GROUPS = {"mortal": "mortal", "server": "server", "image": "containers", "whole_image": "containers"}
+# What files share by a fixture of theirs, the longest first: two servers, the image of the containers, a Ray cluster.
+GROUPS = {"mortal": "mortal", "server": "server", "image": "containers", "whole_image": "containers", "cluster": "ray"}
 
 
 @pytest.hookimpl(tryfirst=True)
