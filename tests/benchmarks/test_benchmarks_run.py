@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from animegan.operators import native
 from benchmarks import plots
 from benchmarks.common import contenders, fresh, result
 from benchmarks.engine import ablation, memory, peers, seams
@@ -79,6 +80,20 @@ def test_peers_are_compared_in_rounds(folder: Path, monkeypatch: pytest.MonkeyPa
             assert row["seconds_min"] <= row["seconds"] <= row["seconds_max"]
             assert row["ratio_min"] <= row["ratio_max"]
     assert not any(row["not_measured"] for row in rows)
+
+
+def _form_held_to_avx2() -> str:
+    peers._hold_to_avx2("OpenVINO")
+    form = native.best()
+    return form.form if form else ""
+
+
+def test_what_chooses_its_instructions_is_held_to_avx2_or_left_out() -> None:
+    assert fresh.call(_form_held_to_avx2) in {"avx2", "plain", ""}
+    for name in ("ONNX Runtime fp32", "ncnn fp32"):
+        with pytest.raises(fresh.NotMeasured, match="can't be held to AVX2"):
+            peers._hold_to_avx2(name)
+    assert peers.CONTENDERS.keys() > peers.UNHELD
 
 
 @pytest.mark.xdist_group("memory")

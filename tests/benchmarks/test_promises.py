@@ -101,6 +101,25 @@ def test_replacing_workers_costs_no_attempt() -> None:
         assert (row["attempts_beyond_one"], row["put_off_or_failed"]) == (0, 0)
 
 
+missed = pytest.mark.xfail(strict=True, reason="0.43 and 0.44: the floor of 0.42 is not reached")
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "share"),
+    [
+        pytest.param("peers_avx2", "512x512", 0.42, marks=missed),
+        ("peers_avx2", "1024x768", 0.42),
+        ("peers_redraw_avx2", "1024x1024", 0.42),
+        pytest.param("peers_redraw_fp32", "1024x1024", 0.42, marks=missed),
+        ("peers_bf16", "512x512", 0.75),
+        ("peers_bf16", "1024x768", 0.75),
+    ],
+)
+def test_a_picture_takes_this_share_of_openvinos_cpu_time(name: str, size: str, share: float) -> None:
+    rows = {row["contender"]: row for row in stored(name)["rows"] if (row["device"], row["size"]) == ("cpu", size)}
+    assert rows["ours, as planned"]["cpu_seconds"] / rows["OpenVINO"]["cpu_seconds"] <= share
+
+
 @pytest.mark.parametrize("name", ["two_gigabytes", "container"])
 def test_a_large_photo_is_drawn_in_two_gigabytes(name: str) -> None:
     figures = stored(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from dataclasses import replace
 from functools import cache
@@ -131,6 +132,15 @@ def test_recomputation_says_what_it_costs() -> None:
     shape = Shape(2160, 3840, 1, 2)
     assert banded(shape, "bands", 64 * MIB, cuda=False).work == 1
     assert 1.5 < banded(shape, "recompute", 64 * MIB, cuda=False).work < 1.8
+
+
+def test_a_little_less_memory_costs_a_little_more_arithmetic() -> None:
+    shape = Shape(2160, 3840, 1, 4)
+    *dear, cheap = [plan for plan in plans(shape, cuda=False) if plan.mode == "recompute"]
+    assert choose(plans(shape, cuda=False), 1200 * MIB, replan).work < 2.5
+    assert all(later.work < 1.25 * plan.work for plan, later in itertools.pairwise(dear))
+    assert cheap.work > dear[-1].work
+    assert len([plan for plan in plans(shape, cuda=True) if plan.mode == "recompute"]) == 2
 
 
 def test_the_budget_decides() -> None:

@@ -53,7 +53,8 @@ print(json.dumps(told))
 def test_what_runs_out_against_the_plan_is_drawn_in_smaller_bands(style: str, detail: str, quality: str) -> None:
     # Else glibc keeps what is given back, and reserves 64 MiB of addresses for each further arena.
     malloc = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "handler"), **malloc}
+    # The limit counts addresses, and each further thread has 8 MiB of them for its stack.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "handler"), **malloc, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", CHILD, style, str(SIDE_PX), detail, quality]
     process = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=300)
     assert process.returncode == 0, process.stderr[-2000:]
