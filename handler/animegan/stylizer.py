@@ -48,7 +48,6 @@ from animegan.settings import MAX_SIDE_PX, WARMUP_PX, Color, Detail, DetailOptio
 from animegan.styles import DEFAULT_STYLE, get_style
 
 CLIP_QUALITY = 92  # of WebP and AVIF
-RETRY_SHARE = 0.8  # of the memory that ran out, at most, for the next try
 
 
 def find_faces(photo: Image.Image, wish: Wish) -> tuple[Face, ...]:
@@ -306,16 +305,14 @@ class Stylizer:
                 result = self._run(photos, plan, wish, continuity)
             except Exception as error:
                 plans = self._drawing.plans((width, height), len(photos), details, faces=faces)
-                smaller = [other for other in plans if other.peak_bytes < plan.peak_bytes]
+                smaller = next((other for other in plans if other.peak_bytes < plan.peak_bytes), None)
                 if not (smaller and is_out_of_memory(error)):
                     raise
-                bound = RETRY_SHARE * plan.peak_bytes
-                retry = next((other for other in smaller if other.peak_bytes <= bound), smaller[-1])
             else:
                 return Run(result.batch, plan, recovered=plan is not first, face_seconds=result.face_seconds)
             # The error is gone by now, and with it what its traceback held.
             self._release()
-            plan = retry
+            plan = smaller
 
     def _run(self, photos: Sequence[Photo], plan: LookPlan, wish: Wish, continuity: Continuity | None) -> Drawn:
         typical = self._typical_tones if self._drawing.takes_photos_tone(wish) else ()
