@@ -1,4 +1,4 @@
-"""`animegan profile`, as a process: the table, the trace, the mistakes; and what it measures memory with."""
+"""`animegan profile`: the table, the trace, the mistakes, and what measures memory (in a process of its own)."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from animegan.networks.plan import megabytes
 from animegan.resources.memory import release
 from animegan_cli.commands import profile as work
 from harness import MIB
+from harness.commands import run_command
 from harness.files.weight_files import bundled_tensors
 from harness.pictures import encoded, photo, photo_tensor
 
@@ -53,6 +54,10 @@ def profile(*arguments: str | Path, **environment: str) -> subprocess.CompletedP
         text=True,
         check=False,
     )
+
+
+def profile_here(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return run_command("profile", *arguments, environment={**ENVIRONMENT, **environment})
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +121,7 @@ def test_the_trace_names_the_layers(file: Path, result: subprocess.CompletedProc
 def test_a_look_has_rows_for_its_network_and_its_steps(
     file: Path, options: tuple[str, ...], network: list[str]
 ) -> None:
-    record = profile(file, *options)
+    record = profile_here(file, *options)
     table = rows(record)
     assert list(table) == ["decode", "faces", "plan", "transfer", *network, *FINISH, "encode", "total"]
     assert all(table[name][0] > 0 for name in (*network, *FINISH))
@@ -132,7 +137,7 @@ def test_the_settings_and_the_options_are_obeyed(tmp_path: Path) -> None:
     need = megabytes(candidates[-1].peak_bytes)
     fitting = next(plan for plan in candidates if plan.peak_bytes <= need * MIB)
     config.write_text(f'memory_mb = {need}\nstyle = "classic"\n')
-    record = profile(file, "--max-side", "256", ANIMEGAN_CONFIG=str(config))
+    record = profile_here(file, "--max-side", "256", ANIMEGAN_CONFIG=str(config))
     assert list(rows(record)) == ROWS
     summary, _, plan = record.stdout.splitlines()[0].partition(" Plan: ")
     assert summary == "256×192 px, style classic, fp32 on cpu with 1 thread."
@@ -154,7 +159,7 @@ def test_a_clear_line_for_each_mistake(tmp_path: Path, arguments: list[str], sta
     (tmp_path / "a.jpg").write_bytes(encoded(photo(32, 32)))
     (tmp_path / "notes.txt").write_text("not a picture")
     paths = [tmp_path / word if "." in word else word for word in arguments]
-    record = profile(*paths)
+    record = profile_here(*paths)
     assert record.returncode == status
     assert words in " ".join(record.stderr.replace("│", " ").split())
     assert "Traceback" not in record.stderr
