@@ -19,7 +19,7 @@ from harness.stores import redis_server
 pytestmark = pytest.mark.server
 
 PICTURE = encoded(photo(64, 48))
-LARGE = encoded(photo(640, 640))  # takes some seconds
+LARGE = encoded(photo(1024, 1024))  # takes a second or more: meanwhile others wait
 
 
 def ready(gateway: Gateway) -> tuple[int, dict[str, str]]:
