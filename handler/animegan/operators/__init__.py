@@ -22,7 +22,6 @@ from torch.library import Library
 
 from animegan.operators import native, plain, plain_convolutions
 from animegan.operators.passes import Norm, Upsampling, Window
-from animegan.resources.pages import Pool
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +64,7 @@ def convolutions(device: torch.device, dtype: torch.dtype) -> Convolutions:
     if device.type == "cpu" and (compiled := native.best()) and dtype in compiled.convolutions.dtypes:
         filters = compiled.convolutions
         return Convolutions(
-            lambda: functools.partial(filters.pack, pool=Pool()),
+            filters.packer,
             filters.conv,
             lambda *_, **__: filters.scratch_bytes(torch.get_num_threads()),
             filters.align,

@@ -88,6 +88,7 @@ def run(request: Request) -> None:
     if request.watch:
         return
     errors = [(outcome.task, outcome.error) for outcome in results.outcomes if outcome.error]
+    errors.sort(key=lambda failure: plan.tasks.index(failure[0]))  # several are drawn at one time
     if errors and len(plan.tasks) == 1:
         raise errors[0][1]
     if errors:

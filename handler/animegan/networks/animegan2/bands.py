@@ -18,7 +18,7 @@ from animegan.networks.animegan2.generator import RESIZE
 from animegan.networks.animegan2.layers import LAYERS, Layer
 from animegan.networks.animegan2.layout import Layout, Shape, bands, below, needs_no_window, source_rows
 from animegan.operators import native, plain
-from animegan.operators.native.convolutions import Convolutions, Kind, kind_of
+from animegan.operators.native.convolutions import Convolutions, Kind, Packed, kind_of
 from animegan.operators.passes import Norm, Upsampling, Window
 from animegan.resources import pages
 from animegan.resources.interruption import interrupt_if_asked
@@ -78,7 +78,7 @@ def _filters(tensors: Mapping[str, Tensor], layer: Layer, dtype: torch.dtype) ->
 def _packing(device: torch.device, dtype: torch.dtype) -> Packing | None:
     """Return what makes convolutions that write where they are told, if the device has such: compiled, or oneDNN's."""
     if device.type == "cpu" and (compiled := native.best()) and dtype in compiled.convolutions.dtypes:
-        return functools.partial(_compiled_conv, compiled.convolutions, pages.Pool())
+        return functools.partial(_compiled_conv, compiled.convolutions, compiled.convolutions.packer())
     return _onednn_conv if _onednn_takes(device, dtype) else None
 
 
@@ -109,8 +109,10 @@ def is_filtered(layer: Layer) -> bool:
     return kind_of(layer.channels_in, layer.kernel, layer.stride, layer.groups) is Kind.FILTERING
 
 
-def _compiled_conv(form: Convolutions, pool: pages.Pool, layer: Layer, weight: Tensor, bias: Tensor | None) -> Conv:
-    packed = form.pack(weight, layer.stride, layer.groups, pool)
+def _compiled_conv(
+    form: Convolutions, pack: Callable[..., Packed], layer: Layer, weight: Tensor, bias: Tensor | None
+) -> Conv:
+    packed = pack(weight, layer.stride, layer.groups)
     bias = None if bias is None else bias.float()
 
     def compiled(window: Tensor, out: Tensor | None, moments: bool) -> tuple[Tensor, Tensor | None]:

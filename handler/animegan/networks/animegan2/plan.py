@@ -73,11 +73,11 @@ def _plans(shape: Shape, *, cuda: bool) -> Iterator[Plan]:
     # Fewer, higher bands: launches cost a GPU more; on a CPU, what a band makes and reads should stay in its cache.
     least, most_bands = (BAND_BYTES // 2, MOST_BANDS) if cuda else (BAND_BYTES, 64)
     yield banded(shape, "bands", max(least, widest // most_bands), cuda=cuda)
-    for band_bytes in _recomputed_band_bytes(max(BAND_BYTES, widest // 24), cuda=cuda):
+    for band_bytes in _recompute_bytes(max(BAND_BYTES, widest // 24), cuda=cuda):
         yield banded(shape, "recompute", band_bytes, cuda=cuda)
 
 
-def _recomputed_band_bytes(most: int, *, cuda: bool) -> Iterator[int]:
+def _recompute_bytes(most: int, *, cuda: bool) -> Iterator[int]:
     """Yield the bytes of bands to recompute with, ever fewer: low bands compute more of their halos twice.
 
     On a CPU a quarter less costs a large picture a tenth more arithmetic, until bands are so low that it doubles. A GPU

@@ -7,7 +7,9 @@ In fp32 by Winograd's minimal filtering (`filtering.h`) or as they are defined (
 from __future__ import annotations
 
 import ctypes
+import functools
 import threading
+from collections.abc import Callable
 from ctypes import POINTER, Structure, byref, c_float, c_int, c_int64, c_void_p
 from enum import IntEnum
 from typing import NamedTuple
@@ -109,6 +111,10 @@ class Convolutions:
         self._library = library
         self._scratch_bytes: int = library.animegan_scratch_bytes()
         self.dtypes = frozenset(DTYPES if library.animegan_convolves_bf16() else {torch.float32})  # that are fast
+
+    def packer(self) -> Callable[..., Packed]:
+        """Return `pack` for the filters of one network, which lie side by side."""
+        return functools.partial(self.pack, pool=Pool())
 
     def pack(self, weight: Tensor, stride: int = 1, groups: int = 1, pool: Pool | None = None) -> Packed:
         """Pack filters (channels, channels in / groups, side, side) on the CPU, for maps of their dtype: fp32 or bf16.
